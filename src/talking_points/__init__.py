@@ -1,0 +1,90 @@
+"""Talking Points: describe one pixel of a photo in words, and find it again from those words.
+
+Every name below is imported on first use, so that `import talking_points` and the command line's `--help`
+stay fast: torch and transformers load only with the classes that need them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talking_points.descriptor import PointDescriptor
+    from talking_points.images import letterbox, open_photo
+    from talking_points.interfaces import Describer, Localizer
+    from talking_points.localizer import PointLocalizer
+    from talking_points.points import (
+        check_points,
+        coco_to_photo,
+        photo_to_coco,
+        photo_to_scaled,
+        photo_to_square,
+        photo_to_supervision,
+        photo_to_unit,
+        scaled_to_photo,
+        square_to_photo,
+        supervision_to_photo,
+        unit_to_photo,
+    )
+    from talking_points.records import Keypoint, Triplet
+    from talking_points.talking_points import RoundTrip, TalkingPoints
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Describer",
+    "Keypoint",
+    "Localizer",
+    "PointDescriptor",
+    "PointLocalizer",
+    "RoundTrip",
+    "TalkingPoints",
+    "Triplet",
+    "__version__",
+    "check_points",
+    "coco_to_photo",
+    "letterbox",
+    "open_photo",
+    "photo_to_coco",
+    "photo_to_scaled",
+    "photo_to_square",
+    "photo_to_supervision",
+    "photo_to_unit",
+    "scaled_to_photo",
+    "square_to_photo",
+    "supervision_to_photo",
+    "unit_to_photo",
+]
+
+_MODULE_OF = {
+    "Describer": "interfaces",
+    "Keypoint": "records",
+    "Localizer": "interfaces",
+    "PointDescriptor": "descriptor",
+    "PointLocalizer": "localizer",
+    "RoundTrip": "talking_points",
+    "TalkingPoints": "talking_points",
+    "Triplet": "records",
+    "check_points": "points",
+    "coco_to_photo": "points",
+    "letterbox": "images",
+    "open_photo": "images",
+    "photo_to_coco": "points",
+    "photo_to_scaled": "points",
+    "photo_to_square": "points",
+    "photo_to_supervision": "points",
+    "photo_to_unit": "points",
+    "scaled_to_photo": "points",
+    "square_to_photo": "points",
+    "supervision_to_photo": "points",
+    "unit_to_photo": "points",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'talking_points' has no attribute {name!r}")
+    return getattr(import_module(f"talking_points.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,487 @@
+"""The command line: parse, call the library, print.
+
+Only the answer goes to stdout; what is being done goes to stderr. The exit status is 0, or 2 with one line on
+stderr for bad input, or 130 after Ctrl-C (and `parity` has 1 for numbers that differ). torch takes seconds to
+import, so it is imported by the library, after everything that can be checked without it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import talking_points
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from talking_points import TalkingPoints
+
+# typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="Describe one pixel of a photo in words, and find it again from those words.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(help="Train the network, stage by stage.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+PhotoArgument = Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo: JPEG, PNG, WebP, TIFF, ...")]
+PointOption = Annotated[
+    list[str],
+    typer.Option(
+        "--point",
+        metavar="X,Y",
+        help="A point, in pixels of the upright photo from its top-left corner. Give as many as you like.",
+    ),
+]
+ModelOption = Annotated[str, typer.Option("--model", help="'mini', a checkpoint folder, or a Hub id (owner/name).")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+FigureOption = Annotated[
+    Path | None,
+    typer.Option("--figure", metavar="OUT.png", help="Draw the points and the texts into a file."),
+]
+
+# On the photo of Grace Hopper that matplotlib ships (512x600): the cap, the face, the collar, the jacket.
+DEMO_POINTS_PX = [(345.5, 120.5), (265.5, 265.5), (306.5, 392.5), (115.5, 430.5)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One point of an answer; what a command does not know is None. Points are in pixels of the photo."""
+
+    asked_px: tuple[float, float] | None = None
+    description: str | None = None
+    found_px: tuple[float, float] | None = None
+    error: float | None = None
+    """Distance of asked and found in the photo's normalised coordinates."""
+
+
+@app.command()
+def describe(
+    photo: PhotoArgument,
+    point: PointOption,
+    model: ModelOption = "mini",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    figure: FigureOption = None,
+) -> None:
+    """Put points of a photo into words."""
+    image, points = _open_with_points(photo, point)
+    _check_figure(figure)
+    speaker = _load(model, device)
+    _say(f"describing {len(points)} point(s)")
+    texts = speaker.describe(image, points)
+    answers = [Answer(asked_px=p, description=text) for p, text in zip(points, texts, strict=True)]
+    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+
+
+@app.command()
+def localize(
+    photo: PhotoArgument,
+    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the point is on, in words.")],
+    model: ModelOption = "mini",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    figure: FigureOption = None,
+) -> None:
+    """Find the point of a photo that each text is about."""
+    image = talking_points.open_photo(photo)
+    for number, one in enumerate(text, start=1):
+        if not one.strip():
+            raise ValueError(f"text {number} is empty: expected a description of a point")
+    _check_figure(figure)
+    finder = _load(model, device)
+    _say(f"finding {len(text)} point(s)")
+    found = finder.localize(image, text)
+    answers = [Answer(description=one, found_px=p) for one, p in zip(text, found, strict=True)]
+    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+
+
+@app.command("round-trip")
+def round_trip(
+    photo: PhotoArgument,
+    point: PointOption,
+    model: ModelOption = "mini",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    figure: FigureOption = None,
+) -> None:
+    """Describe points of a photo, and find them again from the descriptions alone."""
+    image, points = _open_with_points(photo, point)
+    _check_figure(figure)
+    answers = _there_and_back(image, points, model, device)
+    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+
+
+@app.command()
+def demo(
+    model: ModelOption = "mini",
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+    figure: Annotated[Path, typer.Option("--figure", metavar="OUT.png", help="Where the figure is written.")] = Path(
+        "talking-points-demo.png"
+    ),
+) -> None:
+    """Round trip of a few points on the photo of Grace Hopper that matplotlib ships."""
+    from matplotlib.cbook import get_sample_data
+
+    path = Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    image = talking_points.open_photo(path)
+    _check_figure(figure)
+    answers = _there_and_back(image, DEMO_POINTS_PX, model, device)
+    _give(answers, image, path, model, as_json=as_json, figure=figure)
+
+
+@app.command()
+def parity(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Weights, inputs and outputs of the published model.")],
+) -> None:
+    """Compare our network with the published one's stored outputs; exit status 0 only when they agree."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    from talking_points.parity import run_parity
+
+    report = run_parity(folder)
+    typer.echo(json.dumps(report, indent=2))
+    if not report["passed"]:
+        raise typer.Exit(1)
+
+
+@app.command("import-omg-llava")
+def import_omg_llava(
+    llm: Annotated[Path, typer.Option(metavar="DIR", help="InternLM2-chat, as published.")],
+    segmenter: Annotated[Path, typer.Option(metavar="FILE", help="OMG-Seg's weights.")],
+    class_embed: Annotated[Path, typer.Option(metavar="FILE", help="OMG-Seg's class embeddings.")],
+    llava: Annotated[Path, typer.Option(metavar="FILE", help="OMG-LLaVA's weights.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where our checkpoint folder is written.")],
+    clip: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CLIP ConvNeXt, where the segmenter lacks its trunk.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="float32|bfloat16", help="Type of the weights.")] = "bfloat16",
+) -> None:
+    """Turn the published OMG-LLaVA files into a checkpoint folder of ours."""
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"--dtype must be float32 or bfloat16, got {dtype}")
+    if not llm.is_dir():
+        raise FileNotFoundError(f"no such folder: {llm}")
+    for file in (segmenter, class_embed, llava, clip):
+        if file is not None and not file.is_file():
+            raise FileNotFoundError(f"no such file: {file}")
+    from talking_points.import_omg_llava import import_omg_llava as import_published
+
+    import_published(
+        llm=llm, segmenter=segmenter, class_embed=class_embed, llava=llava, clip=clip, dtype=dtype, out=out
+    )
+    _say(f"wrote {out}")
+
+
+SourceOption = Annotated[
+    list[str],
+    typer.Option(
+        "--source",
+        metavar="NAME=DIR",
+        help="Part-labelled photos: label-map=DIR or coco-parts=DIR. Repeatable.",
+    ),
+]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where results go; an earlier run there resumes.")
+]
+StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
+RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
+PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
+PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds see equal batches.")]
+BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
+
+
+@train_app.command("base")
+def train_base(
+    source: SourceOption,
+    out: OutOption,
+    steps: StepsOption = 1400,
+    learning_rate: RateOption = 8e-4,
+    photos: PhotosOption = 8,
+    points: PointsOption = 6,
+    seed: SeedOption = 0,
+) -> None:
+    """Train mini's base from scratch: masks, class words, captions, pointing at regions."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.training.run import train_base as run
+
+    _finish(run(sources, out, loop, sizes), out)
+
+
+@train_app.command("descriptor")
+def train_descriptor(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 1200,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 8,
+    points: PointsOption = 8,
+    seed: SeedOption = 0,
+) -> None:
+    """Train the descriptor's adapter over a frozen base."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.training.run import train_role
+
+    _finish(train_role("descriptor", sources, base, out, loop, sizes), out)
+
+
+@train_app.command("localizer")
+def train_localizer(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 1200,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 8,
+    points: PointsOption = 8,
+    seed: SeedOption = 0,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
+    ] = False,
+) -> None:
+    """Train the localizer's adapter, projector and heads over a frozen base."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.training.run import train_role
+
+    _finish(train_role("localizer", sources, base, out, loop, sizes, blind=blind), out)
+
+
+@train_app.command("join")
+def train_join(
+    descriptor: Annotated[Path, typer.Option("--descriptor", metavar="DIR", help="Checkpoint folder.")],
+    localizer: Annotated[Path, typer.Option("--localizer", metavar="DIR", help="Checkpoint folder, same base.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
+) -> None:
+    """Put a descriptor and a localizer over one base into one checkpoint folder."""
+    from talking_points.training.run import join_roles
+
+    join_roles(descriptor, localizer, out)
+    _say(f"wrote {out}")
+
+
+@app.command()
+def evaluate(
+    source: SourceOption,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where report.json and samples.jsonl go.")],
+    split: Annotated[
+        str, typer.Option("--split", help="'val' while you choose; 'test' for the last measurement.")
+    ] = "val",
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="'plain' photos, or 'hard' crops and mosaics. Repeatable; both."),
+    ] = None,
+    model: ModelOption = "mini",
+    blind: Annotated[
+        Path | None,
+        typer.Option("--blind", metavar="DIR", help="Checkpoint of a blind localizer, for its row."),
+    ] = None,
+    points: Annotated[int, typer.Option("--points", help="Points of each photo.")] = 4,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Score a model on part-labelled photos, beside its references, as JSON."""
+    from talking_points.training.sources import parse_sources
+
+    sources = parse_sources(source)
+    from talking_points.evaluation.run import evaluate as run
+
+    report = run(
+        sources,
+        split=split,
+        sets=sets or ["plain", "hard"],
+        model=model,
+        blind=blind,
+        points=points,
+        seed=seed,
+        device=device,
+        out=out,
+    )
+    typer.echo(json.dumps(report, indent=2))
+
+
+def _training(
+    source: list[str],
+    steps: int,
+    rate: float,
+    photos: int,
+    points: int,
+    seed: int,
+    *,
+    weight_decay: float = 0.0,
+) -> Any:
+    """Sources, loop and sizes of a training command, and its log on stderr."""
+    import logging
+    import os
+
+    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
+    # when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    from talking_points.training.sources import parse_sources
+
+    sources = parse_sources(source)
+    from talking_points.training.batches import BatchSizes
+    from talking_points.training.loop import LoopConfig
+
+    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed)
+    return sources, loop, BatchSizes(photos=photos, points=points)
+
+
+def _finish(finished: bool, out: Path) -> None:
+    if finished:
+        _say(f"wrote {out / 'checkpoint'}")
+    else:
+        raise typer.Exit(143)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"talking-points {talking_points.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what follows the program's name; those of the process unless given.
+    """
+    try:
+        status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except _ClickException as error:
+        status = _fail(error.format_message())  # type: ignore[attr-defined]
+    except (ValueError, OSError, ImportError) as error:
+        status = _fail(str(error))
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> int:
+    """Print a message as one line. typer prints the help for a command that got no arguments by itself."""
+    if message:
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def _parse_point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"--point expects X,Y such as 120,45.5, got {text!r}") from None
+    return x, y
+
+
+def _open_with_points(photo: Path, texts: list[str]) -> tuple[Image.Image, list[tuple[float, float]]]:
+    points = [_parse_point(text) for text in texts]
+    image = talking_points.open_photo(photo)
+    talking_points.check_points(points, image.size)
+    return image, points
+
+
+def _check_figure(path: Path | None) -> None:
+    """Find out before the work, not after it, that the figure cannot be written."""
+    if path is None:
+        return
+    from PIL import Image
+
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"a figure is an image file such as figure.png, got {path}")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"no such folder for the figure: {path.parent}")
+
+
+def _load(model: str, device: str | None) -> TalkingPoints:
+    from talking_points.pretrained import find_checkpoint
+
+    # Before torch is imported, so that an unknown model is reported at once.
+    folder = find_checkpoint(model)
+    _say(f"loading {model}")
+    from talking_points import TalkingPoints
+
+    return TalkingPoints.from_pretrained(folder, device=device)
+
+
+def _there_and_back(
+    image: Image.Image, points: list[tuple[float, float]], model: str, device: str | None
+) -> list[Answer]:
+    both = _load(model, device)
+    _say(f"describing {len(points)} point(s) and finding them again")
+    return [
+        Answer(asked_px=trip.point_px, description=trip.description, found_px=trip.found_px, error=trip.error)
+        for trip in both.round_trip(image, points)
+    ]
+
+
+def _give(
+    answers: list[Answer], image: Image.Image, path: Path, model: str, *, as_json: bool, figure: Path | None
+) -> None:
+    if as_json:
+        typer.echo(json.dumps(_as_json(answers, image, path, model), indent=2))
+    else:
+        for answer in answers:
+            typer.echo(_as_text(answer))
+    if figure is not None:
+        # Imported here: matplotlib takes a while, and most calls draw nothing.
+        from talking_points.evaluation.figures import FigurePoint, draw_points
+
+        points = [
+            FigurePoint(asked_px=answer.asked_px, found_px=answer.found_px, description=answer.description)
+            for answer in answers
+        ]
+        draw_points(image, points).save(figure)
+        _say(f"wrote {figure}")
+
+
+def _as_json(answers: list[Answer], image: Image.Image, path: Path, model: str) -> dict[str, Any]:
+    points = []
+    for answer in answers:
+        x, y = answer.asked_px or (None, None)
+        found_x, found_y = answer.found_px or (None, None)
+        point = {"x": x, "y": y, "description": answer.description}
+        point |= {"found_x": found_x, "found_y": found_y, "error": answer.error}
+        points.append({key: value for key, value in point.items() if value is not None})
+    photo = {"path": str(path), "width": image.width, "height": image.height}
+    return {"model": model, "photo": photo, "points": points}
+
+
+def _as_text(answer: Answer) -> str:
+    asked = f"({answer.asked_px[0]:g}, {answer.asked_px[1]:g})" if answer.asked_px else ""
+    found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
+    lines = [f"{asked or found}: {answer.description or '(no description)'}"]
+    if answer.asked_px and answer.found_px and answer.error is not None:
+        pixels = math.dist(answer.asked_px, answer.found_px)
+        lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")
+    return "\n".join(lines)

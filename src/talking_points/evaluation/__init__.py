@@ -1,0 +1,1 @@
+"""How well points are described and found: measures, reports and figures."""

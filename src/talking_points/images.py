@@ -1,0 +1,171 @@
+"""Opening a photo safely, and letterboxing it for the model."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from talking_points.points import square_padding
+
+MAX_PIXELS = 100_000_000
+"""Largest photo that `open_photo` decodes unless it is told otherwise, in pixels."""
+
+CLIP_MEAN_RGB = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD_RGB = (0.26862954, 0.26130258, 0.27577711)
+
+# Formats of photos only: Pillow would hand other files (EPS, say) to programs outside this process.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+
+# What Pillow's decoders raise on damaged files; it has no one class for them.
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+
+
+def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open a photo as 8-bit RGB, the way a viewer shows it: upright, and on white where it is transparent.
+
+    Greyscale, palette, CMYK, 16-bit and transparent photos are converted; of an animation, the first frame is
+    taken. The EXIF orientation is applied, so width and height are those of the upright photo, and points are
+    pixels of that.
+
+    Args:
+        photo: a file; or a Pillow image; or an array, (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, of
+            uint8, or of uint16 over the full 0-65535.
+        max_pixels: largest width x height to accept; of a file, the header is checked before any pixel.
+
+    Returns:
+        A Pillow image of mode "RGB", independent of the argument.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a folder, a file that is no photo, one that is truncated or damaged, one of more than
+            `max_pixels`, or an array of another shape or type.
+    """
+    if isinstance(photo, np.ndarray):
+        image, name = _image_of_array(photo), "the array"
+        _check_pixels(image.size, max_pixels, name)
+        return _upright_rgb(image, name)
+    if isinstance(photo, Image.Image):
+        name = "the image"
+        _check_pixels(photo.size, max_pixels, name)
+        return _upright_rgb(photo, name)
+
+    path = Path(photo)
+    if not path.exists():
+        raise FileNotFoundError(f"no such photo: {path}")
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file; expected a photo such as a JPEG or PNG")
+    # Pillow warns of large photos and of odd metadata. Here the first is an error at `max_pixels`, and the
+    # second does not change the pixels.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(path, formats=_FORMATS)
+        except UnidentifiedImageError:
+            raise ValueError(f"{path} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
+        except Image.DecompressionBombError:
+            # The limit of Pillow itself, about 179 megapixels, which holds whatever `max_pixels` is.
+            raise ValueError(f"{path} has more pixels than the {max_pixels:,} allowed") from None
+        except _DECODING_ERRORS as error:
+            raise ValueError(f"{path} cannot be read as a photo: {error}") from None
+        with image:
+            _check_pixels(image.size, max_pixels, str(path))
+            return _upright_rgb(image, str(path))
+
+
+def letterbox(
+    photo: Image.Image,
+    side: int,
+    mean_rgb: tuple[float, float, float] = CLIP_MEAN_RGB,
+    std_rgb: tuple[float, float, float] = CLIP_STD_RGB,
+) -> NDArray[np.float32]:
+    """Make the model's square from a photo: centred on padding of the mean colour, resized, normalised.
+
+    `points.photo_to_square` maps points the same way: a point at (u, v) there is at (u * side, v * side)
+    here, to within a pixel. The photo is resized before it is padded, so that a very long one needs no more
+    memory than itself, and its shorter side never falls below one pixel.
+
+    Args:
+        photo: an RGB photo, as `open_photo` gives it.
+        side: side of the square, in pixels.
+        mean_rgb: colour of the padding, subtracted from the photo's values in [0, 1]; CLIP's unless given.
+        std_rgb: what the difference is divided by; CLIP's unless given.
+
+    Returns:
+        (3, side, side) float32; exactly 0 on the padding.
+
+    Raises:
+        ValueError: `photo` is not RGB, or `side` is less than 1.
+    """
+    if photo.mode != "RGB":
+        raise ValueError(f"expected an RGB photo, got mode {photo.mode}: open it with open_photo")
+    if side < 1:
+        raise ValueError(f"side must be at least 1 pixel, got {side}")
+    pad_x, pad_y, long_side = square_padding(photo.size)
+    left, right = _span(pad_x, photo.width, side / long_side)
+    top, bottom = _span(pad_y, photo.height, side / long_side)
+
+    resized = photo.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    values_HW3 = np.asarray(resized, dtype=np.float32) / 255
+    square_3HW = np.zeros((3, side, side), dtype=np.float32)
+    normalised_HW3 = (values_HW3 - np.array(mean_rgb, np.float32)) / np.array(std_rgb, np.float32)
+    square_3HW[:, top:bottom, left:right] = normalised_HW3.transpose(2, 0, 1)
+    return square_3HW
+
+
+def _span(pad: int, length: int, scale: float) -> tuple[int, int]:
+    start = round(pad * scale)
+    return start, max(start + 1, round((pad + length) * scale))
+
+
+def _check_pixels(size_wh: tuple[int, int], max_pixels: int, name: str) -> None:
+    width, height = size_wh
+    if width < 1 or height < 1:
+        raise ValueError(f"{name} is {width}x{height}; expected a photo of at least 1x1 pixels")
+    if width * height > max_pixels:
+        raise ValueError(f"{name} is {width}x{height}, {width * height:,} pixels; at most {max_pixels:,} are allowed")
+
+
+def _image_of_array(array: NDArray[Any]) -> Image.Image:
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"expected an array of uint8 or uint16, got {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4)):
+        raise ValueError(f"expected an array of shape (H, W) or (H, W, 1, 3 or 4), got {array.shape}")
+    if 0 in array.shape:
+        raise ValueError(f"expected a photo of at least 1x1 pixels, got an array of shape {array.shape}")
+    return Image.fromarray(_eight_bits(array) if array.dtype == np.uint16 else np.ascontiguousarray(array))
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    try:
+        image.load()
+    except _DECODING_ERRORS as error:
+        raise ValueError(f"{name} is truncated or damaged: {error}") from None
+    try:
+        image = ImageOps.exif_transpose(image)
+    except _DECODING_ERRORS:
+        # The pixels are fine and the EXIF block is not: the photo is shown as it was stored.
+        image = image.copy()
+
+    if image.mode == "F":
+        raise ValueError(f"{name} has floating-point pixels; expected 8 or 16 bits a channel")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        # Pillow's own conversion cuts at 255 instead of scaling.
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, colour)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale 0-65535 to 0-255, as viewers do: 65535 / 257 = 255."""
+    return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)

@@ -1,0 +1,428 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import talking_points
+from talking_points.cli import DEMO_POINTS_PX, main
+
+MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeRoundTrip:
+    point_px: tuple[float, float]
+    description: str
+    found_px: tuple[float, float] | None
+    error: float | None
+
+
+class FakeTalkingPoints:
+    """Stands for the model: a description names the point, and what is found is 3 px right and 4 px down."""
+
+    @classmethod
+    def from_pretrained(cls, model, device=None):
+        assert model == MINI.parent
+        assert device in (None, "cpu")
+        return cls()
+
+    def describe(self, photo, points_px):
+        assert photo.mode == "RGB"
+        return [f"a point at {x:g} {y:g}" for x, y in points_px]
+
+    def localize(self, photo, texts):
+        assert photo.mode == "RGB"
+        if max(map(len, texts)) > 1000:
+            raise ValueError("text 1 has 1001 tokens;\nthe model reads 512")
+        return [(3.0, 4.0) for _ in texts]
+
+    def round_trip(self, photo, points_px):
+        return [
+            FakeRoundTrip(
+                point_px=(x, y),
+                description=text,
+                found_px=(x + 3, y + 4),
+                error=float(np.hypot(3 / photo.width, 4 / photo.height)),
+            )
+            for (x, y), text in zip(points_px, self.describe(photo, points_px), strict=True)
+        ]
+
+
+def stand_in(monkeypatch, name, **contents):
+    """Make `import talking_points.<name>` give a module of these contents."""
+    module = ModuleType(f"talking_points.{name}")
+    vars(module).update(contents)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(talking_points, name, module, raising=False)
+
+
+@pytest.fixture
+def fake_model(monkeypatch):
+    stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints, RoundTrip=FakeRoundTrip)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (200, 100), (120, 160, 210)).save(path)
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives exit status, standard output and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.usefixtures("fake_model")
+class TestAnswers:
+    def test_describe(self, run, photo):
+        status, out, _ = run("describe", photo, "--point", "10,20", "--point", "30.5,40")
+        assert (status, out) == (0, "(10, 20): a point at 10 20\n(30.5, 40): a point at 30.5 40\n")
+
+    def test_describe_json(self, run, photo):
+        status, out, _ = run("describe", photo, "--point", "10,20", "--json", "--device", "cpu")
+        assert status == 0
+        assert json.loads(out) == {
+            "model": "mini",
+            "photo": {"path": str(photo), "width": 200, "height": 100},
+            "points": [{"x": 10, "y": 20, "description": "a point at 10 20"}],
+        }
+
+    def test_localize(self, run, photo):
+        status, out, _ = run("localize", photo, "the left eye", "the nose")
+        assert (status, out) == (0, "(3.0, 4.0): the left eye\n(3.0, 4.0): the nose\n")
+
+    def test_localize_json(self, run, photo):
+        _, out, _ = run("localize", photo, "the left eye", "--json")
+        assert json.loads(out)["points"] == [{"description": "the left eye", "found_x": 3, "found_y": 4}]
+
+    def test_round_trip(self, run, photo):
+        status, out, _ = run("round-trip", photo, "--point", "10,20")
+        # 5 px; in the photo's normalised coordinates the hypotenuse of 3/200 and 4/100
+        assert (status, out) == (
+            0,
+            "(10, 20): a point at 10 20\n  found again at (13.0, 24.0), 5.0 px away (4.3% of the photo)\n",
+        )
+
+    def test_round_trip_json(self, run, photo):
+        _, out, _ = run("round-trip", photo, "--point", "0,0", "--json")
+        (point,) = json.loads(out)["points"]
+        # a point of zeros is there, though zero is falsy
+        assert point == {
+            "x": 0,
+            "y": 0,
+            "description": "a point at 0 0",
+            "found_x": 3,
+            "found_y": 4,
+            "error": pytest.approx(0.04272, abs=1e-5),
+        }
+
+    def test_only_the_answer_is_on_stdout(self, run, photo, tmp_path):
+        figure = tmp_path / "out.png"
+        _, out, err = run("round-trip", photo, "--point", "10,20", "--json", "--figure", figure)
+        assert list(json.loads(out)) == ["model", "photo", "points"]
+        assert "loading mini" in err and f"wrote {figure}" in err
+
+    @pytest.mark.parametrize(
+        "command", [["describe", "--point", "9,9"], ["localize", "a"], ["round-trip", "--point", "9,9"]]
+    )
+    def test_figure(self, run, photo, tmp_path, command):
+        figure = tmp_path / "out.png"
+        status, _, _ = run(command[0], photo, *command[1:], "--figure", figure)
+        assert status == 0
+        with Image.open(figure) as drawn:
+            assert drawn.width > 500
+
+    def test_turned_photo_has_its_upright_size(self, run, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", (200, 100)).save(tmp_path / "a.jpg", exif=exif)
+        _, out, _ = run("describe", tmp_path / "a.jpg", "--point", "50,150", "--json")
+        assert json.loads(out)["photo"] == {"path": str(tmp_path / "a.jpg"), "width": 100, "height": 200}
+
+    def test_demo(self, run, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        status, out, _ = run("demo")
+        assert status == 0
+        assert out.count("found again at") == len(DEMO_POINTS_PX)
+        assert (tmp_path / "talking-points-demo.png").is_file()
+
+    def test_demo_json(self, run, tmp_path):
+        _, out, _ = run("demo", "--json", "--figure", tmp_path / "out.png")
+        answer = json.loads(out)
+        assert (answer["photo"]["width"], answer["photo"]["height"]) == (512, 600)
+        assert [(point["x"], point["y"]) for point in answer["points"]] == DEMO_POINTS_PX
+
+
+class TestBadInput:
+    """One line on stderr, nothing on stdout, exit status 2, and torch stays unimported."""
+
+    @pytest.fixture
+    def error_of(self, run, monkeypatch):
+        def no_model():
+            raise AssertionError("the model was reached")
+
+        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", no_model)
+        stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints)
+
+        def error_of(*arguments):
+            status, out, err = run(*arguments)
+            assert (status, out) == (2, "")
+            assert err.startswith("error: ") and err.count("\n") == 1
+            return err
+
+        return error_of
+
+    @pytest.mark.parametrize(
+        ("point", "message"),
+        [
+            ("300,3", "point 1 [300.0, 3.0] is outside the 200x100 photo"),
+            ("-1,3", "point 1 [-1.0, 3.0] is outside the 200x100 photo"),
+            ("nan,3", "point 1 [nan, 3.0] is not finite"),
+            ("inf,3", "point 1 [inf, 3.0] is not finite"),
+            ("3", "--point expects X,Y such as 120,45.5, got '3'"),
+            ("3,4,5", "--point expects X,Y"),
+            ("3 4", "--point expects X,Y"),
+            ("a,b", "--point expects X,Y"),
+            ("", "--point expects X,Y"),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["describe", "round-trip"])
+    def test_points(self, error_of, photo, command, point, message):
+        assert message in error_of(command, photo, "--point", point)
+
+    def test_second_point_is_named(self, error_of, photo):
+        assert "point 2 [300.0, 3.0]" in error_of("describe", photo, "--point", "3,3", "--point", "300,3")
+
+    def test_no_such_photo(self, error_of, tmp_path):
+        assert "no such photo" in error_of("localize", tmp_path / "absent.jpg", "text")
+
+    def test_folder_as_photo(self, error_of, tmp_path):
+        assert "is not a file" in error_of("describe", tmp_path, "--point", "1,1")
+
+    def test_not_a_photo(self, error_of):
+        assert "is not a photo" in error_of("describe", __file__, "--point", "1,1")
+
+    def test_truncated_photo(self, error_of, photo):
+        photo.write_bytes(photo.read_bytes()[:150])
+        assert "truncated or damaged" in error_of("describe", photo, "--point", "1,1")
+
+    def test_too_many_pixels(self, error_of, tmp_path):
+        Image.new("1", (10_001, 10_000)).save(tmp_path / "a.png")
+        assert "at most 100,000,000" in error_of("describe", tmp_path / "a.png", "--point", "1,1")
+
+    @pytest.mark.parametrize("text", ["", "  ", "\n"])
+    def test_empty_text(self, error_of, photo, text):
+        assert "text 2 is empty" in error_of("localize", photo, "a nose", text)
+
+    @pytest.mark.parametrize("command", [["describe", "--point", "1,1"], ["localize", "a"], ["demo"]])
+    def test_unknown_model(self, error_of, photo, command):
+        photos = [] if command == ["demo"] else [photo]
+        assert "unknown model 'foo': 'mini'" in error_of(command[0], *photos, *command[1:], "--model", "foo")
+
+    def test_folder_that_is_no_checkpoint(self, error_of, photo, tmp_path):
+        assert "config.json" in error_of("describe", photo, "--point", "1,1", "--model", tmp_path)
+
+    def test_figure_that_cannot_be_written(self, error_of, photo, tmp_path):
+        point = ("--point", "1,1")
+        assert "no such folder" in error_of("describe", photo, *point, "--figure", tmp_path / "no" / "a.png")
+        assert "an image file" in error_of("describe", photo, *point, "--figure", tmp_path / "a.docx")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["describe"],
+            ["describe", "photo.jpg"],
+            ["frobnicate"],
+            ["describe", "--frobnicate"],
+            ["localize", "p.jpg"],
+        ],
+    )
+    def test_usage(self, error_of, arguments):
+        error_of(*arguments)
+
+    def test_parity_folder(self, error_of, tmp_path):
+        assert "no such folder" in error_of("parity", tmp_path / "absent")
+
+    def test_import_files(self, error_of, tmp_path, photo):
+        files = ["--segmenter", photo, "--class-embed", photo, "--llava", photo, "--out", tmp_path / "out"]
+        assert "no such folder" in error_of("import-omg-llava", "--llm", tmp_path / "absent", *files)
+        missing = ["--llm", tmp_path, "--clip", tmp_path / "absent.bin"]
+        assert "no such file" in error_of("import-omg-llava", *missing, *files)
+        wrong = ["--llm", tmp_path, "--dtype", "float16"]
+        assert "--dtype must be float32 or bfloat16" in error_of("import-omg-llava", *wrong, *files)
+
+
+@pytest.mark.usefixtures("fake_model")
+class TestErrorsOfTheLibrary:
+    def test_message_of_two_lines_becomes_one(self, run, photo):
+        status, _, err = run("localize", photo, "x" * 1001)
+        assert status == 2
+        assert err.endswith("error: text 1 has 1001 tokens; the model reads 512\n")
+
+    def test_missing_extra(self, run, photo, monkeypatch):
+        def missing(model, device):
+            raise ImportError("this needs gradio: pip install 'talking-points[web]'")
+
+        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", missing)
+        status, _, err = run("describe", photo, "--point", "1,1")
+        assert status == 2 and "pip install" in err
+
+    def test_a_point_of_which_nothing_was_said(self, run, photo, monkeypatch):
+        trip = FakeRoundTrip(point_px=(1.0, 2.0), description="", found_px=None, error=None)
+        monkeypatch.setattr(FakeTalkingPoints, "round_trip", lambda self, photo, points: [trip])
+        assert run("round-trip", photo, "--point", "1,2")[:2] == (0, "(1, 2): (no description)\n")
+        _, out, _ = run("round-trip", photo, "--point", "1,2", "--json")
+        assert json.loads(out)["points"] == [{"x": 1, "y": 2, "description": ""}]
+
+    def test_ctrl_c(self, run, photo, monkeypatch):
+        def interrupted(model, device):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", interrupted)
+        assert run("describe", photo, "--point", "1,1")[0] == 130
+
+    def test_a_mistake_of_ours_is_not_hidden(self, photo, monkeypatch):
+        def wrong(model, device):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", wrong)
+        with pytest.raises(ZeroDivisionError):
+            main(["describe", str(photo), "--point", "1,1"])
+
+
+class TestParity:
+    @pytest.mark.parametrize(("passed", "status"), [(True, 0), (False, 1)])
+    def test_report_and_status(self, run, monkeypatch, tmp_path, passed, status):
+        report = {"outputs": {"logits": 0.5}, "query_mask_equal": True, "passed": passed}
+        folders = []
+        stand_in(monkeypatch, "parity", run_parity=lambda folder: folders.append(folder) or report)
+        assert run("parity", tmp_path) == (status, json.dumps(report, indent=2) + "\n", "")
+        assert folders == [tmp_path]
+
+
+def test_import_omg_llava_passes_everything_on(run, monkeypatch, tmp_path, photo):
+    calls = []
+    stand_in(monkeypatch, "import_omg_llava", import_omg_llava=lambda **given: calls.append(given))
+    files = ["--segmenter", photo, "--class-embed", photo, "--llava", photo, "--out", tmp_path / "out"]
+    status, out, _ = run("import-omg-llava", "--llm", tmp_path, *files, "--dtype", "float32")
+    assert (status, out) == (0, "")
+    assert calls == [
+        {
+            "llm": tmp_path,
+            "segmenter": photo,
+            "class_embed": photo,
+            "llava": photo,
+            "clip": None,
+            "dtype": "float32",
+            "out": tmp_path / "out",
+        }
+    ]
+
+
+class TestHelp:
+    def test_commands(self, run):
+        status, out, _ = run("--help")
+        assert status == 0
+        commands = ["describe", "localize", "round-trip", "demo", "parity", "import-omg-llava", "train"]
+        assert all(command in out for command in commands)
+
+    @pytest.mark.parametrize("command", ["describe", "localize", "round-trip", "demo"])
+    def test_options(self, run, command):
+        _, out, _ = run(command, "--help")
+        assert all(option in out for option in ("--model", "--device", "--json", "--figure"))
+
+    def test_version(self, run):
+        assert run("--version") == (0, f"talking-points {talking_points.__version__}\n", "")
+
+
+def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a Python of its own, whose last line of stdout names what it imported."""
+    program = (
+        "import sys\nfrom talking_points.cli import main\n"
+        "try:\n    main()\nfinally:\n    print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["train", "--help"], 0),
+        (["describe", "PHOTO", "--point", "300,3"], 2),
+        (["round-trip", "PHOTO", "--point", "nan,3"], 2),
+        (["localize", "PHOTO", ""], 2),
+        (["localize", "absent.jpg", "text"], 2),
+        (["localize", "PHOTO", "text", "--model", "foo"], 2),
+        (["parity", "absent"], 2),
+    ],
+)
+def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):
+    done = fresh(*[str(photo) if argument == "PHOTO" else argument for argument in arguments])
+    assert done.returncode == status, done.stderr
+    assert not set(done.stdout.splitlines()[-1].split()) & {"torch", "transformers", "matplotlib"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_while_the_model_loads(photo):
+    # the signal arrives in the middle of the import of a module that never ends
+    program = (
+        "import os, signal, sys, types\nfrom talking_points.cli import main\n"
+        "class Slow(types.ModuleType):\n"
+        "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.modules['talking_points.talking_points'] = Slow('slow')\nmain()"
+    )
+    command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not MINI.is_file(), reason="the embedded checkpoint pretrained/mini is not here")
+class TestWithMini:
+    def test_demo(self, run, tmp_path):
+        status, out, _ = run("demo", "--json", "--figure", tmp_path / "demo.png", "--device", "cpu")
+        assert status == 0
+        points = json.loads(out)["points"]
+        assert len(points) == len(DEMO_POINTS_PX)
+        for point in points:
+            assert point["description"].strip()
+            assert 0 <= point["found_x"] <= 512 and 0 <= point["found_y"] <= 600
+            offset = ((point["found_x"] - point["x"]) / 512, (point["found_y"] - point["y"]) / 600)
+            assert point["error"] == pytest.approx(float(np.hypot(*offset)), abs=1e-6)
+        assert (tmp_path / "demo.png").is_file()
+
+    @pytest.mark.parametrize("size_wh", [(1, 1), (20_000, 10)])
+    def test_extreme_photos(self, run, tmp_path, size_wh):
+        path = tmp_path / "photo.png"
+        Image.new("L", size_wh, 128).save(path)
+        status, out, _ = run("round-trip", path, "--point", f"{size_wh[0] / 2},{size_wh[1] / 2}", "--json")
+        assert status == 0
+        assert len(json.loads(out)["points"]) == 1
+
+    def test_errors(self, run, photo, tmp_path):
+        for model in ("foo", str(tmp_path)):
+            status, out, err = run("describe", photo, "--point", "1,1", "--model", model)
+            assert (status, out) == (2, "")
+            assert err.splitlines()[-1].startswith("error: ")
+        status, _, err = run("localize", photo, "a shirt and " * 5_000)
+        assert status == 2
+        assert err.splitlines()[-1].startswith("error: ")
