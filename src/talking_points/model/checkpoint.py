@@ -1,0 +1,250 @@
+"""The checkpoint folder: reading and writing, exactly or not at all.
+
+config.json           sizes (ModelConfig), format version
+vision.safetensors    segmenter, projector, text-to-vision MLP of the base
+language_model/       a plain transformers Llama folder with its tokenizer
+descriptor/           a PEFT adapter
+localizer/            a PEFT adapter, and heads.safetensors: its projector, text-to-vision MLP, coordinate head
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from talking_points.model.config import ModelConfig
+from talking_points.model.network import ROLES, PointNetwork
+from talking_points.model.weights import check_names_and_shapes, load_weights
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Every linear layer of the language model's blocks."""
+BASE_PARTS = ("segmenter", "projector", "text_to_vision")
+
+
+def lora_config(*, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
+    """The adapters' form. Defaults are OMG-LLaVA's, which the paper reuses."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(LORA_TARGETS),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
+    """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
+
+    The localizer's projector and text-to-vision MLP start as copies of the base's.
+    """
+    if role not in ROLES:
+        raise ValueError(f"role is {role!r}; allowed: {', '.join(ROLES)}")
+    if isinstance(network.language, PeftModel):
+        network.language.add_adapter(role, lora)
+    else:
+        network.language = PeftModel(network.language, lora, adapter_name=role, autocast_adapter_dtype=False)
+    if role == "localizer":
+        parts = network.new_localizer_parts()
+        parts.projector.load_state_dict(network.projector.state_dict())
+        parts.text_to_vision.load_state_dict(network.text_to_vision.state_dict())
+        network.localizer = parts.to(device=network.device, dtype=network.dtype)
+    network.to(device=network.device, dtype=network.dtype)
+
+
+def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write the whole folder; it appears complete or not at all.
+
+    Args:
+        network: with or without roles.
+        folder: replaced if it is a checkpoint already; any other non-empty folder is refused.
+        dtype: of every weight in the files.
+    """
+    with _replacing(folder) as new:
+        (new / "config.json").write_text(json.dumps(network.config.to_dict(), indent=2) + "\n")
+        base = {name: t for name, t in network.state_dict().items() if name.split(".")[0] in BASE_PARTS}
+        _save_tensors(base, new / "vision.safetensors", dtype)
+        _save_language_model(network, new / "language_model", dtype)
+        for role in ROLES:
+            if isinstance(network.language, PeftModel) and role in network.language.peft_config:
+                save_role(network, role, new / role, dtype=dtype)
+
+
+def save_role(network: PointNetwork, role: str, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write one role's adapter (a PEFT folder) and, for the localizer, its own parts."""
+    assert isinstance(network.language, PeftModel)
+    folder.mkdir(parents=True, exist_ok=True)
+    adapter = get_peft_model_state_dict(network.language, adapter_name=role)
+    _save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
+    network.language.peft_config[role].save_pretrained(str(folder))
+    if role == "localizer":
+        assert network.localizer is not None
+        _save_tensors(network.localizer.state_dict(), folder / "heads.safetensors", dtype)
+
+
+def load_checkpoint(
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    roles: tuple[str, ...] = ROLES,
+) -> PointNetwork:
+    """Read a checkpoint folder.
+
+    Args:
+        folder: as `save_checkpoint` writes it.
+        device, dtype: of the loaded network; fixed from here on.
+        roles: adapters to load, of those that the folder holds.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: another format version, or weights that are missing, unknown or misshaped; they are named.
+    """
+    config = ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
+    language, tokenizer = _load_language_model(folder / "language_model", dtype)
+    network = PointNetwork(config, language, tokenizer)
+    vision_path = folder / "vision.safetensors"
+    vision = read_tensors(vision_path)
+    for part in BASE_PARTS:
+        weights = {n.removeprefix(f"{part}."): t for n, t in vision.items() if n.startswith(f"{part}.")}
+        load_weights(getattr(network, part), weights, source=f"{vision_path} ({part})")
+    unknown = sorted(n for n in vision if n.split(".")[0] not in BASE_PARTS)
+    if unknown:
+        raise ValueError(f"{vision_path}: unknown tensor {unknown[0]!r}")
+    for role in roles:
+        if (folder / role).is_dir():
+            _load_role(network, role, folder / role)
+    network.requires_grad_(False)
+    return network.to(device=device, dtype=dtype).eval()
+
+
+def _load_role(network: PointNetwork, role: str, folder: Path) -> None:
+    config_path = folder / "adapter_config.json"
+    read_json(config_path)
+    attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
+    assert isinstance(network.language, PeftModel)
+    path = folder / "adapter_model.safetensors"
+    weights = read_tensors(path)
+    own = get_peft_model_state_dict(network.language, adapter_name=role)
+    check_names_and_shapes(_shapes(own), _shapes(weights), model_name=f"the {role}'s adapter", source=str(path))
+    set_peft_model_state_dict(network.language, weights, adapter_name=role)
+    if role == "localizer":
+        assert network.localizer is not None
+        path = folder / "heads.safetensors"
+        load_weights(network.localizer, read_tensors(path), source=str(path))
+
+
+def _load_language_model(folder: Path, dtype: torch.dtype) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    read_json(folder / "config.json")
+    try:
+        config = LlamaConfig.from_pretrained(str(folder), local_files_only=True)
+        _check_language_model_files(folder, config)
+        model = LlamaForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from None
+    return model, tokenizer
+
+
+def _check_language_model_files(folder: Path, config: LlamaConfig) -> None:
+    """transformers fills what is missing with random numbers and goes on; here that is an error."""
+    with torch.device("meta"):
+        own = _shapes(LlamaForCausalLM(config).state_dict())
+    if config.tie_word_embeddings:
+        own.pop("lm_head.weight")
+    given: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            given |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    check_names_and_shapes(own, given, model_name="LlamaForCausalLM", source=str(folder))
+
+
+def _save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype) -> None:
+    """Write the base language model under plain Llama names, whatever adapters are inside it."""
+    llama = network.llama
+    state = {}
+    for name, tensor in llama.state_dict().items():
+        if ".lora_" not in name:
+            state[name.replace(".base_layer.", ".")] = tensor.detach().to(dtype).contiguous()
+    plain = type(llama.config).from_dict(llama.config.to_dict())
+    plain.dtype = dtype
+    plain.save_pretrained(str(folder))
+    if llama.generation_config is not None:
+        llama.generation_config.save_pretrained(str(folder))
+    if llama.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    network.prompts.tokenizer.save_pretrained(str(folder))
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    state = {
+        n: (t.detach().to(dtype) if t.is_floating_point() else t.detach()).contiguous() for n, t in tensors.items()
+    }
+    save_file(state, path, metadata={"format": "pt"})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; a broken file is a ValueError naming it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is broken: {error}; get it again") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; anything else is a ValueError naming it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}; a checkpoint folder holds it")
+    try:
+        data = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {type(data).__name__}, expected an object")
+    return data
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in weights.items()}
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends without an error."""
+    if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and not a checkpoint; choose another folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield new
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.chmod(0o755)
+        for file in new.rglob("*.safetensors"):  # safetensors writes them for the owner's eyes only
+            file.chmod(0o644)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def trainable(*modules: nn.Module) -> list[nn.Parameter]:
+    """Switch on gradients of whole modules; their parameters."""
+    parameters = [p for module in modules for p in module.parameters()]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    return parameters

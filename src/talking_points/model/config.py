@@ -1,0 +1,175 @@
+"""Sizes of the network. The same classes build the embedded `mini` and the 7B; only these numbers differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+FORMAT_VERSION = 1
+"""Version of the checkpoint folder. A folder of another version is refused."""
+
+REGIONS = ("gaussian", "predicted-mask")
+COORDINATE_HEADS = ("regression", "heatmap")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisionConfig:
+    """Trunk, pixel decoder, mask decoder and keypoint prompt. Defaults are OMG-LLaVA 7B's unless marked ours."""
+
+    image_size: int = 1024
+    """Side of the letterboxed square the network sees, in pixels; a multiple of 32 * pixel_shuffle."""
+    trunk_depths: tuple[int, ...] = (3, 3, 27, 3)
+    """ConvNeXt blocks of the four stages (strides 4, 8, 16, 32)."""
+    trunk_dims: tuple[int, ...] = (192, 384, 768, 1536)
+    """Channels of the four stages."""
+    width: int = 256
+    """Channels of the pixel decoder and of the mask decoder's queries."""
+    num_heads: int = 8
+    """Attention heads in both decoders."""
+    pixel_decoder_layers: int = 6
+    pixel_decoder_points: int = 4
+    """Sampled points for each head and level."""
+    pixel_decoder_ffn: int = 1024
+    group_norm_groups: int = 32
+    mask_decoder_layers: int = 9
+    mask_decoder_ffn: int = 2048
+    num_queries: int = 300
+    num_classes: int = 133
+    """Classes of the class embedding, the appended background row not counted."""
+    class_embed_dim: int = 768
+    class_embed_prototypes: int = 64
+    """Text prototypes a class; a class's logit is its best prototype's."""
+    class_logit_scale: float = 4.6052
+    """Natural log of the cosine logits' scale, ln 100 in OMG-Seg."""
+    pixel_shuffle: int = 2
+    """The last trunk stage is folded by this factor into tokens: (image_size / 32 / pixel_shuffle)^2 cells."""
+    gaussian_sigma_px: float = 81.92
+    """Standard deviation of the keypoint's Gaussian, pixels of the square. Ours: 8% of it; the paper is silent."""
+    gaussian_threshold: float = 0.5
+    """Cells where the Gaussian is above this are attended to. Ours; the paper is silent."""
+    region: str = "gaussian"
+    """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
+
+    def __post_init__(self) -> None:
+        if len(self.trunk_depths) != 4:
+            _fail("trunk_depths", self.trunk_depths, "four stages")
+        if len(self.trunk_dims) != 4:
+            _fail("trunk_dims", self.trunk_dims, "four stages")
+        for name in [
+            "width",
+            "num_heads",
+            "pixel_decoder_layers",
+            "pixel_decoder_points",
+            "pixel_decoder_ffn",
+            "group_norm_groups",
+            "mask_decoder_layers",
+            "mask_decoder_ffn",
+            "num_queries",
+            "num_classes",
+            "class_embed_dim",
+            "class_embed_prototypes",
+            "pixel_shuffle",
+            "image_size",
+        ]:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                _fail(name, value, "a whole number of at least 1")
+        for name in ("trunk_depths", "trunk_dims"):
+            if any(not isinstance(v, int) or v < 1 for v in getattr(self, name)):
+                _fail(name, getattr(self, name), "whole numbers of at least 1")
+        if self.width % (2 * self.num_heads) or self.width % 4:
+            _fail("width", self.width, f"a multiple of 4 and of twice num_heads ({2 * self.num_heads})")
+        if self.width % self.group_norm_groups:
+            _fail("group_norm_groups", self.group_norm_groups, f"a divisor of width ({self.width})")
+        if self.image_size % (32 * self.pixel_shuffle):
+            _fail("image_size", self.image_size, f"a multiple of 32 * pixel_shuffle ({32 * self.pixel_shuffle})")
+        if not (math.isfinite(self.gaussian_sigma_px) and self.gaussian_sigma_px > 0):
+            _fail("gaussian_sigma_px", self.gaussian_sigma_px, "a positive number of pixels")
+        if not 0 < self.gaussian_threshold < 1:
+            _fail("gaussian_threshold", self.gaussian_threshold, "a number between 0 and 1")
+        if not math.isfinite(self.class_logit_scale):
+            _fail("class_logit_scale", self.class_logit_scale, "a finite number")
+        if self.region not in REGIONS:
+            _fail("region", self.region, " or ".join(map(repr, REGIONS)))
+
+    @property
+    def cells_per_side(self) -> int:
+        """Image tokens along one side of the square."""
+        return self.image_size // 32 // self.pixel_shuffle
+
+    @property
+    def token_channels(self) -> int:
+        """Channels of one image token before the projector: folded trunk feature and the query mixture."""
+        return self.trunk_dims[-1] * self.pixel_shuffle**2 + 2 * self.width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The whole network but the language model, whose sizes stand in its own `language_model/config.json`."""
+
+    name: str = "talking-points"
+    """Short name shown to users."""
+    vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
+    class_names: tuple[str, ...] = ()
+    """Words of the class embedding's rows, when known; empty or num_classes long."""
+    coordinate_head: str = "regression"
+    """"regression" (the paper's MLP) or "heatmap" (ours: soft-argmax over stride-8 features)."""
+
+    def __post_init__(self) -> None:
+        if self.class_names and len(self.class_names) != self.vision.num_classes:
+            _fail(
+                "class_names",
+                f"{len(self.class_names)} names",
+                f"none or num_classes ({self.vision.num_classes})",
+            )
+        if self.coordinate_head not in COORDINATE_HEADS:
+            _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form, `format_version` included."""
+        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], *, source: str) -> ModelConfig:
+        """Read `to_dict`'s form back.
+
+        Args:
+            data: parsed `config.json`.
+            source: file named in errors.
+
+        Raises:
+            ValueError: another format version, an unknown key, or a value that is not allowed.
+        """
+        data = dict(data)
+        version = data.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"{source}: checkpoint format {version!r}, this version reads {FORMAT_VERSION}; "
+                "save it again with a matching talking-points"
+            )
+        vision = data.pop("vision", {})
+        try:
+            return cls(vision=_build(VisionConfig, vision), **_checked(cls, data))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{source}: {error}") from None
+
+
+def _build(cls: Any, data: Any) -> Any:
+    if not isinstance(data, dict):
+        raise ValueError(f"vision is {type(data).__name__}, expected an object")
+    return cls(**_checked(cls, data))
+
+
+def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """Lists become tuples; a key that the class does not have is an error naming those it has."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(data.keys() - known)
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _fail(name: str, value: object, allowed: str) -> None:
+    raise ValueError(f"{name} is {value!r}; allowed: {allowed}")

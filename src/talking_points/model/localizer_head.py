@@ -1,0 +1,94 @@
+"""From the language model's state at [SEG] to a point of the square."""
+
+# P texts, D language model width, F two query vectors joined, N cells of the stride-8 level
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from talking_points.model.mask_decoder import DecoderInputs
+from talking_points.model.projector import Projector
+
+HIDDEN = 128
+"""Width of the coordinate MLP's hidden layer. Paper A.5: 512-128-2."""
+FINEST_LEVEL = 2
+"""Index of the stride-8 level in DecoderInputs."""
+
+
+class TextToVision(nn.Sequential):
+    """MLP from the language model's width to two query vectors. Source: OMG-LLaVA projector_text2vision."""
+
+    def __init__(self, llm_width: int, query_channels: int) -> None:
+        super().__init__(nn.Linear(llm_width, query_channels), nn.GELU(), nn.Linear(query_channels, query_channels))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocatedPoints:
+    """Answers of the localizer's head."""
+
+    points_P2: Tensor
+    """x, y in [0, 1]^2 of the square: the head that the config names."""
+    regressed_P2: Tensor
+    """The paper's regression, whichever head answers."""
+    heatmap_logits_PN: Tensor | None
+    """Over the stride-8 cells, row by row; None without a heatmap head."""
+
+
+class CoordinateHead(nn.Module):
+    """The paper's MLP to (x, y), and for `coordinate_head="heatmap"` a soft-argmax beside it (ours)."""
+
+    def __init__(self, query_channels: int, width: int, *, heatmap: bool) -> None:
+        super().__init__()
+        # ReLU and a sigmoid at the end are ours; the paper names only the sizes.
+        self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
+        self.heatmap = HeatmapHead(query_channels, width) if heatmap else None
+
+    def forward(self, text_PF: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> LocatedPoints:
+        """
+        Args:
+            text_PF: text-to-vision outputs at [SEG].
+            inputs: the photos' features.
+            photo_of_text_P: which photo each text is about.
+        """
+        regressed_P2 = self.mlp(text_PF)
+        if self.heatmap is None:
+            return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_PN=None)
+        logits_PN, points_P2 = self.heatmap(text_PF, inputs, photo_of_text_P)
+        return LocatedPoints(points_P2=points_P2, regressed_P2=regressed_P2, heatmap_logits_PN=logits_PN)
+
+
+class HeatmapHead(nn.Module):
+    """Text against every stride-8 cell; the point is the mean of the cells' centres under the softmax."""
+
+    def __init__(self, query_channels: int, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(query_channels, width)
+        self.key = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, text_PF: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> tuple[Tensor, Tensor]:
+        cells_BNC = inputs.cells[FINEST_LEVEL] + inputs.cell_positions[FINEST_LEVEL]
+        keys_BNC = self.key(cells_BNC)
+        query_PC = self.query(text_PF)
+        logits_PN = torch.einsum("pc,pnc->pn", query_PC, keys_BNC[photo_of_text_P]) * keys_BNC.shape[-1] ** -0.5
+        height, width = inputs.sizes_hw[FINEST_LEVEL]
+        prob_Phw = logits_PN.softmax(-1).unflatten(-1, (height, width))
+        x = (torch.arange(width, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / width
+        y = (torch.arange(height, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / height
+        return logits_PN, torch.stack([(prob_Phw.sum(1) * x).sum(-1), (prob_Phw.sum(2) * y).sum(-1)], dim=-1)
+
+
+class LocalizerParts(nn.Module):
+    """What the localizer owns beside its LoRA adapter: projector copy, text-to-vision MLP, coordinate head."""
+
+    def __init__(self, projector: Projector, llm_width: int, width: int, *, heatmap: bool) -> None:
+        super().__init__()
+        self.projector: Projector = projector
+        self.text_to_vision = TextToVision(llm_width, 2 * width)
+        self.head = CoordinateHead(2 * width, width, heatmap=heatmap)
+
+    def forward(self, seg_PD: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> LocatedPoints:
+        """seg_PD: the language model's last hidden state at [SEG], after its final norm."""
+        return self.head(self.text_to_vision(seg_PD), inputs, photo_of_text_P)

@@ -1,0 +1,45 @@
+"""The projector: what the vision encoder saw, as tokens of the language model."""
+
+# B photos, N cells, Q queries, D language model width, F two query vectors joined
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def _mlp2(channels: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, out), nn.GELU(), nn.Linear(out, out))
+
+
+class Projector(nn.Module):
+    """Image tokens, a separator, object tokens; and the keypoint's token through the object MLP.
+
+    Source: OMG-LLaVA modeling_projector.py, Naive_Proj; parity: tests/model/test_parity.py.
+    """
+
+    def __init__(self, *, image_channels: int, query_channels: int, llm_width: int) -> None:
+        """
+        Args:
+            image_channels: channels of the folded last trunk stage.
+            query_channels: numbers of a query, feature and position joined.
+            llm_width: width of the language model.
+        """
+        super().__init__()
+        self.image_mlp = _mlp2(image_channels + query_channels, llm_width)
+        self.query_proj = nn.Linear(query_channels, image_channels)
+        self.query_mlp = _mlp2(image_channels, llm_width)
+        self.separator = nn.Embedding(1, llm_width)
+
+    def forward(self, image_tokens_BNC: Tensor, query_feat_pos_BQF: Tensor, wins_BQN: Tensor) -> list[Tensor]:
+        """For each photo (N + 1 + winning queries, D): cells, separator, the queries that win a cell."""
+        cells_BND = self.image_mlp(image_tokens_BNC)
+        queries_BQD = self.project_queries(query_feat_pos_BQF)
+        return [
+            torch.cat([cells, self.separator.weight, queries[wins.any(-1)]])
+            for cells, queries, wins in zip(cells_BND, queries_BQD, wins_BQN, strict=True)
+        ]
+
+    def project_queries(self, query_feat_pos: Tensor) -> Tensor:
+        """(..., F) query or keypoint numbers to (..., D) tokens."""
+        return self.query_mlp(self.query_proj(query_feat_pos))

@@ -1,0 +1,92 @@
+"""The prompts, token by token: the one place where their wording stands.
+
+Image tokens stand first in both roles and what varies (point, text) last, so that everything before is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+SPECIAL_TOKENS = ("[SEG]", "<p>", "</p>", "<region>", "<mark>")
+"""Added after the tokenizer's own, in this order. Source: OMG-LLaVA _add_special_tokens."""
+CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+
+_START = "<|im_start|>user\n"
+_ASK = "<|im_end|>\n<|im_start|>assistant\n"
+_DESCRIBE = "\nThere are some marks: Mark 1 <mark>.\nPlease describe the point at mark 1 in detail."
+_CAPTION = "\nThere are some marks: Mark 1 <mark>.\nWhat is at mark 1?"
+_LOCALIZE = "\nPlease segment region1: {text}"
+_FOUND = "<p> keypoint </p> [SEG]."
+WORDING = (_START, _ASK, _DESCRIBE, _CAPTION, _LOCALIZE.format(text=""), _FOUND)
+"""All of the above, for training a tokenizer."""
+
+MAX_TEXT_TOKENS = 512
+"""Longest description that the localizer reads. Ours."""
+
+
+class Prompts:
+    """Prompts as token ids of one tokenizer."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        names = [*SPECIAL_TOKENS, *CHAT_TOKENS]
+        vocabulary = tokenizer.get_vocab()
+        missing = [name for name in names if name not in vocabulary]
+        if missing:
+            raise ValueError(f"the tokenizer has no {missing[0]} token; a talking-points checkpoint's tokenizer does")
+        ids = {name: vocabulary[name] for name in names}
+        self.tokenizer = tokenizer
+        self.seg_id: int = ids["[SEG]"]
+        self.mark_id: int = ids["<mark>"]
+        self.end_id: int = ids["<|im_end|>"]
+        self._special_ids = set(ids.values())
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _encode_plain(self, text: str) -> list[int]:
+        """Ids of a user's text, in which a special token's name is no special token."""
+        ids = self._encode(text)
+        if self._special_ids.intersection(ids):
+            first = next(i for i in ids if i in self._special_ids)
+            found = self.tokenizer.convert_ids_to_tokens(first)
+            raise ValueError(f"the text holds {found}, which is reserved for the model; leave it out")
+        return ids
+
+    def prefix(self) -> list[int]:
+        """What stands before the image tokens."""
+        bos = self.tokenizer.bos_token_id
+        return ([] if bos is None else [bos]) + self._encode(_START)
+
+    def describe(self) -> list[int]:
+        """After the image tokens: the descriptor's question, holding one <mark>."""
+        return self._encode(_DESCRIBE + _ASK)
+
+    def caption(self) -> list[int]:
+        """The base's question about an object or part, holding one <mark>."""
+        return self._encode(_CAPTION + _ASK)
+
+    def answer(self, text: str) -> list[int]:
+        """A description as the assistant gives it."""
+        return self._encode_plain(text) + [self.end_id]
+
+    def localize(self, text: str) -> list[int]:
+        """After the image tokens: the localizer's question and forced answer, holding one [SEG] (paper 3.3).
+
+        Raises:
+            ValueError: an empty text, a reserved token in it, or more than MAX_TEXT_TOKENS tokens.
+        """
+        if not text.strip():
+            raise ValueError("the text is empty; describe the point in words")
+        ids = self._encode_plain(_LOCALIZE.format(text=text.strip()))
+        if len(ids) > MAX_TEXT_TOKENS:
+            raise ValueError(f"the text has {len(ids)} tokens, the model reads {MAX_TEXT_TOKENS}; shorten it")
+        return ids + self._encode(_ASK + _FOUND)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Generated ids to text, the end token and what follows left out."""
+        ids = list(ids)
+        if self.end_id in ids:
+            ids = ids[: ids.index(self.end_id)]
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()

@@ -1,0 +1,124 @@
+"""The frozen vision encoder: trunk, pixel decoder, mask decoder, image perception and keypoint prompt."""
+
+# B photos, P points, Q queries, C channels of a query, N token cells, H W pixels or cells
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from talking_points.model.config import VisionConfig
+from talking_points.model.image_perception import perceive_image
+from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
+from talking_points.model.mask_decoder import DecodedQueries, DecoderInputs, MaskDecoder
+from talking_points.model.pixel_decoder import PixelDecoder
+from talking_points.model.trunk import Trunk
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFeatures:
+    """What the vision encoder computes of B photos, once; every point, text and role reads it."""
+
+    image_hw: tuple[int, int]
+    """Size of the network's input."""
+    decoder_inputs: DecoderInputs
+    image_tokens_BNC: Tensor
+    """Folded last trunk stage joined with the query mixture."""
+    query_feat_pos_BQF: Tensor
+    wins_BQN: Tensor
+    """bool: the query wins the cell."""
+
+    def select(self, photos: Tensor) -> ImageFeatures:
+        """Features of some of the photos. photos: (P,) indices, repeats allowed."""
+        inputs = self.decoder_inputs
+        return ImageFeatures(
+            image_hw=self.image_hw,
+            decoder_inputs=DecoderInputs(
+                mask_feature_BCHW=inputs.mask_feature_BCHW[photos],
+                cells=[cells[photos] for cells in inputs.cells],
+                cell_positions=inputs.cell_positions,
+                sizes_hw=inputs.sizes_hw,
+            ),
+            image_tokens_BNC=self.image_tokens_BNC[photos],
+            query_feat_pos_BQF=self.query_feat_pos_BQF[photos],
+            wins_BQN=self.wins_BQN[photos],
+        )
+
+
+class Segmenter(nn.Module):
+    """OMG-Seg's visual encoder as OMG-LLaVA uses it, with the paper's Gaussian keypoint prompt."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Trunk(config.trunk_depths, config.trunk_dims)
+        self.pixel_decoder = PixelDecoder(config)
+        self.mask_decoder = MaskDecoder(config)
+        self.keypoint_prompt = KeypointPrompt(config)
+
+    def forward(self, pixels_B3HW: Tensor) -> ImageFeatures:
+        """Encode letterboxed, normalised photos."""
+        return self.encode(pixels_B3HW)[0]
+
+    def encode(self, pixels_B3HW: Tensor) -> tuple[ImageFeatures, DecodedQueries]:
+        """`forward`, and the decoder's queries layer by layer, which the base's training supervises."""
+        stages = self.trunk(pixels_B3HW)
+        inputs = self.mask_decoder.prepare(*self.pixel_decoder(stages))
+        queries, pos = self.mask_decoder.learned_queries(pixels_B3HW.shape[0])
+        decoded = self.mask_decoder.decode(queries, pos, inputs)
+        last_BQC, mask_logits = decoded.queries[-1], decoded.mask_logits[-1]
+        class_logits = self.mask_decoder.class_logits(last_BQC, mask_logits, inputs)
+        folded_BCHW = fold_pixels(stages[-1], self.config.pixel_shuffle)
+        query_feat_pos = torch.cat([last_BQC, decoded.pos_BQC], dim=-1)
+        image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
+        grid_hw = (int(folded_BCHW.shape[-2]), int(folded_BCHW.shape[-1]))
+        mixture_BNF, wins_BQN = perceive_image(mask_logits, class_logits, query_feat_pos, image_hw, grid_hw)
+        features = ImageFeatures(
+            image_hw=image_hw,
+            decoder_inputs=inputs,
+            image_tokens_BNC=torch.cat([folded_BCHW.flatten(2).transpose(1, 2), mixture_BNF], dim=-1),
+            query_feat_pos_BQF=query_feat_pos,
+            wins_BQN=wins_BQN,
+        )
+        return features, decoded
+
+    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """Keypoint features and region features (paper 3.2).
+
+        Args:
+            features: of B photos.
+            points_BP2: x, y in [0, 1]^2 of the square, P of each photo; a photo with fewer repeats one.
+            region: "gaussian" or "predicted-mask"; None: the config's.
+
+        Returns:
+            (B, P, 2C): keypoint feature and region feature joined.
+        """
+        height, width = features.image_hw
+        points_px = points_BP2 * points_BP2.new_tensor([width, height])
+        feat, pos = self.keypoint_prompt(points_px, features.image_hw)
+        regions = None
+        if (region or self.config.region) == "gaussian":
+            regions = [
+                gaussian_region(
+                    points_px,
+                    features.image_hw,
+                    size_hw,
+                    sigma_px=self.config.gaussian_sigma_px,
+                    threshold=self.config.gaussian_threshold,
+                )
+                for size_hw in features.decoder_inputs.sizes_hw
+            ]
+        decoded = self.mask_decoder.decode(feat, pos, features.decoder_inputs, regions=regions, independent=True)
+        return torch.cat([decoded.queries[-1], pos], dim=-1)
+
+
+def fold_pixels(x_BCHW: Tensor, factor: int) -> Tensor:
+    """Fold blocks of factor x factor cells into channels, row and column offset before the channel.
+
+    Source: OMG-LLaVA omg_seg_visual_encoder.py, pixel_shuffle_feat (another order than torch's pixel_unshuffle).
+    """
+    B, C, H, W = x_BCHW.shape
+    blocks = x_BCHW.view(B, C, H // factor, factor, W // factor, factor)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(B, factor * factor * C, H // factor, W // factor)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.network import PointNetwork
+from tests.tiny import tiny_network
+
+
+@pytest.fixture(scope="module")
+def network() -> PointNetwork:
+    return tiny_network()
+
+
+@pytest.fixture
+def folder(network: PointNetwork, tmp_path: Path) -> Path:
+    save_checkpoint(network, tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_what_is_loaded_is_what_was_saved(network: PointNetwork, folder: Path) -> None:
+    loaded = load_checkpoint(folder)
+    assert loaded.config == network.config
+    own, theirs = network.state_dict(), loaded.state_dict()
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+
+
+def test_form_of_the_folder(folder: Path) -> None:
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert {
+        "config.json",
+        "vision.safetensors",
+        "language_model/config.json",
+        "language_model/model.safetensors",
+        "language_model/tokenizer.json",
+        "descriptor/adapter_config.json",
+        "descriptor/adapter_model.safetensors",
+        "localizer/adapter_config.json",
+        "localizer/adapter_model.safetensors",
+        "localizer/heads.safetensors",
+    } <= files
+    assert not [f for f in files if f.endswith((".bin", ".pt", ".pth", ".py"))]
+
+
+@torch.no_grad()
+def test_language_model_opens_with_plain_transformers_and_peft(network: PointNetwork, folder: Path) -> None:
+    from peft import PeftModel
+
+    llama = AutoModelForCausalLM.from_pretrained(folder / "language_model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "language_model")
+    ids = torch.tensor([tokenizer("The point is on the left shoe.")["input_ids"]])
+    with network.language.disable_adapter():
+        torch.testing.assert_close(llama(ids).logits, network.llama(ids).logits)
+    adapted = PeftModel.from_pretrained(llama, str(folder / "localizer")).eval()
+    with network.acting_as("localizer"):
+        torch.testing.assert_close(adapted(ids).logits, network.llama(ids).logits, atol=1e-5, rtol=1e-4)
+
+
+def test_one_role_alone(folder: Path) -> None:
+    alone = load_checkpoint(folder, roles=("descriptor",))
+    assert alone.localizer is None
+    with pytest.raises(ValueError, match="this checkpoint has no localizer"), alone.acting_as("localizer"):
+        pass
+
+
+def test_roles_answer_differently_and_return(network: PointNetwork) -> None:
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        before = network.llama(ids).logits
+        with network.acting_as("localizer"):
+            other = network.llama(ids).logits
+        after = network.llama(ids).logits
+    assert torch.equal(before, after) and not torch.allclose(before, other)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("vision.safetensors", "segmenter.trunk.stem.0.weight"),
+        ("descriptor/adapter_model.safetensors", None),
+        ("localizer/heads.safetensors", "head.mlp.0.weight"),
+        ("language_model/model.safetensors", "model.norm.weight"),
+    ],
+)
+def test_missing_unknown_and_misshaped_tensors_are_named(folder: Path, file: str, name: str | None) -> None:
+    path = folder / file
+    good = load_file(path)
+    name = name or sorted(good)[0]
+    short = name.split("segmenter.")[-1]
+    for change, word in (
+        ({n: t for n, t in good.items() if n != name}, short),
+        ({**good, "stray.weight": torch.zeros(1)}, "stray.weight"),
+        ({**good, name: torch.zeros(1, 2, 3)}, short),
+    ):
+        save_file(change, path, metadata={"format": "pt"})
+        with pytest.raises(ValueError) as caught:
+            load_checkpoint(folder)
+        assert word in str(caught.value)
+    save_file(good, path, metadata={"format": "pt"})
+    load_checkpoint(folder)
+
+
+def test_a_truncated_file_is_named(folder: Path) -> None:
+    path = folder / "vision.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"vision\.safetensors is broken"):
+        load_checkpoint(folder)
+
+
+def test_another_version_is_refused(folder: Path) -> None:
+    data = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(data | {"format_version": 99}))
+    with pytest.raises(ValueError, match="checkpoint format 99"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_of_other_things_is_not_overwritten(network: PointNetwork, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="not empty and not a checkpoint"):
+        save_checkpoint(network, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_half_precision_files_load_as_fp32(network: PointNetwork, tmp_path: Path) -> None:
+    save_checkpoint(network, tmp_path / "half", dtype=torch.float16)
+    assert {p.dtype for p in load_checkpoint(tmp_path / "half").parameters()} == {torch.float32}
+    assert load_file(tmp_path / "half" / "vision.safetensors").popitem()[1].dtype == torch.float16

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from talking_points.model.config import FORMAT_VERSION, ModelConfig, VisionConfig
+from tests.tiny import tiny_vision
+
+
+def test_round_trip() -> None:
+    config = ModelConfig(name="x", vision=tiny_vision(), class_names=("a", "b", "c"), coordinate_head="heatmap")
+    assert ModelConfig.from_dict(config.to_dict(), source="config.json") == config
+
+
+def test_defaults_are_the_7bs() -> None:
+    config = VisionConfig()
+    assert config.cells_per_side**2 == 256
+    assert config.token_channels == 4 * 1536 + 512
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 65}, r"image_size is 65; allowed: a multiple of 32"),
+        ({"num_queries": 0}, r"num_queries is 0; allowed: a whole number of at least 1"),
+        ({"num_queries": True}, r"num_queries is True; allowed: a whole number"),
+        ({"width": 30}, r"width is 30; allowed: a multiple"),
+        ({"group_norm_groups": 5}, r"group_norm_groups is 5; allowed: a divisor of width \(32\)"),
+        ({"trunk_dims": (8, 8)}, r"trunk_dims is \(8, 8\); allowed: four stages"),
+        ({"gaussian_threshold": 1.0}, r"gaussian_threshold is 1.0; allowed: a number between 0 and 1"),
+        ({"gaussian_sigma_px": float("nan")}, r"gaussian_sigma_px is nan; allowed: a positive number"),
+        ({"region": "circle"}, r"region is 'circle'; allowed: 'gaussian' or 'predicted-mask'"),
+    ],
+)
+def test_a_bad_value_names_field_value_and_what_is_allowed(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_vision(**changes)
+
+
+def test_class_names_must_fit() -> None:
+    with pytest.raises(ValueError, match=r"class_names is '2 names'; allowed: none or num_classes \(3\)"):
+        ModelConfig(vision=tiny_vision(), class_names=("a", "b"))
+
+
+def test_unknown_key_lists_the_known_ones() -> None:
+    data = ModelConfig(vision=tiny_vision()).to_dict()
+    data["vision"]["depht"] = 3
+    with pytest.raises(ValueError, match=r"config\.json: unknown key 'depht'; known: .*trunk_depths"):
+        ModelConfig.from_dict(data, source="config.json")
+
+
+def test_another_version_is_refused() -> None:
+    data = ModelConfig(vision=tiny_vision()).to_dict() | {"format_version": FORMAT_VERSION + 1}
+    with pytest.raises(ValueError, match=rf"checkpoint format {FORMAT_VERSION + 1}, this version reads"):
+        ModelConfig.from_dict(data, source="config.json")

@@ -1,0 +1,73 @@
+"""A tiny random network of the real architecture, for tests that need every part and no skill."""
+
+from __future__ import annotations
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.config import ModelConfig, VisionConfig
+from talking_points.model.network import PointNetwork
+from talking_points.training.mini import train_tokenizer
+
+TEXTS = (
+    "The point is on the left shoe of the person, near the top edge of the shoe.",
+    "The point is on the hood of the car, slightly below the center.",
+)
+
+
+def tiny_vision(**changes: object) -> VisionConfig:
+    sizes: dict[str, object] = {
+        "image_size": 64,
+        "trunk_depths": (1, 1, 1, 1),
+        "trunk_dims": (8, 8, 16, 16),
+        "width": 32,
+        "num_heads": 4,
+        "pixel_decoder_layers": 1,
+        "pixel_decoder_points": 2,
+        "pixel_decoder_ffn": 32,
+        "group_norm_groups": 4,
+        "mask_decoder_layers": 3,
+        "mask_decoder_ffn": 32,
+        "num_queries": 6,
+        "num_classes": 3,
+        "class_embed_dim": 8,
+        "class_embed_prototypes": 2,
+        "pixel_shuffle": 1,
+        "gaussian_sigma_px": 8.0,
+    }
+    return VisionConfig(**{**sizes, **changes})  # type: ignore[arg-type]
+
+
+def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: str = "heatmap") -> PointNetwork:
+    """Random weights, adapters that do change the answers."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(TEXTS)
+    language = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=512,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    network = PointNetwork(ModelConfig(name="tiny", vision=tiny_vision(), coordinate_head=head), language, tokenizer)
+    for role in roles:
+        attach_role(network, role, lora_config(rank=4, alpha=8, dropout=0.0))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            # ConvNeXt's layer scales and LoRA's B start near or at zero, which would hide mistakes.
+            if name.endswith("gamma"):
+                parameter.fill_(0.5)
+            if "lora_B" in name:
+                parameter.normal_(std=0.2)
+            if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
+                parameter.normal_(std=0.1)
+    network.requires_grad_(False)
+    return network.eval()
