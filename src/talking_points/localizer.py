@@ -1,0 +1,87 @@
+"""The Point Localizer: photo and texts to points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from talking_points.descriptor import Photo, encode_photo
+from talking_points.generation import SharedPrefix, read_suffixes
+from talking_points.images import open_photo
+from talking_points.model.language import embed_suffixes
+from talking_points.model.network import PointNetwork
+from talking_points.model.segmenter import ImageFeatures
+from talking_points.points import square_to_photo
+
+TEXTS_AT_ONCE = 64
+"""Texts read together."""
+
+
+class PointLocalizer:
+    """Finds the pixel that a text describes (paper 3.3): one forward pass a text, no decoding."""
+
+    def __init__(self, network: PointNetwork) -> None:
+        self.network = network
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointLocalizer:
+        """Load the localizer alone. Arguments as `TalkingPoints.from_pretrained`."""
+        from talking_points.pretrained import load_network
+
+        return cls(load_network(name_or_folder, device=device, roles=("localizer",)))
+
+    def localize(self, photo: Photo, texts: Sequence[str]) -> list[tuple[float, float]]:
+        """Find points from texts.
+
+        Args:
+            photo: a path, a PIL image or an array.
+            texts: any number of descriptions.
+
+        Returns:
+            For each text x, y in pixels of the photo as opened (EXIF applied), inside the photo.
+
+        Raises:
+            ValueError, FileNotFoundError: the photo cannot be read, or a text is empty or too long; says which.
+        """
+        opened = open_photo(photo)
+        suffixes = self.suffixes(texts)
+        with torch.inference_mode():
+            points_square = self.localize_features(encode_photo(self.network, opened), suffixes)
+        width, height = opened.size
+        # The square's padding is no answer: the nearest pixel of the photo is.
+        points_px = square_to_photo(points_square, opened.size).clip((0, 0), (width, height))
+        return [(float(x), float(y)) for x, y in points_px]
+
+    def suffixes(self, texts: Sequence[str]) -> list[list[int]]:
+        """Prompts of texts as token ids; a bad text is a ValueError that says which."""
+        suffixes = []
+        for number, text in enumerate(texts, start=1):
+            try:
+                suffixes.append(self.network.prompts.localize(text))
+            except ValueError as error:
+                raise ValueError(f"text {number}: {error}") from None
+        return suffixes
+
+    def localize_features(self, features: ImageFeatures, suffixes: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        """(P, 2) points in [0, 1]^2 of the square, from an encoded photo and prompts."""
+        network = self.network
+        parts = network.localizer
+        found: list[torch.Tensor] = []
+        with network.acting_as("localizer"):
+            assert parts is not None
+            prefix = SharedPrefix(network.llama, network.photo_prefixes(features, parts.projector))
+            for start in range(0, len(suffixes), TEXTS_AT_ONCE):
+                some = suffixes[start : start + TEXTS_AT_ONCE]
+                suffix_PSD, lengths_P = embed_suffixes(some, network.embedding, network.prompts.mark_id, None)
+                photo_of_text = torch.zeros(len(some), dtype=torch.long, device=network.device)
+                hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_text, suffix_PSD, lengths_P)
+                rows = torch.arange(len(some), device=network.device)
+                seg_PD = hidden_PSD[rows, network.seg_positions(some)]
+                found.append(parts(seg_PD, features.decoder_inputs, photo_of_text).points_P2)
+        if not found:
+            return np.zeros((0, 2))
+        return np.asarray(torch.cat(found).double().cpu().numpy(), dtype=np.float64)

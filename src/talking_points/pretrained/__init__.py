@@ -1,0 +1,76 @@
+"""Models by name: the embedded `mini`, a checkpoint folder, or a Hugging Face Hub id."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talking_points.model.network import PointNetwork
+
+log = logging.getLogger(__name__)
+
+EMBEDDED = ("mini",)
+HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
+"""What is downloaded of a Hub repository: never code, never pickles."""
+
+
+def find_checkpoint(name_or_folder: str | Path) -> Path:
+    """The folder of a model.
+
+    Raises:
+        ValueError: no such model; says what is allowed.
+    """
+    name = str(name_or_folder)
+    if name in EMBEDDED:
+        return Path(__file__).parent / name
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} is no checkpoint: it has no config.json")
+        return folder
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        return _download(name)
+    raise ValueError(f"unknown model {name!r}: 'mini', a checkpoint folder, or a Hub id (owner/name)")
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(HUB_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(
+            f"unknown model {repo_id!r}: no such folder, and the Hub says: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def load_network(
+    name_or_folder: str | Path,
+    *,
+    device: str | None = None,
+    roles: tuple[str, ...] = ("descriptor", "localizer"),
+) -> PointNetwork:
+    """Load a model on a device, in fp32 on the CPU and bf16 on a GPU.
+
+    Raises:
+        ValueError: no such model, the device is absent, or the checkpoint does not fit.
+    """
+    import torch
+
+    from talking_points.model.checkpoint import load_checkpoint
+
+    folder = find_checkpoint(name_or_folder)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        log.info("device %s", device)
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+    dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
+    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from talking_points.generation import SharedPrefix, generate
+from talking_points.model.language import embed_suffixes
+from talking_points.pretrained import load_network
+from talking_points.talking_points import TalkingPoints
+from tests.tiny import tiny_network
+
+
+@pytest.fixture(scope="module")
+def tp() -> TalkingPoints:
+    return TalkingPoints(tiny_network())
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 70, 3), dtype=np.uint8))
+
+
+POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
+TEXTS = ["the left shoe", "the point is near the top edge of the hood of the car", "a"]
+
+
+def test_many_points_in_one_call_are_the_points_one_by_one(tp: TalkingPoints, photo: Image.Image) -> None:
+    together = tp.describe(photo, POINTS)
+    assert together == [tp.describe(photo, [p])[0] for p in POINTS]
+    assert len(set(together)) > 1
+
+
+def test_many_texts_in_one_call_are_the_texts_one_by_one(tp: TalkingPoints, photo: Image.Image) -> None:
+    together = np.array(tp.localize(photo, TEXTS))
+    alone = np.array([tp.localize(photo, [t])[0] for t in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+    assert (together >= 0).all() and (together <= (70, 40)).all()
+
+
+@torch.no_grad()
+def test_shared_prefix_decoding_is_transformers_greedy_decoding(tp: TalkingPoints) -> None:
+    """Token for token, prompts on two photos with prefixes of unequal length."""
+    network = tp.network
+    llama, prompts = network.llama, network.prompts
+    prefixes = [torch.randn(7, 32), torch.randn(4, 32)]
+    photo_of_prompt = torch.tensor([0, 1, 1])
+    suffix, _ = embed_suffixes([prompts.describe()] * 3, network.embedding, prompts.mark_id, torch.randn(3, 32))
+    with network.acting_as("descriptor"):
+        ours = generate(
+            llama,
+            SharedPrefix(llama, prefixes),
+            photo_of_prompt,
+            suffix,
+            end_id=prompts.end_id,
+            max_new_tokens=12,
+        )
+        for p, b in enumerate(photo_of_prompt.tolist()):
+            theirs = llama.generate(
+                inputs_embeds=torch.cat([prefixes[b], suffix[p]])[None],
+                attention_mask=torch.ones(1, len(prefixes[b]) + suffix.shape[1], dtype=torch.long),
+                do_sample=False,
+                max_new_tokens=12,
+                eos_token_id=prompts.end_id,
+            )[0].tolist()
+            assert ours[p] == [t for t in theirs if t != prompts.end_id]
+
+
+def test_round_trip_error_is_in_normalised_coordinates(tp: TalkingPoints, photo: Image.Image) -> None:
+    [trip] = tp.round_trip(photo, [(35.0, 20.0)])
+    assert trip.found_px is not None
+    dx, dy = (trip.found_px[0] - 35.0) / 70, (trip.found_px[1] - 20.0) / 40
+    assert trip.error == pytest.approx((dx**2 + dy**2) ** 0.5)
+
+
+def test_no_points_no_texts(tp: TalkingPoints, photo: Image.Image) -> None:
+    assert tp.describe(photo, []) == []
+    assert tp.localize(photo, []) == []
+    assert tp.round_trip(photo, []) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2000, 1), (1, 2000)])
+def test_photos_of_any_shape(tp: TalkingPoints, size: tuple[int, int]) -> None:
+    [trip] = tp.round_trip(Image.new("RGB", size, "red"), [(size[0] / 2, size[1] / 2)])
+    assert trip.found_px is not None
+    assert 0 <= trip.found_px[0] <= size[0] and 0 <= trip.found_px[1] <= size[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  ", "text 2: the text is empty"),
+        ("left " * 600, "text 2: the text has .* tokens, the model reads 512; shorten it"),
+        ("look [SEG] here", r"text 2: the text holds \[SEG\], which is reserved"),
+    ],
+)
+def test_a_bad_text_is_named(tp: TalkingPoints, photo: Image.Image, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tp.localize(photo, ["fine", text])
+
+
+def test_a_point_outside_is_named(tp: TalkingPoints, photo: Image.Image) -> None:
+    with pytest.raises(ValueError, match=r"point 2 \[71\.0, 3\.0\] is outside the 70x40 photo"):
+        tp.describe(photo, [(1, 1), (71, 3)])
+
+
+def test_save_and_load(tp: TalkingPoints, photo: Image.Image, tmp_path: Path) -> None:
+    tp.save_pretrained(tmp_path / "model", dtype=torch.float32)
+    again = TalkingPoints.from_pretrained(tmp_path / "model", device="cpu")
+    assert again.describe(photo, POINTS) == tp.describe(photo, POINTS)
+    np.testing.assert_allclose(again.localize(photo, TEXTS), tp.localize(photo, TEXTS), atol=1e-4)
+
+
+def test_unknown_models_and_devices(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown model 'maxi': 'mini', a checkpoint folder, or a Hub id"):
+        load_network("maxi")
+    with pytest.raises(ValueError, match="is no checkpoint: it has no config.json"):
+        load_network(tmp_path)
+    with pytest.raises(ValueError, match="device 'quantum' cannot be used"):
+        load_network("mini", device="quantum")
