@@ -1,0 +1,1 @@
+"""Describers that need no network."""

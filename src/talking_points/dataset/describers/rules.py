@@ -1,0 +1,280 @@
+"""What the pixels around a point look like, by rules: colour words, texture, shade, what is next to it.
+
+Deterministic and symmetric: a mirrored photo gives the mirrored answer. Lengths are in pixels of the scene's
+photo; the window's size follows the photo's long side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from talking_points.dataset.scene import Scene
+
+WINDOW_SHARE = 0.014
+"""Standard deviation of the Gaussian window, as a share of the photo's long side."""
+NEIGHBOUR_SHARE = 0.035
+"""Radius in which other parts are noticed, as a share of the photo's long side."""
+BACKGROUND = -1
+"""Stands for the background where a part index is expected."""
+
+# Several examples of a name where it covers a wide range. sRGB; picked by eye on photos of clothes and cars.
+_COLOUR_EXAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "black": ((0, 0, 0), (18, 18, 20), (30, 28, 28), (24, 26, 34)),
+    "dark gray": ((58, 58, 60), (76, 76, 78), (62, 64, 72), (72, 66, 62)),
+    "gray": ((110, 110, 112), (138, 138, 138), (120, 126, 136), (134, 126, 118)),
+    "light gray": ((172, 172, 174), (198, 198, 200), (176, 184, 196), (196, 188, 180)),
+    "white": ((232, 232, 232), (252, 252, 252), (228, 232, 240), (242, 236, 226)),
+    "dark brown": ((52, 32, 24), (72, 46, 34), (62, 48, 38)),
+    "brown": ((104, 66, 44), (130, 84, 56), (118, 88, 68)),
+    "light brown": ((170, 122, 88), (186, 142, 108), (158, 128, 100), (196, 148, 122)),
+    "beige": ((222, 196, 164), (208, 184, 156), (232, 206, 184), (226, 186, 160)),
+    "dark red": ((92, 16, 24), (122, 24, 34), (74, 22, 26)),
+    "red": ((196, 26, 36), (226, 44, 46), (168, 26, 36), (206, 66, 62)),
+    "pink": ((240, 168, 184), (226, 118, 150), (244, 196, 206), (214, 70, 126)),
+    "orange": ((238, 132, 38), (222, 104, 34), (244, 162, 84)),
+    "yellow": ((240, 214, 62), (226, 192, 50), (244, 228, 130), (208, 172, 64)),
+    "olive green": ((92, 92, 48), (118, 114, 66), (72, 74, 44)),
+    "dark green": ((22, 58, 36), (36, 72, 46), (28, 52, 44)),
+    "green": ((48, 128, 58), (72, 150, 72), (104, 164, 58)),
+    "light green": ((158, 206, 142), (184, 216, 158), (176, 222, 188)),
+    "teal": ((26, 108, 112), (40, 142, 142), (24, 78, 86)),
+    "light blue": ((150, 190, 226), (124, 166, 206), (178, 208, 230), (120, 196, 216)),
+    "blue": ((42, 86, 178), (64, 110, 172), (26, 62, 150), (78, 112, 152)),
+    "dark blue": ((22, 30, 72), (36, 48, 88), (28, 38, 58), (52, 66, 98)),
+    "purple": ((102, 48, 122), (132, 76, 152), (74, 38, 86)),
+    "light purple": ((182, 160, 210), (202, 182, 222), (156, 140, 178)),
+}
+COLOURS = tuple(_COLOUR_EXAMPLES)
+"""The colour words, all of them."""
+
+# Below this chroma (CIELAB) a colour is seen as a gray, however small the distance to a pale hue; the darker,
+# the more chroma it takes to be seen.
+_GRAY_CHROMA = 7.0
+_GRAYS = ("black", "dark gray", "gray", "light gray", "white")
+_GRAY_LIMITS_L = (17.0, 36.0, 58.0, 78.0)
+_GRAY_GAIN = 1.25  # hue and chroma weigh more than lightness: shade must not change a colour's name early
+
+
+def rgb_to_lab(colours: np.ndarray) -> np.ndarray:
+    """(N, 3) uint8 sRGB to (N, 3) float32 CIELAB (D65; L in [0, 100])."""
+    return cv2.cvtColor((colours[None] / np.float32(255)).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
+
+
+@cache
+def _colour_table() -> np.ndarray:
+    """(64, 64, 64) uint8 index into COLOURS for each colour, in steps of 4 levels."""
+    levels = np.arange(64, dtype=np.uint8) * 4 + 2
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = rgb_to_lab(grid)
+    names, examples = zip(
+        *((COLOURS.index(name), rgb) for name, some in _COLOUR_EXAMPLES.items() for rgb in some), strict=True
+    )
+    weights = np.array([1.0, _GRAY_GAIN, _GRAY_GAIN], dtype=np.float32)
+    targets = rgb_to_lab(np.array(examples, dtype=np.uint8)) * weights
+    points = lab * weights
+    # |a - b|^2 without the (262144, 60, 3) difference.
+    distances = (points**2).sum(1, keepdims=True) - 2 * points @ targets.T + (targets**2).sum(1)
+    table = np.array(names, dtype=np.uint8)[distances.argmin(axis=1)]
+    # Gray metal and white paint reflect the sky: a little blue is still gray.
+    chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.75, 1.0)
+    gray = chroma < _GRAY_CHROMA + 0.2 * np.maximum(0, 22 - lab[:, 0])
+    gray_names = np.array([COLOURS.index(name) for name in _GRAYS], dtype=np.uint8)
+    table[gray] = gray_names[np.searchsorted(_GRAY_LIMITS_L, lab[gray, 0])]
+    return table.reshape(64, 64, 64)
+
+
+def colour_indices(colours: np.ndarray) -> np.ndarray:
+    """(N, 3) uint8 sRGB to (N,) indices into COLOURS."""
+    steps = colours >> 2
+    return _colour_table()[steps[:, 0], steps[:, 1], steps[:, 2]]
+
+
+def colour_name(rgb: tuple[int, int, int]) -> str:
+    """The word for one sRGB colour.
+
+    Example:
+        >>> colour_name((20, 28, 70))
+        'dark blue'
+    """
+    return COLOURS[int(colour_indices(np.array([rgb], dtype=np.uint8))[0])]
+
+
+def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
+    """The colour word that most pixels of a part, or of several parts together, have."""
+    chosen = [part_indices] if isinstance(part_indices, int) else part_indices
+    votes = np.zeros(len(COLOURS), dtype=np.int64)
+    for k in chosen:
+        x0, y0, x1, y1 = (int(value) for value in scene.parts[k].box_xyxy)
+        # Thinned by rows only, so that the mirrored part has the same pixels and the same answer.
+        step = max(1, (y1 - y0) // 40)
+        mask = scene.part_map[y0:y1:step, x0:x1] == k + 1
+        pixels = scene.photo[y0:y1:step, x0:x1][mask]
+        # Weighted as if no row had been left out.
+        votes += step * np.bincount(colour_indices(pixels), minlength=len(COLOURS))
+    return COLOURS[int(votes.argmax())]
+
+
+Texture = Literal["smooth", "textured", "patterned"]
+TEXTURES: tuple[Texture, ...] = ("smooth", "textured", "patterned")
+Direction = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalLook:
+    """What is seen around a point."""
+
+    colour: str
+    """Most common colour word in the window, of the pixels of the point's own part."""
+    second_colour: str | None
+    """Another colour word with a large share of the window, None when there is one colour only."""
+    texture: Texture
+    shade: Literal["darker", "brighter"] | None
+    """Against the rest of the part; None when about the same."""
+    line: Literal["vertical", "horizontal", "diagonal"] | None
+    """Run of a strong line or crease inside the part, through the point."""
+    neighbour: int | None
+    """Index of another part close by, BACKGROUND for the background, None when the part is all around."""
+    neighbour_direction: Direction | None
+    """Where the neighbour is, seen from the point."""
+    touching: bool
+    """The neighbour begins within about two pixels of a 320-pixel photo."""
+
+
+@cache
+def _gaussian(radius: int, sigma_px: float) -> np.ndarray:
+    offsets = np.arange(-radius, radius + 1, dtype=np.float64)
+    one_axis = np.exp(-(offsets**2) / (2 * sigma_px**2))
+    return np.outer(one_axis, one_axis)
+
+
+def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
+    """Describe the surroundings of a point that lies in a part.
+
+    Args:
+        scene: the photo and its parts.
+        point_px: x, y in pixels of the photo.
+
+    Raises:
+        ValueError: the point is on the background or outside the photo.
+    """
+    part_index = scene.part_index_at(point_px)
+    if part_index is None:
+        raise ValueError(f"point [{point_px[0]}, {point_px[1]}] is on the background, not in a part")
+    width, height = scene.size_wh
+    column, row = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
+    sigma_px = max(1.5, WINDOW_SHARE * max(width, height))
+    radius = int(np.ceil(2.5 * sigma_px))
+    left, right = min(radius, column), min(radius, width - 1 - column)
+    above, below = min(radius, row), min(radius, height - 1 - row)
+    weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
+    window = np.s_[row - above : row + below + 1, column - left : column + right + 1]
+    own = scene.part_map[window] == part_index + 1
+    pixels = scene.photo[window][own]
+    votes = np.bincount(colour_indices(pixels), weights=weights[own], minlength=len(COLOURS))
+    # Rounded, so that the order of summation cannot decide a tie.
+    votes = np.round(votes / votes.sum(), 6)
+    first, second = np.argsort(-votes, kind="stable")[:2]
+
+    lightness = cv2.cvtColor(scene.photo[window], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    own_weights = weights * own
+    total = own_weights.sum()
+    mean = (own_weights * lightness).sum() / total
+    spread = float(np.sqrt((own_weights * (lightness - mean) ** 2).sum() / total))
+    second_colour = None
+    texture: Texture = "smooth" if spread < 9 else "textured"
+    if votes[second] >= 0.28 and spread >= 18 and _hue_word(first) != _hue_word(second):
+        # Two hues, not two shades of one: a print, a stripe or a seam rather than a fold.
+        second_colour = COLOURS[int(second)]
+        texture = "patterned"
+
+    difference = mean - _part_lightness(scene, part_index)
+    neighbour, direction, touching = _nearest_neighbour(scene, part_index, column, row)
+    return LocalLook(
+        colour=COLOURS[int(first)],
+        second_colour=second_colour,
+        texture=texture,
+        shade="darker" if difference < -22 else "brighter" if difference > 22 else None,
+        line=_line_through(lightness, own_weights) if spread >= 12 else None,
+        neighbour=neighbour,
+        neighbour_direction=direction,
+        touching=touching,
+    )
+
+
+def _hue_word(colour_index: int) -> str:
+    word = COLOURS[colour_index].rpartition(" ")[2]
+    return "gray" if word in ("black", "white") else word
+
+
+def _part_lightness(scene: Scene, part_index: int) -> float:
+    x0, y0, x1, y1 = (int(value) for value in scene.parts[part_index].box_xyxy)
+    step = max(1, (y1 - y0) // 40)
+    mask = scene.part_map[y0:y1:step, x0:x1] == part_index + 1
+    gray = cv2.cvtColor(np.ascontiguousarray(scene.photo[y0:y1:step, x0:x1]), cv2.COLOR_RGB2GRAY)
+    return float(gray[mask].mean()) if mask.any() else 0.0
+
+
+def _line_through(lightness: np.ndarray, weights: np.ndarray) -> Literal["vertical", "horizontal", "diagonal"] | None:
+    """Direction of the dominant line from the structure tensor, None when no direction dominates."""
+    if min(lightness.shape) < 3:
+        return None
+    # Central differences: symmetric, and zero weight is given to differences across the part's border.
+    inner = weights[1:-1, 1:-1] * (weights[1:-1, 2:] > 0) * (weights[1:-1, :-2] > 0)
+    inner = inner * (weights[2:, 1:-1] > 0) * (weights[:-2, 1:-1] > 0)
+    across = (lightness[1:-1, 2:] - lightness[1:-1, :-2]) / 2
+    down = (lightness[2:, 1:-1] - lightness[:-2, 1:-1]) / 2
+    xx, yy, xy = (float((inner * product).sum()) for product in (across**2, down**2, across * down))
+    energy = xx + yy
+    if energy <= 1e-6 or float(np.hypot(xx - yy, 2 * xy)) < 0.62 * energy:
+        return None
+    if abs(xx - yy) >= 2 * abs(xy):
+        return "vertical" if xx > yy else "horizontal"
+    return "diagonal"
+
+
+def _nearest_neighbour(
+    scene: Scene, part_index: int, column: int, row: int
+) -> tuple[int | None, Direction | None, bool]:
+    """The part or background nearest to a pixel in a small disc, its direction, and whether it touches."""
+    width, height = scene.size_wh
+    long_side = max(width, height)
+    radius = max(3, round(NEIGHBOUR_SHARE * long_side))
+    x0, x1 = max(0, column - radius), min(width, column + radius + 1)
+    y0, y1 = max(0, row - radius), min(height, row + radius + 1)
+    labels = scene.part_map[y0:y1, x0:x1]
+    down, across = np.nonzero(labels != part_index + 1)
+    if not len(down):
+        return None, None, False
+    dx, dy = across + (x0 - column), down + (y0 - row)
+    squared = dx * dx + dy * dy
+    inside = squared <= radius * radius
+    if not inside.any():
+        return None, None, False
+    dx, dy, squared = dx[inside], dy[inside], squared[inside]
+    owners = labels[down[inside], across[inside]]
+    # Nearer pixels count more; a sliver in the corner of the disc is not worth a word.
+    pull = 1.0 / (squared + 2.0)
+    strength = np.bincount(owners, weights=pull)
+    if strength.max() < 0.5:
+        return None, None, False
+    label = int(np.round(strength, 6).argmax())
+    chosen = owners == label
+    mean_x = float((pull[chosen] * dx[chosen]).sum())
+    mean_y = float((pull[chosen] * dy[chosen]).sum())
+    length = float(np.hypot(mean_x, mean_y))
+    if length < 0.35 * float(pull[chosen].sum()):
+        return None, None, False  # on several sides at once: no single direction would be true
+    words = []
+    if abs(mean_y) > 0.42 * abs(mean_x):
+        words.append("above" if mean_y < 0 else "below")
+    if abs(mean_x) > 0.42 * abs(mean_y):
+        words.append("left" if mean_x < 0 else "right")
+    touching = bool(np.sqrt(squared[chosen].min()) <= 1.5 + long_side / 320)
+    direction: Direction = " ".join(words)  # type: ignore[assignment]
+    return label - 1, direction, touching

@@ -1,0 +1,246 @@
+"""Geometry put into symbols: where a box stands in a frame, and which of several things is meant.
+
+Everything here is a pure function of numbers, in pixels of the photo (x right, y down). Mirroring the
+numbers mirrors the answer and changes nothing else: offsets are computed antisymmetrically, so that not even
+rounding breaks the symmetry. `synthesis` turns these symbols into sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the photo; x1 and y1 are exclusive, so the width is x1 - x0."""
+
+Degree = Literal["center", "slight", "plain", "edge"]
+"""How far something is from the middle of its frame, along one axis."""
+
+# Where the steps away from the middle begin, as |offset| in units of the frame's extent (0.5 is its border).
+STEP_LIMITS: dict[int, tuple[tuple[float, Degree], ...]] = {
+    3: ((0.17, "plain"),),
+    5: ((0.10, "slight"), (0.30, "edge")),
+    7: ((0.07, "slight"), (0.20, "plain"), (0.36, "edge")),
+}
+NEAR_BORDER_GAP = 0.06
+"""A box that leaves less than this share of the frame free on one side stands at that edge."""
+
+MOST_SHARE = 0.72
+"""From this share of the frame's extent on, a box spans most of it."""
+WHOLE_SHARE = 0.97
+
+OWN_SIDED_OBJECTS = frozenset({"car"})
+"""Objects whose labels say left and right from the object's own view, not from the photo's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialect:
+    """How exact, in which order and how long a text about a point is."""
+
+    name: str
+    object_place: bool
+    """Say where the object stands in the photo and where the part is in the object."""
+    place_bins: Literal[3, 5, 7]
+    """Steps per axis of a place: 3 is left, middle, right; 7 adds "slightly" and "near the edge"."""
+    local: bool
+    """Say what the pixels around the point look like."""
+    order: Literal["coarse-to-fine", "fine-to-coarse"]
+    length: Literal["full", "short"]
+
+    def __post_init__(self) -> None:
+        if self.place_bins not in STEP_LIMITS:
+            raise ValueError(f"place_bins must be one of {sorted(STEP_LIMITS)}, got {self.place_bins}")
+        if self.order not in ("coarse-to-fine", "fine-to-coarse"):
+            raise ValueError(f'order must be "coarse-to-fine" or "fine-to-coarse", got "{self.order}"')
+        if self.length not in ("full", "short"):
+            raise ValueError(f'length must be "full" or "short", got "{self.length}"')
+
+
+DIALECTS: dict[str, Dialect] = {
+    "paper": Dialect(name="paper", object_place=True, place_bins=7, local=True, order="coarse-to-fine", length="full"),
+    "coarse": Dialect(
+        name="coarse", object_place=True, place_bins=3, local=True, order="coarse-to-fine", length="full"
+    ),
+    "place-free": Dialect(
+        name="place-free", object_place=False, place_bins=7, local=True, order="coarse-to-fine", length="full"
+    ),
+    "short": Dialect(
+        name="short", object_place=False, place_bins=5, local=False, order="fine-to-coarse", length="short"
+    ),
+}
+"""The paper's way of writing, and others that the same points are described in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a box or a point is in a frame, in units of the frame's extent."""
+
+    dx: float
+    """Centre's offset from the frame's middle: -0.5 is the left border, +0.5 the right one."""
+    dy: float
+    """-0.5 is the top border, +0.5 the bottom one."""
+    span_x: float = 0.0
+    """Share of the frame's width that is covered; 0 for a point."""
+    span_y: float = 0.0
+
+    def mirrored(self) -> Place:
+        """The same place seen in a mirror."""
+        return Place(dx=-self.dx, dy=self.dy, span_x=self.span_x, span_y=self.span_y)
+
+
+def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
+    """Place of a box in a frame; both in pixels of the photo. The frame must not be empty.
+
+    Example:
+        >>> place_of_box((0, 0, 50, 100), (0, 0, 100, 100))
+        Place(dx=-0.25, dy=0.0, span_x=0.5, span_y=1.0)
+    """
+    x0, y0, x1, y1 = box_xyxy
+    left, top, right, bottom = frame_xyxy
+    width, height = right - left, bottom - top
+    if width <= 0 or height <= 0:
+        raise ValueError(f"the frame {tuple(frame_xyxy)} is empty; x1 must exceed x0 and y1 exceed y0")
+    return Place(
+        dx=((x0 - left) - (right - x1)) / (2 * width),
+        dy=((y0 - top) - (bottom - y1)) / (2 * height),
+        span_x=(x1 - x0) / width,
+        span_y=(y1 - y0) / height,
+    )
+
+
+def place_of_point(point_px: tuple[float, float], frame_xyxy: Box) -> Place:
+    """Place of a point in a frame, such as the box of its part; both in pixels of the photo."""
+    x, y = point_px
+    return place_of_box((x, y, x, y), frame_xyxy)
+
+
+def degree(offset: float, span: float, bins: int) -> Degree:
+    """How far from the middle, in words of `bins` steps per axis.
+
+    Args:
+        offset: the centre's offset in [-0.5, 0.5] of the frame, see `Place`.
+        span: the share of the frame covered along this axis; 0 for a point.
+        bins: 3, 5 or 7.
+    """
+    distance = abs(offset)
+    found: Degree = "center"
+    for limit, name in STEP_LIMITS[bins]:
+        if distance >= limit:
+            found = name
+    gap = 0.5 - distance - span / 2
+    if bins > 3 and span > 0 and gap < NEAR_BORDER_GAP and distance >= STEP_LIMITS[bins][1][0] / 2:
+        found = "edge"
+    return found
+
+
+def extent(span: float) -> Literal["whole", "most", "part"]:
+    """How much of the frame's axis a box covers."""
+    if span >= WHOLE_SHARE:
+        return "whole"
+    return "most" if span >= MOST_SHARE else "part"
+
+
+def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
+    """Which of several things of one kind is meant, as a key of `synthesis.ORDER_PHRASES`.
+
+    Side by side: "left", "right" of two, then "leftmost", "second from the left", "middle", ...; one above
+    the other: "top", "bottom", ...; in a grid: "top left", ... Counting starts at the nearer end, so that
+    mirrored boxes have mirrored words.
+
+    Args:
+        boxes_xyxy: boxes of all things of this kind, in pixels of the photo.
+        index: the one that is meant.
+
+    Returns:
+        None when there is only one, or when nothing tells it from another (the same centre).
+
+    Example:
+        >>> order_of([(0, 0, 10, 10), (20, 0, 30, 10), (50, 0, 60, 10)], 1)
+        'middle'
+    """
+    if len(boxes_xyxy) < 2:
+        return None
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    sizes = np.maximum((boxes[:, 2:] - boxes[:, :2]).mean(axis=0), 1e-6)
+    # In units of the things' own size: half of it is seen at once, less needs a closer look.
+    nearest_x, nearest_y = (float(np.diff(np.sort(centres[:, k])).min() / sizes[k]) for k in (0, 1))
+    widest_y = float(np.diff(np.sort(centres[:, 1])).max() / sizes[1])
+    side_by_side = _ranks(centres[:, 0], ("left", "right"))
+    stacked = _ranks(centres[:, 1], ("top", "bottom"))
+    schemes = (
+        (nearest_x >= 0.5 and (len(boxes) == 2 or widest_y < 0.6), side_by_side),
+        (nearest_y >= 0.5, stacked),
+        (widest_y >= 0.5, _rows(centres, sizes)),
+        (nearest_x >= 0.2, side_by_side),
+        (nearest_y >= 0.2, stacked),
+        (nearest_x > 0, side_by_side),
+        (nearest_y > 0, stacked),
+    )
+    for holds, found in schemes:
+        if holds and None not in found and len(set(found)) == len(found):
+            return found[index]
+    return None
+
+
+_FARTHEST = {"left": "leftmost", "right": "rightmost", "top": "topmost", "bottom": "lowest"}
+ORDINALS = ("", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+
+
+def _ranks(positions: np.ndarray, ends: tuple[str, str]) -> list[str | None]:
+    """Words for all things in a row, counted from the nearer end."""
+    count = len(positions)
+    words: list[str | None] = []
+    for position in positions:
+        rank = int((positions < position).sum())
+        from_start = rank < count / 2
+        steps = rank if from_start else count - 1 - rank
+        end = ends[0] if from_start else ends[1]
+        if count == 2:
+            words.append(ends[rank])
+        elif count % 2 and rank == count // 2:
+            words.append("middle")
+        elif steps == 0:
+            words.append(_FARTHEST[end])
+        else:
+            words.append(f"{ORDINALS[steps]} from the {end}" if steps < len(ORDINALS) else None)
+    return words
+
+
+def _rows(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
+    """Words for things in two rows of at most two: "top left", or "top" for one that is alone in its row."""
+    heights = np.sort(centres[:, 1])
+    split = int(np.diff(heights).argmax())
+    border = (heights[split] + heights[split + 1]) / 2
+    words: list[str | None] = [None] * len(centres)
+    for name, members in (
+        ("top", np.flatnonzero(centres[:, 1] < border)),
+        ("bottom", np.flatnonzero(centres[:, 1] > border)),
+    ):
+        if len(members) == 1:
+            words[members[0]] = name
+        elif len(members) == 2:
+            first, second = members[np.argsort(centres[members, 0], kind="stable")]
+            if centres[second, 0] - centres[first, 0] >= 0.3 * sizes[0]:
+                words[first], words[second] = f"{name} left", f"{name} right"
+    return words
+
+
+_MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+_SIDE_WORD = re.compile(r"\b(leftmost|rightmost|left|right)\b")
+
+
+def mirror_words(text: str) -> str:
+    """Swap the words of left and right in a name or a text that this package wrote.
+
+    Its texts never say "right" but for the side, as in "right at the edge".
+
+    Example:
+        >>> mirror_words("front left door of the rightmost car")
+        'front right door of the leftmost car'
+    """
+    return _SIDE_WORD.sub(lambda match: _MIRRORED[match.group()], text)

@@ -1,0 +1,418 @@
+"""A photo with its labelled objects and parts, and ways to vary it: crop, mirror, resize, mosaic, compose.
+
+Boxes are x0, y0, x1, y1 in pixels of the scene's photo, x1 and y1 exclusive. Every function returns a new
+scene whose boxes and areas are computed from its own part map; nothing is changed in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from talking_points.dataset.relations import Box, mirror_words
+
+MIN_PART_AREA_PX = 12
+"""Smaller remains of a part are background: nobody could name them."""
+MIN_OBJECT_AREA_PX = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneObject:
+    """A whole thing, such as a person or a car."""
+
+    name: str
+    box_xyxy: Box
+    """The box around all its labelled parts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScenePart:
+    """A labelled part of an object; `name` is its class, the same for the left and the right shoe."""
+
+    name: str
+    object_index: int
+    box_xyxy: Box
+    area_px: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Scene:
+    """A photo whose pixels know their part and object."""
+
+    photo: np.ndarray
+    """(H, W, 3) uint8, RGB."""
+    objects: tuple[SceneObject, ...]
+    parts: tuple[ScenePart, ...]
+    part_map: np.ndarray
+    """(H, W) int16: 0 is background, k + 1 is `parts[k]`."""
+    source: str
+    """Name of the dataset."""
+    photo_id: str
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.photo.shape[1], self.photo.shape[0]
+
+    def part_index_at(self, point_px: tuple[float, float]) -> int | None:
+        """Index of the part under a point in pixels of the photo, None on background.
+
+        Raises:
+            ValueError: the point lies outside the photo.
+        """
+        x, y = point_px
+        width, height = self.size_wh
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise ValueError(f"point [{x}, {y}] is outside the {width}x{height} photo")
+        label = int(self.part_map[min(int(y), height - 1), min(int(x), width - 1)])
+        return label - 1 if label else None
+
+
+def make_scene(
+    photo: np.ndarray,
+    part_map: np.ndarray,
+    part_names: Sequence[str],
+    part_objects: Sequence[int],
+    object_names: Sequence[str],
+    *,
+    source: str,
+    photo_id: str,
+) -> Scene:
+    """Compute boxes and areas from the map; drop parts and objects that are gone or too small to name.
+
+    Args:
+        photo: (H, W, 3) uint8, RGB.
+        part_map: (H, W) integers: 0 is background, k + 1 is part k.
+        part_names: class of each part.
+        part_objects: for each part, the index of its object in `object_names`.
+        object_names: class of each object.
+        source: name of the dataset.
+        photo_id: name of the photo in it.
+
+    Raises:
+        ValueError: sizes disagree, or the map holds a part that has no name.
+    """
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+        raise ValueError(f"{source} {photo_id}: photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
+    if part_map.shape != photo.shape[:2]:
+        raise ValueError(f"{source} {photo_id}: part map is {part_map.shape[::-1]}, photo is {photo.shape[1::-1]}")
+    if len(part_names) != len(part_objects):
+        raise ValueError(f"{source} {photo_id}: {len(part_names)} part names but {len(part_objects)} part objects")
+    areas = np.bincount(part_map.ravel(), minlength=len(part_names) + 1)
+    if len(areas) > len(part_names) + 1:
+        raise ValueError(
+            f"{source} {photo_id}: part map holds {len(areas) - 1}, only {len(part_names)} parts are named"
+        )
+    object_areas = np.zeros(len(object_names), dtype=np.int64)
+    for k, owner in enumerate(part_objects):
+        if areas[k + 1] >= MIN_PART_AREA_PX:
+            object_areas[owner] += areas[k + 1]
+    kept = [
+        k
+        for k, owner in enumerate(part_objects)
+        if areas[k + 1] >= MIN_PART_AREA_PX and object_areas[owner] >= MIN_OBJECT_AREA_PX
+    ]
+    owners = sorted({part_objects[k] for k in kept})
+    renumbered = np.zeros(len(part_names) + 1, dtype=np.int16)
+    renumbered[[k + 1 for k in kept]] = np.arange(1, len(kept) + 1, dtype=np.int16)
+    new_map = renumbered[part_map]
+    parts = tuple(
+        ScenePart(
+            name=part_names[old],
+            object_index=owners.index(part_objects[old]),
+            box_xyxy=_box_of_label(new_map, new + 1),
+            area_px=int(areas[old + 1]),
+        )
+        for new, old in enumerate(kept)
+    )
+    objects = tuple(
+        SceneObject(
+            name=object_names[owner],
+            box_xyxy=_union_box([part.box_xyxy for part in parts if part.object_index == new]),
+        )
+        for new, owner in enumerate(owners)
+    )
+    return Scene(photo=photo, objects=objects, parts=parts, part_map=new_map, source=source, photo_id=photo_id)
+
+
+def _box_of_label(part_map: np.ndarray, label: int) -> Box:
+    x, y, width, height = cv2.boundingRect(cv2.compare(part_map, float(label), cv2.CMP_EQ))
+    return (x, y, x + width, y + height)
+
+
+def _union_box(boxes: Sequence[Box]) -> Box:
+    corners = np.asarray(boxes)
+    x0, y0 = corners[:, :2].min(axis=0)
+    x1, y1 = corners[:, 2:].max(axis=0)
+    return (int(x0), int(y0), int(x1), int(y1))
+
+
+def _with_pixels(scene: Scene, photo: np.ndarray, part_map: np.ndarray) -> Scene:
+    return make_scene(
+        photo,
+        part_map,
+        [part.name for part in scene.parts],
+        [part.object_index for part in scene.parts],
+        [thing.name for thing in scene.objects],
+        source=scene.source,
+        photo_id=scene.photo_id,
+    )
+
+
+def crop(scene: Scene, box_xyxy: Box) -> Scene:
+    """Cut out a box given in pixels of the scene; it is rounded to whole pixels.
+
+    Raises:
+        ValueError: the box is empty or reaches outside the photo.
+    """
+    x0, y0, x1, y1 = (round(value) for value in box_xyxy)
+    width, height = scene.size_wh
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise ValueError(f"crop box {(x0, y0, x1, y1)} is empty or outside the {width}x{height} photo")
+    return _with_pixels(scene, scene.photo[y0:y1, x0:x1], scene.part_map[y0:y1, x0:x1])
+
+
+def mirror(scene: Scene) -> Scene:
+    """Flip left and right, also in the names: a car's own left door becomes its right door."""
+    width = scene.size_wh[0]
+
+    def flipped(box: Box) -> Box:
+        return (width - box[2], box[1], width - box[0], box[3])
+
+    return replace(
+        scene,
+        photo=np.ascontiguousarray(scene.photo[:, ::-1]),
+        part_map=np.ascontiguousarray(scene.part_map[:, ::-1]),
+        objects=tuple(replace(thing, box_xyxy=flipped(thing.box_xyxy)) for thing in scene.objects),
+        parts=tuple(
+            replace(part, name=mirror_words(part.name), box_xyxy=flipped(part.box_xyxy)) for part in scene.parts
+        ),
+    )
+
+
+def resize(scene: Scene, size_wh: tuple[int, int]) -> Scene:
+    """Resize to an exact width and height in pixels; the aspect ratio may change."""
+    if min(size_wh) < 1:
+        raise ValueError(f"size_wh must be at least 1x1, got {size_wh[0]}x{size_wh[1]}")
+    if size_wh == scene.size_wh:
+        return scene
+    shrinks = size_wh[0] < scene.size_wh[0]
+    photo = cv2.resize(scene.photo, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    part_map = cv2.resize(scene.part_map, size_wh, interpolation=cv2.INTER_NEAREST)
+    return _with_pixels(scene, photo, part_map)
+
+
+def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[int, int]) -> Scene:
+    """Lay scenes into the cells of one canvas, each resized to fill its cell; objects are concatenated.
+
+    Args:
+        scenes: one a cell. Crop them to the cell's aspect ratio first, or they are stretched.
+        cells_xyxy: whole-pixel boxes in the canvas; what no cell covers is mid-gray.
+        size_wh: width and height of the canvas, in pixels.
+
+    Raises:
+        ValueError: the counts differ, or a cell is empty or outside the canvas.
+    """
+    if len(scenes) != len(cells_xyxy) or not scenes:
+        raise ValueError(f"mosaic needs a cell a scene, got {len(scenes)} scenes and {len(cells_xyxy)} cells")
+    width, height = size_wh
+    photo = np.full((height, width, 3), 128, dtype=np.uint8)
+    part_map = np.zeros((height, width), dtype=np.int16)
+    part_names: list[str] = []
+    part_objects: list[int] = []
+    object_names: list[str] = []
+    for scene, (x0, y0, x1, y1) in zip(scenes, (_whole(cell) for cell in cells_xyxy), strict=True):
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise ValueError(f"cell {(x0, y0, x1, y1)} is empty or outside the {width}x{height} canvas")
+        tile = resize(scene, (x1 - x0, y1 - y0))
+        photo[y0:y1, x0:x1] = tile.photo
+        part_map[y0:y1, x0:x1] = np.where(tile.part_map > 0, tile.part_map + len(part_names), 0)
+        part_names += [part.name for part in tile.parts]
+        part_objects += [part.object_index + len(object_names) for part in tile.parts]
+        object_names += [thing.name for thing in tile.objects]
+    return make_scene(
+        photo,
+        part_map,
+        part_names,
+        part_objects,
+        object_names,
+        source="+".join(sorted({scene.source for scene in scenes})),
+        photo_id="+".join(scene.photo_id for scene in scenes),
+    )
+
+
+def _whole(box: Box) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = box
+    return round(x0), round(y0), round(x1), round(y1)
+
+
+def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: int) -> Scene:
+    """Draw one training scene: a whole photo, a crop of one, or a mosaic of two to four.
+
+    Mirrored half of the time, with modest changes of colour, scale and aspect ratio. Objects end up anywhere,
+    near or far, whole or cut off, alone or among others of their class.
+
+    Args:
+        scenes_pool: scenes to draw from, usually all of a training split.
+        rng: source of all choices; equal generators give equal scenes.
+        long_side: of the result, in pixels.
+
+    Returns:
+        A scene with at least one part.
+
+    Raises:
+        ValueError: the pool is empty, or ten draws in a row show no part (scenes without labels).
+    """
+    if not scenes_pool:
+        raise ValueError("compose needs at least one scene, got an empty pool")
+    for _ in range(10):
+        kind = rng.random()
+        if kind < 0.18:
+            scene = _stretched(_drawn(scenes_pool, rng), rng)
+        elif kind < 0.50:
+            scene = _random_crop(_drawn(scenes_pool, rng), rng)
+        else:
+            count = int(rng.choice([2, 2, 2, 3, 3, 4]))
+            scene = _random_mosaic(_drawn_together(scenes_pool, count, rng), rng, long_side)
+        scene = resize(scene, _fitted(scene.size_wh, long_side))
+        if scene.parts:
+            return replace(scene, photo=_jittered(scene.photo, rng))
+    raise ValueError("ten composed scenes in a row show no labelled part; does the pool have labels?")
+
+
+def _drawn(pool: Sequence[Scene], rng: np.random.Generator) -> Scene:
+    scene = pool[int(rng.integers(len(pool)))]
+    return mirror(scene) if rng.random() < 0.5 else scene
+
+
+def _drawn_together(pool: Sequence[Scene], count: int, rng: np.random.Generator) -> list[Scene]:
+    """Draw scenes for one mosaic; two times in three all of one source, to practise telling them apart."""
+    first = _drawn(pool, rng)
+    same_source = rng.random() < 0.67
+    drawn = [first]
+    for _ in range(20 * count):
+        if len(drawn) == count:
+            break
+        scene = _drawn(pool, rng)
+        if not same_source or scene.source == first.source:
+            drawn.append(scene)
+    return drawn
+
+
+def _fitted(size_wh: tuple[int, int], long_side: int) -> tuple[int, int]:
+    scale = long_side / max(size_wh)
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
+
+
+def _stretched(scene: Scene, rng: np.random.Generator) -> Scene:
+    width, height = scene.size_wh
+    return resize(scene, (max(1, round(width * rng.uniform(0.87, 1.15))), height))
+
+
+def _random_crop(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Cut around a random part: sometimes little more than the part, sometimes nearly the whole photo."""
+    width, height = scene.size_wh
+    if not scene.parts:
+        return scene
+    part = scene.parts[int(rng.integers(len(scene.parts)))]
+    x0, y0, x1, y1 = part.box_xyxy
+    # Not closer than a quarter of the photo: what is enlarged further is a blur.
+    reach = max(x1 - x0, y1 - y0, 0.2 * max(width, height))
+    largest = max(width, height) / reach
+    # Log-uniform: each doubling of the window is as likely as the next.
+    window = reach * float(np.exp(rng.uniform(np.log(min(1.3, largest)), np.log(largest))))
+    aspect = float(np.exp(rng.uniform(np.log(0.55), np.log(1.8))))
+    box_width = min(width, max(24.0, window * min(1.0, aspect)))
+    box_height = min(height, max(24.0, window * min(1.0, 1 / aspect)))
+    centre_x = rng.uniform(x0, x1) + rng.uniform(-0.3, 0.3) * box_width
+    centre_y = rng.uniform(y0, y1) + rng.uniform(-0.3, 0.3) * box_height
+    left = float(np.clip(centre_x - box_width / 2, 0, width - box_width))
+    top = float(np.clip(centre_y - box_height / 2, 0, height - box_height))
+    return crop(scene, (left, top, min(left + box_width, width), min(top + box_height, height)))
+
+
+def _random_mosaic(scenes: Sequence[Scene], rng: np.random.Generator, long_side: int) -> Scene:
+    rows = _random_rows(len(scenes), rng)
+    aspects = [scene.size_wh[0] / scene.size_wh[1] for scene in scenes]
+    # A canvas in which every scene could keep its aspect ratio, give or take, so that little is cut away.
+    row_aspects = []
+    taken = 0
+    for count in rows:
+        row_aspects.append(sum(aspects[taken : taken + count]))
+        taken += count
+    aspect = 1 / sum(1 / value for value in row_aspects)
+    aspect = float(np.clip(aspect * rng.uniform(0.75, 1.35), 0.45, 2.3))
+    size_wh = _fitted((round(1000 * aspect), 1000), long_side)
+    cells = _random_cells(rows, size_wh, rng)
+    tiles = [_cut_for_cell(scene, cell, rng) for scene, cell in zip(scenes, cells, strict=True)]
+    return mosaic(tiles, cells, size_wh)
+
+
+def _random_rows(count: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """How many scenes stand in each row of a mosaic."""
+    layouts: dict[int, list[tuple[int, ...]]] = {
+        1: [(1,)],
+        2: [(2,), (2,), (2,), (1, 1)],
+        3: [(3,), (3,), (1, 2), (2, 1)],
+        4: [(4,), (2, 2), (2, 2)],
+    }
+    options = layouts[count]
+    return options[int(rng.integers(len(options)))]
+
+
+def _random_cells(rows: tuple[int, ...], size_wh: tuple[int, int], rng: np.random.Generator) -> list[Box]:
+    def cuts(count: int, length: int) -> list[int]:
+        shares = rng.uniform(0.6, 1.4, size=count)
+        ends = np.round(np.cumsum(shares / shares.sum()) * length).astype(int)
+        return [0, *(int(end) for end in ends[:-1]), length]
+
+    cells: list[Box] = []
+    edges_y = cuts(len(rows), size_wh[1])
+    for row, count in enumerate(rows):
+        edges_x = cuts(count, size_wh[0])
+        cells += [(edges_x[column], edges_y[row], edges_x[column + 1], edges_y[row + 1]) for column in range(count)]
+    return cells
+
+
+def _cut_for_cell(scene: Scene, cell: Box, rng: np.random.Generator) -> Scene:
+    """Crop a scene to about the aspect ratio of a cell, keeping a part of it in view."""
+    width, height = scene.size_wh
+    aspect = (cell[2] - cell[0]) / (cell[3] - cell[1]) * rng.uniform(0.87, 1.15)
+    zoom = 1.0 if rng.random() < 0.5 else rng.uniform(0.45, 1.0)
+    box_width = max(1.0, min(width, height * aspect) * zoom)
+    box_height = max(1.0, min(height, width / aspect) * zoom)
+    if scene.objects:
+        x0, y0, x1, y1 = scene.objects[int(rng.integers(len(scene.objects)))].box_xyxy
+    else:
+        x0, y0, x1, y1 = 0, 0, width, height
+    centre_x = rng.uniform(0.7 * x0 + 0.3 * x1, 0.3 * x0 + 0.7 * x1)
+    centre_y = rng.uniform(0.75 * y0 + 0.25 * y1, 0.25 * y0 + 0.75 * y1)
+    left = float(np.clip(centre_x - box_width / 2, 0, width - box_width))
+    top = float(np.clip(centre_y - box_height / 2, 0, height - box_height))
+    x0, y0 = int(left), int(top)
+    return crop(scene, (x0, y0, max(x0 + 1, int(left + box_width)), max(y0 + 1, int(top + box_height))))
+
+
+def _jittered(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change brightness, contrast, gamma, saturation and the tint a little; the colour words stay true."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    gamma, contrast = rng.uniform(0.85, 1.18), rng.uniform(0.85, 1.15)
+    curve = (levels**gamma - 0.5) * contrast + 0.5 + rng.uniform(-0.05, 0.05)
+    tints = rng.uniform(0.96, 1.04, size=3)
+    table = np.clip(curve[:, None] * tints * 255, 0, 255).astype(np.uint8)
+    toned = cv2.LUT(photo, table[None])
+    gray = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    saturation = rng.uniform(0.75, 1.2)
+    return cv2.addWeighted(toned, saturation, gray, 1 - saturation, 0)
+
+
+def class_names(scenes: Sequence[Scene]) -> list[str]:
+    """Sorted class words of all objects and parts; mirrored names are included, as training will see them."""
+    names: set[str] = set()
+    for scene in scenes:
+        for name in [thing.name for thing in scene.objects] + [part.name for part in scene.parts]:
+            names |= {name, mirror_words(name)}
+    return sorted(names)

@@ -1,0 +1,1 @@
+"""Loaders of part-labelled photos; each gives `Scene`s."""

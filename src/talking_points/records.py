@@ -1,0 +1,171 @@
+"""Records on disk: a point in a photo, and the text about it; one JSON object a line (JSONL).
+
+Points and boxes are in pixels of the photo as opened (EXIF orientation applied): x right, y down, the centre
+of pixel (i, j) is (i + 0.5, j + 0.5).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keypoint:
+    """A point in a photo file."""
+
+    photo_path: str
+    """As written in the file: absolute, or relative to where the reader keeps the photos."""
+    point_px: tuple[float, float]
+    """x, y in pixels of the photo."""
+    size_wh: tuple[int, int]
+    """Width and height of the photo, in pixels."""
+    source: str = ""
+    """Name of the dataset."""
+
+    def __post_init__(self) -> None:
+        if not self.photo_path:
+            raise ValueError("photo_path is empty")
+        width, height = self.size_wh
+        if width < 1 or height < 1:
+            raise ValueError(f"size_wh is {width}x{height}, expected at least 1x1")
+        x, y = self.point_px
+        # Written so that NaN fails, too.
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise ValueError(f"point_px [{x}, {y}] is outside the {width}x{height} photo")
+
+    @property
+    def x(self) -> float:
+        """Pixels of the photo from its left border."""
+        return self.point_px[0]
+
+    @property
+    def y(self) -> float:
+        """Pixels of the photo from its top border."""
+        return self.point_px[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Triplet(Keypoint):
+    """A point, its photo and a text about it, with what is known of the object and the part."""
+
+    text: str
+    dialect: str = ""
+    """Name of the way of writing, see `dataset.relations.DIALECTS`; "" when a person or a model wrote it."""
+    object_name: str | None = None
+    part_name: str | None = None
+    object_box_xyxy: Box | None = None
+    """x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
+    part_box_xyxy: Box | None = None
+
+    def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is made anew, and the zero-argument form would miss it.
+        Keypoint.__post_init__(self)
+        if not self.text.strip():
+            raise ValueError("text is empty")
+        for name in ("object_box_xyxy", "part_box_xyxy"):
+            box = getattr(self, name)
+            if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+                raise ValueError(f"{name} {list(box)} is empty, expected x0 < x1 and y0 < y1")
+
+
+_NUMBERS = {
+    "point_px": (2, "(x, y)"),
+    "size_wh": (2, "(width, height)"),
+    "object_box_xyxy": (4, "(x0, y0, x1, y1)"),
+    "part_box_xyxy": (4, "(x0, y0, x1, y1)"),
+}
+_REQUIRED = ("photo_path", "point_px", "size_wh", "text")
+
+
+def read_triplets(path: Path | str) -> list[Triplet]:
+    """Read a JSONL file of triplets; blank lines are passed over.
+
+    Raises:
+        ValueError: a line is not valid; the message starts with the file's name and the line's number.
+    """
+    return list(_iterate(Path(path)))
+
+
+def _iterate(path: Path) -> Iterator[Triplet]:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield triplet_from_dict(json.loads(line))
+            except ValueError as error:
+                # Also JSONDecodeError and UnicodeDecodeError, which are ValueErrors.
+                raise ValueError(f"{path.name}:{number}: {error}") from None
+
+
+def write_triplets(path: Path | str, triplets: Iterable[Triplet]) -> int:
+    """Write triplets as JSONL and return how many; the file appears whole or not at all."""
+    path = Path(path)
+    unfinished = path.with_name(f"{path.name}.part")
+    count = 0
+    with unfinished.open("w", encoding="utf-8") as file:
+        for triplet in triplets:
+            file.write(json.dumps(triplet_to_dict(triplet), ensure_ascii=False) + "\n")
+            count += 1
+    os.replace(unfinished, path)
+    return count
+
+
+def triplet_to_dict(triplet: Triplet) -> dict[str, Any]:
+    """The record as JSON holds it: tuples become lists, unknown things are left out."""
+    record: dict[str, Any] = {}
+    for field in fields(triplet):
+        value = getattr(triplet, field.name)
+        if value is not None and value != "":
+            record[field.name] = list(value) if isinstance(value, tuple) else value
+    return record
+
+
+def triplet_from_dict(record: Any) -> Triplet:
+    """Check a JSON object and make it a record.
+
+    Raises:
+        ValueError: a field is missing, unknown, of another type or out of range; the message names it.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a JSON object, got {type(record).__name__}")
+    known = [field.name for field in fields(Triplet)]
+    unknown = sorted(record.keys() - set(known))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]}, known are {', '.join(known)}")
+    missing = [name for name in _REQUIRED if name not in record]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing")
+    values: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in _NUMBERS:
+            values[name] = _number_tuple(name, value)
+        elif isinstance(value, str):
+            values[name] = value
+        else:
+            raise ValueError(f"{name} is {json.dumps(value)}, expected a text")
+    return Triplet(**values)
+
+
+def _number_tuple(name: str, value: Any) -> tuple[float, ...]:
+    count, meaning = _NUMBERS[name]
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is {json.dumps(value)}, expected a list {meaning}")
+    if len(value) != count:
+        raise ValueError(f"{name} has {len(value)} numbers, expected {count} {meaning}")
+    for number in value:
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise ValueError(f"{name} holds {json.dumps(number)}, expected finite numbers {meaning}")
+    if name == "size_wh" and any(number != int(number) for number in value):
+        raise ValueError(f"size_wh is {value}, expected whole numbers {meaning}")
+    return tuple(int(number) for number in value) if name == "size_wh" else tuple(value)

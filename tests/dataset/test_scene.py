@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+
+from talking_points.dataset import class_names
+from talking_points.dataset.scene import Scene, compose, crop, make_scene, mirror, mosaic, resize
+
+
+def same_scene(a: Scene, b: Scene) -> bool:
+    return (
+        a.objects == b.objects
+        and a.parts == b.parts
+        and np.array_equal(a.photo, b.photo)
+        and np.array_equal(a.part_map, b.part_map)
+    )
+
+
+def assert_consistent(scene: Scene) -> None:
+    """Boxes and areas are those of the map; every object has a part."""
+    assert scene.part_map.shape == scene.photo.shape[:2]
+    assert scene.part_map.dtype == np.int16
+    assert scene.part_map.max() <= len(scene.parts)
+    for k, part in enumerate(scene.parts):
+        rows, columns = np.nonzero(scene.part_map == k + 1)
+        assert part.area_px == len(rows)
+        assert part.box_xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    for k, thing in enumerate(scene.objects):
+        boxes = np.array([part.box_xyxy for part in scene.parts if part.object_index == k])
+        assert thing.box_xyxy == (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
+
+
+def test_make_scene_computes_boxes_and_areas(person):
+    assert_consistent(person)
+    assert [part.name for part in person.parts] == ["hair", "face", "shirt", "jeans", "shoe", "bag", "shoe"]
+    assert person.objects[0].box_xyxy == (16, 6, 54, 112)
+
+
+def test_make_scene_drops_what_is_tiny_or_gone():
+    part_map = np.zeros((40, 40), dtype=np.int16)
+    part_map[5:15, 5:15] = 1  # 100 px
+    part_map[20:22, 20:22] = 2  # 4 px: no part
+    part_map[30:34, 30:34] = 4  # 16 px: a part, but alone too little for an object
+    scene = make_scene(
+        np.zeros((40, 40, 3), np.uint8),
+        part_map,
+        ["door", "mirror", "hood", "hair"],
+        [0, 0, 0, 1],
+        ["car", "person"],
+        source="test",
+        photo_id="1",
+    )
+    assert [part.name for part in scene.parts] == ["door"]
+    assert [thing.name for thing in scene.objects] == ["car"]
+    assert scene.part_map.sum() == 100
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "message"),
+    [((8, 9), ["door"], "part map is"), ((8, 8), [], "only 0 parts are named")],
+)
+def test_make_scene_refuses_what_does_not_fit(shape, names, message):
+    with pytest.raises(ValueError, match=message):
+        make_scene(
+            np.zeros((8, 8, 3), np.uint8),
+            np.ones(shape, np.int16),
+            names,
+            [0] * len(names),
+            ["car"],
+            source="test",
+            photo_id="1",
+        )
+
+
+def test_part_index_at(person):
+    assert person.parts[person.part_index_at((30.5, 15.5))].name == "face"
+    assert person.part_index_at((0.0, 0.0)) is None
+    assert person.part_index_at((60.0, 120.0)) is None  # the photo's far corner is still in the photo
+    with pytest.raises(ValueError, match="outside the 60x120 photo"):
+        person.part_index_at((61, 10))
+
+
+def test_crop_moves_and_cuts(person):
+    cut = crop(person, (10, 60, 60, 120))
+    assert_consistent(cut)
+    assert cut.size_wh == (50, 60)
+    assert [part.name for part in cut.parts] == ["jeans", "shoe", "bag", "shoe"]
+    assert cut.parts[0].box_xyxy == (11, 0, 29, 44)
+    with pytest.raises(ValueError, match="outside the 60x120 photo"):
+        crop(person, (0, 0, 61, 10))
+
+
+def test_mirror_swaps_sides_and_names_and_is_its_own_inverse(car, person):
+    flipped = mirror(car)
+    assert_consistent(flipped)
+    assert [part.name for part in flipped.parts] == [
+        "front right door",
+        "back right door",
+        "wheel",
+        "wheel",
+        "right mirror",
+    ]
+    assert flipped.parts[0].box_xyxy == (40, 10, 80, 45)
+    for scene in (car, person):
+        assert same_scene(mirror(mirror(scene)), scene)
+
+
+def test_resize_keeps_relative_boxes(person):
+    double = resize(person, (120, 240))
+    assert_consistent(double)
+    assert double.parts[2].box_xyxy == (40, 44, 80, 120)
+    assert [part.name for part in double.parts] == [part.name for part in person.parts]
+
+
+def test_mosaic_concatenates_objects(person, car):
+    scene = mosaic([person, car], [(0, 0, 60, 120), (60, 30, 160, 90)], (160, 120))
+    assert_consistent(scene)
+    assert [thing.name for thing in scene.objects] == ["person", "car"]
+    assert scene.objects[0].box_xyxy == person.objects[0].box_xyxy
+    assert scene.objects[1].box_xyxy == (70, 40, 150, 88)
+    assert {part.object_index for part in scene.parts if "wheel" in part.name} == {1}
+    assert scene.source == "cars+drawn"
+    with pytest.raises(ValueError, match="outside the 160x120 canvas"):
+        mosaic([person], [(0, 0, 200, 50)], (160, 120))
+    with pytest.raises(ValueError, match="1 scenes and 0 cells"):
+        mosaic([person], [], (160, 120))
+
+
+def test_compose_gives_varied_consistent_scenes(pool):
+    rng = np.random.default_rng(0)
+    scenes = [compose(pool, rng, 160) for _ in range(60)]
+    for scene in scenes:
+        assert_consistent(scene)
+        assert max(scene.size_wh) == 160
+        assert scene.parts
+    counts = {len(scene.objects) for scene in scenes}
+    assert {1, 2, 3} <= counts
+    centres = np.array([(t.box_xyxy[0] + t.box_xyxy[2]) / 2 / s.size_wh[0] for s in scenes for t in s.objects])
+    # Objects stand anywhere, not only in the middle as in the photos.
+    assert (centres < 0.3).mean() > 0.1
+    assert (centres > 0.7).mean() > 0.1
+
+
+def test_compose_is_determined_by_the_generator(pool):
+    a = [compose(pool, np.random.default_rng(seed), 96) for seed in range(8)]
+    b = [compose(pool, np.random.default_rng(seed), 96) for seed in range(8)]
+    assert all(same_scene(x, y) for x, y in zip(a, b, strict=True))
+    assert not all(same_scene(a[0], other) for other in a[1:])
+
+
+def test_compose_does_not_change_the_pool(pool):
+    before = [scene.photo.copy() for scene in pool]
+    for seed in range(10):
+        compose(pool, np.random.default_rng(seed), 80)
+    assert all(np.array_equal(scene.photo, photo) for scene, photo in zip(pool, before, strict=True))
+
+
+def test_compose_refuses_an_empty_or_unlabelled_pool():
+    with pytest.raises(ValueError, match="empty pool"):
+        compose([], np.random.default_rng(0), 64)
+    bare = make_scene(
+        np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.int16), [], [], [], source="t", photo_id="1"
+    )
+    with pytest.raises(ValueError, match="no labelled part"):
+        compose([bare], np.random.default_rng(0), 64)
+
+
+def test_class_names_hold_both_sides(car, person):
+    assert class_names([car, person]) == [
+        "back left door",
+        "back right door",
+        "bag",
+        "car",
+        "face",
+        "front left door",
+        "front right door",
+        "hair",
+        "jeans",
+        "left mirror",
+        "person",
+        "right mirror",
+        "shirt",
+        "shoe",
+        "wheel",
+    ]

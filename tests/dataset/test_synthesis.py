@@ -1,0 +1,213 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from talking_points.dataset import class_names
+from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.relations import DIALECTS, Dialect, mirror_words
+from talking_points.dataset.scene import compose, mirror, mosaic
+from talking_points.dataset.synthesis import (
+    MAX_WORDS,
+    ORDER_PHRASES,
+    SYNONYMS,
+    point_facts,
+    region_caption,
+    region_phrase,
+    split_words,
+    vocabulary,
+    write_point_text,
+)
+
+BACKWARD = Dialect(name="backward", object_place=True, place_bins=7, local=True, order="fine-to-coarse", length="full")
+ALL_DIALECTS = [*DIALECTS.values(), BACKWARD]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def texts_about(scene, seed):
+    """(facts, dialect, text) for points of a scene, and texts about its regions."""
+    generator = rng(seed)
+    about_points = []
+    for point in sample_points(scene, 6, generator):
+        facts = point_facts(scene, (point.x, point.y))
+        about_points += [(facts, one, write_point_text(facts, one, generator)) for one in ALL_DIALECTS]
+    about_regions = []
+    for k in range(len(scene.objects)):
+        about_regions.append(region_phrase(scene, object_index=k, rng=generator))
+        about_regions.append(region_caption(scene, object_index=k, rng=generator))
+    for k in range(len(scene.parts)):
+        about_regions.append(region_phrase(scene, part_index=k, rng=generator))
+        about_regions.append(region_caption(scene, part_index=k, rng=generator))
+    return about_points, about_regions
+
+
+def names_said(name):
+    """All the ways to say a name."""
+    *before, last = name.split(" ")
+    return [" ".join([*before, word]) for word in SYNONYMS.get(last, (last,))]
+
+
+def test_texts_are_in_the_vocabulary_and_name_the_part(pool):
+    words = set(vocabulary(class_names(pool)))
+    assert len(words) < 700
+    generator = rng(1)
+    lengths = []
+    for seed in range(40):
+        scene = compose(pool, generator, 200)
+        about_points, about_regions = texts_about(scene, seed)
+        for facts, dialect, text in about_points:
+            assert any(said in text for said in names_said(facts.part_name)), text
+            assert any(said in text for said in names_said(facts.object_name)) or dialect.name == "short", text
+            if dialect.name == "paper":
+                lengths.append(len(text.split()))
+        for text in [text for _, _, text in about_points] + [text for text in about_regions if text]:
+            assert set(split_words(text)) <= words, text
+            # Nothing but lower-case words and known marks.
+            assert "".join(split_words(text)) == text.replace(" ", ""), text
+            assert "  " not in text
+            assert " ," not in text
+            assert text == text.strip()
+    assert min(lengths) >= 25
+    assert np.quantile(lengths, 0.9) <= 1.2 * MAX_WORDS
+
+
+def test_the_part_of_the_facts_is_the_map_s(pool):
+    generator = rng(2)
+    for _ in range(20):
+        scene = compose(pool, generator, 160)
+        for point in sample_points(scene, 4, generator):
+            facts = point_facts(scene, (point.x, point.y))
+            label = int(scene.part_map[int(point.y), int(point.x)])
+            assert facts.part_name == scene.parts[label - 1].name
+            assert facts.object_name == scene.objects[scene.parts[label - 1].object_index].name
+
+
+def test_a_point_on_the_background_is_an_error(person):
+    with pytest.raises(ValueError, match="on the background"):
+        point_facts(person, (1.5, 1.5))
+
+
+def test_facts_of_a_hand_made_scene(person, car):
+    # The left person of two, beside a car.
+    cells = [(0, 0, 60, 120), (60, 0, 120, 120), (120, 60, 220, 120)]
+    scene = mosaic([person, person, car], cells, (220, 120))
+    shoe = point_facts(scene, (21.5, 106.5))
+    assert (shoe.object_name, shoe.object_order) == ("person", "left")
+    assert (shoe.part_name, shoe.part_order) == ("shoe", "left")
+    assert shoe.object_detail == "in dark blue jeans"
+    # The shoe is x 18-27, y 104-112.
+    assert shoe.point_place.dx == pytest.approx((21.5 - 22.5) / 9)
+    assert shoe.point_place.dy == pytest.approx((106.5 - 108) / 8)
+    wheel = point_facts(scene, (196.5, 112.5))
+    assert (wheel.object_order, wheel.part_order) == (None, "right")
+    assert wheel.object_detail == "blue"
+
+
+def test_place_free_and_short_say_nothing_of_the_photo(person):
+    facts = point_facts(person, (30.5, 40.5))
+    for seed in range(60):
+        for name in ("place-free", "short"):
+            text = write_point_text(facts, DIALECTS[name], rng(seed))
+            assert not {"photo", "image", "picture"} & set(split_words(text)), text
+
+
+def test_order_is_said_when_there_are_several(person):
+    scene = mosaic([person, person], [(0, 0, 60, 120), (60, 0, 120, 120)], (120, 120))
+    facts = point_facts(scene, (90.5, 40.5))
+    assert facts.object_order == "right"
+    for seed in range(60):
+        for dialect in ALL_DIALECTS:
+            text = write_point_text(facts, dialect, rng(seed))
+            assert {"right", "rightmost"} & set(split_words(text)), text
+
+
+def test_a_car_s_own_side_is_called_its_own(car):
+    door = point_facts(car, (40.5, 30.5))
+    assert door.part_name == "front left door"
+    for seed in range(30):
+        for name in ("paper", "coarse", "place-free"):
+            text = write_point_text(door, DIALECTS[name], rng(seed))
+            assert "own front left door" in text, text
+    wheels = [point_facts(car, (x, 50.5)) for x in (15.5, 75.5)]
+    assert [wheel.part_order for wheel in wheels] == ["left", "right"]
+
+
+def test_the_same_generator_gives_the_same_text_and_others_differ(person):
+    facts = point_facts(person, (30.5, 40.5))
+    texts = [write_point_text(facts, DIALECTS["paper"], rng(seed)) for seed in range(50)]
+    assert texts == [write_point_text(facts, DIALECTS["paper"], rng(seed)) for seed in range(50)]
+    assert len(set(texts)) > 45
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    which=st.sampled_from(["person", "car", "pair", "three"]),
+    pixel=st.integers(0, 10**6),
+    seed=st.integers(0, 1000),
+    dialect=st.sampled_from(ALL_DIALECTS),
+)
+def test_mirroring_the_scene_mirrors_the_text_and_nothing_else(pool, which, pixel, seed, dialect):
+    person, shifted, _, car = pool
+    scene = {
+        "person": person,
+        "car": car,
+        "pair": mosaic([person, car], [(0, 0, 60, 120), (60, 40, 160, 100)], (160, 120)),
+        "three": mosaic(
+            [person, shifted, person],
+            [(0, 0, 60, 120), (60, 0, 120, 120), (120, 0, 180, 120)],
+            (180, 120),
+        ),
+    }[which]
+    rows, columns = np.nonzero(scene.part_map)
+    row, column = rows[pixel % len(rows)], columns[pixel % len(rows)]
+    here = point_facts(scene, (column + 0.5, row + 0.5))
+    there = point_facts(mirror(scene), (scene.size_wh[0] - column - 0.5, row + 0.5))
+    expected = mirror_words(write_point_text(here, dialect, rng(seed)))
+    assert write_point_text(there, dialect, rng(seed)) == expected
+    for k in range(len(scene.parts)):
+        phrase = region_phrase(scene, part_index=k, rng=rng(seed))
+        mirrored = region_phrase(mirror(scene), part_index=k, rng=rng(seed))
+        assert mirrored == (None if phrase is None else mirror_words(phrase))
+
+
+def test_region_phrases_are_unique_in_the_scene(pool):
+    generator = rng(4)
+    for _ in range(30):
+        scene = compose(pool, generator, 200)
+        # Equal wording choices for all regions: two phrases may only agree if they would be ambiguous.
+        for seed in range(3):
+            phrases = [region_phrase(scene, object_index=k, rng=rng(seed)) for k in range(len(scene.objects))]
+            phrases += [region_phrase(scene, part_index=k, rng=rng(seed)) for k in range(len(scene.parts))]
+            told = [phrase for phrase in phrases if phrase is not None]
+            assert len(set(told)) == len(told), told
+
+
+def test_no_phrase_when_nothing_tells_two_things_apart(person):
+    # The same photo twice at one place cannot be: two cells one over the other, seen at equal centres.
+    scene = mosaic([person, person], [(0, 0, 60, 120), (60, 0, 120, 120)], (120, 120))
+    twins = type(scene)(
+        photo=scene.photo,
+        objects=(scene.objects[0], scene.objects[0]),
+        parts=scene.parts,
+        part_map=scene.part_map,
+        source="drawn",
+        photo_id="twins",
+    )
+    assert region_phrase(twins, object_index=0, rng=rng()) is None
+
+
+def test_region_functions_want_one_region(person):
+    for function in (region_phrase, region_caption):
+        with pytest.raises(ValueError, match="either object_index or part_index"):
+            function(person, rng=rng())
+        with pytest.raises(ValueError, match="either object_index or part_index"):
+            function(person, rng=rng(), object_index=0, part_index=0)
+
+
+def test_every_order_has_phrases_with_the_noun():
+    for phrases in ORDER_PHRASES.values():
+        assert phrases
+        assert all("{noun}" in phrase for phrase in phrases)
