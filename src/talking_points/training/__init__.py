@@ -1,0 +1,1 @@
+"""Training: the base, the descriptor and the localizer, in one loop."""

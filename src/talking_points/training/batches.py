@@ -1,0 +1,252 @@
+"""Training batches from scenes. A batch is a function of the seed and the step, so a resumed run sees the same ones."""
+
+# B photos, P points or texts a photo, G targets of one photo, S side of the square
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.relations import DIALECTS, Dialect
+from talking_points.dataset.scene import Scene, compose
+from talking_points.dataset.synthesis import point_facts, region_caption, region_phrase, write_point_text
+from talking_points.images import letterbox
+from talking_points.points import photo_to_square
+from talking_points.training.segmentation import MaskTargets
+
+MASK_STRIDE = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseBatch:
+    """What the base learns from: masks with class words, captions of marked regions, phrases that point at regions."""
+
+    pixels_B3SS: Tensor
+    targets: list[MaskTargets]
+    part_classes_BHW: Tensor
+    """Class of the part in each stride-4 cell; -1 on the background."""
+    points_BP2: Tensor
+    """A point in each captioned region, [0, 1]^2 of the square."""
+    captions: list[list[str]]
+    phrases: list[list[str]]
+    phrase_masks_BPHW: Tensor
+    record_ids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PointBatch:
+    """What the adapters learn from: points and their texts."""
+
+    pixels_B3SS: Tensor
+    points_BP2: Tensor
+    """[0, 1]^2 of the square."""
+    texts: list[list[str]]
+    record_ids: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSizes:
+    """How much goes into one step."""
+
+    photos: int = 8
+    """Scenes a step."""
+    points: int = 8
+    """Points (or phrases and captions) of each scene."""
+
+
+def scene_pixels(scene: Scene, side: int) -> Tensor:
+    """(3, side, side) letterboxed, normalised."""
+    return torch.from_numpy(letterbox(Image.fromarray(scene.photo), side))
+
+
+def part_map_on_square(scene: Scene, cells: int) -> NDArray[np.int16]:
+    """The scene's part map seen in (cells, cells) of the square; 0 on background and padding."""
+    width, height = scene.size_wh
+    long_side = max(width, height)
+    pad_x, pad_y = (long_side - width) // 2, (long_side - height) // 2
+    centre = (np.arange(cells) + 0.5) * long_side / cells
+    x, y = np.floor(centre - pad_x).astype(int), np.floor(centre - pad_y).astype(int)
+    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None]
+    seen = scene.part_map[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None]]
+    return np.where(inside, seen, 0).astype(np.int16)
+
+
+class BaseBatches(Dataset[BaseBatch]):
+    """Step -> batch for the base."""
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        class_names: Sequence[str],
+        *,
+        side: int,
+        sizes: BatchSizes,
+        seed: int,
+        steps: int,
+    ) -> None:
+        self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
+        self.class_of = {name: index for index, name in enumerate(class_names)}
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> BaseBatch:
+        rng = np.random.default_rng([self.seed, step])
+        rows = [self._photo(rng) for _ in range(self.sizes.photos)]
+        return BaseBatch(
+            pixels_B3SS=torch.stack([r["pixels"] for r in rows]),
+            targets=[r["targets"] for r in rows],
+            part_classes_BHW=torch.stack([r["part_classes"] for r in rows]),
+            points_BP2=torch.stack([r["points"] for r in rows]),
+            captions=[r["captions"] for r in rows],
+            phrases=[r["phrases"] for r in rows],
+            phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
+            record_ids=[r["id"] for r in rows],
+        )
+
+    def _photo(self, rng: np.random.Generator) -> dict[str, Any]:
+        while True:
+            scene = compose(self.scenes, rng, self.side)
+            cells = self.side // MASK_STRIDE
+            part_map = part_map_on_square(scene, cells)
+            regions = self._regions(scene, part_map)
+            named = self._phrases(scene, regions, rng)
+            if regions and named:
+                break
+        part_class = np.array([-1, *(self.class_of[p.name] for p in scene.parts)])
+        points, captions = self._captions(scene, rng)
+        return {
+            "id": scene.photo_id,
+            "pixels": scene_pixels(scene, self.side),
+            "targets": MaskTargets(
+                masks_GHW=torch.from_numpy(np.stack([m for _, _, m in regions]).astype(np.float32)),
+                classes_G=torch.tensor([self.class_of[self._name(scene, kind, i)] for kind, i, _ in regions]),
+            ),
+            "part_classes": torch.from_numpy(part_class[part_map]),
+            "points": points,
+            "captions": captions,
+            "phrases": [phrase for phrase, _ in named],
+            "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
+        }
+
+    @staticmethod
+    def _name(scene: Scene, kind: str, index: int) -> str:
+        return scene.objects[index].name if kind == "object" else scene.parts[index].name
+
+    @staticmethod
+    def _regions(scene: Scene, part_map: NDArray[np.int16]) -> list[tuple[str, int, NDArray[np.bool_]]]:
+        """Every object and part that covers a cell: kind, index, mask."""
+        owner = np.array([-1, *(p.object_index for p in scene.parts)])[part_map]
+        objects = [("object", i, owner == i) for i in range(len(scene.objects))]
+        parts = [("part", i, part_map == i + 1) for i in range(len(scene.parts))]
+        return [(kind, i, mask) for kind, i, mask in objects + parts if mask.any()]
+
+    def _phrases(
+        self, scene: Scene, regions: list[tuple[str, int, NDArray[np.bool_]]], rng: np.random.Generator
+    ) -> list[tuple[str, NDArray[np.bool_]]]:
+        """`points` phrases, each with the mask it points at; fewer regions are named more than once."""
+        named: list[tuple[str, NDArray[np.bool_]]] = []
+        for _ in range(2):
+            for k in rng.permutation(len(regions)):
+                kind, index, mask = regions[int(k)]
+                phrase = (
+                    region_phrase(scene, object_index=index, rng=rng)
+                    if kind == "object"
+                    else region_phrase(scene, part_index=index, rng=rng)
+                )
+                if phrase is not None:
+                    named.append((phrase, mask))
+        while named and len(named) < self.sizes.points:
+            named = named + named
+        return named[: self.sizes.points]
+
+    def _captions(self, scene: Scene, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        points, captions = [], []
+        for sample in draw_points(scene, self.sizes.points, rng):
+            points.append((sample.x, sample.y))
+            captions.append(region_caption(scene, part_index=sample.part_index, rng=rng))
+        return square_tensor(points, scene), captions
+
+
+class PointBatches(Dataset[PointBatch]):
+    """Step -> batch for the adapters."""
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        *,
+        dialects: Sequence[str],
+        side: int,
+        sizes: BatchSizes,
+        seed: int,
+        steps: int,
+    ) -> None:
+        self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
+        self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> PointBatch:
+        # A stream apart from the base's.
+        rng = np.random.default_rng([self.seed, step, 1])
+        scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
+        points, texts = [], []
+        for scene in scenes:
+            samples = draw_points(scene, self.sizes.points, rng)
+            places = [(s.x, s.y) for s in samples]
+            points.append(square_tensor(places, scene))
+            texts.append(
+                [
+                    write_point_text(point_facts(scene, p), self.dialects[int(rng.integers(len(self.dialects)))], rng)
+                    for p in places
+                ]
+            )
+        return PointBatch(
+            pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
+            points_BP2=torch.stack(points),
+            texts=texts,
+            record_ids=[scene.photo_id for scene in scenes],
+        )
+
+
+def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[Any]:
+    """Exactly `count` points; a scene with fewer gives some twice."""
+    samples = sample_points(scene, count, rng)
+    return [samples[k % len(samples)] for k in range(count)]
+
+
+def square_tensor(points_px: Sequence[tuple[float, float]], scene: Scene) -> Tensor:
+    """(P, 2) float32 in the square's [0, 1]^2."""
+    return torch.tensor(photo_to_square(points_px, scene.size_wh), dtype=torch.float32)
+
+
+def first_of(batch: list[Any]) -> Any:
+    """Collate for datasets whose items are batches already."""
+    return batch[0]
+
+
+def batches_from(
+    dataset: Dataset[Any], start_step: int, *, workers: int, collate: Callable[[list[Any]], Any] = first_of
+) -> DataLoader[Any]:
+    """Batches of steps start_step, start_step + 1, ..., made ahead of time by worker processes."""
+    steps = range(start_step, len(dataset))  # type: ignore[arg-type]
+    return DataLoader(
+        dataset,
+        batch_size=1,
+        sampler=list(steps),
+        num_workers=workers,
+        collate_fn=collate,
+        prefetch_factor=4 if workers else None,
+        # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
+        generator=torch.Generator(),
+    )

@@ -1,0 +1,138 @@
+"""What `talking-points train ...` runs: scenes in, a checkpoint folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from talking_points.dataset.scene import class_names
+from talking_points.model.checkpoint import (
+    attach_role,
+    load_checkpoint,
+    lora_config,
+    save_checkpoint,
+    trainable,
+)
+from talking_points.model.network import PointNetwork
+from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches
+from talking_points.training.loop import LoopConfig, train
+from talking_points.training.mini import LORA_ALPHA, LORA_RANK, new_mini
+from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
+from talking_points.training.sources import load_scenes
+
+DESCRIPTOR_DIALECTS = ("paper",)
+"""The descriptor speaks one dialect, the paper's."""
+LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "short")
+"""The localizer hears them all."""
+
+
+def train_base(sources: Mapping[str, Path], out: Path, loop: LoopConfig, sizes: BatchSizes) -> bool:
+    """Train mini's base from scratch: masks, class words, captions, pointing at regions.
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    scenes = load_scenes(sources, "train")
+    names = class_names([*scenes, *load_scenes(sources, "val")])
+    network = new_mini(scenes, names, seed=loop.seed)
+    semantic_head = nn.Conv2d(network.config.vision.width, len(names) + 1, kernel_size=1)
+    trainable(network, semantic_head)
+    modules = {"network": network, "semantic_head": semantic_head}
+    parameters = {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
+    batches = BaseBatches(
+        scenes, names, side=network.config.vision.image_size, sizes=sizes, seed=loop.seed, steps=loop.steps
+    )
+    finished = train(
+        modules,
+        parameters,
+        batches,
+        lambda batch: base_objective(network, semantic_head, batch),
+        loop,
+        out / "training",
+    )
+    if finished:
+        save_checkpoint(network, out / "checkpoint")
+    return finished
+
+
+def train_role(
+    role: str,
+    sources: Mapping[str, Path],
+    base: Path,
+    out: Path,
+    loop: LoopConfig,
+    sizes: BatchSizes,
+    *,
+    blind: bool = False,
+) -> bool:
+    """Train one role over a frozen base.
+
+    Args:
+        role: "descriptor" or "localizer".
+        base: checkpoint folder; its other role, if any, is left out.
+        blind: a localizer that never sees the photo (the text-only reference).
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    network = load_checkpoint(base, roles=())
+    torch.manual_seed(loop.seed)
+    attach_role(network, role, lora_config(rank=LORA_RANK, alpha=LORA_ALPHA))
+    parameters = role_parameters(network, role)
+    batches = PointBatches(
+        load_scenes(sources, "train"),
+        dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
+        side=network.config.vision.image_size,
+        sizes=sizes,
+        seed=loop.seed,
+        steps=loop.steps,
+    )
+
+    def objective(batch):  # type: ignore[no-untyped-def]
+        if role == "descriptor":
+            return descriptor_objective(network, batch)
+        return localizer_objective(network, batch, blind=blind)
+
+    modules = {"language": network.language}
+    finished = train(modules, parameters, batches, objective, loop, out / "training")
+    if finished:
+        save_checkpoint(network, out / "checkpoint")
+    return finished
+
+
+def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]:
+    """What a role's training updates: its LoRA weights and, for the localizer, its own parts."""
+    network.requires_grad_(False)
+    parameters = {n: p for n, p in network.language.named_parameters() if ".lora_" in n and f".{role}." in n}
+    if role == "localizer":
+        assert network.localizer is not None
+        parameters |= {f"localizer.{n}": p for n, p in network.localizer.named_parameters()}
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    return parameters
+
+
+def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """One checkpoint of two roles trained over the same base.
+
+    Raises:
+        ValueError: the two bases differ.
+    """
+    network = load_checkpoint(descriptor, roles=("descriptor",))
+    other = load_checkpoint(localizer, roles=("localizer",))
+    for name, tensor in other.state_dict().items():
+        mine = network.state_dict().get(name)
+        if name.startswith(("segmenter.", "projector.")) and (mine is None or not torch.equal(mine, tensor)):
+            raise ValueError(f"{descriptor} and {localizer} stand on different bases: {name} differs")
+    attach_role(network, "localizer", other.language.peft_config["localizer"])
+    assert network.localizer is not None and other.localizer is not None
+    network.localizer.load_state_dict(other.localizer.state_dict())
+    own = dict(network.language.named_parameters())
+    with torch.no_grad():
+        for name, parameter in other.language.named_parameters():
+            if ".localizer." in name:
+                own[name].copy_(parameter)
+    save_checkpoint(network, out, dtype=dtype)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from talking_points.dataset.scene import Scene, class_names
+from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.network import PointNetwork
+from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
+from talking_points.training.objectives import (
+    base_objective,
+    blank_features,
+    descriptor_objective,
+    heatmap_loss,
+    localizer_objective,
+)
+from talking_points.training.run import role_parameters
+from talking_points.training.segmentation import MaskTargets, mask_losses, match
+from tests.tiny import tiny_network
+
+SIZES = BatchSizes(photos=2, points=4)
+
+
+@pytest.fixture(scope="module")
+def point_batch(scenes: list[Scene]):  # type: ignore[no-untyped-def]
+    return PointBatches(scenes, dialects=("paper", "short"), side=64, sizes=SIZES, seed=3, steps=5)[1]
+
+
+def test_batches_are_functions_of_seed_and_step(scenes: list[Scene]) -> None:
+    def make(seed: int):  # type: ignore[no-untyped-def]
+        return PointBatches(scenes, dialects=("paper",), side=64, sizes=SIZES, seed=seed, steps=5)
+
+    one, same, other = make(1)[2], make(1)[2], make(2)[2]
+    assert one.texts == same.texts and torch.equal(one.pixels_B3SS, same.pixels_B3SS)
+    assert one.texts != other.texts
+    assert make(1)[3].texts != one.texts
+
+
+def test_part_map_on_square_is_letterboxed(scenes: list[Scene]) -> None:
+    seen = part_map_on_square(scenes[0], 80)  # an 80x64 photo at its own size: 8 columns of padding on each side
+    assert (seen[:, :8] == 0).all() and (seen[:, 72:] == 0).all()
+    assert (seen[:, 8:72] == scenes[0].part_map).all()
+
+
+def test_match_finds_the_pairs_by_hand() -> None:
+    masks = torch.zeros(2, 4, 4)
+    masks[0, :2], masks[1, 2:] = 1, 1
+    logits = torch.stack([masks[1], torch.zeros(4, 4), masks[0]]) * 8 - 4
+    classes = torch.tensor([[0.0, 5, 0], [0, 0, 5], [5, 0, 0]])
+    rows, cols = match(logits, classes, MaskTargets(masks_GHW=masks, classes_G=torch.tensor([0, 1])))
+    assert dict(zip(cols.tolist(), rows.tolist(), strict=True)) == {0: 2, 1: 0}
+
+
+def test_mask_losses_by_hand() -> None:
+    bce, dice = mask_losses(torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0], [0, 0]]]))
+    assert bce.item() == pytest.approx(torch.log(torch.tensor(2.0)).item())
+    assert dice.item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
+
+
+def test_heatmap_loss_is_least_at_the_point() -> None:
+    points = torch.tensor([[0.25, 0.75]])
+    x = (torch.arange(8) + 0.5) / 8
+    right = -((x[None] - 0.25) ** 2 + (x[:, None] - 0.75) ** 2).flatten()[None] / (2 * 0.03**2)
+    wrong = right.flip(-1)
+    assert heatmap_loss(right, points, (8, 8)) < heatmap_loss(torch.zeros(1, 64), points, (8, 8))
+    assert heatmap_loss(torch.zeros(1, 64), points, (8, 8)) < heatmap_loss(wrong, points, (8, 8))
+
+
+def _base(scenes: list[Scene]) -> tuple[PointNetwork, list[str]]:
+    network = tiny_network(roles=())
+    names = class_names(scenes)
+    assert len(names) >= 3
+    return network, names[:3] + names[3:]
+
+
+def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
+    names = class_names(scenes)
+    network = tiny_network(roles=())
+    decoder = network.segmenter.mask_decoder
+    decoder.class_embed = nn.Parameter(F.normalize(torch.randn(len(names), 2, 8), dim=-1))
+    head = nn.Conv2d(32, len(names) + 1, 1)
+    batch = BaseBatches(scenes, names, side=64, sizes=SIZES, seed=0, steps=5)[0]
+    network.requires_grad_(True)
+    loss, metrics = base_objective(network, head, batch)
+    loss.backward()
+    still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+    assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("role", "objective"), [("descriptor", descriptor_objective), ("localizer", localizer_objective)]
+)
+def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
+    network = tiny_network(roles=())
+    attach_role(network, role, lora_config(rank=4, alpha=8, dropout=0.0))
+    parameters = role_parameters(network, role)
+    before = {n: p.detach().clone() for n, p in network.named_parameters()}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0)
+    losses = []
+    for _ in range(12):
+        loss, metrics = objective(network, point_batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(metrics["loss"])
+    assert losses[-1] < 0.98 * losses[0]
+    moved = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
+    trained = {n for n, p in network.named_parameters() if any(p is q for q in parameters.values())}
+    assert moved == trained
+
+
+def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # type: ignore[no-untyped-def]
+    """Photos in one batch do not touch each other: mean of single losses is the loss of the batch."""
+    network = tiny_network()
+    with network.acting_as("localizer"):
+        together = localizer_objective(network, point_batch)[0]
+        alone = [
+            localizer_objective(
+                network,
+                dataclasses.replace(
+                    point_batch,
+                    pixels_B3SS=point_batch.pixels_B3SS[b : b + 1],
+                    points_BP2=point_batch.points_BP2[b : b + 1],
+                    texts=point_batch.texts[b : b + 1],
+                ),
+            )[0]
+            for b in range(2)
+        ]
+    torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_blind_features_are_the_same_for_every_photo() -> None:
+    network = tiny_network()
+    one, two = (blank_features(network.segmenter(torch.randn(1, 3, 64, 64))) for _ in range(2))
+    assert network.localizer is not None
+    prefixes = [network.photo_prefixes(f, network.localizer.projector)[0] for f in (one, two)]
+    assert torch.equal(*prefixes)
+    assert not one.decoder_inputs.cells[2].any()
