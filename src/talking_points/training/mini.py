@@ -22,7 +22,7 @@ from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.model.trunk import ConvNeXtBlock
 
 VOCABULARY = 1536
-LORA_RANK, LORA_ALPHA = 64, 64
+LORA_RANK, LORA_ALPHA = 32, 32
 """The 7B's are 512 and 256, of a width of 4096."""
 
 

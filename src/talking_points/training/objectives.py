@@ -111,9 +111,12 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     """
     assert network.localizer is not None
     with torch.no_grad():
-        features = network.segmenter(batch.pixels_B3SS)
         if blind:
-            features = blank_features(features)
+            # All blank photos are the same one.
+            one = blank_features(network.segmenter(batch.pixels_B3SS[:1]))
+            features = one.select(torch.zeros(len(batch.pixels_B3SS), dtype=torch.long, device=network.device))
+        else:
+            features = network.segmenter(batch.pixels_B3SS)
     suffixes = [[network.prompts.localize(text) for text in row] for row in batch.texts]
     hidden_BPSD = read_packed(network, features, network.localizer.projector, suffixes, None)
     seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)

@@ -1,0 +1,73 @@
+"""Train, join, evaluate and use, by the command line, on a few generated photos: every arrow once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from talking_points.cli import main
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    return int(exit_.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("data") / "people"
+    label_map_writer(folder, [f"{n:04d}" for n in range(24)], ["0900", "0901"])
+    return folder
+
+
+def test_from_photos_to_a_model_that_answers(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ("--source", f"label-map={people}")
+    small = ("--photos", 2, "--points", 2)
+    assert run("train", "base", *source, "--out", tmp_path / "base", "--steps", 2, *small) == 0
+    base = tmp_path / "base" / "checkpoint"
+    for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
+        out = tmp_path / (role + "".join(extra))
+        assert run("train", role, *source, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
+    mini = tmp_path / "mini"
+    joined = ("--descriptor", tmp_path / "descriptor/checkpoint", "--localizer", tmp_path / "localizer/checkpoint")
+    assert run("train", "join", *joined, "--out", mini) == 0
+
+    capsys.readouterr()
+    blind = ("--blind", tmp_path / "localizer--blind" / "checkpoint")
+    scored = ("--split", "test", "--set", "plain", "--points", 1, "--out", tmp_path / "scores")
+    assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((tmp_path / "scores" / "report.json").read_text())
+    names = {(row["describer"], row["localizer"]) for row in report["sets"]["plain"]}
+    assert {("ground-truth", "localizer"), ("descriptor", "localizer"), ("ground-truth", "blind")} <= names
+    assert all(row["n"] == 2 for row in report["sets"]["plain"])
+    lines = (tmp_path / "scores" / "samples.jsonl").read_text().splitlines()
+    assert len(lines) == 2 and len(json.loads(lines[0])["answers"]) == len(names)
+
+    photo = next((people / "photos").iterdir())
+    assert run("localize", photo, "the left shoe", "--model", mini, "--json") == 0
+    [point] = json.loads(capsys.readouterr().out)["points"]
+    assert 0 <= point["found_x"] and 0 <= point["found_y"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "base", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
+        (("train", "base", "--source", "coco=x", "--out", "x"), "NAME one of coco-parts, label-map"),
+        (("train", "base", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
+        (("train", "base", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
+        (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...], message: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*(a.format(here=tmp_path, people=people) for a in arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
