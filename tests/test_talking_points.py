@@ -121,3 +121,13 @@ def test_unknown_models_and_devices(tmp_path: Path) -> None:
         load_network(tmp_path)
     with pytest.raises(ValueError, match="device 'quantum' cannot be used"):
         load_network("mini", device="quantum")
+
+
+def test_half_precision_answers_nearly_alike(photo: Image.Image) -> None:
+    """What a GPU runs: bf16 words, fp32 coordinates. Only the language model may round."""
+    full, half = TalkingPoints(tiny_network()), TalkingPoints(tiny_network())
+    half.network.place("cpu", torch.bfloat16)
+    assert half.network.llama.dtype == torch.bfloat16
+    assert {p.dtype for p in half.network.segmenter.parameters()} == {torch.float32}
+    np.testing.assert_allclose(half.localize(photo, TEXTS), full.localize(photo, TEXTS), atol=1.5)
+    assert len(half.describe(photo, POINTS)) == 3

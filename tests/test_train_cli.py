@@ -23,9 +23,7 @@ def people(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path: 
     return folder
 
 
-def test_from_photos_to_a_model_that_answers(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--source", f"label-map={people}")
     small = ("--photos", 2, "--points", 2)
     assert run("train", "base", *source, "--out", tmp_path / "base", "--steps", 2, *small) == 0

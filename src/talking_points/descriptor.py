@@ -28,7 +28,7 @@ POINTS_AT_ONCE = 64
 def encode_photo(network: PointNetwork, photo: Image.Image) -> ImageFeatures:
     """Vision features of one opened photo."""
     pixels_3SS = torch.from_numpy(letterbox(photo, network.config.vision.image_size))
-    return network.segmenter(pixels_3SS[None].to(network.device, network.dtype))
+    return network.segmenter(pixels_3SS[None].to(network.device))
 
 
 class PointDescriptor:
@@ -70,7 +70,7 @@ class PointDescriptor:
             prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
             for start in range(0, len(points_square), POINTS_AT_ONCE):
                 points = torch.tensor(
-                    points_square[start : start + POINTS_AT_ONCE], dtype=network.dtype, device=network.device
+                    points_square[start : start + POINTS_AT_ONCE], dtype=torch.float32, device=network.device
                 )
                 marks_PD = network.mark_tokens(features, points[None])[0]
                 question = network.prompts.describe()

@@ -25,6 +25,7 @@ from talking_points.evaluation.protocol import (
     score,
     swapped,
 )
+from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import Sample, make_set
 from talking_points.localizer import PointLocalizer
 from talking_points.talking_points import TalkingPoints
@@ -56,7 +57,7 @@ def evaluate(
         points: of each photo.
         seed: of the sets.
         device: as `TalkingPoints.from_pretrained`.
-        out: gets `report.json`, and `samples.jsonl` with every text, point and error.
+        out: gets `report.json`, its tables as `report.md`, and `samples.jsonl` with every text, point and error.
 
     Returns:
         The report.
@@ -88,6 +89,7 @@ def evaluate(
             for record in _records(name, samples, rows):
                 print(json.dumps(record), file=file)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.md").write_text(markdown_tables(report))
     return report
 
 

@@ -60,8 +60,8 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
         parts = network.new_localizer_parts()
         parts.projector.load_state_dict(network.projector.state_dict())
         parts.text_to_vision.load_state_dict(network.text_to_vision.state_dict())
-        network.localizer = parts.to(device=network.device, dtype=network.dtype)
-    network.to(device=network.device, dtype=network.dtype)
+        network.localizer = parts
+    network.place(network.device, network.dtype)
 
 
 def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
@@ -105,7 +105,7 @@ def load_checkpoint(
 
     Args:
         folder: as `save_checkpoint` writes it.
-        device, dtype: of the loaded network; fixed from here on.
+        device, dtype: as `PointNetwork.place` takes them; fixed from here on.
         roles: adapters to load, of those that the folder holds.
 
     Raises:
@@ -127,7 +127,7 @@ def load_checkpoint(
         if (folder / role).is_dir():
             _load_role(network, role, folder / role)
     network.requires_grad_(False)
-    return network.to(device=device, dtype=dtype).eval()
+    return network.place(device, dtype).eval()
 
 
 def _load_role(network: PointNetwork, role: str, folder: Path) -> None:

@@ -91,4 +91,4 @@ class LocalizerParts(nn.Module):
 
     def forward(self, seg_PD: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> LocatedPoints:
         """seg_PD: the language model's last hidden state at [SEG], after its final norm."""
-        return self.head(self.text_to_vision(seg_PD), inputs, photo_of_text_P)
+        return self.head(self.text_to_vision(seg_PD.float()), inputs, photo_of_text_P)

@@ -58,6 +58,19 @@ class PointNetwork(nn.Module):
             heatmap=self.config.coordinate_head == "heatmap",
         )
 
+    def place(self, device: torch.device | str, dtype: torch.dtype) -> PointNetwork:
+        """Move to a device: language model and projectors in `dtype`, whatever computes coordinates in fp32.
+
+        bf16 counts to 256: a pixel of a 1024 px square is below its resolution. OMG-LLaVA's encoder runs in fp32 too.
+        """
+        self.to(device=device, dtype=dtype)
+        self.segmenter.float()
+        self.text_to_vision.float()
+        if self.localizer is not None:
+            self.localizer.text_to_vision.float()
+            self.localizer.head.float()
+        return self
+
     @property
     def llama(self) -> LlamaForCausalLM:
         """The language model itself; the active adapter's LoRA layers, if any, are inside it."""

@@ -33,7 +33,7 @@ class Projector(nn.Module):
 
     def forward(self, image_tokens_BNC: Tensor, query_feat_pos_BQF: Tensor, wins_BQN: Tensor) -> list[Tensor]:
         """For each photo (N + 1 + winning queries, D): cells, separator, the queries that win a cell."""
-        cells_BND = self.image_mlp(image_tokens_BNC)
+        cells_BND = self.image_mlp(image_tokens_BNC.to(self.separator.weight.dtype))
         queries_BQD = self.project_queries(query_feat_pos_BQF)
         return [
             torch.cat([cells, self.separator.weight, queries[wins.any(-1)]])
@@ -42,4 +42,4 @@ class Projector(nn.Module):
 
     def project_queries(self, query_feat_pos: Tensor) -> Tensor:
         """(..., F) query or keypoint numbers to (..., D) tokens."""
-        return self.query_mlp(self.query_proj(query_feat_pos))
+        return self.query_mlp(self.query_proj(query_feat_pos.to(self.separator.weight.dtype)))

@@ -68,7 +68,7 @@ def base_objective(network: PointNetwork, semantic_head: nn.Module, batch: BaseB
     caption = answer_loss(network, hidden_BPSD[:, :P], questions, [[len(prompts.caption())] * P] * len(questions))
 
     seg_BPD = hidden_at_seg(network, hidden_BPSD[:, P:], pointing)
-    query_BPC, pos_BPC = network.text_to_vision(seg_BPD).chunk(2, dim=-1)
+    query_BPC, pos_BPC = network.text_to_vision(seg_BPD.float()).chunk(2, dim=-1)
     pointed = network.segmenter.mask_decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
     bce, dice = mask_losses(
         torch.cat([m.flatten(0, 1) for m in pointed.mask_logits[1:]]),

@@ -1,0 +1,17 @@
+from talking_points.evaluation.report import markdown_tables
+
+
+def test_table() -> None:
+    row = {
+        "describer": "ground-truth",
+        "localizer": "blind",
+        "n": 7,
+        "pck@0.05": 1.25,
+        "pck@0.1": 50.0,
+        "pck@0.2": 75.0,
+        "mpck": 62.5,
+        "mpck_ci": [60.0, 65.04],
+    }
+    lines = markdown_tables({"sets": {"plain": [row]}}).splitlines()
+    assert lines[0] == "**plain** (7 points)"
+    assert lines[-1] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
