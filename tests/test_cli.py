@@ -336,11 +336,67 @@ def test_import_omg_llava_passes_everything_on(run, monkeypatch, tmp_path, photo
     ]
 
 
+class TestBuildDataset:
+    @pytest.fixture
+    def people(self, tmp_path, label_map_writer):
+        label_map_writer(tmp_path / "people", [], [f"{k}" for k in range(5)])
+        return f"label-map={tmp_path / 'people'}"
+
+    def test_build_and_inspect(self, run, people, tmp_path):
+        out = tmp_path / "set"
+        command = ["build-dataset", "--source", people, "--split", "test", "--points-per-photo", "2", "--out", out]
+        status, printed, err = run(*command, "--audit", "50%")
+        assert status == 0, err
+        # The five photos are one picture, and so in one split.
+        assert printed.splitlines()[0].endswith(": 10 records (label-map 10)")
+        assert "rejected: 0 records" in printed and "skipped: 0 photos" in printed
+        assert "photos: 5 of 5" in err and f"wrote {out}" in err
+        status, printed, _ = run("inspect-dataset", out)
+        assert status == 0
+        assert "semantic points: 100.0%" in printed and "audit: none of 5 answered yet" in printed
+        status, printed, _ = run("inspect-dataset", out, "--json")
+        found = json.loads(printed)
+        assert found["records"] in ({"train": {"label-map": 10}}, {"test": {"label-map": 10}})
+        assert found["audit"] == {"asked": 5, "answered": 0, "found": 0}
+
+    def test_skipped_photos_are_listed(self, run, people, tmp_path):
+        (tmp_path / "people/photos/3.jpg").write_bytes(b"")
+        command = ["build-dataset", "--source", people, "--split", "test", "--out", tmp_path / "set"]
+        status, _, err = run(*command)
+        assert status == 2 and "3.jpg" in err and "--skip-bad" in err
+        status, printed, _ = run(*command, "--skip-bad")
+        assert status == 0 and "skipped: 1 photos\n  label-map 3: " in printed
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--photos", "none"], "--photos must be embed or path, got none"),
+            (["--engine", "spark"], "--engine must be local or ray, got spark"),
+            (["--audit", "5 percent"], "--audit expects a share such as 5% or 0.05, got '5 percent'"),
+            (["--audit", "0"], "--audit expects a share"),
+            (["--source", "flickr=/tmp"], "NAME one of"),
+            (["--dialect", "latin"], 'unknown dialect "latin"'),
+            (["--writer", "endpoint:http://host/v1"], "needs an address and a model"),
+            (["--split", "all"], "split must be one of"),
+            (["--points-per-photo", "0"], "points_per_photo must be at least 1"),
+        ],
+    )
+    def test_bad_options(self, run, people, tmp_path, options, message):
+        status, out, err = run("build-dataset", "--source", people, "--out", tmp_path / "set", *options)
+        assert (status, out) == (2, "")
+        assert message in err and err.count("\n") == 1
+
+    def test_no_set_to_inspect(self, run, tmp_path):
+        assert "no such folder" in run("inspect-dataset", tmp_path / "absent")[2]
+        assert "holds no built set" in run("inspect-dataset", tmp_path)[2]
+
+
 class TestHelp:
     def test_commands(self, run):
         status, out, _ = run("--help")
         assert status == 0
         commands = ["describe", "localize", "round-trip", "demo", "parity", "import-omg-llava", "train"]
+        commands += ["build-dataset", "inspect-dataset"]
         assert all(command in out for command in commands)
 
     @pytest.mark.parametrize("command", ["describe", "localize", "round-trip", "demo"])
@@ -373,6 +429,10 @@ def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["localize", "absent.jpg", "text"], 2),
         (["localize", "PHOTO", "text", "--model", "foo"], 2),
         (["parity", "absent"], 2),
+        (["build-dataset", "--help"], 0),
+        (["build-dataset", "--source", "label-map=absent", "--out", "set"], 2),
+        (["build-dataset", "--source", "label-map=.", "--out", "set", "--dialect", "latin"], 2),
+        (["inspect-dataset", "."], 2),
     ],
 )
 def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):

@@ -4,6 +4,7 @@ import math
 import pytest
 
 from talking_points.records import Keypoint, Triplet, read_triplets, triplet_to_dict, write_triplets
+from tests.dataset.records import NAMED, a_record
 
 
 def a_triplet(**changes):
@@ -108,6 +109,18 @@ def test_lines_that_are_no_record(tmp_path, line, message):
     path.write_bytes(b"\xff\xfe\n")
     with pytest.raises(ValueError, match="train.jsonl:1: "):
         read_triplets(path)
+
+
+def test_a_built_record_becomes_a_triplet():
+    record = a_record(0)
+    triplet = record.to_triplet()
+    assert (triplet.text, triplet.point_px, triplet.part_name) == (record.text, record.point_px, "shirt")
+    assert (triplet.photo_path, triplet.dialect) == (record.photo_path, "paper")
+    assert record.point_unit == (30.5 / 60, 40.5 / 120)
+    with pytest.raises(ValueError, match="record people/00000/001 has no text"):
+        a_record(1, **NAMED).to_triplet()
+    with pytest.raises(ValueError, match="outside the 60x120 photo"):
+        a_record(0, point_px=(61.0, 3.0))
 
 
 def test_missing_file(tmp_path):

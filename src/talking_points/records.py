@@ -1,4 +1,4 @@
-"""Records on disk: a point in a photo, and the text about it; one JSON object a line (JSONL).
+"""Records: a point in a photo, and the text about it; on disk as one JSON object a line (JSONL).
 
 Points and boxes are in pixels of the photo as opened (EXIF orientation applied): x right, y down, the centre
 of pixel (i, j) is (i + 0.5, j + 0.5).
@@ -74,6 +74,82 @@ class Triplet(Keypoint):
             box = getattr(self, name)
             if box is not None and not (box[0] < box[2] and box[1] < box[3]):
                 raise ValueError(f"{name} {list(box)} is empty, expected x0 < x1 and y0 < y1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltRecord(Keypoint):
+    """A record of a built set: a triplet with everything that led to its text.
+
+    Its columns in Parquet are these fields, see `dataset.parquet`. `photo_path` is the photo's file name in the set.
+    """
+
+    record_id: str
+    """Source, photo and number, as in "pascal-part-116/2008_000033/02"."""
+    photo_id: str
+    """Name of the photo in its source."""
+    split: str
+    """"train" or "test"."""
+    object_name: str
+    object_category: str
+    """The broader class that the source's authors count by, such as "quadruped"; the name where there is none."""
+    part_name: str
+    """Of a keypoint that its source names: that name, such as "left eye"."""
+    object_box_xyxy: Box
+    """x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
+    part_box_xyxy: Box | None
+    """None for a named keypoint, which has no extent."""
+    text: str | None
+    """The coarse-to-fine description; None where there is none, as of named keypoints."""
+    draft: str | None
+    """After the first stage of synthesis."""
+    relations: str | None
+    """The hierarchical spatial annotation in words."""
+    object_description: str | None
+    """By `object_describer`, of the whole photo with the point."""
+    local_description: str | None
+    """By `local_describer`, of what is right around the point."""
+    dialect: str | None
+    """A key of `dataset.relations.DIALECTS`."""
+    object_describer: str | None
+    """"rules" or a model's name; so are the next two."""
+    local_describer: str | None
+    writer: str | None
+    prompts_sha256: str | None
+    """Of the prompts that models were asked with; None when no model was asked."""
+    point_kind: str
+    """"sift", "smooth", or "named" for a keypoint of the source."""
+    sift_response: float | None
+    """Strength of the keypoint, as OpenCV gives it; None for a point that is not SIFT's."""
+    sift_scale_px: float | None
+    """Diameter of the keypoint's neighbourhood, in pixels of the photo."""
+    seed: int
+    """Of the build."""
+
+    @property
+    def point_unit(self) -> tuple[float, float]:
+        """The point in the photo's [0, 1]^2: x / width, y / height."""
+        return self.point_px[0] / self.size_wh[0], self.point_px[1] / self.size_wh[1]
+
+    def to_triplet(self) -> Triplet:
+        """What training needs of it.
+
+        Raises:
+            ValueError: the record has no text.
+        """
+        if self.text is None:
+            raise ValueError(f"record {self.record_id} has no text, and a triplet needs one")
+        return Triplet(
+            photo_path=self.photo_path,
+            point_px=self.point_px,
+            size_wh=self.size_wh,
+            source=self.source,
+            text=self.text,
+            dialect=self.dialect or "",
+            object_name=self.object_name,
+            part_name=self.part_name,
+            object_box_xyxy=self.object_box_xyxy,
+            part_box_xyxy=self.part_box_xyxy,
+        )
 
 
 _NUMBERS = {

@@ -1,3 +1,6 @@
+import re
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,9 @@ from talking_points.dataset.relations import (
     place_of_box,
     place_of_point,
 )
+from talking_points.dataset.scene import mosaic
+from talking_points.dataset.synthesis import point_facts, write_relations
+from talking_points.dataset.wordings import PHOTO_WORDS
 
 WIDTH = 200
 boxes = st.tuples(st.integers(0, 180), st.integers(0, 180), st.integers(1, 20), st.integers(1, 20)).map(
@@ -125,3 +131,102 @@ def test_dialects():
         Dialect(name="x", object_place=True, place_bins=3, local=True, order="random", length="full")
     with pytest.raises(ValueError, match="length must be"):
         Dialect(name="x", object_place=True, place_bins=3, local=True, order="coarse-to-fine", length="long")
+
+
+shifts = st.integers(-500, 500)
+DEGREES = ["center", "slight", "plain", "edge"]
+
+
+@given(boxes, boxes, shifts, shifts, st.sampled_from([0.5, 2, 8]))
+def test_places_depend_on_the_frame_alone(box, frame, dx, dy, zoom):
+    """Wherever both stand in the photo, and however large it is."""
+
+    def moved(one):
+        return tuple((value + offset) * zoom for value, offset in zip(one, (dx, dy, dx, dy), strict=True))
+
+    assert place_of_box(moved(box), moved(frame)) == place_of_box(box, frame)
+    x0, y0 = box[:2]
+    assert place_of_point(moved(box)[:2], moved(frame)) == place_of_point((x0, y0), frame)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), boxes)
+def test_a_point_of_a_part_is_within_half_of_it(across, down, part):
+    x0, y0, x1, y1 = part
+    place = place_of_point((x0 + across * (x1 - x0), y0 + down * (y1 - y0)), part)
+    assert abs(place.dx) <= 0.5 + 1e-9
+    assert abs(place.dy) <= 0.5 + 1e-9
+    assert place.span_x == place.span_y == 0
+
+
+@given(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.sampled_from([3, 5, 7]))
+def test_farther_from_the_middle_is_never_a_smaller_step(first, second, bins):
+    near, far = sorted((first, second), key=abs)
+    assert DEGREES.index(degree(near, 0.0, bins)) <= DEGREES.index(degree(far, 0.0, bins))
+    assert degree(near, 0.0, bins) == degree(-near, 0.0, bins)
+
+
+@pytest.mark.parametrize("bins", [3, 5, 7])
+def test_a_dialect_has_as_many_steps_as_it_says(bins):
+    degrees = [degree(offset, 0.0, bins) for offset in np.linspace(-0.5, 0.5, 1001)]
+    assert sum(here != there for here, there in zip(degrees, degrees[1:], strict=False)) == bins - 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_wider_span_is_never_a_smaller_extent(first, second):
+    words = ["part", "most", "whole"]
+    assert words.index(extent(min(first, second))) <= words.index(extent(max(first, second)))
+
+
+@given(st.lists(boxes, min_size=1, max_size=6), st.randoms(use_true_random=False), shifts, shifts)
+def test_orders_do_not_depend_on_the_list_s_order_or_the_photo(things, random, dx, dy):
+    words = [order_of(things, k) for k in range(len(things))]
+    shuffled = list(range(len(things)))
+    random.shuffle(shuffled)
+    moved = [(things[k][0] + dx, things[k][1] + dy, things[k][2] + dx, things[k][3] + dy) for k in shuffled]
+    assert [order_of(moved, k) for k in range(len(moved))] == [words[k] for k in shuffled]
+
+
+@given(st.lists(boxes, min_size=2, max_size=6))
+def test_who_is_said_to_be_leftmost_is(things):
+    centres = [(box[0] + box[2]) / 2 for box in things]
+    for k in range(len(things)):
+        word = order_of(things, k)
+        if word in ("left", "leftmost"):
+            assert centres[k] == min(centres)
+        if word in ("right", "rightmost"):
+            assert centres[k] == max(centres)
+
+
+def on_a_larger_photo(scene, left, top, right, bottom):
+    """The same pixels with margins around them."""
+    width, height = scene.size_wh
+    cell = (left, top, left + width, top + height)
+    return mosaic([scene], [cell], (left + width + right, top + height + bottom))
+
+
+margins = st.integers(0, 150)
+
+
+@given(margins, margins, margins, margins, st.integers(0, 6), st.integers(0, 10**6))
+def test_without_the_object_s_place_the_photo_s_frame_is_never_said(person, left, top, right, bottom, part, seed):
+    part_map = person.part_map == part + 1
+    rows, columns = np.nonzero(part_map)
+    x, y = columns[seed % len(columns)] + 0.5, rows[seed % len(rows)] + 0.5
+    larger = on_a_larger_photo(person, left, top, right, bottom)
+    texts = [
+        write_relations(point_facts(scene, point), DIALECTS["place-free"], np.random.default_rng(seed))
+        for scene, point in ((person, (x, y)), (larger, (x + left, y + top)))
+    ]
+    assert texts[0] == texts[1]
+    assert not set(PHOTO_WORDS) & set(re.findall(r"\w+", texts[0]))
+
+
+def test_the_object_s_place_is_said_where_the_dialect_says_so(person):
+    point = (30.5, 15.5)
+    larger = on_a_larger_photo(person, 240, 0, 0, 0)
+    for name, dialect in DIALECTS.items():
+        texts = [
+            [write_relations(point_facts(scene, at), dialect, np.random.default_rng(seed)) for seed in range(8)]
+            for scene, at in ((person, point), (larger, (point[0] + 240, point[1])))
+        ]
+        assert (texts[0] != texts[1]) == dialect.object_place, name

@@ -181,3 +181,93 @@ def test_class_names_hold_both_sides(car, person):
         "shoe",
         "wheel",
     ]
+
+
+def scene_of_two_dogs() -> Scene:
+    """100x60: a dog whose head is labelled and one without labelled parts."""
+    object_map = np.zeros((60, 100), dtype=np.int16)
+    object_map[10:50, 10:40] = 1
+    object_map[20:50, 60:90] = 2
+    part_map = np.zeros((60, 100), dtype=np.int16)
+    part_map[12:24, 12:24] = 1
+    return make_scene(
+        np.zeros((60, 100, 3), np.uint8),
+        part_map,
+        ["head"],
+        [0],
+        ["dog", "dog"],
+        source="dogs",
+        photo_id="1",
+        object_map=object_map,
+        object_categories=["quadruped", "quadruped"],
+    )
+
+
+def test_objects_have_masks_of_their_own():
+    scene = scene_of_two_dogs()
+    assert [thing.box_xyxy for thing in scene.objects] == [(10, 10, 40, 50), (60, 20, 90, 50)]
+    assert [thing.category for thing in scene.objects] == ["quadruped", "quadruped"]
+    assert [int(scene.object_mask(k).sum()) for k in (0, 1)] == [1200, 900]
+    assert [part.object_index for part in scene.parts] == [0]
+
+
+def test_without_an_object_map_an_object_is_its_parts(person):
+    assert person.object_map is None
+    assert np.array_equal(person.object_mask(0), person.part_map > 0)
+
+
+def test_a_part_s_pixels_are_its_object_s():
+    object_map = np.full((20, 20), 2, dtype=np.int16)
+    part_map = np.zeros((20, 20), dtype=np.int16)
+    part_map[:10] = 1
+    scene = make_scene(
+        np.zeros((20, 20, 3), np.uint8),
+        part_map,
+        ["head"],
+        [0],
+        ["dog", "cat"],
+        source="t",
+        photo_id="1",
+        object_map=object_map,
+    )
+    assert [thing.box_xyxy for thing in scene.objects] == [(0, 0, 20, 10), (0, 10, 20, 20)]
+
+
+def test_object_masks_follow_the_photo(car):
+    scene = scene_of_two_dogs()
+    right = crop(scene, (50, 0, 100, 60))
+    assert [thing.box_xyxy for thing in right.objects] == [(10, 20, 40, 50)]
+    assert right.objects[0].category == "quadruped"
+    flipped = mirror(scene)
+    assert flipped.objects[0].box_xyxy == (60, 10, 90, 50)
+    assert flipped.object_mask(0)[30, 70]
+    assert same_scene(mirror(flipped), scene)
+    double = resize(scene, (200, 120))
+    assert double.objects[1].box_xyxy == (120, 40, 180, 100)
+    both = mosaic([car, scene], [(0, 0, 100, 60), (100, 0, 200, 60)], (200, 60))
+    assert [thing.name for thing in both.objects] == ["car", "dog", "dog"]
+    assert [thing.category for thing in both.objects] == ["", "quadruped", "quadruped"]
+    assert both.objects[0].box_xyxy == car.objects[0].box_xyxy
+    assert both.objects[1].box_xyxy == (110, 10, 140, 50)
+    assert [both.parts[k].object_index for k in range(6)] == [0] * 5 + [1]
+
+
+@pytest.mark.parametrize(
+    ("object_map", "message"),
+    [
+        (np.zeros((8, 9), np.int16), r"object map is \(9, 8\), part map is \(8, 8\)"),
+        (np.full((8, 8), 2, np.int16), "object map holds 2, only 1 objects are named"),
+    ],
+)
+def test_object_maps_that_do_not_fit(object_map, message):
+    with pytest.raises(ValueError, match=message):
+        make_scene(
+            np.zeros((8, 8, 3), np.uint8),
+            np.zeros((8, 8), np.int16),
+            [],
+            [],
+            ["car"],
+            source="t",
+            photo_id="1",
+            object_map=object_map,
+        )

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,16 +11,18 @@ from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.relations import DIALECTS, Dialect, mirror_words
 from talking_points.dataset.scene import compose, mirror, mosaic
 from talking_points.dataset.synthesis import (
-    MAX_WORDS,
-    ORDER_PHRASES,
-    SYNONYMS,
+    PointFacts,
     point_facts,
     region_caption,
     region_phrase,
     split_words,
     vocabulary,
+    write_local_text,
+    write_object_text,
     write_point_text,
+    write_relations,
 )
+from talking_points.dataset.wordings import MAX_WORDS, ORDER_PHRASES, SYNONYMS
 
 BACKWARD = Dialect(name="backward", object_place=True, place_bins=7, local=True, order="fine-to-coarse", length="full")
 ALL_DIALECTS = [*DIALECTS.values(), BACKWARD]
@@ -112,6 +117,33 @@ def test_place_free_and_short_say_nothing_of_the_photo(person):
         for name in ("place-free", "short"):
             text = write_point_text(facts, DIALECTS[name], rng(seed))
             assert not {"photo", "image", "picture"} & set(split_words(text)), text
+
+
+def test_texts_of_one_level_say_that_level_alone(person):
+    facts = point_facts(person, (30.5, 40.5))
+    for seed in range(20):
+        for dialect in DIALECTS.values():
+            where = write_relations(facts, dialect, rng(seed))
+            assert any(said in where for said in names_said("shirt")), where
+            assert "red" not in split_words(where.split("shirt")[-1]), where
+            about = write_object_text(facts, dialect, rng(seed))
+            assert "person" in about
+            assert bool({"photo", "image", "picture"} & set(split_words(about))) <= dialect.object_place
+        look = write_local_text(facts, rng(seed))
+        assert "red" in look and "person" not in look
+
+
+def test_facts_survive_json(person, car):
+    for scene, point in ((person, (30.5, 40.5)), (car, (15.5, 50.5))):
+        facts = point_facts(scene, point)
+        assert PointFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+
+
+def test_only_people_have_bare_skin(person):
+    facts = point_facts(person, (30.5, 17.5))
+    assert facts.part_name == "face"
+    assert "skin" in write_local_text(facts, rng())
+    assert "skin" not in write_local_text(replace(facts, object_name="dog"), rng())
 
 
 def test_order_is_said_when_there_are_several(person):

@@ -1,7 +1,13 @@
-"""Choosing the points that texts are written about: inside labelled parts, never on the background."""
+"""Choosing the points that texts are written about: inside labelled parts, never on the background.
+
+`select_points` is how the dataset is built, `balanced_choice` makes its composition even; `sample_points` is the
+fast way for training, which draws anew at every step.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +19,21 @@ from talking_points.dataset.scene import Scene
 MIN_AREA_PX = 20
 """Parts with less to see, at the scene's size, get no points."""
 
+SIFT_LONG_SIDE = (256, 768)
+"""`select_points` shows SIFT the photo at half its size, within these limits of the long side, in pixels. OpenCV
+doubles what it is shown, so that its finest octave is the photo's own; on the doubled photo the strongest responses
+are specks of two pixels that no text could name, at four times the cost."""
+
+SPREAD_SHARE = 0.03
+"""Points of one part keep this share of the photo's long side between them."""
+
+SMOOTH_WINDOW_SHARE = 0.02
+"""Side of the window that must be smooth around a point, as a share of the photo's long side."""
+SMOOTH_STD = 5.0
+"""A window is smooth when its grey levels, 0 to 255, deviate less: sensor noise and JPEG alone stay below."""
+
+PointKind = Literal["sift", "smooth", "random"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointSample:
@@ -21,7 +42,147 @@ class PointSample:
     x: float
     y: float
     part_index: int
-    kind: Literal["sift", "random"]
+    kind: PointKind
+    """"sift": a strong response; "smooth": on a surface without texture; "random": anywhere in the part."""
+    response: float = 0.0
+    """SIFT's response, 0 for other kinds."""
+    scale: float = 0.0
+    """In pixels: OpenCV's `size` of a SIFT point, twice the blob's sigma; side of a smooth window; else 0."""
+
+
+def select_points(
+    scene: Scene,
+    rng: np.random.Generator,
+    *,
+    points_per_photo: int = 1,
+    per_part: int = 1,
+    smooth_share: float = 0.0,
+) -> list[PointSample]:
+    """Choose the points of a photo for the dataset: SIFT's strongest responses inside labelled parts.
+
+    The first is the strongest of all, as in the paper. With more points, objects take turns, and in an object its
+    parts, the strongest first. A response counts when its pixel and the neighbours belong to the part, and the part
+    is no smaller than the blob that SIFT saw. Smooth points lie in a part, in a window of almost one grey level.
+
+    Args:
+        scene: where to choose.
+        rng: source of all choices; equal generators give equal points.
+        points_per_photo: the most points to choose.
+        per_part: the most points of one part.
+        smooth_share: the share of smooth points to be expected, in [0, 1]; where the photo has no such surface
+            left, a SIFT point takes the place.
+
+    Returns:
+        Fewer points than asked for when the parts hold no more; all different.
+
+    Raises:
+        ValueError: a count is less than 1, or the share outside [0, 1].
+    """
+    if points_per_photo < 1 or per_part < 1:
+        raise ValueError(f"points_per_photo and per_part must be at least 1, got {points_per_photo} and {per_part}")
+    if not 0 <= smooth_share <= 1:
+        raise ValueError(f"smooth_share must be in [0, 1], got {smooth_share}")
+    if not any(part.area_px >= MIN_AREA_PX for part in scene.parts):
+        return []
+    wants_smooth = rng.random(points_per_photo) < smooth_share
+    supply: dict[str, dict[int, list[PointSample]]] = {"smooth": {}, "sift": {}}
+    if not wants_smooth.all():
+        supply["sift"] = _responses(scene)
+    if wants_smooth.any():
+        supply["smooth"] = _smooth_places(scene, rng, per_part)
+    distance = SPREAD_SHARE * max(scene.size_wh)
+    chosen: list[PointSample] = []
+    for smooth in wants_smooth:
+        kinds = ("smooth", "sift") if smooth else ("sift",)
+        if smooth and not supply["sift"]:
+            supply["sift"] = _responses(scene)
+        for kind in kinds:
+            point = _next_point(scene, supply[kind], chosen, per_part, distance)
+            if point is not None:
+                chosen.append(point)
+                break
+    return chosen
+
+
+def _next_point(
+    scene: Scene, supply: dict[int, list[PointSample]], chosen: Sequence[PointSample], per_part: int, distance: float
+) -> PointSample | None:
+    """The first fitting point of the part whose turn it is, taken from the supply."""
+    of_object = [0] * len(scene.objects)
+    of_part = [0] * len(scene.parts)
+    for point in chosen:
+        of_object[scene.parts[point.part_index].object_index] += 1
+        of_part[point.part_index] += 1
+
+    def turn(k: int) -> tuple[int, int, float]:
+        return of_object[scene.parts[k].object_index], of_part[k], -supply[k][0].response
+
+    while True:
+        waiting = [k for k, points in supply.items() if points and of_part[k] < per_part]
+        if not waiting:
+            return None
+        k = min(waiting, key=turn)
+        point = supply[k].pop(0)
+        own = (other for other in chosen if other.part_index == k)
+        if all(math.hypot(point.x - other.x, point.y - other.y) >= distance for other in own):
+            return point
+
+
+def balanced_choice(keys: Sequence[tuple[str, ...]], count: int, rng: np.random.Generator) -> list[int]:
+    """Choose candidates so that their composition is as even as they allow.
+
+    Every first name gets the same share, such as each source; within it every second name, such as each object
+    class, and so on; within the last, chance decides. What a name lacks is shared by the others beside it.
+
+    Args:
+        keys: for each candidate, its names from the outermost ring inwards: (source, object, part). Equal lengths.
+        count: how many to choose.
+        rng: source of all choices; equal keys and generators give the equal choice.
+
+    Returns:
+        Sorted indices of `min(count, len(keys))` candidates.
+
+    Example:
+        >>> keys = [("a", "cat"), ("a", "cat"), ("a", "dog"), ("b", "cup")]
+        >>> balanced_choice(keys, 3, np.random.default_rng(0))[1:]
+        [2, 3]
+    """
+    if count < 0:
+        raise ValueError(f"count must not be negative, got {count}")
+    return sorted(_balanced(list(range(len(keys))), keys, 0, min(count, len(keys)), rng))
+
+
+def _balanced(
+    indices: list[int], keys: Sequence[tuple[str, ...]], depth: int, count: int, rng: np.random.Generator
+) -> list[int]:
+    if not indices or depth == len(keys[indices[0]]):
+        return [indices[k] for k in rng.permutation(len(indices))[:count]]
+    groups: dict[str, list[int]] = {}
+    for index in indices:
+        groups.setdefault(keys[index][depth], []).append(index)
+    names = sorted(groups)
+    shares = _even_shares([len(groups[name]) for name in names], count, rng)
+    chosen: list[int] = []
+    for name, share in zip(names, shares, strict=True):
+        chosen += _balanced(groups[name], keys, depth + 1, share, rng)
+    return chosen
+
+
+def _even_shares(sizes: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
+    """`count` divided evenly among groups, none over its size; chance says who gets what does not divide."""
+    shares = [0] * len(sizes)
+    while count:
+        hungry = [k for k, size in enumerate(sizes) if shares[k] < size]
+        portion = count // len(hungry)
+        if portion == 0:
+            for k in rng.permutation(hungry)[:count]:
+                shares[k] += 1
+            break
+        for k in hungry:
+            taken = min(portion, sizes[k] - shares[k])
+            shares[k] += taken
+            count -= taken
+    return shares
 
 
 def sample_points(
@@ -54,20 +215,18 @@ def sample_points(
     chosen = rng.choice(len(candidates), size=count, p=weights / weights.sum())
     # First drawn, then looked up: SIFT's points do not change which parts come.
     wants_sift = rng.random(count) < sift_share
-    strongest = _strongest_responses(scene) if wants_sift.any() else {}
+    strongest = _strongest_responses(scene, (0, 0, *scene.size_wh), 1.0) if wants_sift.any() else {}
     pixels: dict[int, np.ndarray] = {}
     points = []
     for slot, number in enumerate(chosen):
         k = candidates[int(number)]
         if wants_sift[slot] and strongest.get(k):
-            column, row = strongest[k].pop(0)
-            kind: Literal["sift", "random"] = "sift"
-        else:
-            if k not in pixels:
-                pixels[k] = _inner_pixels(scene, k)
-            column, row = pixels[k][int(rng.integers(len(pixels[k])))]
-            kind = "random"
-        points.append(PointSample(x=float(column) + 0.5, y=float(row) + 0.5, part_index=k, kind=kind))
+            points.append(strongest[k].pop(0))
+            continue
+        if k not in pixels:
+            pixels[k] = _inner_pixels(scene, k)
+        column, row = pixels[k][int(rng.integers(len(pixels[k])))]
+        points.append(PointSample(x=float(column) + 0.5, y=float(row) + 0.5, part_index=k, kind="random"))
     return points
 
 
@@ -80,16 +239,98 @@ def _inner_pixels(scene: Scene, part_index: int) -> np.ndarray:
     return np.stack([columns + x0, rows + y0], axis=1)
 
 
-def _strongest_responses(scene: Scene) -> dict[int, list[tuple[int, int]]]:
-    """Column and row of SIFT keypoints for each part index, strongest first, one a pixel."""
-    found = cv2.SIFT.create().detect(cv2.cvtColor(scene.photo, cv2.COLOR_RGB2GRAY), None)
+def _strongest_responses(
+    scene: Scene, window_xyxy: tuple[int, int, int, int], shown_scale: float
+) -> dict[int, list[PointSample]]:
+    """SIFT's points of each part index, strongest first, one a pixel.
+
+    Args:
+        scene: where to look.
+        window_xyxy: SIFT is shown only this part of the photo, in pixels, x1 and y1 exclusive,
+        shown_scale: at this scale, at most 1.
+    """
+    x0, y0, x1, y1 = window_xyxy
     width, height = scene.size_wh
-    by_part: dict[int, list[tuple[int, int]]] = {}
-    for keypoint in sorted(found, key=lambda one: (-one.response, one.pt)):
+    seen = cv2.cvtColor(scene.photo[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+    if shown_scale < 1:
+        shown_wh = (max(1, round(seen.shape[1] * shown_scale)), max(1, round(seen.shape[0] * shown_scale)))
+        seen = cv2.resize(seen, shown_wh, interpolation=cv2.INTER_AREA)
+    scale_x, scale_y = (x1 - x0) / seen.shape[1], (y1 - y0) / seen.shape[0]
+    by_part: dict[int, list[PointSample]] = {}
+    taken: set[tuple[int, int]] = set()
+    for keypoint in sorted(cv2.SIFT.create().detect(seen, None), key=lambda one: (-one.response, one.pt)):
         # OpenCV counts from the centre of the first pixel.
-        column, row = round(keypoint.pt[0]), round(keypoint.pt[1])
-        if 0 <= column < width and 0 <= row < height and scene.part_map[row, column]:
-            pixels = by_part.setdefault(int(scene.part_map[row, column]) - 1, [])
-            if (column, row) not in pixels:
-                pixels.append((column, row))
+        column = x0 + math.floor((keypoint.pt[0] + 0.5) * scale_x)
+        row = y0 + math.floor((keypoint.pt[1] + 0.5) * scale_y)
+        if not (0 <= column < width and 0 <= row < height) or (column, row) in taken:
+            continue
+        label = int(scene.part_map[row, column])
+        if label:
+            taken.add((column, row))
+            by_part.setdefault(label - 1, []).append(
+                PointSample(
+                    x=column + 0.5,
+                    y=row + 0.5,
+                    part_index=label - 1,
+                    kind="sift",
+                    response=keypoint.response,
+                    scale=keypoint.size * (scale_x + scale_y) / 2,
+                )
+            )
     return by_part
+
+
+def _responses(scene: Scene) -> dict[int, list[PointSample]]:
+    """SIFT's points that lie well inside a part that is big enough for them, strongest first."""
+    long_side = max(scene.size_wh)
+    shown = min(max(long_side / 2, SIFT_LONG_SIDE[0]), SIFT_LONG_SIDE[1])
+    scale = min(1.0, shown / long_side)
+    # A disc answers at a sigma of its radius / sqrt(2), and the size is twice the sigma.
+    disc_area = math.pi / 2
+    # Nothing outside the parts' boxes counts; the margin keeps SIFT's own border of five pixels out of them.
+    margin = math.ceil(16 / scale)
+    boxes = np.array([part.box_xyxy for part in scene.parts])
+    x0, y0 = (max(0, int(low) - margin) for low in boxes[:, :2].min(axis=0))
+    x1, y1 = (min(end, int(high) + margin) for end, high in zip(scene.size_wh, boxes[:, 2:].max(axis=0), strict=True))
+    neighbours = np.ones((3, 3), np.uint8)
+    lowest, highest = cv2.erode(scene.part_map, neighbours), cv2.dilate(scene.part_map, neighbours)
+    supply: dict[int, list[PointSample]] = {}
+    for k, points in _strongest_responses(scene, (x0, y0, x1, y1), scale).items():
+        area = scene.parts[k].area_px
+        supply[k] = [
+            point
+            for point in points
+            if area >= max(MIN_AREA_PX, disc_area * point.scale**2)
+            and lowest[int(point.y), int(point.x)] == highest[int(point.y), int(point.x)]
+        ]
+    return supply
+
+
+def _smooth_places(scene: Scene, rng: np.random.Generator, per_part: int) -> dict[int, list[PointSample]]:
+    """Random smooth places of each part, more than are needed as some will be too close together."""
+    side = 2 * max(2, round(SMOOTH_WINDOW_SHARE * max(scene.size_wh) / 2)) + 1
+    gray = cv2.cvtColor(scene.photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean = cv2.boxFilter(gray, -1, (side, side))
+    variance = cv2.sqrBoxFilter(gray, cv2.CV_32F, (side, side)) - mean**2
+    smooth = (variance < SMOOTH_STD**2).astype(np.uint8)
+    window = np.ones((side, side), np.uint8)
+    supply: dict[int, list[PointSample]] = {}
+    # In random order: with no response to go by, the first of equals has its turn.
+    for k in (int(number) for number in rng.permutation(len(scene.parts))):
+        x0, y0, x1, y1 = (int(value) for value in scene.parts[k].box_xyxy)
+        own = (scene.part_map[y0:y1, x0:x1] == k + 1).astype(np.uint8)
+        inside = cv2.erode(own, window, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        rows, columns = np.nonzero(inside & smooth[y0:y1, x0:x1])
+        if len(rows) and scene.parts[k].area_px >= MIN_AREA_PX:
+            drawn = rng.permutation(len(rows))[: 4 * per_part]
+            supply[k] = [
+                PointSample(
+                    x=x0 + float(columns[n]) + 0.5,
+                    y=y0 + float(rows[n]) + 0.5,
+                    part_index=k,
+                    kind="smooth",
+                    scale=float(side),
+                )
+                for n in drawn
+            ]
+    return supply

@@ -1,7 +1,7 @@
 """A photo with its labelled objects and parts, and ways to vary it: crop, mirror, resize, mosaic, compose.
 
 Boxes are x0, y0, x1, y1 in pixels of the scene's photo, x1 and y1 exclusive. Every function returns a new
-scene whose boxes and areas are computed from its own part map; nothing is changed in place.
+scene whose boxes and areas are computed from its own maps; nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class SceneObject:
 
     name: str
     box_xyxy: Box
-    """The box around all its labelled parts."""
+    """The box around its mask, where the source has one; else around all its labelled parts."""
+    category: str = ""
+    """The broader class that the source's authors count by, as "quadruped" of a "golden retriever"; "" is `name`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,19 @@ class ScenePart:
     object_index: int
     box_xyxy: Box
     area_px: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedPoint:
+    """A point that people labelled, such as an animal's left front paw; in pixels of the scene's photo."""
+
+    name: str
+    """Left and right are the animal's own."""
+    x: float
+    y: float
+    visible: bool
+    """False when something hides it and its place was estimated."""
+    object_index: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -51,11 +66,22 @@ class Scene:
     source: str
     """Name of the dataset."""
     photo_id: str
+    object_map: np.ndarray | None = None
+    """(H, W) int16: 0 is background, k + 1 is `objects[k]`; None where objects are just their parts."""
+    keypoints: tuple[NamedPoint, ...] = ()
+    """Labelled points, of sources that have these in place of parts."""
 
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.photo.shape[1], self.photo.shape[0]
+
+    def object_mask(self, object_index: int) -> np.ndarray:
+        """(H, W) bool: the pixels of an object; without an `object_map`, those of its parts."""
+        if self.object_map is not None:
+            return self.object_map == object_index + 1
+        owned = np.array([False, *(part.object_index == object_index for part in self.parts)])
+        return owned[self.part_map]
 
     def part_index_at(self, point_px: tuple[float, float]) -> int | None:
         """Index of the part under a point in pixels of the photo, None on background.
@@ -80,8 +106,12 @@ def make_scene(
     *,
     source: str,
     photo_id: str,
+    object_map: np.ndarray | None = None,
+    object_categories: Sequence[str] | None = None,
 ) -> Scene:
-    """Compute boxes and areas from the map; drop parts and objects that are gone or too small to name.
+    """Compute boxes and areas from the maps; drop parts and objects that are gone or too small to name.
+
+    Objects without parts stay when `object_map` shows them: "the second dog from the left" counts all dogs.
 
     Args:
         photo: (H, W, 3) uint8, RGB.
@@ -91,9 +121,11 @@ def make_scene(
         object_names: class of each object.
         source: name of the dataset.
         photo_id: name of the photo in it.
+        object_map: (H, W) integers: 0 is background, k + 1 is object k; under a part, the part's object counts.
+        object_categories: see `SceneObject.category`; one an object.
 
     Raises:
-        ValueError: sizes disagree, or the map holds a part that has no name.
+        ValueError: sizes disagree, or a map holds a part or an object that has no name.
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         raise ValueError(f"{source} {photo_id}: photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
@@ -106,19 +138,25 @@ def make_scene(
         raise ValueError(
             f"{source} {photo_id}: part map holds {len(areas) - 1}, only {len(part_names)} parts are named"
         )
-    object_areas = np.zeros(len(object_names), dtype=np.int64)
-    for k, owner in enumerate(part_objects):
-        if areas[k + 1] >= MIN_PART_AREA_PX:
-            object_areas[owner] += areas[k + 1]
+    if object_map is not None:
+        object_map = _under_parts(object_map, part_map, part_objects, f"{source} {photo_id}")
+        object_areas = np.bincount(object_map.ravel(), minlength=len(object_names) + 1)[1:]
+        if len(object_areas) > len(object_names):
+            raise ValueError(
+                f"{source} {photo_id}: object map holds {len(object_areas)}, only {len(object_names)} objects are named"
+            )
+    else:
+        object_areas = np.zeros(len(object_names), dtype=np.int64)
+        for k, owner in enumerate(part_objects):
+            if areas[k + 1] >= MIN_PART_AREA_PX:
+                object_areas[owner] += areas[k + 1]
     kept = [
         k
         for k, owner in enumerate(part_objects)
         if areas[k + 1] >= MIN_PART_AREA_PX and object_areas[owner] >= MIN_OBJECT_AREA_PX
     ]
-    owners = sorted({part_objects[k] for k in kept})
-    renumbered = np.zeros(len(part_names) + 1, dtype=np.int16)
-    renumbered[[k + 1 for k in kept]] = np.arange(1, len(kept) + 1, dtype=np.int16)
-    new_map = renumbered[part_map]
+    owners = [k for k, area in enumerate(object_areas) if area >= MIN_OBJECT_AREA_PX]
+    new_map = _renumbered(part_map, kept, len(part_names))
     parts = tuple(
         ScenePart(
             name=part_names[old],
@@ -128,14 +166,42 @@ def make_scene(
         )
         for new, old in enumerate(kept)
     )
+    new_object_map = None if object_map is None else _renumbered(object_map, owners, len(object_names))
     objects = tuple(
         SceneObject(
             name=object_names[owner],
-            box_xyxy=_union_box([part.box_xyxy for part in parts if part.object_index == new]),
+            box_xyxy=(
+                _union_box([part.box_xyxy for part in parts if part.object_index == new])
+                if new_object_map is None
+                else _box_of_label(new_object_map, new + 1)
+            ),
+            category=object_categories[owner] if object_categories else "",
         )
         for new, owner in enumerate(owners)
     )
-    return Scene(photo=photo, objects=objects, parts=parts, part_map=new_map, source=source, photo_id=photo_id)
+    return Scene(
+        photo=photo,
+        objects=objects,
+        parts=parts,
+        part_map=new_map,
+        source=source,
+        photo_id=photo_id,
+        object_map=new_object_map,
+    )
+
+
+def _under_parts(object_map: np.ndarray, part_map: np.ndarray, part_objects: Sequence[int], where: str) -> np.ndarray:
+    if object_map.shape != part_map.shape:
+        raise ValueError(f"{where}: object map is {object_map.shape[::-1]}, part map is {part_map.shape[::-1]}")
+    owner = np.array([0, *(k + 1 for k in part_objects)], dtype=np.int16)
+    return np.where(part_map > 0, owner[part_map], object_map).astype(np.int16)
+
+
+def _renumbered(labels: np.ndarray, kept: Sequence[int], count: int) -> np.ndarray:
+    """The map with label k + 1 only of the kept k, counted anew from 1."""
+    table = np.zeros(count + 1, dtype=np.int16)
+    table[[k + 1 for k in kept]] = np.arange(1, len(kept) + 1, dtype=np.int16)
+    return table[labels]
 
 
 def _box_of_label(part_map: np.ndarray, label: int) -> Box:
@@ -150,7 +216,7 @@ def _union_box(boxes: Sequence[Box]) -> Box:
     return (int(x0), int(y0), int(x1), int(y1))
 
 
-def _with_pixels(scene: Scene, photo: np.ndarray, part_map: np.ndarray) -> Scene:
+def _with_pixels(scene: Scene, photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray | None) -> Scene:
     return make_scene(
         photo,
         part_map,
@@ -159,20 +225,29 @@ def _with_pixels(scene: Scene, photo: np.ndarray, part_map: np.ndarray) -> Scene
         [thing.name for thing in scene.objects],
         source=scene.source,
         photo_id=scene.photo_id,
+        object_map=object_map,
+        object_categories=[thing.category for thing in scene.objects],
     )
+
+
+def _refuse_keypoints(scene: Scene) -> None:
+    if scene.keypoints:
+        raise ValueError(f"{scene.source} {scene.photo_id} has keypoints and no masks: it cannot be cut")
 
 
 def crop(scene: Scene, box_xyxy: Box) -> Scene:
     """Cut out a box given in pixels of the scene; it is rounded to whole pixels.
 
     Raises:
-        ValueError: the box is empty or reaches outside the photo.
+        ValueError: the box is empty or reaches outside the photo, or the scene is one of keypoints.
     """
+    _refuse_keypoints(scene)
     x0, y0, x1, y1 = (round(value) for value in box_xyxy)
     width, height = scene.size_wh
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(f"crop box {(x0, y0, x1, y1)} is empty or outside the {width}x{height} photo")
-    return _with_pixels(scene, scene.photo[y0:y1, x0:x1], scene.part_map[y0:y1, x0:x1])
+    object_map = None if scene.object_map is None else scene.object_map[y0:y1, x0:x1]
+    return _with_pixels(scene, scene.photo[y0:y1, x0:x1], scene.part_map[y0:y1, x0:x1], object_map)
 
 
 def mirror(scene: Scene) -> Scene:
@@ -186,10 +261,12 @@ def mirror(scene: Scene) -> Scene:
         scene,
         photo=np.ascontiguousarray(scene.photo[:, ::-1]),
         part_map=np.ascontiguousarray(scene.part_map[:, ::-1]),
+        object_map=None if scene.object_map is None else np.ascontiguousarray(scene.object_map[:, ::-1]),
         objects=tuple(replace(thing, box_xyxy=flipped(thing.box_xyxy)) for thing in scene.objects),
         parts=tuple(
             replace(part, name=mirror_words(part.name), box_xyxy=flipped(part.box_xyxy)) for part in scene.parts
         ),
+        keypoints=tuple(replace(point, name=mirror_words(point.name), x=width - point.x) for point in scene.keypoints),
     )
 
 
@@ -202,7 +279,27 @@ def resize(scene: Scene, size_wh: tuple[int, int]) -> Scene:
     shrinks = size_wh[0] < scene.size_wh[0]
     photo = cv2.resize(scene.photo, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     part_map = cv2.resize(scene.part_map, size_wh, interpolation=cv2.INTER_NEAREST)
-    return _with_pixels(scene, photo, part_map)
+    if scene.keypoints:
+        return _with_moved_points(scene, photo, part_map)
+    object_map = scene.object_map
+    if object_map is not None:
+        object_map = cv2.resize(object_map, size_wh, interpolation=cv2.INTER_NEAREST)
+    return _with_pixels(scene, photo, part_map, object_map)
+
+
+def _with_moved_points(scene: Scene, photo: np.ndarray, part_map: np.ndarray) -> Scene:
+    scale_x, scale_y = photo.shape[1] / scene.size_wh[0], photo.shape[0] / scene.size_wh[1]
+
+    def scaled(box: Box) -> Box:
+        return (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
+
+    return replace(
+        scene,
+        photo=photo,
+        part_map=part_map,
+        objects=tuple(replace(thing, box_xyxy=scaled(thing.box_xyxy)) for thing in scene.objects),
+        keypoints=tuple(replace(point, x=point.x * scale_x, y=point.y * scale_y) for point in scene.keypoints),
+    )
 
 
 def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[int, int]) -> Scene:
@@ -214,25 +311,32 @@ def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[in
         size_wh: width and height of the canvas, in pixels.
 
     Raises:
-        ValueError: the counts differ, or a cell is empty or outside the canvas.
+        ValueError: the counts differ, a cell is empty or outside the canvas, or a scene is one of keypoints.
     """
     if len(scenes) != len(cells_xyxy) or not scenes:
         raise ValueError(f"mosaic needs a cell a scene, got {len(scenes)} scenes and {len(cells_xyxy)} cells")
     width, height = size_wh
     photo = np.full((height, width, 3), 128, dtype=np.uint8)
     part_map = np.zeros((height, width), dtype=np.int16)
+    with_objects = any(scene.object_map is not None for scene in scenes)
+    object_map = np.zeros((height, width), dtype=np.int16) if with_objects else None
     part_names: list[str] = []
     part_objects: list[int] = []
     object_names: list[str] = []
+    object_categories: list[str] = []
     for scene, (x0, y0, x1, y1) in zip(scenes, (_whole(cell) for cell in cells_xyxy), strict=True):
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise ValueError(f"cell {(x0, y0, x1, y1)} is empty or outside the {width}x{height} canvas")
+        _refuse_keypoints(scene)
         tile = resize(scene, (x1 - x0, y1 - y0))
         photo[y0:y1, x0:x1] = tile.photo
         part_map[y0:y1, x0:x1] = np.where(tile.part_map > 0, tile.part_map + len(part_names), 0)
+        if object_map is not None and tile.object_map is not None:
+            object_map[y0:y1, x0:x1] = np.where(tile.object_map > 0, tile.object_map + len(object_names), 0)
         part_names += [part.name for part in tile.parts]
         part_objects += [part.object_index + len(object_names) for part in tile.parts]
         object_names += [thing.name for thing in tile.objects]
+        object_categories += [thing.category for thing in tile.objects]
     return make_scene(
         photo,
         part_map,
@@ -241,6 +345,8 @@ def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[in
         object_names,
         source="+".join(sorted({scene.source for scene in scenes})),
         photo_id="+".join(scene.photo_id for scene in scenes),
+        object_map=object_map,
+        object_categories=object_categories,
     )
 
 

@@ -1,8 +1,7 @@
 """Symbols put into sentences: texts about points, phrases and captions about regions.
 
-Every wording is in the tables at the top, so that `vocabulary` can list all words that a text may hold. Texts
-are lower-case ASCII. Choices of wording come from the generator alone, never from left and right: a mirrored
-scene under an equal generator gives the mirrored text.
+The wordings are in `wordings`. Texts are lower-case ASCII. Choices of wording come from the generator alone, never
+from left and right: a mirrored scene under an equal generator gives the mirrored text.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,7 @@ from talking_points.dataset.describers.rules import (
     look_at,
 )
 from talking_points.dataset.relations import (
-    ORDINALS,
     OWN_SIDED_OBJECTS,
-    Degree,
     Dialect,
     Place,
     degree,
@@ -35,265 +33,53 @@ from talking_points.dataset.relations import (
     place_of_point,
 )
 from talking_points.dataset.scene import Scene
-
-# --- wordings -----------------------------------------------------------------------------------------------
-
-POINT_WORDS = ("point", "point", "keypoint", "spot")
-PHOTO_WORDS = ("photo", "image", "picture")
-CENTER_WORDS = ("center", "middle")
-SITUATED = ("situated", "located", "positioned", "found")
-NEAR_WORDS = ("near", "close to")
-PEOPLE = frozenset({"person"})
-"""Objects that are spoken of with "who" and "their"."""
-
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "pants": ("pants", "pants", "trousers"),
-    "mirror": ("mirror", "side mirror"),
-    "headlight": ("headlight", "headlight", "front light"),
-    "taillight": ("taillight", "taillight", "rear light"),
-    "windshield": ("windshield", "windshield", "front window"),
-    "bag": ("bag", "bag", "handbag"),
-    "car": ("car", "car", "car", "vehicle"),
-}
-"""Other words for the LAST word of a name; a name comes twice to come more often."""
-
-ORDER_PHRASES: dict[str, tuple[str, ...]] = {
-    "left": ("{noun} on the left", "leftmost {noun}", "{noun} to the left"),
-    "right": ("{noun} on the right", "rightmost {noun}", "{noun} to the right"),
-    "top": ("upper {noun}", "{noun} at the top"),
-    "bottom": ("lower {noun}", "{noun} at the bottom"),
-    "leftmost": ("leftmost {noun}", "first {noun} from the left", "{noun} farthest to the left"),
-    "rightmost": ("rightmost {noun}", "first {noun} from the right", "{noun} farthest to the right"),
-    "topmost": ("{noun} at the top", "first {noun} from the top", "{noun} closest to the top"),
-    "lowest": ("{noun} at the bottom", "first {noun} from the bottom", "{noun} closest to the bottom"),
-    "middle": ("middle {noun}", "{noun} in the middle"),
-    "top left": ("upper left {noun}", "{noun} at the top left"),
-    "top right": ("upper right {noun}", "{noun} at the top right"),
-    "bottom left": ("lower left {noun}", "{noun} at the bottom left"),
-    "bottom right": ("lower right {noun}", "{noun} at the bottom right"),
-    **{
-        f"{ordinal} from the {end}": (
-            f"{ordinal} {{noun}} from the {end}",
-            f"{{noun}} that is {ordinal} from the {end}",
-        )
-        for ordinal in ORDINALS[1:]
-        for end in ("left", "right", "top", "bottom")
-    },
-}
-"""How a thing is told from others of its kind; the keys are what `relations.order_of` returns."""
-
-# Of a person's two shoes, "left" means the left one in the photo. Before "left wheel" a reader would think of
-# the car's own left, so parts of other objects are called by where they are seen.
-PERSON_PAIR_PHRASES: dict[str, tuple[str, ...]] = {
-    **ORDER_PHRASES,
-    "left": ("left {noun}", "{noun} on the left"),
-    "right": ("right {noun}", "{noun} on the right"),
-}
-FIRST_OR_LAST = frozenset({"left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "lowest"})
-"""Orders that stay true among fewer things: the leftmost car, if it is red, is the leftmost red car."""
-
-OPENINGS = (
-    "the {point} is on {object}",
-    "the {point} is located on {object}",
-    "the {point} lies on {object}",
-    "the {point} sits on {object}",
-    "this {point} is on {object}",
-    "the marked {point} is on {object}",
+from talking_points.dataset.wordings import (
+    BACKWARD_OBJECTS,
+    BACKWARD_OPENINGS,
+    CAPTION_PLACES,
+    CENTER_WORDS,
+    CLOSE_PHRASES,
+    DIRECTION_PHRASES,
+    FIRST_OR_LAST,
+    GLUE_WORDS,
+    INNER_CLAUSES,
+    LINE_PHRASES,
+    LOOK_CLAUSES,
+    LOOK_SENTENCES,
+    LOOKS,
+    MATERIALS,
+    MAX_WORDS,
+    NEAR_WORDS,
+    OBJECT_PLACES,
+    OPENINGS,
+    ORDER_PHRASES,
+    PART_CLAUSES,
+    PART_PLACES,
+    PART_SENTENCES,
+    PARTICIPLES,
+    PEOPLE,
+    PERSON_PAIR_PHRASES,
+    PHOTO_WORDS,
+    PLACE_PHRASES,
+    POINT_WORDS,
+    SHADE_PHRASES,
+    SHORT_TEXTS,
+    SHORT_TEXTS_OF_ONE,
+    SITUATED,
+    SIZE_PHRASES,
+    SKIN_LOOKS,
+    SKIN_PARTS,
+    SPAN_PHRASES,
+    SYNONYMS,
+    TELLING_GARMENTS,
+    TELLING_PANELS,
+    TOUCHING_PHRASES,
+    WAY_DOWN,
+    WAY_IN,
+    WAY_PHRASES,
+    WITHOUT_ARTICLE,
+    ZONE_PHRASES,
 )
-OBJECT_PLACES = {
-    "span": (", {who} {span},",),
-    "span and place": (
-        ", {who} {span} and is {situated} {place},",
-        ", {who} {span}, {short_place},",
-        ", {place},",
-    ),
-    "size and place": (", {who} {size} and is {situated} {place},",),
-    "place": (", {who} is {situated} {place},", ", {situated} {place},", " {place},"),
-}
-PART_CLAUSES = (
-    "specifically on {part}",
-    "more exactly on {part}",
-    "more precisely on {part}",
-    "on {part}",
-)
-PART_SENTENCES = ("it is on {part}", "it lies on {part}", "more exactly, it is on {part}")
-PART_PLACES = {
-    "span": (", {spanning},",),
-    "span and place": (", {spanning} and {situated} {place},", ", {situated} {place},", ", {place},"),
-    "place": (", {situated} {place},", ", {place},", " {place},"),
-}
-INNER_CLAUSES = (
-    ("and within the {noun}, the {point} is {place}", False),
-    ("and within the {noun}, it is {place}", False),
-    ("and inside the {noun}, the {point} lies {place}", False),
-    ("where the {point} is {place}", True),
-    ("and the {point} is {situated} {place}", True),
-)
-"""Clauses for the point in the part, and whether the place must name the part."""
-BACKWARD_OPENINGS = (
-    "the {point} is {place}, on {part}",
-    "the {point} is {situated} {place}, on {part}",
-    "{place} lies the {point}, on {part}",
-)
-BACKWARD_OBJECTS = ("this is {object}", "it belongs to {object}", "the {noun} is that of {object}")
-LOOK_CLAUSES = (
-    "in a region that features {look}",
-    "in a region showing {look}",
-    "and the area around the {point} shows {look}",
-    "surrounded by {look}",
-    "on {look}",
-)
-LOOK_SENTENCES = (
-    "the area around the {point} shows {look}",
-    "around the {point} there is {look}",
-    "the region around it features {look}",
-)
-SPAN_PHRASES = {
-    ("most", "most"): (
-        "spans most of the horizontal and vertical axis of the {frame}",
-        "fills most of the {frame}",
-        "takes up most of the {frame}",
-    ),
-    ("whole", "whole"): ("fills the whole {frame}", "spans the whole width and height of the {frame}"),
-    ("part", "most"): ("spans most of the height of the {frame}", "takes up most of the {frame}'s height"),
-    ("part", "whole"): (
-        "spans the whole height of the {frame}",
-        "reaches from the top to the bottom of the {frame}",
-    ),
-    ("most", "part"): ("spans most of the width of the {frame}", "takes up most of the {frame}'s width"),
-    ("whole", "part"): (
-        "spans the whole width of the {frame}",
-        "reaches across the whole width of the {frame}",
-    ),
-    ("most", "whole"): ("spans the whole height and most of the width of the {frame}",),
-    ("whole", "most"): ("spans the whole width and most of the height of the {frame}",),
-}
-"""What covers most of a frame, by `relations.extent` across and down."""
-PARTICIPLES = {"spans": "spanning", "fills": "filling", "takes": "taking", "reaches": "reaching"}
-SIZE_PHRASES = (
-    (0.14, "is small"),
-    (0.29, "takes up about a quarter of the {frame}'s height"),
-    (0.41, "takes up about a third of the {frame}'s height"),
-    (0.58, "takes up about half of the {frame}'s height"),
-    (1.00, "takes up about two thirds of the {frame}'s height"),
-)
-"""Sizes of an object that does not span its frame: up to this share of the height, this phrase."""
-
-MAX_WORDS = 65
-"""Longer texts are written anew, with other wordings; the shortest of eight stays."""
-
-PLACE_PHRASES: dict[tuple[Degree, Degree], tuple[str, ...]] = {
-    ("center", "center"): ("at the {center}{of}", "exactly at the {center}{of}"),
-    ("center", "slight"): ("slightly {above} the {center}{of}", "just {above} the {center}{of}"),
-    ("center", "plain"): ("{above} the {center}{of}", "toward the {level}{of}"),
-    ("center", "edge"): ("{near} the {level} edge{of}", "{near} the {center} of the {level} edge{of}"),
-    ("slight", "center"): ("slightly to the {side} of the {center}{of}", "just {side} of the {center}{of}"),
-    ("slight", "slight"): ("slightly {above} and to the {side} of the {center}{of}",),
-    ("slight", "plain"): (
-        "{above} and slightly to the {side} of the {center}{of}",
-        "toward the {level}{of} and slightly to the {side}",
-    ),
-    ("slight", "edge"): ("{near} the {level} edge{of}, slightly to the {side}",),
-    ("plain", "center"): ("to the {side} of the {center}{of}", "toward the {side} side{of}"),
-    ("plain", "slight"): (
-        "to the {side} and slightly {above} the {center}{of}",
-        "toward the {side}{of} and slightly {above} the {center}",
-    ),
-    ("plain", "plain"): ("{above} and to the {side} of the {center}{of}", "toward the {upper} {side}{of}"),
-    ("plain", "edge"): ("{near} the {level} edge{of}, toward the {side}",),
-    ("edge", "center"): ("{near} the {side} edge{of}", "{near} the {center} of the {side} edge{of}"),
-    ("edge", "slight"): ("{near} the {side} edge{of}, slightly {above} the {center}",),
-    ("edge", "plain"): ("{near} the {side} edge{of}, toward the {level}",),
-    ("edge", "edge"): ("{near} the {level} {side} corner{of}", "{near} the {level} and {side} edges{of}"),
-}
-"""Where a thing is, by `relations.degree` across and down."""
-ZONE_PHRASES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("center", "center"): ("the {center}",),
-    ("center", "inner"): ("the {upper} part", "the {upper} {center}"),
-    ("center", "edge"): ("the {level} edge", "the {level}"),
-    ("inner", "center"): ("the {side} part", "the {side} side"),
-    ("inner", "inner"): ("the {upper} {side} part",),
-    ("inner", "edge"): ("the {side} part of the {level} edge",),
-    ("edge", "center"): ("the {side} edge", "the {center} of the {side} edge"),
-    ("edge", "inner"): ("the {upper} part of the {side} edge",),
-    ("edge", "edge"): ("the {level} {side} corner",),
-}
-"""The same in few words; "inner" is a degree between the center and the edge."""
-SHORT_TEXTS = (
-    "{zone} of {part} of {object}",
-    "on {zone} of {part} of {object}",
-    "the {point} at {zone} of {part} of {object}",
-)
-SHORT_TEXTS_OF_ONE = ("{zone} of {possessive} {part}", "on {zone} of {possessive} {part}")
-WAY_PHRASES = (
-    (0.25, "about a quarter of the way"),
-    (1 / 3, "about a third of the way"),
-    (2 / 3, "about two thirds of the way"),
-    (0.75, "about three quarters of the way"),
-)
-WAY_DOWN = "{way} down from the top"
-WAY_IN = "{way} in from the {side}"
-
-SKIN_LOOKS = ("bare skin", "smooth skin")
-LOOKS = ("{texture} {colour} {material}", "{colour}, {texture} {material}")
-SHADE_PHRASES = {
-    "darker": (", darker than the rest of the {noun}", ", darker than most of the {noun}"),
-    "brighter": (", brighter than the rest of the {noun}", ", lighter than most of the {noun}"),
-}
-LINE_PHRASES = {
-    "vertical": (" with a vertical line", " with a vertical edge running through it"),
-    "horizontal": (" with a horizontal line", " with a horizontal edge running through it"),
-    "diagonal": (" with a diagonal line", " with a diagonal edge running through it"),
-}
-DIRECTION_PHRASES = {
-    "above": ("just above", "directly above it"),
-    "below": ("just below", "directly below it"),
-    "left": ("just to the left", "on its left"),
-    "right": ("just to the right", "on its right"),
-    "above left": ("just to the upper left",),
-    "above right": ("just to the upper right",),
-    "below left": ("just to the lower left",),
-    "below right": ("just to the lower right",),
-}
-TOUCHING_PHRASES = (
-    ", at the edge with the {neighbour} {direction}",
-    ", touching the {neighbour} {direction}",
-)
-CLOSE_PHRASES = (", with the {neighbour} {direction}", ", close to the {neighbour} {direction}")
-
-SKIN_PARTS = frozenset({"arm", "face", "foot", "hand", "leg", "legs", "skin"})
-"""Their colour is never said."""
-# fmt: off
-FABRIC_PARTS = frozenset((
-    "blazer", "blouse", "bodysuit", "cape", "cardigan", "coat", "dress", "hoodie", "jacket", "jeans",
-    "jumper", "leggings", "pants", "romper", "scarf", "shirt", "shorts", "skirt", "stockings", "suit",
-    "sweater", "sweatshirt", "swimwear", "t-shirt", "tie", "tights", "top", "underwear", "vest",
-))
-TELLING_GARMENTS = frozenset((
-    "blazer", "blouse", "cape", "coat", "dress", "jacket", "jeans", "pants", "romper", "shirt", "shorts",
-    "skirt", "suit", "sweater", "sweatshirt", "t-shirt",
-))
-"""A person is told by the largest of these and its colour, a car by the colour of all of the next."""
-TELLING_PANELS = frozenset((
-    "hood", "front left door", "front right door", "back left door", "back right door", "front bumper",
-    "rear bumper", "trunk", "tailgate",
-))
-WITHOUT_ARTICLE = frozenset((
-    "boots", "earrings", "glasses", "gloves", "hair", "jeans", "leggings", "legs", "pants", "sandals",
-    "shoes", "shorts", "skin", "sneakers", "socks", "stockings", "sunglasses", "swimwear", "tights",
-    "trousers", "underwear",
-))
-# fmt: on
-MATERIALS = {
-    "fabric": FABRIC_PARTS,
-    "glass": frozenset({"windshield", "rear window"}),
-    "hair": frozenset({"hair"}),
-}
-"""What parts are made of; all others have "a surface"."""
-CAPTION_PLACES = ("{place}", "{situated} {place}")
-GLUE_WORDS = "the their its own of a an in and it small background other surface 's"
-"""Words that the code below puts between the phrases."""
-
 
 # --- facts --------------------------------------------------------------------------------------------------
 
@@ -323,6 +109,17 @@ class PointFacts:
     look: LocalLook
     neighbour_name: str | None
     """Of `look.neighbour`: a part's name, or "background"."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; `from_dict` is the exact inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PointFacts:
+        """The facts that `to_dict` gave, also after a journey through JSON."""
+        places = {name: Place(**values[name]) for name in ("object_place", "part_place", "point_place")}
+        point_px = (float(values["point_px"][0]), float(values["point_px"][1]))
+        return cls(**{**values, **places, "point_px": point_px, "look": LocalLook(**values["look"])})
 
 
 def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
@@ -457,6 +254,11 @@ def _has_own_side(object_name: str, part_name: str) -> bool:
     return object_name in OWN_SIDED_OBJECTS and not {"left", "right"}.isdisjoint(part_name.split(" "))
 
 
+def _is_bare_skin(object_name: str, part_name: str) -> bool:
+    """Whether a colour would be that of a person's skin. A dog's leg has a colour to speak of."""
+    return object_name in PEOPLE and part_name in SKIN_PARTS
+
+
 def _possessive(words: _Words, object_name: str, part_name: str) -> str:
     """The words before a part of the only object of a class, or of the one just named."""
     own = " own" if _has_own_side(object_name, part_name) else ""
@@ -552,7 +354,8 @@ def _way_words(words: _Words, place: Place) -> str | None:
 
 def _look_words(words: _Words, facts: PointFacts, noun: str) -> str:
     look = facts.look
-    if facts.part_name in SKIN_PARTS:
+    bare_skin = _is_bare_skin(facts.object_name, facts.part_name)
+    if bare_skin:
         text = words.pick(SKIN_LOOKS)
     else:
         material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
@@ -563,7 +366,7 @@ def _look_words(words: _Words, facts: PointFacts, noun: str) -> str:
         text = phrase if material else _with_article(phrase, "surface")
     # One of the two at most: longer texts are not clearer.
     says_line = words.chance(0.4)
-    if look.line is not None and facts.part_name not in SKIN_PARTS and says_line:
+    if look.line is not None and not bare_skin and says_line:
         text += words.pick(LINE_PHRASES[look.line])
     elif look.shade is not None:
         text += words.pick(SHADE_PHRASES[look.shade]).format(noun=noun)
@@ -598,6 +401,26 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
             break
         text = min(text, write(_Words(rng), facts, dialect), key=lambda one: len(one.split()))
     return text
+
+
+def write_relations(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
+    """Write only where the point is: object in the photo, part in the object, point in the part.
+
+    As exact as the dialect allows; nothing about what is seen there. One sentence or two of lower-case ASCII.
+    """
+    return _forward_text(_Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
+
+
+def write_object_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
+    """Write about the object of a point: which one it is, what it looks like and, if the dialect says so, where."""
+    words = _Words(rng)
+    place = _object_place_words(words, facts, dialect.place_bins)[:-1] if dialect.object_place else ""
+    return f"{_named_object(words, facts, 1.0)}{place}."
+
+
+def write_local_text(facts: PointFacts, rng: np.random.Generator) -> str:
+    """Write what the pixels around a point look like."""
+    return f"{_look_words(_Words(rng), facts, facts.part_name)}."
 
 
 def _named_part(words: _Words, facts: PointFacts) -> tuple[str, str]:
@@ -744,7 +567,7 @@ def _part_phrase(words: _Words, scene: Scene, part_index: int) -> str | None:
     if order is None and len(of_this) > 1:
         return None
     colour = None
-    if part.name not in SKIN_PARTS and words.chance(0.5):
+    if not _is_bare_skin(object_name, part.name) and words.chance(0.5):
         colour = dominant_colour(scene, part_index)
     noun = _part_noun(words, part.name, object_name, order, colour)
     only_owner = len(siblings) == len(of_this)
@@ -781,7 +604,7 @@ def region_caption(
         assert part_index is not None
         part = scene.parts[part_index]
         owner = scene.objects[part.object_index]
-        colour = "" if part.name in SKIN_PARTS else f"{dominant_colour(scene, part_index)} "
+        colour = "" if _is_bare_skin(owner.name, part.name) else f"{dominant_colour(scene, part_index)} "
         noun = colour + words.noun(part.name)
         place, frame, name = place_of_box(part.box_xyxy, owner.box_xyxy), owner.name, part.name
     where = words.pick(CAPTION_PLACES).format(situated=words.pick(SITUATED), place=_place_words(words, place, 5, frame))

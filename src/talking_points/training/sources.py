@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from talking_points.dataset.scene import Scene
-from talking_points.dataset.sources.coco_parts import load_coco_parts
-from talking_points.dataset.sources.label_map import load_label_map
+from talking_points.dataset.scene import Scene, resize
+from talking_points.dataset.sources import SOURCES, open_source
 
 log = logging.getLogger(__name__)
 
-SOURCES = {"label-map": load_label_map, "coco-parts": load_coco_parts}
+MAX_SIDE = 384
+"""Photos are scaled down to at most this long side, in pixels: a whole training split stays in memory."""
 
 
 def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
@@ -31,10 +31,24 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
 
 
 def load_scenes(sources: Mapping[str, Path], split: str) -> list[Scene]:
-    """Photos of one split ("train", "val", "test") of every source."""
+    """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
+
+    Raises:
+        ValueError: a source has no parts, or a photo of it is bad; also FileNotFoundError, when a file is missing.
+    """
     scenes: list[Scene] = []
+    if "ap-10k" in sources:
+        raise ValueError("--source ap-10k has keypoints and no parts, and this needs parts: use another source")
     for name, folder in sources.items():
-        found = SOURCES[name](folder, split)
+        source = open_source(name, folder, split)
+        found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
+        found = [scene for scene in found if scene.parts]
         log.info("%s %s: %d photos", name, split, len(found))
         scenes += found
     return scenes
+
+
+def _shrunk(scene: Scene) -> Scene:
+    scale = min(1.0, MAX_SIDE / max(scene.size_wh))
+    width, height = scene.size_wh
+    return resize(scene, (max(1, round(width * scale)), max(1, round(height * scale))))

@@ -3,12 +3,14 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources.reading import (
-    check_split,
     is_held_out,
     of_split,
+    present_labels,
     read_json,
+    read_labels,
     read_photo,
     split_blobs,
+    stems,
 )
 
 
@@ -25,11 +27,6 @@ def test_val_never_changes():
     assert [n for n in range(60) if is_held_out(f"{n:04d}")] == [4]
 
 
-def test_unknown_split():
-    with pytest.raises(ValueError, match='split must be one of train, val, test, got "dev"'):
-        check_split("dev")
-
-
 def test_photo_with_exif_rotation_is_turned(tmp_path):
     path = tmp_path / "turned.jpg"
     exif = Image.Exif()
@@ -39,14 +36,38 @@ def test_photo_with_exif_rotation_is_turned(tmp_path):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="nowhere.jpg is missing"):
+    with pytest.raises(FileNotFoundError, match="no such photo: .*nowhere.jpg"):
         read_photo(tmp_path / "nowhere.jpg")
     (tmp_path / "text.jpg").write_text("no photo")
-    with pytest.raises(ValueError, match="text.jpg cannot be read as a photo"):
+    with pytest.raises(ValueError, match="text.jpg is not a photo"):
         read_photo(tmp_path / "text.jpg")
     (tmp_path / "half.json").write_text('{"a": ')
     with pytest.raises(ValueError, match="half.json is not valid JSON"):
         read_json(tmp_path / "half.json")
+    with pytest.raises(FileNotFoundError, match="no.json is missing"):
+        read_json(tmp_path / "no.json")
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_labels_keep_their_values(tmp_path, depth):
+    labels = np.array([[0, 1, 2], [233, 254, np.iinfo(depth).max]], dtype=depth)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    found = read_labels(tmp_path / "a.png", np.zeros((2, 3, 3), np.uint8))
+    assert found.tolist() == labels.tolist()
+    assert present_labels(found) == sorted(int(value) for value in labels.ravel())
+
+
+def test_palettes_are_not_looked_up(tmp_path):
+    image = Image.fromarray(np.array([[0, 3], [7, 9]], dtype=np.uint8), mode="P")
+    image.putpalette(list(range(255, -1, -1)) * 3)
+    image.save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8)).tolist() == [[0, 3], [7, 9]]
+
+
+def test_stems_pass_over_macos_files(tmp_path):
+    for name in ("a.jpg", "b.c.jpg", "._a.jpg", "d.JPG", "e.png"):
+        (tmp_path / name).touch()
+    assert stems(tmp_path, ".jpg") == {"a", "b.c"}
 
 
 def test_split_blobs_keeps_big_ones_and_gives_crumbs_away():

@@ -1,1 +1,1 @@
-"""Describers that need no network."""
+"""Who says what is seen: rules, a model behind an endpoint, or our own Point Descriptor."""

@@ -1,1 +1,47 @@
-"""Loaders of part-labelled photos; each gives `Scene`s."""
+"""Part-labelled photos: each dataset's files become `Scene`s, behind `open_source`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from talking_points.dataset.sources.ade20k_part_234 import open_ade20k_part_234
+from talking_points.dataset.sources.ap_10k import open_ap_10k
+from talking_points.dataset.sources.coco_parts import open_coco_parts
+from talking_points.dataset.sources.label_map import open_label_map
+from talking_points.dataset.sources.part_imagenet import open_part_imagenet
+from talking_points.dataset.sources.pascal_part_116 import open_pascal_part_116
+from talking_points.dataset.sources.reading import SPLITS
+from talking_points.dataset.sources.source import Source
+
+SOURCES: dict[str, Callable[[Path, str], Source]] = {
+    "ade20k-part-234": open_ade20k_part_234,
+    "ap-10k": open_ap_10k,
+    "coco-parts": open_coco_parts,
+    "label-map": open_label_map,
+    "part-imagenet": open_part_imagenet,
+    "pascal-part-116": open_pascal_part_116,
+}
+"""Source name to what opens it."""
+
+
+def open_source(name: str, folder: Path, split: str) -> Source:
+    """List one split of a dataset, without reading its photos.
+
+    Args:
+        name: a key of `SOURCES`.
+        folder: the dataset's own folder, laid out as distributed; each opener's docstring shows it.
+        split: "train", "val" or "test". Sets that come with two splits keep their second one as "test"; "val"
+            is then a fixed share of "train", held out by the photos' names.
+
+    Raises:
+        ValueError: an unknown name or split, or a folder of another layout.
+        FileNotFoundError: the folder or one of its files is missing; the message names it.
+    """
+    if name not in SOURCES:
+        raise ValueError(f'unknown source "{name}"; known are {", ".join(sorted(SOURCES))}')
+    if split not in SPLITS:
+        raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{name}: no such folder: {folder}")
+    return SOURCES[name](Path(folder), split)

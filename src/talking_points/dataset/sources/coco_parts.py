@@ -1,27 +1,20 @@
-"""Cars with parts in COCO polygons: a folder for each split with `annotations.json` and `images/`.
+"""Objects with parts in COCO polygons: a folder for each split with `annotations.json` and `images/`.
 
-The layout of Car-Parts-Segmentation (dsmlr); its category names are made into words by `CAR_PART_WORDS`.
+The layout of Car-Parts-Segmentation (dsmlr), and for people's own data; that set's category names are made into
+words by `CAR_PART_WORDS`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 from talking_points.dataset.scene import Scene, make_scene
-from talking_points.dataset.sources.reading import (
-    check_split,
-    fitted_size,
-    of_split,
-    read_json,
-    read_photo,
-    shrink_photo,
-    split_blobs,
-)
+from talking_points.dataset.sources.coco import CocoFile, annotation_mask, category_name, read_coco
+from talking_points.dataset.sources.reading import of_split, read_photo, split_blobs
+from talking_points.dataset.sources.source import Source
 
 BACKGROUND = "_background_"
 
@@ -43,111 +36,84 @@ ASPECT_TOLERANCE = 0.02
 """A photo of another size than the JSON says is read when the aspect ratios agree within this share."""
 
 
-def load_coco_parts(folder: Path | str, split: str, *, object_name: str = "car", max_side: int = 384) -> list[Scene]:
-    """Load one split of a dataset of one labelled object a photo, its parts as COCO polygons.
+def open_coco_parts(folder: Path, split: str) -> Source:
+    """Objects whose parts are COCO polygons or run lengths.
 
-    Overlapping polygons: the smaller is on top. Photos without annotations are passed over. Left and right in
-    the names are the object's own.
+        train/annotations.json, train/images/NAME.jpg      "val" is held out of "train"
+        test/annotations.json, test/images/NAME.jpg
 
-    Args:
-        folder: holds `train/` and `test/`, each with `annotations.json` and `images/`.
-        split: "train" (without what "val" holds out), "val" or "test".
-        object_name: the class word of the whole.
-        max_side: photos are scaled down to at most this long side, in pixels.
+    A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
+    object share the annotations' "object_id", a key of ours; without it, a photo shows one object of a class.
+    Overlapping parts: the smaller is on top. Photos without annotations are not listed. Left and right in the
+    names are the object's own. A photo of another size than the JSON says is read when its shape is the same.
 
     Raises:
-        ValueError: a file is missing or broken, a category is unknown, a segmentation is no polygon, a
-            photo's shape disagrees with the JSON; the message names the file.
+        ValueError: annotations.json is not COCO's.
+        FileNotFoundError: it is missing.
     """
-    check_split(split)
-    where = Path(folder) / ("test" if split == "test" else "train")
-    path = where / "annotations.json"
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
-        raise ValueError(f'{path}: expected an object with "images", "annotations" and "categories"')
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    of_photo: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for annotation in content["annotations"]:
-        if annotation["category_id"] not in names:
-            raise ValueError(
-                f"{path}: annotation {annotation.get('id')} has category {annotation['category_id']}, "
-                f"known are {sorted(names)}"
-            )
-        if names[annotation["category_id"]] != BACKGROUND:
-            of_photo[annotation["image_id"]].append(annotation)
-    scenes = []
-    for record in content["images"]:
-        photo_id = Path(record["file_name"]).stem
-        if of_photo[record["id"]] and of_split(photo_id, split):
-            scenes.append(_read_scene(where, record, of_photo[record["id"]], names, object_name, max_side))
-    return scenes
-
-
-def _read_scene(
-    where: Path,
-    record: dict[str, Any],
-    annotations: list[dict[str, Any]],
-    names: dict[int, str],
-    object_name: str,
-    max_side: int,
-) -> Scene:
-    path = where / "images" / Path(record["file_name"]).name
-    photo = read_photo(path)
-    height, width = photo.shape[:2]
-    stated_width, stated_height = record["width"], record["height"]
-    aspect_change = (width / height) / (stated_width / stated_height)
-    if abs(aspect_change - 1) > ASPECT_TOLERANCE:
-        raise ValueError(f"{path} is {width}x{height}, but annotations.json says {stated_width}x{stated_height}")
-    size_wh = fitted_size((width, height), max_side)
-    scale = np.array([size_wh[0] / stated_width, size_wh[1] / stated_height])
-
-    drawn: list[tuple[float, str, list[np.ndarray]]] = []
-    for annotation in annotations:
-        polygons = _polygons(annotation, path)
-        area = sum(abs(cv2.contourArea(polygon.astype(np.float32))) for polygon in polygons)
-        drawn.append((area, names[annotation["category_id"]], polygons))
-    drawn.sort(key=lambda item: -item[0])
-    # Larger first: a mirror in front of a door stays visible.
-    category_names = sorted({name for _, name, _ in drawn})
-    categories = np.zeros((size_wh[1], size_wh[0]), dtype=np.uint8)
-    for _, name, polygons in drawn:
-        for polygon in polygons:
-            # Coordinates count from the pixel's corner; fillPoly's count from its centre.
-            corners = np.round(polygon * scale - 0.5).astype(np.int32)
-            cv2.fillPoly(categories, [corners], category_names.index(name) + 1)
-
-    part_map = np.zeros(categories.shape, dtype=np.int16)
-    part_names: list[str] = []
-    for number, name in enumerate(category_names, start=1):
-        mask = categories == number
-        word = CAR_PART_WORDS.get(name, name.replace("_", " "))
-        for blob in split_blobs(mask) if word in SEPARATE_THINGS else [mask]:
-            part_names.append(word)
-            part_map[blob] = len(part_names)
-    return make_scene(
-        shrink_photo(photo, size_wh),
-        part_map,
-        part_names,
-        [0] * len(part_names),
-        [object_name],
-        source=where.parent.name,
-        photo_id=path.stem,
+    where = folder / ("test" if split == "test" else "train")
+    coco = read_coco(where / "annotations.json")
+    background = {number for number, category in coco.categories.items() if category["name"] == BACKGROUND}
+    listed = [
+        photo_id
+        for photo_id, photo in coco.photos.items()
+        if of_split(photo_id, split) and any(one["category_id"] not in background for one in photo.annotations)
+    ]
+    return Source(
+        name="coco-parts",
+        folder=folder,
+        split=split,
+        photo_ids=tuple(sorted(listed)),
+        read=partial(_read_scene, coco, folder.name),
+        photo_path=partial(_photo_path, coco),
     )
 
 
-def _polygons(annotation: dict[str, Any], path: Path) -> list[np.ndarray]:
-    segmentation = annotation["segmentation"]
-    if not isinstance(segmentation, list):
-        raise ValueError(
-            f"{path}: annotation {annotation.get('id')} is a {type(segmentation).__name__} (run lengths?), "
-            "only lists of polygons are read"
-        )
-    polygons = []
-    for numbers in segmentation:
-        if len(numbers) % 2 or len(numbers) < 6:
-            raise ValueError(
-                f"{path}: annotation {annotation.get('id')} has a polygon of {len(numbers)} numbers, "
-                "expected pairs x, y of at least 3 corners"
-            )
-        polygons.append(np.asarray(numbers, dtype=np.float64).reshape(-1, 2))
-    return polygons
+def _photo_path(coco: CocoFile, photo_id: str) -> Path:
+    return coco.path.parent / "images" / Path(coco.photos[photo_id].file_name).name
+
+
+def _read_scene(coco: CocoFile, dataset: str, photo_id: str) -> Scene:
+    path = _photo_path(coco, photo_id)
+    photo = read_photo(path)
+    height, width = photo.shape[:2]
+    stated_wh = coco.photos[photo_id].size_wh
+    if abs((width / height) / (stated_wh[0] / stated_wh[1]) - 1) > ASPECT_TOLERANCE:
+        raise ValueError(f"{path} is {width}x{height}, but {coco.path.name} says {stated_wh[0]}x{stated_wh[1]}")
+
+    masks: list[tuple[tuple[str, int, str], np.ndarray]] = []
+    for annotation in coco.photos[photo_id].annotations:
+        name = category_name(coco, annotation)
+        if name != BACKGROUND:
+            owner = coco.categories[int(annotation["category_id"])].get("supercategory")
+            if not isinstance(owner, str) or not owner:
+                raise ValueError(f'{coco.path}: category "{name}" needs a "supercategory", the class of its object')
+            mask = annotation_mask(annotation, stated_wh, (width, height), coco.path)
+            masks.append(((owner, int(annotation.get("object_id", 0)), name), mask))
+    # Larger first: a mirror in front of a door stays visible.
+    masks.sort(key=lambda item: -int(item[1].sum()))
+    keys = sorted({key for key, _ in masks})
+    layers = np.zeros((height, width), dtype=np.int16)
+    for key, mask in masks:
+        layers[mask] = keys.index(key) + 1
+
+    owners = sorted({key[:2] for key in keys})
+    part_map = np.zeros((height, width), dtype=np.int16)
+    part_names: list[str] = []
+    part_objects: list[int] = []
+    for number, (owner, object_id, name) in enumerate(keys, start=1):
+        mask = layers == number
+        word = CAR_PART_WORDS.get(name, name.replace("_", " "))
+        for blob in split_blobs(mask) if word in SEPARATE_THINGS else [mask]:
+            part_names.append(word)
+            part_objects.append(owners.index((owner, object_id)))
+            part_map[blob] = len(part_names)
+    return make_scene(
+        photo,
+        part_map,
+        part_names,
+        part_objects,
+        [owner for owner, _ in owners],
+        source=dataset,
+        photo_id=photo_id,
+    )

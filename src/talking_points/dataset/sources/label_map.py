@@ -7,25 +7,25 @@ the words that people use for one thing: "shoe" twice, "jeans" once, "face", "ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from talking_points.dataset.scene import Scene, make_scene
 from talking_points.dataset.sources.reading import (
-    check_split,
-    fitted_size,
     of_split,
+    present_labels,
     read_json,
+    read_labels,
     read_photo,
-    shrink_photo,
     split_blobs,
 )
+from talking_points.dataset.sources.source import Source
 
-BACKGROUND = "null"
+BACKGROUND = 0
 SKIN = "skin"
+PERSON = "person"
 
 CLOTHING_WORDS = {
     "accessories": "accessory",
@@ -54,21 +54,18 @@ SINGULAR = {
 """Things worn in pairs: two separate blobs are two parts of the singular name, one blob keeps the plural."""
 
 
-def load_label_map(folder: Path | str, split: str, *, object_name: str = "person", max_side: int = 384) -> list[Scene]:
-    """Load one split of a dataset of one labelled object a photo, its parts as an index image.
+def open_label_map(folder: Path, split: str) -> Source:
+    """One labelled object a photo, its parts as an index image, as people lay out their own data.
 
-    Args:
-        folder: holds `photos/`, `labels/`, `labels.json` and `splits.json`.
-        split: "train" (without what "val" holds out), "val" or "test".
-        object_name: the class word of the whole.
-        max_side: photos are scaled down to at most this long side, in pixels.
+        photos/ID.jpg
+        labels/ID.png      8 or 16 bits a pixel, each an index into labels.json; 0 is background
+        labels.json        {"names": ["null", "hair", ...], "object": "person"}; the object is person if not said
+        splits.json        {"train": ["ID", ...], "test": [...]}; "val" is held out of "train"
 
     Raises:
-        ValueError: a file is missing or broken, a label has no name, a label map is of another size than its
-            photo; the message names the file.
+        ValueError: one of the JSON files is not as above.
+        FileNotFoundError: one of them is missing.
     """
-    check_split(split)
-    folder = Path(folder)
     names_file = read_json(folder / "labels.json")
     splits_file = read_json(folder / "splits.json")
     if not isinstance(names_file, dict) or not isinstance(names_file.get("names"), list):
@@ -76,44 +73,47 @@ def load_label_map(folder: Path | str, split: str, *, object_name: str = "person
     wanted = "test" if split == "test" else "train"
     if not isinstance(splits_file, dict) or not isinstance(splits_file.get(wanted), list):
         raise ValueError(f'{folder / "splits.json"}: expected an object with a list "{wanted}"')
-    scenes = []
-    for photo_id in splits_file[wanted]:
-        if of_split(photo_id, split):
-            scene = _read_scene(folder, photo_id, names_file["names"], object_name, max_side)
-            if scene.parts:
-                scenes.append(scene)
-    return scenes
+    object_name = names_file.get("object", PERSON)
+    if not all(isinstance(name, str) for name in [object_name, *names_file["names"], *splits_file[wanted]]):
+        raise ValueError(f"{folder}: labels.json and splits.json may name things by texts only")
+    return Source(
+        name="label-map",
+        folder=folder,
+        split=split,
+        photo_ids=tuple(sorted({name for name in splits_file[wanted] if of_split(name, split)})),
+        read=partial(_read_scene, folder, names_file["names"], object_name),
+        photo_path=partial(_photo_path, folder),
+    )
 
 
-def _read_scene(folder: Path, photo_id: str, label_names: Sequence[str], object_name: str, max_side: int) -> Scene:
-    photo = read_photo(folder / "photos" / f"{photo_id}.jpg")
-    label_path = folder / "labels" / f"{photo_id}.png"
-    labels = _read_labels(label_path)
-    if labels.shape != photo.shape[:2]:
-        raise ValueError(
-            f"{label_path} is {labels.shape[1]}x{labels.shape[0]}, its photo is {photo.shape[1]}x{photo.shape[0]}"
-        )
+def _photo_path(folder: Path, photo_id: str) -> Path:
+    return folder / "photos" / f"{photo_id}.jpg"
+
+
+def _read_scene(folder: Path, label_names: Sequence[str], object_name: str, photo_id: str) -> Scene:
+    photo = read_photo(_photo_path(folder, photo_id))
+    path = folder / "labels" / f"{photo_id}.png"
+    labels = read_labels(path, photo)
     if int(labels.max()) >= len(label_names):
-        raise ValueError(f"{label_path} holds label {int(labels.max())}, labels.json names 0 to {len(label_names) - 1}")
-    size_wh = fitted_size(photo.shape[1::-1], max_side)
-    labels = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST)
+        raise ValueError(f"{path} holds label {int(labels.max())}, labels.json names 0 to {len(label_names) - 1}")
 
     masks: dict[str, np.ndarray] = {}
-    for label in np.unique(labels):
-        name = label_names[label]
-        if name != BACKGROUND:
-            name = CLOTHING_WORDS.get(name, name.replace("_", " "))
+    for label in present_labels(labels):
+        if label != BACKGROUND:
+            name = label_names[label].replace("_", " ")
+            if object_name == PERSON:
+                name = CLOTHING_WORDS.get(name, name)
             mask = labels == label
             masks[name] = masks[name] | mask if name in masks else mask
 
     part_map = np.zeros(labels.shape, dtype=np.int16)
     part_names: list[str] = []
     for name, mask in masks.items():
-        for part_name, part_mask in _parts_of_label(name, mask, masks):
+        for part_name, part_mask in _parts_of_label(name, mask, masks) if object_name == PERSON else [(name, mask)]:
             part_names.append(part_name)
             part_map[part_mask] = len(part_names)
     return make_scene(
-        shrink_photo(photo, size_wh),
+        photo,
         part_map,
         part_names,
         [0] * len(part_names),
@@ -121,19 +121,6 @@ def _read_scene(folder: Path, photo_id: str, label_names: Sequence[str], object_
         source=folder.name,
         photo_id=photo_id,
     )
-
-
-def _read_labels(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    try:
-        with Image.open(path) as image:
-            labels = np.asarray(image)
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a label map: {error}") from None
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise ValueError(f"{path}: expected one 8-bit label a pixel, got {labels.dtype} of shape {labels.shape}")
-    return labels
 
 
 def _parts_of_label(name: str, mask: np.ndarray, masks: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What the loaders share: opening a photo, holding out a validation split, telling blobs of a mask apart."""
+"""What the sources share: reading photos, label maps and polygons; holding out photos; telling blobs apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from talking_points.images import open_photo
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""
@@ -18,12 +20,6 @@ SPLITS = ("train", "val", "test")
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
 MIN_BLOB_PX = 30
-
-
-def check_split(split: str) -> None:
-    """Raise ValueError unless `split` is train, val or test."""
-    if split not in SPLITS:
-        raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
 
 
 def is_held_out(photo_id: str) -> bool:
@@ -37,9 +33,9 @@ def of_split(photo_id: str, split: str) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a ValueError naming it."""
+    """Read a JSON file; a broken one is a ValueError naming it, a missing one a FileNotFoundError."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing")
+        raise FileNotFoundError(f"{path} is missing")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -47,27 +43,42 @@ def read_json(path: Path) -> Any:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Read a photo as (H, W, 3) uint8 RGB, EXIF orientation applied; ValueError names a bad file."""
+    """Read a photo as (H, W, 3) uint8 RGB, upright; a bad file is an error naming it, see `open_photo`."""
+    return np.asarray(open_photo(path))
+
+
+def read_labels(path: Path, photo: np.ndarray) -> np.ndarray:
+    """Read a label map of the same size as its photo, in the depth it is stored in.
+
+    Returns:
+        (H, W) uint8, uint16 or int32: values are never scaled, cut or looked up in a palette.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no label map, or of another size than the photo.
+    """
     if not path.is_file():
-        raise ValueError(f"{path} is missing")
+        raise FileNotFoundError(f"{path} is missing")
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a photo: {error}") from None
+            labels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a label map: {error}") from None
+    if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16, np.int32):
+        raise ValueError(f"{path}: expected one 8- or 16-bit label a pixel, got {labels.dtype} of shape {labels.shape}")
+    if labels.shape != photo.shape[:2]:
+        raise ValueError(
+            f"{path} is {labels.shape[1]}x{labels.shape[0]}, its photo is {photo.shape[1]}x{photo.shape[0]}"
+        )
+    if labels.dtype == np.int32 and labels.size and labels.min() < 0:
+        raise ValueError(f"{path} holds label {labels.min()}, labels are never negative")
+    return labels
 
 
-def fitted_size(size_wh: tuple[int, int], max_side: int) -> tuple[int, int]:
-    """Width and height scaled down so that neither exceeds `max_side`; never scaled up."""
-    scale = min(1.0, max_side / max(size_wh))
-    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
-
-
-def shrink_photo(photo: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """Resize a photo to `size_wh` by averaging the pixels that fall together."""
-    if photo.shape[1::-1] == size_wh:
-        return photo
-    return cv2.resize(photo, size_wh, interpolation=cv2.INTER_AREA)
+def present_labels(labels: np.ndarray) -> list[int]:
+    """Sorted values of a map of unsigned labels."""
+    # Many times faster than np.unique, which sorts all pixels.
+    return [int(label) for label in np.flatnonzero(np.bincount(labels.ravel()))]
 
 
 def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
@@ -80,9 +91,12 @@ def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
         (H, W) bool masks. Crumbs join the nearest big blob, so that the masks' union is `mask`. Empty when
         `mask` is empty.
     """
-    count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count < 2:
+    pixels = mask.view(np.uint8)
+    x, y, width, height = cv2.boundingRect(pixels)
+    window = slice(y, y + height), slice(x, x + width)
+    if not width:
         return []
+    count, labels, stats, centroids = cv2.connectedComponentsWithStats(pixels[window], connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     big = np.flatnonzero(areas >= min(max(MIN_BLOB_PX, MIN_BLOB_SHARE * areas.max()), areas.max())) + 1
     big = big[np.argsort(centroids[big, 0], kind="stable")]
@@ -91,5 +105,18 @@ def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
         distances = np.linalg.norm(centroids[big] - centroids[label], axis=1)
         owner[label] = int(np.argmin(distances)) + 1
     owner[big] = np.arange(1, len(big) + 1)
-    owned = owner[labels]
+    owned = np.zeros(mask.shape, dtype=np.int32)
+    owned[window] = owner[labels]
     return [owned == number for number in range(1, len(big) + 1)]
+
+
+def stems(folder: Path, ending: str) -> set[str]:
+    """Names without ending of the files in a folder; the "._" files that macOS leaves in archives are no files.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    names = (path.name for path in folder.iterdir())
+    return {name[: -len(ending)] for name in names if name.endswith(ending) and not name.startswith("._")}

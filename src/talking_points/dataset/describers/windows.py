@@ -1,0 +1,65 @@
+"""What a describer is shown of a photo: the whole with the point ringed, or a cut-out that fades out around it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+CUT_SIGMA_SHARE = 0.05
+"""Standard deviation of the fading, as a share of the photo's long side. Ours."""
+CUT_RADIUS_SIGMAS = 2.5
+CUT_SIDE_PX = 336
+"""Side of the cut-out that is shown: what CLIP's larger models look at."""
+_GRAY = 128.0
+
+
+def ringed_photo(photo: Image.Image, point_px: tuple[float, float], max_side_px: int) -> Image.Image:
+    """The photo, scaled down to at most `max_side_px`, with a red ring around a point.
+
+    Args:
+        photo: RGB.
+        point_px: x, y in pixels of the photo.
+        max_side_px: longest side of the result.
+    """
+    scale = min(1.0, max_side_px / max(photo.size))
+    size_wh = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    shown = photo.resize(size_wh, Image.Resampling.BICUBIC) if size_wh != photo.size else photo.copy()
+    x, y = point_px[0] * size_wh[0] / photo.width, point_px[1] * size_wh[1] / photo.height
+    radius = max(5.0, 0.018 * max(size_wh))
+    draw = ImageDraw.Draw(shown)
+    for extra, colour in ((1.5, "white"), (0.0, "red")):
+        around = radius + extra
+        draw.ellipse((x - around, y - around, x + around, y + around), outline=colour, width=2)
+    return shown
+
+
+def cut_out(photo: Image.Image, point_px: tuple[float, float]) -> Image.Image:
+    """A square around a point that fades to gray by a Gaussian; the point is exactly in its middle.
+
+    Args:
+        photo: RGB.
+        point_px: x, y in pixels of the photo.
+
+    Returns:
+        CUT_SIDE_PX x CUT_SIDE_PX, RGB. What lies outside the photo is gray.
+    """
+    sigma_px = max(4.0, CUT_SIGMA_SHARE * max(photo.size))
+    radius = CUT_RADIUS_SIGMAS * sigma_px
+    x, y = point_px
+    box = (x - radius, y - radius, x + radius, y + radius)
+    side = (CUT_SIDE_PX, CUT_SIDE_PX)
+    cut = photo.transform(side, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR, fillcolor=(128, 128, 128))
+    offsets = (np.arange(CUT_SIDE_PX) + 0.5) / CUT_SIDE_PX * 2 - 1
+    one_axis = np.exp(-((offsets * CUT_RADIUS_SIGMAS) ** 2) / 2)
+    weights = np.outer(one_axis, one_axis)[:, :, None]
+    faded = np.asarray(cut, dtype=np.float64) * weights + _GRAY * (1 - weights)
+    return Image.fromarray(np.round(faded).astype(np.uint8))
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    """The picture as a JPEG file; equal pictures give equal bytes."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return stream.getvalue()

@@ -1,0 +1,217 @@
+"""What a build has done so far, in one SQLite file: photos scanned, endpoint answers paid for, records written.
+
+Everything is committed before it is used, so a build that is killed at any moment goes on from where it was.
+Threads may share a ledger; two processes may not, and the second is told so.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+LEDGER_NAME = "ledger.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS photos (
+    source TEXT NOT NULL, photo_id TEXT NOT NULL,
+    skipped TEXT, content TEXT NOT NULL, facts TEXT NOT NULL,
+    PRIMARY KEY (source, photo_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+    record_id TEXT PRIMARY KEY, rejected TEXT, content TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+    request_sha256 TEXT PRIMARY KEY, model TEXT NOT NULL, content TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What endpoint answers have cost so far."""
+
+    requests: int
+    tokens: int
+    """Prompts and answers together."""
+
+
+class Ledger:
+    """The ledger of one build, in its output folder. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the ledger of `folder`, or begin one.
+
+        Raises:
+            OSError: another build is at work there, the disk is full, or the file is damaged.
+        """
+        self.path = folder / LEDGER_NAME
+        self._lock = threading.Lock()
+        with self._translated():
+            self._connection = sqlite3.connect(self.path, timeout=0.5, check_same_thread=False, isolation_level=None)
+            # Exclusive: from the first write until the file is closed no other process gets in.
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """SQLite's errors as one OSError that says what to do."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise OSError(f"{self.path} is in use: another build is at work in this folder") from None
+            raise OSError(
+                f"{self.path} cannot be written ({error}); what is finished is kept: make room and start the same "
+                "command again"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise OSError(f"{self.path} is damaged ({error}); move the folder away and build anew") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, *values: str) -> list[Any]:
+        with self._lock, self._translated():
+            return self._connection.execute(query, values).fetchall()
+
+    def keep_settings(self, settings: Mapping[str, Any]) -> None:
+        """Remember what this build is of; a later run must ask for the same.
+
+        Raises:
+            ValueError: the ledger was begun with other settings; the message names the first that differs.
+        """
+        begun = {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM settings")}
+        given = json.loads(json.dumps(settings))
+        if not begun:
+            with self._transaction() as connection:
+                connection.executemany(
+                    "INSERT INTO settings VALUES (?, ?)", [(name, json.dumps(value)) for name, value in given.items()]
+                )
+            return
+        for name in sorted(begun.keys() | given.keys()):
+            if begun.get(name) != given.get(name):
+                raise ValueError(
+                    f"{self.path.parent} was begun with {name} {json.dumps(begun.get(name))}, now it is "
+                    f"{json.dumps(given.get(name))}: repeat the first command, or give another --out"
+                )
+
+    def settings(self) -> dict[str, Any]:
+        """What this build is of; empty when nothing was begun."""
+        return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM settings")}
+
+    def note(self, name: str) -> Any:
+        """What `keep_note` was last given under this name; None before."""
+        found = self._rows("SELECT value FROM notes WHERE name = ?", name)
+        return json.loads(found[0][0]) if found else None
+
+    def keep_note(self, name: str, value: Any) -> None:
+        """Remember a small thing."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
+
+    def keep_photo(
+        self, source: str, photo_id: str, content: Mapping[str, Any], facts: Sequence[Any], *, skipped: str | None
+    ) -> None:
+        """Remember what a photo gave.
+
+        Args:
+            source: of the photo.
+            photo_id: in the source.
+            content: what is needed to choose among all points of all photos.
+            facts: what is needed only to write about the chosen ones; see `facts_of`.
+            skipped: why the photo gave nothing; None when it did.
+        """
+        row = (source, photo_id, skipped, json.dumps(content), json.dumps(facts))
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)", row)
+
+    def facts_of(self, source: str, photo_id: str) -> list[Any]:
+        """The facts that `keep_photo` was given."""
+        ((facts,),) = self._rows("SELECT facts FROM photos WHERE source = ? AND photo_id = ?", source, photo_id)
+        return list(json.loads(facts))
+
+    def scanned(self) -> set[tuple[str, str]]:
+        """Source and id of the photos that are done or skipped."""
+        return set(self._rows("SELECT source, photo_id FROM photos"))
+
+    def photos(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Source, id and content of the photos that are not skipped, in order."""
+        for source, photo_id, content in self._rows(
+            "SELECT source, photo_id, content FROM photos WHERE skipped IS NULL ORDER BY source, photo_id"
+        ):
+            yield source, photo_id, json.loads(content)
+
+    def skipped(self) -> list[tuple[str, str, str]]:
+        """Source, id and reason of the skipped photos, in order."""
+        return self._rows(
+            "SELECT source, photo_id, skipped FROM photos WHERE skipped IS NOT NULL ORDER BY source, photo_id"
+        )
+
+    def keep_records(self, records: Iterable[tuple[str, Mapping[str, Any], str | None]]) -> None:
+        """Remember finished records: id, content, and the reason when it is rejected."""
+        rows = [(record_id, rejected, json.dumps(content)) for record_id, content, rejected in records]
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
+
+    def finished(self) -> set[str]:
+        """Ids of the records that are written or rejected."""
+        return {record_id for (record_id,) in self._rows("SELECT record_id FROM records")}
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+        """Id, content, and reason of rejection or None, of all records in order."""
+        for record_id, content, rejected in self._rows(
+            "SELECT record_id, content, rejected FROM records ORDER BY record_id"
+        ):
+            yield record_id, json.loads(content), rejected
+
+    def answer(self, request_sha256: str, ask: Callable[[], tuple[str, int, int]], *, model: str) -> str:
+        """The stored answer of a request; asked, paid for and stored when there is none.
+
+        Args:
+            request_sha256: names the request.
+            ask: gives the answer, the prompt's tokens and the answer's tokens.
+            model: who answers; for counting.
+        """
+        found = self._rows("SELECT content FROM answers WHERE request_sha256 = ?", request_sha256)
+        if found:
+            return str(found[0][0])
+        content, prompt_tokens, answer_tokens = ask()
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
+                (request_sha256, model, content, prompt_tokens, answer_tokens),
+            )
+        return content
+
+    def spent(self) -> Spent:
+        """What the stored answers have cost."""
+        ((requests, tokens),) = self._rows("SELECT COUNT(*), TOTAL(prompt_tokens + answer_tokens) FROM answers")
+        return Spent(requests=requests, tokens=int(tokens))

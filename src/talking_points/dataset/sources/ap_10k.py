@@ -1,0 +1,107 @@
+"""AP-10K: animals with up to 17 labelled keypoints each, boxes and no masks."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from talking_points.dataset.scene import NamedPoint, Scene, SceneObject
+from talking_points.dataset.sources.coco import CocoFile, category_name, checked_size, read_coco
+from talking_points.dataset.sources.reading import read_photo
+from talking_points.dataset.sources.source import Source
+
+
+def open_ap_10k(folder: Path, split: str) -> Source:
+    """AP-10K as its authors distribute it, in the first of its three random splits.
+
+        annotations/ap10k-{train,val,test}-split1.json
+        data/000000000001.jpg
+
+    or its small sample, {train,val,test}_ap10k.json with the photos beside it. The scenes have no parts but
+    `keypoints`, of animals that their own loader keeps: not a crowd, a box that is not empty, a point or more.
+    `SceneObject.name` is the species, `category` the family. Points that were not labelled are left out.
+
+    Raises:
+        FileNotFoundError: the JSON file is missing.
+        ValueError: it is not COCO's.
+    """
+    path = folder / "annotations" / f"ap10k-{split}-split1.json"
+    photos = folder / "data"
+    sample = folder / f"{split}_ap10k.json"
+    if not path.is_file() and sample.is_file():
+        path, photos = sample, folder
+    coco = read_coco(path)
+    return Source(
+        name="ap-10k",
+        folder=folder,
+        split=split,
+        photo_ids=tuple(sorted(coco.photos)),
+        read=partial(_read_scene, photos, coco),
+        photo_path=partial(_photo_path, photos, coco),
+    )
+
+
+def _photo_path(photos: Path, coco: CocoFile, photo_id: str) -> Path:
+    return photos / Path(coco.photos[photo_id].file_name).name
+
+
+def _read_scene(photos: Path, coco: CocoFile, photo_id: str) -> Scene:
+    path = _photo_path(photos, coco, photo_id)
+    photo = read_photo(path)
+    size_wh = checked_size(coco, photo_id, path, photo)
+    objects: list[SceneObject] = []
+    keypoints: list[NamedPoint] = []
+    for annotation in coco.photos[photo_id].annotations:
+        problem = f"{coco.path}: annotation {annotation.get('id')} of {photo_id}"
+        species = category_name(coco, annotation)
+        category = coco.categories[int(annotation["category_id"])]
+        points = _points(annotation, category, size_wh, len(objects), problem)
+        box = annotation.get("bbox")
+        if not isinstance(box, list) or len(box) != 4:
+            raise ValueError(f"{problem}: expected a bbox x, y, width, height, got {box}")
+        x0, y0 = max(0, box[0]), max(0, box[1])
+        x1, y1 = min(size_wh[0], box[0] + box[2]), min(size_wh[1], box[1] + box[3])
+        if points and x0 < x1 and y0 < y1 and not annotation.get("iscrowd"):
+            objects.append(
+                SceneObject(name=species, box_xyxy=(x0, y0, x1, y1), category=str(category.get("supercategory", "")))
+            )
+            keypoints += points
+    return Scene(
+        photo=photo,
+        objects=tuple(objects),
+        parts=(),
+        part_map=np.zeros(photo.shape[:2], dtype=np.int16),
+        source="ap-10k",
+        photo_id=photo_id,
+        keypoints=tuple(keypoints),
+    )
+
+
+def _points(
+    annotation: dict[str, Any], category: dict[str, Any], size_wh: tuple[int, int], object_index: int, problem: str
+) -> list[NamedPoint]:
+    names, numbers = category.get("keypoints", []), annotation.get("keypoints", [])
+    if not names or len(numbers) != 3 * len(names):
+        raise ValueError(f"{problem}: {len(numbers)} numbers of keypoints, expected 3 for each of {len(names)} names")
+    points = []
+    for name, x, y, visibility in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
+        if visibility not in (0, 1, 2):
+            raise ValueError(f"{problem}: visibility of {name} is {visibility}, expected 0, 1 or 2")
+        if not visibility:
+            continue
+        if not (0 <= x <= size_wh[0] and 0 <= y <= size_wh[1]):
+            raise ValueError(f"{problem}: {name} [{x}, {y}] is outside the {size_wh[0]}x{size_wh[1]} photo")
+        points.append(
+            NamedPoint(
+                name=name.replace("_", " ").replace("root of tail", "root of the tail"),
+                # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
+                x=min(x + 0.5, size_wh[0] - 0.5),
+                y=min(y + 0.5, size_wh[1] - 0.5),
+                visible=visibility == 2,
+                object_index=object_index,
+            )
+        )
+    return points

@@ -1,0 +1,30 @@
+"""What every source of part-labelled photos offers: the names of its photos, and a way to read one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from talking_points.dataset.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One split of a dataset in a folder. Nothing but lists and annotation files is read before `read`."""
+
+    name: str
+    """One of `sources.SOURCES`."""
+    folder: Path
+    split: str
+    """"train", "val" or "test"; what that means for a dataset with two splits is in its opener's docstring."""
+    photo_ids: tuple[str, ...]
+    """Sorted. A photo may turn out to be broken, or to hold no part, only when it is read."""
+    read: Callable[[str], Scene]
+    """Read one photo by its id, at its full size.
+
+    Raises ValueError or FileNotFoundError, with the path of the file, when the photo or its labels are bad.
+    Can be pickled, so that other processes read, too.
+    """
+    photo_path: Callable[[str], Path]
+    """The photo's file, whether or not it is there."""

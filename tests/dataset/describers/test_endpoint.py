@@ -1,0 +1,256 @@
+import base64
+import io
+import json
+import logging
+import threading
+
+import pytest
+from PIL import Image
+
+from talking_points.dataset.describers.describer import PointTask, Refusal
+from talking_points.dataset.describers.endpoint import (
+    Budget,
+    BudgetSpentError,
+    Endpoint,
+    EndpointConfig,
+    EndpointDescriber,
+    EndpointDownError,
+    RequestRefusedError,
+)
+from talking_points.dataset.ledger import Ledger, Spent
+from talking_points.dataset.relations import DIALECTS
+from talking_points.dataset.synthesis import point_facts
+from tests.dataset.endpoint_server import completion, prompt_of, serving
+
+KEY = "sk-very-secret-1234"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("TEST_KEY", KEY)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path) as opened:
+        yield opened
+
+
+def unlimited():
+    return Budget(max_requests=None, max_tokens=None, spent=Spent(requests=0, tokens=0))
+
+
+def endpoint_at(url, ledger, budget=None, **settings):
+    settings = {"backoff_s": 0.001, "timeout_s": 60.0, "attempts": 3, "api_key_env": "TEST_KEY"} | settings
+    return Endpoint(EndpointConfig(url=url, model="m", **settings), ledger, budget or unlimited())
+
+
+def test_a_question_and_its_answer(ledger):
+    with serving(lambda asked, number: completion(" a red\nshirt ")) as server:
+        answer = endpoint_at(server.url, ledger).ask("what?", None, seed=5)
+        assert answer == "a red\nshirt"
+        assert server.paths == ["/v1/chat/completions"]
+        assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+        (asked,) = server.requests
+        assert (asked["model"], asked["seed"], prompt_of(asked)) == ("m", 5, "what?")
+    assert ledger.spent() == Spent(requests=1, tokens=15)
+
+
+def test_no_key_no_header(ledger, monkeypatch):
+    monkeypatch.delenv("TEST_KEY")
+    with serving(lambda asked, number: completion("x")) as server:
+        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        assert "Authorization" not in server.headers[0]
+
+
+def test_an_answer_is_paid_for_once(ledger):
+    with serving(lambda asked, number: completion(f"answer {number}")) as server:
+        endpoint = endpoint_at(server.url, ledger)
+        assert [endpoint.ask("a", None, seed=0) for _ in range(3)] == ["answer 0"] * 3
+        assert endpoint.ask("a", None, seed=1) == "answer 1"
+        assert endpoint.ask("b", None, seed=0) == "answer 2"
+        # Another address of the same model: nothing is asked again.
+        assert endpoint_at("http://127.0.0.1:9/v1", ledger).ask("a", None, seed=0) == "answer 0"
+        assert len(server.requests) == 3
+
+
+# Failures that pass, each followed by a good answer.
+PASSING = {
+    "too many requests": (429, {"Retry-After": "0"}, b"slow down"),
+    "server error": (500, {}, b"oops"),
+    "overloaded": (503, {}, b""),
+    "no JSON": (200, {}, b"<html>welcome</html>"),
+    "not a completion": (200, {}, b'{"choices": []}'),
+    "a list": (200, {}, b"[1, 2]"),
+    "empty": (200, {}, b""),
+    "content of another kind": (200, {}, json.dumps({"choices": [{"message": {"content": 7}}]}).encode()),
+    "bytes that are no text": (200, {}, b"\xff\xfe\x00"),
+    "a body cut short": (200, {"Content-Length": "1000"}, b'{"choices"'),
+}
+
+
+@pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING.keys())
+def test_passing_failures_are_tried_again(ledger, failure):
+    with serving(lambda asked, number: failure if number < 2 else completion("fine")) as server:
+        assert endpoint_at(server.url, ledger).ask("what?", None, seed=0) == "fine"
+        assert len(server.requests) == 3
+    assert ledger.spent().requests == 1
+
+
+def test_an_endpoint_that_is_down_for_good(ledger):
+    with serving(lambda asked, number: (500, {}, f"the key {KEY} broke me".encode())) as server:
+        with pytest.raises(EndpointDownError, match=r"failed 3 times in a row \(status 500.*start the same") as caught:
+            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        assert len(server.requests) == 3
+    assert KEY not in str(caught.value)
+    # Nothing listens there any more.
+    with pytest.raises(EndpointDownError, match="ConnectionRefusedError"):
+        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+
+
+def test_an_endpoint_that_does_not_answer(ledger):
+    release = threading.Event()
+
+    def hang(asked, number):
+        release.wait(60)
+        return completion("late")
+
+    with serving(hang) as server:
+        with pytest.raises(EndpointDownError, match=r"no answer within 0.05 s"):
+            endpoint_at(server.url, ledger, timeout_s=0.05, attempts=2).ask("what?", None, seed=0)
+        release.set()
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "TEST_KEY is not accepted"), (404, "status 404"), (400, "no such model")]
+)
+def test_an_endpoint_that_will_never_answer_is_asked_once(ledger, status, message):
+    with serving(lambda asked, number: (status, {}, b"no such model, " + KEY.encode())) as server:
+        with pytest.raises(EndpointDownError, match=message) as caught:
+            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        assert len(server.requests) == 1
+    assert KEY not in str(caught.value)
+
+
+def test_the_key_does_not_follow_a_redirect(ledger):
+    with serving(lambda asked, number: completion("caught")) as elsewhere:
+        reply = (302, {"Location": f"{elsewhere.url}/chat/completions"}, b"")
+        with serving(lambda asked, number: reply) as server, pytest.raises(EndpointDownError, match="status 302"):
+            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        assert elsewhere.requests == []
+
+
+def test_the_key_is_in_no_file_and_no_log(ledger, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    failing = (503, {}, f"bad {KEY}".encode())
+    with serving(lambda asked, number: failing if number < 2 else completion("fine")) as server:
+        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+    assert "attempt 2" in caplog.text
+    assert KEY not in caplog.text
+    for path in tmp_path.iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+def test_thoughts_are_not_part_of_the_answer_and_silence_is_one(ledger):
+    replies = [completion("<think>hm,\nwell</think>\n\na dog"), completion(None)]
+    with serving(lambda asked, number: replies[number]) as server:
+        endpoint = endpoint_at(server.url, ledger)
+        assert endpoint.ask("a", None, seed=0) == "a dog"
+        assert endpoint.ask("b", None, seed=0) == ""
+
+
+class TestBudget:
+    def test_requests_of_earlier_runs_count(self, ledger):
+        budget = Budget(max_requests=5, max_tokens=None, spent=Spent(requests=3, tokens=0))
+        with serving(lambda asked, number: completion("x")) as server:
+            endpoint = endpoint_at(server.url, ledger, budget)
+            endpoint.ask("a", None, seed=0)
+            endpoint.ask("b", None, seed=0)
+            with pytest.raises(BudgetSpentError, match="budget of 5 requests is spent; give a larger --max-requests"):
+                endpoint.ask("c", None, seed=0)
+            # What is paid for stays free.
+            assert endpoint.ask("a", None, seed=0) == "x"
+            assert len(server.requests) == 2
+
+    def test_failed_attempts_count(self, ledger):
+        budget = Budget(max_requests=2, max_tokens=None, spent=Spent(requests=0, tokens=0))
+        with serving(lambda asked, number: (500, {}, b"")) as server:
+            with pytest.raises(BudgetSpentError):
+                endpoint_at(server.url, ledger, budget).ask("a", None, seed=0)
+            assert len(server.requests) == 2
+
+    def test_tokens_are_never_exceeded(self, ledger):
+        budget = Budget(max_requests=None, max_tokens=5000, spent=Spent(requests=0, tokens=0))
+        reply = completion("x", prompt_tokens=900, answer_tokens=100)
+        with serving(lambda asked, number: reply) as server:
+            endpoint = endpoint_at(server.url, ledger, budget)
+            with pytest.raises(BudgetSpentError, match=r"budget of 5000 tokens \(5000 are used\)"):
+                for number in range(10):
+                    endpoint.ask(str(number), None, seed=0)
+            assert len(server.requests) == 5
+
+    def test_nonsense(self):
+        with pytest.raises(ValueError, match="max_tokens must be at least 1, got 0"):
+            Budget(max_requests=None, max_tokens=0, spent=Spent(requests=0, tokens=0))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://host/v1", "like http://localhost:8000/v1"),
+        ("host/v1", "like http://localhost:8000/v1"),
+        (f"http://user:{KEY}@host/v1", "holds a user, a password or a query"),
+        (f"http://host/v1?key={KEY}", "holds a user, a password or a query"),
+    ],
+)
+def test_addresses_that_are_refused(url, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        EndpointConfig(url=url, model="m")
+    assert KEY not in str(caught.value)
+
+
+def test_settings_that_are_refused():
+    with pytest.raises(ValueError, match="model is empty"):
+        EndpointConfig(url="http://host/v1", model="")
+    with pytest.raises(ValueError, match="timeout_s must be positive"):
+        EndpointConfig(url="http://host/v1", model="m", timeout_s=0)
+
+
+def task_of(scene, point):
+    facts = point_facts(scene, point)
+    return PointTask(record_id="r", facts=facts, dialect=DIALECTS["paper"], relations="it is on the shirt", seed=3)
+
+
+def picture_of(asked):
+    url = asked["messages"][0]["content"][1]["image_url"]["url"]
+    return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))
+
+
+def test_describers_show_the_photo_at_the_stated_size_or_the_cut_out(ledger, person):
+    photo = Image.fromarray(person.photo).resize((600, 1200))
+    with serving(lambda asked, number: completion(f"line {number}\nand more")) as server:
+        endpoint = endpoint_at(server.url, ledger, photo_side_px=256)
+        for level in ("object", "local"):
+            describer = EndpointDescriber(level, endpoint)
+            assert describer.name == "m"
+            texts = describer.describe(lambda: photo, [task_of(person, (30.5, 40.5))])
+            assert texts == [f"line {0 if level == 'object' else 1} and more"]
+        of_object, of_point = server.requests
+        assert picture_of(of_object).size == (128, 256)
+        assert picture_of(of_point).size == (336, 336)
+        assert "shirt" in prompt_of(of_object) and "it is on the shirt" in prompt_of(of_object)
+        assert "$" not in prompt_of(of_object) + prompt_of(of_point)
+
+
+def test_a_content_filter_refuses_one_record_only(ledger, person):
+    filtered = (400, {}, b'{"error": {"code": "content_filter"}}')
+    photo = Image.fromarray(person.photo)
+    tasks = [task_of(person, (30.5, 40.5)), task_of(person, (30.5, 80.5))]
+    with serving(lambda asked, number: filtered if number == 0 else completion("fine")) as server:
+        endpoint = endpoint_at(server.url, ledger)
+        first, second = EndpointDescriber("local", endpoint).describe(lambda: photo, tasks)
+        assert isinstance(first, Refusal) and "content filter" in first.reason
+        assert second == "fine"
+    with serving(lambda asked, number: filtered) as server, pytest.raises(RequestRefusedError):
+        endpoint_at(server.url, ledger).ask("x", None, seed=9)

@@ -1,0 +1,447 @@
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from talking_points.dataset.build import BuildConfig, EndpointOptions, build
+from talking_points.dataset.describers.endpoint import BudgetSpentError, EndpointDownError
+from talking_points.dataset.inspection import inspect_records
+from talking_points.dataset.ledger import Ledger
+from talking_points.dataset.parquet import BuiltSplit
+from talking_points.dataset.scan import scan_photo
+from talking_points.records import BuiltRecord
+from tests.dataset.endpoint_server import completion, prompt_of, serving
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory, label_map_writer, coco_writer):
+    """Twelve people and eight cars; each photo has noise of its own, so that no two look alike."""
+    folder = tmp_path_factory.mktemp("sources")
+    people = [f"p{k:02d}" for k in range(12)]
+    label_map_writer(folder / "people", ["kept-out"], people)
+    coco_writer(folder / "cars", [f"c{k:02d}" for k in range(8)])
+    rng = np.random.default_rng(0)
+    for path in [*(folder / "people/photos").glob("p*"), *(folder / "cars/test/images").glob("c*")]:
+        photo = np.asarray(Image.open(path), dtype=np.int64)
+        blocks = rng.integers(-60, 60, (photo.shape[0] // 10 + 1, photo.shape[1] // 10 + 1, 1))
+        coarse = np.kron(blocks, np.ones((10, 10, 1), dtype=np.int64))[: photo.shape[0], : photo.shape[1]]
+        Image.fromarray(np.clip(photo + coarse, 0, 255).astype(np.uint8)).save(path, quality=95)
+    return {"label-map": folder / "people", "coco-parts": folder / "cars"}
+
+
+def config_of(photos, out, **changes):
+    settings = {"sources": photos, "out": out, "split": "test", "points_per_photo": 3} | changes
+    return BuildConfig(**settings)
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """Every file of a finished set with its hash; the ledger is no part of the set."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith("ledger.sqlite")
+    }
+
+
+def records_of(folder: Path) -> list[BuiltRecord]:
+    found = []
+    for split in ("train", "test"):
+        if any((folder / "data").glob(f"{split}-*")):
+            found += list(BuiltSplit(folder, split))
+    return found
+
+
+def good_text(asked: dict) -> str:
+    """What a good model answers: different for different questions, equal for equal ones."""
+    prompt = prompt_of(asked)
+    if "Object: " not in prompt:
+        return f"something dark and smooth, number {len(prompt)}"
+    names = {line.partition(": ")[0]: line.partition(": ")[2] for line in prompt.splitlines() if ": " in line}
+    mark = hashlib.sha256(prompt.encode()).hexdigest()[:3].translate(str.maketrans("0123456789", "ghijklmnop"))
+    return (
+        f"The point is on the {names['Object']}, more exactly on its {names['Part']}, near the left edge of that part, "
+        f"where the surface is dark and smooth, with a small {mark} above it."
+    )
+
+
+@pytest.fixture(scope="module")
+def rules_set(sources, tmp_path_factory):
+    out = tmp_path_factory.mktemp("rules") / "set"
+    return out, build(config_of(sources, out))
+
+
+def test_rules_alone_make_a_whole_set(rules_set, sources):
+    out, report = rules_set
+    records = records_of(out)
+    assert report.total == len(records) >= 20
+    assert report.rejected == {} and report.skipped == []
+    # Equal shares of the sources.
+    of_source = [record.source for record in records]
+    assert of_source.count("label-map") == of_source.count("coco-parts")
+    for record in records:
+        assert record.split == ("test" if record in list(BuiltSplit(out, "test")) else "train")
+        assert record.text and record.text == record.draft and record.relations and record.local_description
+        assert (record.object_describer, record.writer, record.prompts_sha256) == ("rules", "rules", None)
+        assert record.part_name in record.text or record.part_name.split()[-1] in record.text
+        x0, y0, x1, y1 = record.part_box_xyxy
+        assert x0 <= record.point_px[0] <= x1 and y0 <= record.point_px[1] <= y1
+        assert record.point_kind == "sift" and record.sift_response > 0
+    photos = {split: {r.photo_id for r in records if r.split == split} for split in ("train", "test")}
+    assert photos["test"] and not photos["train"] & photos["test"]
+    assert {"README.md", "figures/composition.png", "figures/examples.png", "report.json"} <= files_of(out).keys()
+    assert json.loads((out / "report.json").read_text())["kept"] == report.kept
+
+
+def test_embedded_photos_are_the_sources_own(rules_set, sources):
+    split = BuiltSplit(rules_set[0], "train")
+    for index in (0, len(split) - 1):
+        record = split[index]
+        folder = {"label-map": "people/photos", "coco-parts": "cars/test/images"}[record.source]
+        original = Image.open(sources["label-map"].parent / folder / f"{record.photo_id}.jpg")
+        assert np.array_equal(np.asarray(split.photo(index)), np.asarray(original.convert("RGB")))
+
+
+def test_the_same_again_and_with_two_processes_are_the_same_bytes(rules_set, sources, tmp_path):
+    out, _ = rules_set
+    before = files_of(out)
+    written = {path: path.stat().st_mtime_ns for path in (out / "data").iterdir()}
+    build(config_of(sources, out))
+    assert files_of(out) == before
+    # And what was right is not written anew.
+    assert written == {path: path.stat().st_mtime_ns for path in (out / "data").iterdir()}
+    build(config_of(dict(reversed(sources.items())), tmp_path / "two", workers=2))
+    assert files_of(tmp_path / "two") == before
+
+
+def test_the_papers_sources_keypoints_and_ones_own_in_one_set(
+    sources, tmp_path, pascal_writer, ade_writer, part_imagenet_seg_writer, ap_10k_writer
+):
+    pascal_writer(tmp_path / "pascal", ["2008_000001"], ["2009_000001", "2009_000002"])
+    ade_writer(tmp_path / "ade", ["ADE_train_00000001"], ["ADE_val_00000001", "ADE_val_00000002"])
+    bottles = ["n04557648_1", "n04557648_2"]
+    part_imagenet_seg_writer(tmp_path / "pin", {"train": ["n04557648_3"], "val": ["n04557648_4"], "test": bottles})
+    ap_10k_writer(tmp_path / "ap", {"train": ["000000000001"], "val": ["000000000002"], "test": ["000000000009"]})
+    folders = {"pascal-part-116": "pascal", "ade20k-part-234": "ade", "part-imagenet": "pin", "ap-10k": "ap"}
+    everything = sources | {name: tmp_path / folder for name, folder in folders.items()}
+    build(config_of(everything, tmp_path / "set", points_per_photo=2))
+    records = records_of(tmp_path / "set")
+    told = Counter(record.source for record in records if record.text)
+    assert told.keys() == everything.keys() - {"ap-10k"} and len(set(told.values())) == 1
+    assert {record.point_kind for record in records if record.source == "ap-10k"} == {"named"}
+    found = inspect_records(records)
+    assert found.suspects == [] and found.semantic == 1.0
+
+
+def test_another_seed_is_another_set(rules_set, sources, tmp_path):
+    build(config_of(sources, tmp_path / "other", seed=1))
+    texts = {record.record_id: record.text for record in records_of(rules_set[0])}
+    others = {record.record_id: record.text for record in records_of(tmp_path / "other")}
+    same = texts.keys() & others.keys()
+    assert sum(texts[name] != others[name] for name in same) > 0.9 * len(same)
+
+
+def test_other_settings_in_the_same_folder_are_refused(rules_set, sources):
+    out, _ = rules_set
+    with pytest.raises(ValueError, match=r"was begun with points_per_photo 3, now it is 2: repeat the first command"):
+        build(config_of(sources, out, points_per_photo=2))
+
+
+def test_counts_and_shares(sources, tmp_path):
+    report = build(config_of(sources, tmp_path / "few", records=11, test_share=0.0, embed_photos=False))
+    # Eleven do not divide by two; nobody gets more than the other.
+    assert report.kept == {"train": {"coco-parts": 5, "label-map": 5}}
+    split = BuiltSplit(tmp_path / "few", "train")
+    assert Path(split[0].photo_path).is_absolute()
+    assert split.photo(0).size == split[0].size_wh
+    report = build(config_of(sources, tmp_path / "all", equal_shares=False, test_share=1.0))
+    assert report.not_chosen == 0 and report.kept.keys() == {"test"}
+    assert report.kept["test"]["label-map"] > report.kept["test"]["coco-parts"]
+
+
+def test_dialects_are_shared_out(sources, tmp_path):
+    build(config_of(sources, tmp_path / "set", dialects=("place-free", "short")))
+    records = records_of(tmp_path / "set")
+    assert {record.dialect for record in records} == {"place-free", "short"}
+    for record in records:
+        assert "photo" not in record.text and "image" not in record.text and "picture" not in record.text
+
+
+def test_look_alikes_stay_in_one_split(tmp_path, label_map_writer):
+    # All photos of this source are the same picture.
+    label_map_writer(tmp_path / "people", [], [f"{k:02d}" for k in range(10)])
+    report = build(config_of({"label-map": tmp_path / "people"}, tmp_path / "set"))
+    assert len(report.kept) == 1
+
+
+def test_a_bad_photo_ends_the_build_or_is_skipped_and_counted(sources, tmp_path, label_map_writer):
+    folder = tmp_path / "people"
+    label_map_writer(folder, [], ["a", "b", "c"])
+    (folder / "photos/b.jpg").write_bytes(b"no photo")
+    config = config_of({"label-map": folder}, tmp_path / "set")
+    with pytest.raises(ValueError, match=r"b\.jpg.*--skip-bad"):
+        build(config)
+    # The same folder goes on.
+    report = build(replace(config, skip_bad=True))
+    ((source, photo_id, reason),) = report.skipped
+    assert (source, photo_id) == ("label-map", "b") and "b.jpg" in reason
+    assert json.loads((tmp_path / "set/report.json").read_text())["skipped"] == [[source, photo_id, reason]]
+
+
+def test_nothing_to_describe(tmp_path, label_map_writer):
+    folder = tmp_path / "people"
+    label_map_writer(folder, [], ["a"])
+    Image.new("L", (60, 120)).save(folder / "labels/a.png")
+    with pytest.raises(ValueError, match="none of the photos has a point"):
+        build(config_of({"label-map": folder}, tmp_path / "set"))
+
+
+def llm_config(sources, out, url, **changes):
+    options = {"backoff_s": 0.001, "attempts": 2, "concurrency": 4} | changes.pop("options", {})
+    roles = {role: f"endpoint:{url},m" for role in ("object_describer", "local_describer", "writer")}
+    return config_of(sources, out, records=12, endpoint=EndpointOptions(**options), **(roles | changes))
+
+
+def test_language_models_in_every_role(sources, tmp_path):
+    together = threading.Barrier(4, timeout=120)
+
+    def reply(asked, number):
+        if number < 4:
+            # Passed when four are asked at the same time, and broken when they are not.
+            together.wait()
+        return completion(good_text(asked))
+
+    with serving(reply) as server:
+        report = build(llm_config(sources, tmp_path / "set", server.url))
+        # Two descriptions, a draft and its refinement for each record.
+        assert len(server.requests) == report.spent.requests == 4 * 12
+        assert server.most_at_once == 4
+    records = records_of(tmp_path / "set")
+    assert len(records) == 12 and report.rejected == {}
+    for record in records:
+        assert (record.object_describer, record.local_describer, record.writer) == ("m", "m", "m")
+        assert record.text.startswith("The point is on the ") and record.draft != record.text
+        assert record.object_description.startswith("something dark")
+        assert len(record.prompts_sha256) == 64
+
+
+def test_a_text_that_stays_wrong_is_rejected_with_its_reason(sources, tmp_path):
+    def reply(asked, number):
+        text = good_text(asked)
+        return completion(text.replace("wheel", "thing") if "Part: wheel" in prompt_of(asked) else text)
+
+    with serving(reply) as server:
+        report = build(llm_config(sources, tmp_path / "set", server.url))
+    rejected = [json.loads(line) for line in (tmp_path / "set/rejected.jsonl").read_text().splitlines()]
+    assert report.rejected == {'it does not name the part, "wheel"': len(rejected)}
+    assert rejected and all(one["part_name"] == "wheel" and "thing" in one["text"] for one in rejected)
+    assert report.total + len(rejected) == 12
+    # One repair was asked for each.
+    repairs = [asked for asked in server.requests if "cannot be used as it is" in prompt_of(asked)]
+    assert len(repairs) == len(rejected)
+
+
+def test_a_build_that_runs_out_of_budget_goes_on_where_it_was(sources, tmp_path):
+    with serving(lambda asked, number: completion(good_text(asked))) as server:
+        build(llm_config(sources, tmp_path / "whole", server.url))
+        asked_once = len(server.requests)
+        del server.requests[:]
+        options = {"max_requests": 17}
+        with pytest.raises(BudgetSpentError, match="--max-requests"):
+            build(llm_config(sources, tmp_path / "set", server.url, options=options))
+        assert len(server.requests) == 17
+        build(llm_config(sources, tmp_path / "set", server.url))
+        # No answer was paid for twice.
+        assert len(server.requests) == asked_once
+    assert files_of(tmp_path / "set") == files_of(tmp_path / "whole")
+
+
+def test_an_endpoint_that_goes_away_leaves_a_state_to_go_on_from(sources, tmp_path):
+    def reply(asked, number):
+        return completion(good_text(asked)) if number < 20 else (503, {}, b"")
+
+    with serving(reply) as server, pytest.raises(EndpointDownError, match="start the same command again"):
+        build(llm_config(sources, tmp_path / "set", server.url))
+    # Back at another address.
+    with serving(lambda asked, number: completion(good_text(asked))) as server:
+        report = build(llm_config(sources, tmp_path / "set", server.url))
+        assert len(server.requests) == 4 * 12 - 20
+        assert report.total == 12
+
+
+def test_a_full_disk_is_one_clear_message_and_a_state_to_go_on_from(sources, tmp_path, monkeypatch):
+    out = tmp_path / "set"
+    build(config_of(sources, tmp_path / "whole"))
+    keep_photo = Ledger.keep_photo
+
+    def on_a_small_disk(self, *arguments, **named):
+        # Few more pages than there are: SQLite says what it says on a full disk.
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        self._connection.execute(f"PRAGMA max_page_count = {min(pages + 4, 30)}")
+        keep_photo(self, *arguments, **named)
+
+    with monkeypatch.context() as small:
+        small.setattr(Ledger, "keep_photo", on_a_small_disk)
+        with pytest.raises(OSError, match="full.*make room and start the same command again"):
+            build(config_of(sources, out))
+    build(config_of(sources, out))
+    assert files_of(out) == files_of(tmp_path / "whole")
+
+
+def test_somebody_else_s_folder_is_left_alone(sources, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.parquet").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty and holds no build"):
+        build(config_of(sources, tmp_path))
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "mine.parquet"]
+
+
+def test_another_version_does_not_go_on_with_a_build(rules_set, sources, monkeypatch):
+    monkeypatch.setattr("talking_points.__version__", "99.0")
+    with pytest.raises(ValueError, match='now it is "99.0"'):
+        build(config_of(sources, rules_set[0]))
+
+
+def test_a_named_keypoint_has_a_record_without_a_text(sources, tmp_path, monkeypatch):
+    def with_keypoint(source, photo_id, settings):
+        scan = scan_photo(source, photo_id, settings)
+        named = scan.content["points"][0] | {"kind": "named", "part_name": "left eye", "part_box": None}
+        return replace(scan, content=scan.content | {"points": [named]}, facts=[None])
+
+    monkeypatch.setattr("talking_points.dataset.scan.scan_photo", with_keypoint)
+    report = build(config_of({"label-map": sources["label-map"]}, tmp_path / "set", records=1))
+    # All twelve: named keypoints do not count as records with texts.
+    assert report.total == 12
+    for record in records_of(tmp_path / "set"):
+        assert (record.text, record.writer, record.part_box_xyxy) == (None, None, None)
+        assert (record.point_kind, record.part_name) == ("named", "left eye")
+
+
+def test_what_people_answer_comes_back_into_the_card(sources, tmp_path):
+    config = config_of(sources, tmp_path / "set", audit_share=1.0)
+    build(config)
+    assert "wait for an answer" in (tmp_path / "set/README.md").read_text()
+    answers = tmp_path / "set/audit/answers.csv"
+    first, *rest = answers.read_text().splitlines()
+    answers.write_text("\n".join([first, *(line + ("no" if k == 0 else "yes") for k, line in enumerate(rest))]))
+    build(replace(config, audit_share=None))
+    assert (
+        f"{len(rest) - 1} points ({100 * (len(rest) - 1) / len(rest):.1f}%" in (tmp_path / "set/README.md").read_text()
+    )
+
+
+def test_two_builds_in_one_folder_are_one_too_many(sources, tmp_path):
+    (tmp_path / "set").mkdir()
+    with Ledger(tmp_path / "set"), pytest.raises(OSError, match="another build is at work"):
+        build(config_of(sources, tmp_path / "set"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"records": 0}, "records must be at least 1"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"test_share": 1.5}, r"test_share must be in \[0, 1\]"),
+        ({"dialects": ("latin",)}, 'unknown dialect "latin"; known are paper'),
+        ({"engine": "spark"}, 'engine must be one of local, ray, got "spark"'),
+        ({"writer": "descriptor:mini"}, "expected rules, endpoint:URL,MODEL$"),
+        ({"object_describer": "magic"}, "expected rules, endpoint:URL,MODEL or descriptor:NAME"),
+        ({"writer": "endpoint:http://host/v1"}, "needs an address and a model"),
+        ({"sources": {}}, "at least one source"),
+    ],
+)
+def test_settings_that_are_refused(sources, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        config_of(sources, tmp_path / "set", **changes)
+
+
+# The command line, which kills itself after the seconds that its first argument says; Python's own start and the
+# imports are not counted. The last line of its output says how long it worked, if it lives to say so.
+KILLED = """
+import os, signal, sys, threading, time
+import rich.progress, talking_points.dataset.build, talking_points.dataset.card, talking_points.training.sources
+from talking_points.cli import main
+delay = float(sys.argv.pop(1))
+if delay:
+    killer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
+    killer.daemon = True
+    killer.start()
+begun = time.monotonic()
+try:
+    main()
+finally:
+    print(time.monotonic() - begun)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(sources, tmp_path):
+    """By SIGKILL, in every stage; answers that had arrived are not asked for again."""
+    dice = random.Random(0)
+    with serving(lambda asked, number: completion(good_text(asked))) as server:
+
+        def run(out: Path, delay: float) -> "subprocess.CompletedProcess[str]":
+            model = f"endpoint:{server.url},m"
+            given = [f"--source={name}={folder}" for name, folder in sources.items()]
+            given += ["--split=test", "--points-per-photo=4", "--concurrency=2", "--audit=10%", f"--out={out}"]
+            command = ["build-dataset", *given, f"--local-describer={model}", f"--writer={model}"]
+            program = [sys.executable, "-c", KILLED, str(delay)]
+            done = subprocess.run([*program, *command], capture_output=True, text=True, timeout=300)
+            assert done.returncode in (0, -signal.SIGKILL), done.stderr
+            return done
+
+        whole = run(tmp_path / "whole", 0)
+        duration = float(whole.stdout.splitlines()[-1])
+        expected = files_of(tmp_path / "whole")
+        asked_once = len(server.requests)
+        del server.requests[:]
+
+        stages: list[str] = []
+        folders = 1
+        while len(stages) < 10:
+            # First again and again in what is left to do, then anywhere.
+            delay = dice.uniform(0.01, 0.25 if len(stages) < 7 else 0.8) * duration
+            out = tmp_path / f"set{folders}"
+            if run(out, delay).returncode == 0:
+                assert files_of(out) == expected
+                folders += 1
+                assert folders < 10
+            else:
+                stages.append(stage_of(out))
+        assert run(out, 0).returncode == 0
+        assert files_of(out) == expected
+        assert {"photos", "answers", "records"} & set(stages), stages
+        # Only an answer that was on its way at a kill may be asked for again: two at a time.
+        assert len(server.requests) <= folders * asked_once + 2 * len(stages)
+
+
+def stage_of(out: Path) -> str:
+    """How far a killed build came, by its ledger."""
+    if not (out / "ledger.sqlite").is_file():
+        return "start"
+    with closing(sqlite3.connect(out / "ledger.sqlite")) as connection:
+        for table in ("records", "answers", "photos"):
+            try:
+                if connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]:
+                    return table
+            except sqlite3.OperationalError:
+                return "start"
+    return "start"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from talking_points.training.sources import MAX_SIDE, load_scenes, parse_sources
+
+
+def test_pairs_become_folders(tmp_path):
+    assert parse_sources([f"label-map={tmp_path}"]) == {"label-map": tmp_path}
+    with pytest.raises(ValueError, match="expected NAME=DIR, NAME one of .*pascal-part-116"):
+        parse_sources([f"pascal={tmp_path}"])
+    with pytest.raises(ValueError, match="label-map is given twice"):
+        parse_sources([f"label-map={tmp_path}"] * 2)
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        parse_sources(["label-map=/nowhere"])
+
+
+def test_photos_with_parts_are_loaded_and_scaled_down(tmp_path, label_map_writer, pascal_writer):
+    label_map_writer(tmp_path / "people", ["0001"], ["0005", "0006"])
+    pascal_writer(tmp_path / "voc", [], ["2009_000001"])
+    scenes = load_scenes({"label-map": tmp_path / "people", "pascal-part-116": tmp_path / "voc"}, "test")
+    assert [scene.photo_id for scene in scenes] == ["0005", "0006", "2009_000001"]
+    assert all(max(scene.size_wh) <= MAX_SIDE for scene in scenes)
+
+
+def test_large_photos_and_photos_without_parts(tmp_path, coco_writer):
+    coco_writer(tmp_path / "cars", ["a", "b"])
+    where = tmp_path / "cars" / "test"
+    Image.fromarray(np.zeros((600, 1000, 3), np.uint8)).save(where / "images" / "a.jpg")
+    content = json.loads((where / "annotations.json").read_text())
+    for annotation in content["annotations"]:
+        if annotation["image_id"] == 2:
+            annotation["segmentation"] = []
+    (where / "annotations.json").write_text(json.dumps(content))
+    (scene,) = load_scenes({"coco-parts": tmp_path / "cars"}, "test")
+    assert (scene.photo_id, scene.size_wh) == ("a", (384, 230))
+
+
+def test_keypoints_are_no_parts():
+    with pytest.raises(ValueError, match="ap-10k has keypoints and no parts"):
+        load_scenes({"ap-10k": Path()}, "train")
