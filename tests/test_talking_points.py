@@ -9,7 +9,7 @@ from PIL import Image
 
 from talking_points.generation import SharedPrefix, generate
 from talking_points.model.language import embed_suffixes
-from talking_points.pretrained import load_network
+from talking_points.pretrained import choose_device, load_network
 from talking_points.talking_points import TalkingPoints
 from tests.tiny import tiny_network
 
@@ -120,7 +120,7 @@ def test_unknown_models_and_devices(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no checkpoint: it has no config.json"):
         load_network(tmp_path)
     with pytest.raises(ValueError, match="device 'quantum' cannot be used"):
-        load_network("mini", device="quantum")
+        choose_device("quantum")
 
 
 def test_half_precision_answers_nearly_alike(photo: Image.Image) -> None:

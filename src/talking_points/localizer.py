@@ -21,6 +21,11 @@ TEXTS_AT_ONCE = 64
 """Texts read together."""
 
 
+def points_on_photo(points_square: NDArray[np.float64], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+    """Points of the square as pixels of the photo. On the padding, the photo's nearest point is the answer."""
+    return [(float(x), float(y)) for x, y in square_to_photo(points_square, size_wh).clip((0, 0), size_wh)]
+
+
 class PointLocalizer:
     """Finds the pixel that a text describes (paper 3.3): one forward pass a text, no decoding."""
 
@@ -51,10 +56,7 @@ class PointLocalizer:
         suffixes = self.suffixes(texts)
         with torch.inference_mode():
             points_square = self.localize_features(encode_photo(self.network, opened), suffixes)
-        width, height = opened.size
-        # The square's padding is no answer: the nearest pixel of the photo is.
-        points_px = square_to_photo(points_square, opened.size).clip((0, 0), (width, height))
-        return [(float(x), float(y)) for x, y in points_px]
+        return points_on_photo(points_square, opened.size)
 
     def suffixes(self, texts: Sequence[str]) -> list[list[int]]:
         """Prompts of texts as token ids; a bad text is a ValueError that says which."""
@@ -84,4 +86,4 @@ class PointLocalizer:
                 found.append(parts(seg_PD, features.decoder_inputs, photo_of_text).points_P2)
         if not found:
             return np.zeros((0, 2))
-        return np.asarray(torch.cat(found).double().cpu().numpy(), dtype=np.float64)
+        return np.asarray(torch.cat(found).cpu().double().numpy(), dtype=np.float64)

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
-from talking_points.model.network import PointNetwork
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
 from talking_points.training.objectives import (
     base_objective,
@@ -46,6 +45,12 @@ def test_part_map_on_square_is_letterboxed(scenes: list[Scene]) -> None:
     assert (seen[:, 8:72] == scenes[0].part_map).all()
 
 
+@pytest.mark.parametrize("sizes", [{"photos": 0}, {"points": 0}])
+def test_empty_batches_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="is 0; allowed: at least 1"):
+        BatchSizes(**sizes)
+
+
 def test_match_finds_the_pairs_by_hand() -> None:
     masks = torch.zeros(2, 4, 4)
     masks[0, :2], masks[1, 2:] = 1, 1
@@ -68,13 +73,6 @@ def test_heatmap_loss_is_least_at_the_point() -> None:
     wrong = right.flip(-1)
     assert heatmap_loss(right, points, (8, 8)) < heatmap_loss(torch.zeros(1, 64), points, (8, 8))
     assert heatmap_loss(torch.zeros(1, 64), points, (8, 8)) < heatmap_loss(wrong, points, (8, 8))
-
-
-def _base(scenes: list[Scene]) -> tuple[PointNetwork, list[str]]:
-    network = tiny_network(roles=())
-    names = class_names(scenes)
-    assert len(names) >= 3
-    return network, names[:3] + names[3:]
 
 
 def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:

@@ -26,7 +26,7 @@ from talking_points.evaluation.protocol import (
     swapped,
 )
 from talking_points.evaluation.report import markdown_tables
-from talking_points.evaluation.sets import Sample, make_set
+from talking_points.evaluation.sets import Sample, check_set, make_set
 from talking_points.localizer import PointLocalizer
 from talking_points.talking_points import TalkingPoints
 from talking_points.training.sources import load_scenes
@@ -62,6 +62,8 @@ def evaluate(
     Returns:
         The report.
     """
+    for name in sets:
+        check_set(name)
     tp = TalkingPoints.from_pretrained(model, device=device)
     blind_localizer = None if blind is None else BlindLocalizer.from_pretrained(blind, device=device)
     scenes = load_scenes(sources, split)
@@ -83,6 +85,8 @@ def evaluate(
     with (out / "samples.jsonl").open("w") as file:
         for name in sets:
             samples = make_set(name, scenes, points=points, seed=seed)
+            if not samples:
+                raise ValueError(f"the {split} split has no labelled part to draw a point in")
             log.info("%s: %d points", name, len(samples))
             rows = _rows(tp, blind_localizer, samples, mean_unit, seed)
             report["sets"][name] = [row.summary() for row in rows]

@@ -20,7 +20,7 @@ from talking_points.training.segmentation import mask_losses, segmentation_loss
 
 Metrics = dict[str, float]
 
-SEMANTIC_WEIGHT = 5.0
+SEMANTIC_WEIGHT = 10.0
 SEMANTIC_BACKGROUND_WEIGHT = 0.3
 """Of the dense class loss that helps the trunk from scratch. Ours."""
 HEATMAP_SIGMA = 0.03
@@ -78,7 +78,7 @@ def base_objective(network: PointNetwork, semantic_head: nn.Module, batch: BaseB
         inside, true = pointed.mask_logits[-1] > 0, batch.phrase_masks_BPHW > 0
         overlap = (inside & true).flatten(2).sum(-1) / (inside | true).flatten(2).sum(-1).clamp(min=1)
 
-    loss = segmentation["total"] + SEMANTIC_WEIGHT * semantic + caption + 3 * bce.mean() + 3 * dice.mean()
+    loss = segmentation["total"] + SEMANTIC_WEIGHT * semantic + caption + 6 * bce.mean() + 6 * dice.mean()
     return loss, {
         "loss": loss.item(),
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
