@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from talking_points.descriptor import Photo, PointDescriptor, encode_photo
+from talking_points.descriptor import Photo, PointDescriptor, encode_photos
 from talking_points.images import open_photo
 from talking_points.localizer import PointLocalizer, points_on_photo
 from talking_points.model.checkpoint import save_checkpoint
@@ -84,6 +84,18 @@ class TalkingPoints:
         """Points (pixels of the photo) of texts. See `PointLocalizer.localize`."""
         return self.localizer.localize(photo, texts)
 
+    def describe_photos(
+        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
+    ) -> list[list[str]]:
+        """Texts of points of several photos at once. See `PointDescriptor.describe_photos`."""
+        return self.descriptor.describe_photos(photos, points_px)
+
+    def localize_photos(
+        self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, float]]]:
+        """Points of texts about several photos at once. See `PointLocalizer.localize_photos`."""
+        return self.localizer.localize_photos(photos, texts)
+
     def round_trip(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone.
 
@@ -94,11 +106,12 @@ class TalkingPoints:
         opened = open_photo(photo)
         points = check_points(points_px, opened.size)
         with torch.inference_mode():
-            features = encode_photo(self.network, opened)
-            texts = self.descriptor.describe_features(features, photo_to_square(points, opened.size))
+            features = encode_photos(self.network, [opened])
+            [texts] = self.descriptor.describe_features(features, [photo_to_square(points, opened.size)])
             said = [index for index, text in enumerate(texts) if text]
             suffixes = self.localizer.suffixes([texts[i] for i in said])
-            found_px = points_on_photo(self.localizer.localize_features(features, suffixes), opened.size)
+            [found_square] = self.localizer.localize_features(features, [suffixes])
+            found_px = points_on_photo(found_square, opened.size)
         answers = dict(zip(said, found_px, strict=True))
         width, height = opened.size
         trips = []

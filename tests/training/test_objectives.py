@@ -12,7 +12,6 @@ from talking_points.model.checkpoint import attach_role, lora_config
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
 from talking_points.training.objectives import (
     base_objective,
-    blank_features,
     descriptor_objective,
     heatmap_loss,
     localizer_objective,
@@ -135,7 +134,7 @@ def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # typ
 @torch.no_grad()
 def test_blind_features_are_the_same_for_every_photo() -> None:
     network = tiny_network()
-    one, two = (blank_features(network.segmenter(torch.randn(1, 3, 64, 64))) for _ in range(2))
+    one, two = (network.segmenter(torch.randn(1, 3, 64, 64)).blank() for _ in range(2))
     assert network.localizer is not None
     prefixes = [network.photo_prefixes(f, network.localizer.projector)[0] for f in (one, two)]
     assert torch.equal(*prefixes)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 
 import talking_points
 from talking_points.dataset.keypoints import sample_points
@@ -28,6 +29,7 @@ from talking_points.evaluation.protocol import (
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import Sample, check_set, make_set
 from talking_points.localizer import PointLocalizer
+from talking_points.model.segmenter import ImageFeatures
 from talking_points.talking_points import TalkingPoints
 from talking_points.training.sources import load_scenes
 
@@ -100,10 +102,10 @@ def evaluate(
 class BlindLocalizer(PointLocalizer):
     """A localizer whose photo is blanked, as it was in its training."""
 
-    def localize_features(self, features, suffixes):  # type: ignore[no-untyped-def]
-        from talking_points.training.objectives import blank_features
-
-        return super().localize_features(blank_features(features), suffixes)
+    def localize_features(
+        self, features: ImageFeatures, suffixes: Sequence[Sequence[Sequence[int]]]
+    ) -> list[NDArray[np.float64]]:
+        return super().localize_features(features.blank(), suffixes)
 
 
 def _rows(

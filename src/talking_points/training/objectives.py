@@ -113,7 +113,7 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     with torch.no_grad():
         if blind:
             # All blank photos are the same one.
-            one = blank_features(network.segmenter(batch.pixels_B3SS[:1]))
+            one = network.segmenter(batch.pixels_B3SS[:1]).blank()
             features = one.select(torch.zeros(len(batch.pixels_B3SS), dtype=torch.long, device=network.device))
         else:
             features = network.segmenter(batch.pixels_B3SS)
@@ -210,20 +210,3 @@ def heatmap_loss(logits_PN: Tensor, points_P2: Tensor, size_hw: tuple[int, int])
     dy2 = (y - points_P2[:, 1:]) ** 2
     target_PN = (-(dy2[:, :, None] + dx2[:, None]).flatten(1) / (2 * HEATMAP_SIGMA**2)).softmax(-1)
     return -(target_PN * logits_PN.log_softmax(-1)).sum(-1).mean()
-
-
-def blank_features(features: ImageFeatures) -> ImageFeatures:
-    """Features that say nothing of the photo: zeros everywhere a pixel could have reached."""
-    inputs = features.decoder_inputs
-    return ImageFeatures(
-        image_hw=features.image_hw,
-        decoder_inputs=type(inputs)(
-            mask_feature_BCHW=torch.zeros_like(inputs.mask_feature_BCHW),
-            cells=[torch.zeros_like(cells) for cells in inputs.cells],
-            cell_positions=inputs.cell_positions,
-            sizes_hw=inputs.sizes_hw,
-        ),
-        image_tokens_BNC=torch.zeros_like(features.image_tokens_BNC),
-        query_feat_pos_BQF=torch.zeros_like(features.query_feat_pos_BQF),
-        wins_BQN=torch.zeros_like(features.wins_BQN),
-    )
