@@ -211,6 +211,7 @@ PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases 
 SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds see equal batches.")]
 LoraRankOption = Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter; the 7B's is 512.")]
 LoraAlphaOption = Annotated[int, typer.Option("--lora-alpha", help="Scale of the adapter; the 7B's is 256.")]
+LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B's is 0.05.")]
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
 
 
@@ -218,7 +219,7 @@ BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpo
 def train_base(
     source: SourceOption,
     out: OutOption,
-    steps: StepsOption = 1000,
+    steps: StepsOption = 1400,
     learning_rate: RateOption = 1e-3,
     photos: PhotosOption = 10,
     points: PointsOption = 4,
@@ -238,12 +239,13 @@ def train_descriptor(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 1200,
-    learning_rate: RateOption = 1e-3,
+    steps: StepsOption = 450,
+    learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
     lora_rank: LoraRankOption = 32,
     lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -253,7 +255,7 @@ def train_descriptor(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    lora = lora_config(rank=lora_rank, alpha=lora_alpha)
+    lora = lora_config(rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     _finish(train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)), out)
 
 
@@ -262,12 +264,13 @@ def train_localizer(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 1200,
-    learning_rate: RateOption = 1e-3,
+    steps: StepsOption = 450,
+    learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
     lora_rank: LoraRankOption = 32,
     lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     blind: Annotated[
@@ -280,7 +283,7 @@ def train_localizer(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    lora = lora_config(rank=lora_rank, alpha=lora_alpha)
+    lora = lora_config(rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     chosen = choose_device(device)
     _finish(train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind), out)
 
