@@ -239,7 +239,7 @@ def train_descriptor(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 450,
+    steps: StepsOption = 400,
     learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
@@ -255,7 +255,7 @@ def train_descriptor(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    lora = lora_config(rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     _finish(train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)), out)
 
 
@@ -264,7 +264,7 @@ def train_localizer(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 450,
+    steps: StepsOption = 400,
     learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
@@ -283,7 +283,7 @@ def train_localizer(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    lora = lora_config(rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     chosen = choose_device(device)
     _finish(train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind), out)
 

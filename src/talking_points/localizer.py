@@ -102,6 +102,8 @@ class PointLocalizer:
                 hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_some, suffix_PSD, lengths_P)
                 rows = torch.arange(len(some), device=network.device)
                 seg_PD = hidden_PSD[rows, network.seg_positions(some)]
-                found.append(parts(seg_PD, features.decoder_inputs, photo_of_some).points_P2)
+                found.append(
+                    parts(seg_PD, network.segmenter.mask_decoder, features.decoder_inputs, photo_of_some).points_P2
+                )
         points_P2 = torch.cat(found).cpu().double().numpy()
         return np.split(points_P2, np.cumsum(counts)[:-1])

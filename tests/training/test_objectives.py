@@ -94,7 +94,7 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
 )
 def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
     network = tiny_network(roles=())
-    attach_role(network, role, lora_config(rank=4, alpha=8, dropout=0.0))
+    attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
     parameters = role_parameters(network, role)
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0)

@@ -30,18 +30,20 @@ from talking_points.model.weights import check_names_and_shapes, load_weights
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Every linear layer of the language model's blocks."""
+HEAD = "lm_head"
+"""The descriptor adapts it too, as OMG-LLaVA's published adapter does; the localizer never reads it."""
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
 BASE_PARTS = ("segmenter", "projector", "text_to_vision")
 
 
-def lora_config(*, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
-    """The adapters' form. Defaults are OMG-LLaVA's, which the paper reuses."""
+def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
+    """A role's adapter. Defaults are OMG-LLaVA's, which the paper reuses."""
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=list(LORA_TARGETS),
+        target_modules=[*LORA_TARGETS, *([HEAD] if role == "descriptor" else [])],
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -88,7 +90,7 @@ def save_role(network: PointNetwork, role: str, folder: Path, *, dtype: torch.dt
     """Write one role's adapter (a PEFT folder) and, for the localizer, its own parts."""
     assert isinstance(network.language, PeftModel)
     folder.mkdir(parents=True, exist_ok=True)
-    adapter = get_peft_model_state_dict(network.language, adapter_name=role)
+    adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     _save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
     network.language.peft_config[role].save_pretrained(str(folder))
     if role == "localizer":
@@ -141,7 +143,7 @@ def _load_role(network: PointNetwork, role: str, folder: Path) -> None:
     assert isinstance(network.language, PeftModel)
     path = folder / "adapter_model.safetensors"
     weights = read_tensors(path)
-    own = get_peft_model_state_dict(network.language, adapter_name=role)
+    own = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     check_names_and_shapes(_shapes(own), _shapes(weights), model_name=f"the {role}'s adapter", source=str(path))
     set_peft_model_state_dict(network.language, weights, adapter_name=role)
     if role == "localizer":

@@ -116,7 +116,7 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     coordinate_head: str = "regression"
-    """"regression" (the paper's MLP) or "heatmap" (ours: soft-argmax over stride-8 features)."""
+    """"regression" (the paper's MLP) or "heatmap" (ours: the mask that [SEG] points at, sharpened to a point)."""
 
     def __post_init__(self) -> None:
         for name, value in (("name", (self.name,)), ("class_names", self.class_names)):

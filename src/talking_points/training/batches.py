@@ -237,18 +237,15 @@ class PointBatches(Dataset[PointBatch]):
     def __getitem__(self, step: int) -> PointBatch:
         # A stream apart from the base's.
         rng = np.random.default_rng([self.seed, step, 1])
+        # One dialect a step: its texts are of one length, and little is padding.
+        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
         scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
         points, texts = [], []
         for scene in scenes:
             samples = draw_points(scene, self.sizes.points, rng)
             places = [(s.x, s.y) for s in samples]
             points.append(square_tensor(places, scene))
-            texts.append(
-                [
-                    write_point_text(point_facts(scene, p), self.dialects[int(rng.integers(len(self.dialects)))], rng)
-                    for p in places
-                ]
-            )
+            texts.append([write_point_text(point_facts(scene, p), dialect, rng) for p in places])
         return PointBatch(
             pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
             points_BP2=torch.stack(points),

@@ -30,7 +30,7 @@ class LoopConfig:
     steps: int
     learning_rate: float
     """At its highest."""
-    warmup_steps: int = 100
+    warmup_steps: int = 50
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm. OMG-LLaVA's."""

@@ -122,13 +122,15 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)
     B, P, _ = seg_BPD.shape
     photo_of_text = torch.arange(B, device=seg_BPD.device).repeat_interleave(P)
-    located = network.localizer(seg_BPD.flatten(0, 1), features.decoder_inputs, photo_of_text)
+    decoder, inputs = network.segmenter.mask_decoder, features.decoder_inputs
+    located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
     true_P2 = batch.points_BP2.flatten(0, 1)
     mse = F.mse_loss(located.regressed_P2, true_P2)
     loss = mse
     metrics = {"mse": mse.item()}
     if located.heatmap_logits_PN is not None:
-        heat = heatmap_loss(located.heatmap_logits_PN, true_P2, features.decoder_inputs.sizes_hw[-1])
+        height, width = inputs.mask_feature_BCHW.shape[-2:]
+        heat = heatmap_loss(located.heatmap_logits_PN, true_P2, (height, width))
         soft = F.mse_loss(located.points_P2, true_P2)
         # Ours: the cross-entropy is scaled to the size of the squared errors.
         loss = mse + soft + 0.02 * heat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -80,6 +81,9 @@ def train_role(
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
     network = load_checkpoint(base, device=device, roles=())
+    if blind:
+        # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
+        network.config = dataclasses.replace(network.config, coordinate_head="regression")
     torch.manual_seed(loop.seed)
     attach_role(network, role, lora)
     parameters = role_parameters(network, role)
