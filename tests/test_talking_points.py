@@ -7,9 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from talking_points.descriptor import chunks
 from talking_points.generation import SharedPrefix, generate
 from talking_points.model.language import embed_suffixes
-from talking_points.pretrained import load_network
+from talking_points.pretrained import choose_device, load_network
 from talking_points.talking_points import TalkingPoints
 from tests.tiny import tiny_network
 
@@ -76,6 +77,23 @@ def test_round_trip_error_is_in_normalised_coordinates(tp: TalkingPoints, photo:
     assert trip.error == pytest.approx((dx**2 + dy**2) ** 0.5)
 
 
+def test_photos_together_are_photos_alone(tp: TalkingPoints, photo: Image.Image) -> None:
+    """Photos of other sizes, with unequal numbers of points, one of them without any."""
+    photos = [photo, Image.new("RGB", (30, 90), "green"), photo.resize((20, 20))]
+    points = [POINTS, [], [(1.0, 2.0), (19.0, 7.0)]]
+    texts = tp.describe_photos(photos, points)
+    assert texts == [tp.describe(p, q) for p, q in zip(photos, points, strict=True)]
+    asked = [TEXTS, [], TEXTS[:1]]
+    together = tp.localize_photos(photos, asked)
+    for mine, p, q in zip(together, photos, asked, strict=True):
+        np.testing.assert_allclose(np.array(mine).reshape(-1, 2), np.array(tp.localize(p, q)).reshape(-1, 2), atol=1e-3)
+
+
+def test_chunks() -> None:
+    assert list(chunks([2, 2, 3, 9, 1], 5)) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]
+    assert list(chunks([], 5)) == []
+
+
 def test_no_points_no_texts(tp: TalkingPoints, photo: Image.Image) -> None:
     assert tp.describe(photo, []) == []
     assert tp.localize(photo, []) == []
@@ -120,7 +138,7 @@ def test_unknown_models_and_devices(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no checkpoint: it has no config.json"):
         load_network(tmp_path)
     with pytest.raises(ValueError, match="device 'quantum' cannot be used"):
-        load_network("mini", device="quantum")
+        choose_device("quantum")
 
 
 def test_half_precision_answers_nearly_alike(photo: Image.Image) -> None:

@@ -57,7 +57,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     ("arguments", "message"),
     [
         (("train", "base", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
-        (("train", "base", "--source", "coco=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco-parts, label-map"),
+        (("train", "base", "--source", "coco=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco-parts"),
         (("train", "base", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
         (("train", "base", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),

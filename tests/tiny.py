@@ -55,11 +55,12 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
+            tie_word_embeddings=True,
         )
     )
     network = PointNetwork(ModelConfig(name="tiny", vision=tiny_vision(), coordinate_head=head), language, tokenizer)
     for role in roles:
-        attach_role(network, role, lora_config(rank=4, alpha=8, dropout=0.0))
+        attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             # ConvNeXt's layer scales and LoRA's B start near or at zero, which would hide mistakes.

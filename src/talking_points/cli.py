@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -58,6 +59,9 @@ FigureOption = Annotated[
 
 # On the photo of Grace Hopper that matplotlib ships (512x600): the cap, the face, the collar, the jacket.
 DEMO_POINTS_PX = [(345.5, 120.5), (265.5, 265.5), (306.5, 392.5), (115.5, 430.5)]
+
+
+FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,6 +211,9 @@ RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest lear
 PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
 PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds see equal batches.")]
+LoraRankOption = Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter; the 7B's is 512.")]
+LoraAlphaOption = Annotated[int, typer.Option("--lora-alpha", help="Scale of the adapter; the 7B's is 256.")]
+LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B's is 0.05.")]
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
 
 
@@ -215,16 +222,18 @@ def train_base(
     source: SourceOption,
     out: OutOption,
     steps: StepsOption = 1400,
-    learning_rate: RateOption = 8e-4,
-    photos: PhotosOption = 8,
-    points: PointsOption = 6,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 10,
+    points: PointsOption = 4,
     seed: SeedOption = 0,
+    device: DeviceOption = None,
 ) -> None:
     """Train mini's base from scratch: masks, class words, captions, pointing at regions."""
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run
 
-    _finish(run(sources, out, loop, sizes), out)
+    _finish(run(sources, out, loop, sizes, device=choose_device(device)), out)
 
 
 @train_app.command("descriptor")
@@ -232,17 +241,24 @@ def train_descriptor(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 1200,
-    learning_rate: RateOption = 1e-3,
+    steps: StepsOption = 400,
+    learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
+    lora_rank: LoraRankOption = 32,
+    lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
     seed: SeedOption = 0,
+    device: DeviceOption = None,
 ) -> None:
     """Train the descriptor's adapter over a frozen base."""
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.model.checkpoint import lora_config
+    from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    _finish(train_role("descriptor", sources, base, out, loop, sizes), out)
+    lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    _finish(train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)), out)
 
 
 @train_app.command("localizer")
@@ -250,20 +266,28 @@ def train_localizer(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 1200,
-    learning_rate: RateOption = 1e-3,
+    steps: StepsOption = 400,
+    learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
+    lora_rank: LoraRankOption = 32,
+    lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
     seed: SeedOption = 0,
+    device: DeviceOption = None,
     blind: Annotated[
         bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
     ] = False,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.model.checkpoint import lora_config
+    from talking_points.pretrained import choose_device
     from talking_points.training.run import train_role
 
-    _finish(train_role("localizer", sources, base, out, loop, sizes, blind=blind), out)
+    lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    chosen = choose_device(device)
+    _finish(train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind), out)
 
 
 @train_app.command("join")
@@ -540,7 +564,6 @@ def _training(
 ) -> Any:
     """Sources, loop and sizes of a training command, and its log on stderr."""
     import logging
-    import os
 
     # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
     # when torch is imported.
@@ -604,7 +627,9 @@ def _fail(message: str) -> int:
 
 
 def _say(message: str) -> None:
-    typer.echo(message, err=True)
+    """Tell a person at the terminal what is being done; a program that reads stderr gets errors only."""
+    if sys.stderr.isatty():
+        typer.echo(message, err=True)
 
 
 def _parse_point(text: str) -> tuple[float, float]:
@@ -626,12 +651,12 @@ def _check_figure(path: Path | None) -> None:
     """Find out before the work, not after it, that the figure cannot be written."""
     if path is None:
         return
-    from PIL import Image
-
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"a figure is an image file such as figure.png, got {path}")
+    if path.suffix.lower() not in FIGURE_FORMATS or path.is_dir():
+        raise ValueError(f"a figure is a file such as figure.png ({', '.join(FIGURE_FORMATS)}), got {path}")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"no such folder for the figure: {path.parent}")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise PermissionError(f"the figure cannot be written: {path}; choose a place you may write to")
 
 
 def _load(model: str, device: str | None) -> TalkingPoints:
@@ -640,7 +665,11 @@ def _load(model: str, device: str | None) -> TalkingPoints:
     # Before torch is imported, so that an unknown model is reported at once.
     folder = find_checkpoint(model)
     _say(f"loading {model}")
+    from transformers.utils import logging as transformers_logging
+
     from talking_points import TalkingPoints
+
+    transformers_logging.disable_progress_bar()
 
     return TalkingPoints.from_pretrained(folder, device=device)
 
@@ -659,11 +688,6 @@ def _there_and_back(
 def _give(
     answers: list[Answer], image: Image.Image, path: Path, model: str, *, as_json: bool, figure: Path | None
 ) -> None:
-    if as_json:
-        typer.echo(json.dumps(_as_json(answers, image, path, model), indent=2))
-    else:
-        for answer in answers:
-            typer.echo(_as_text(answer))
     if figure is not None:
         # Imported here: matplotlib takes a while, and most calls draw nothing.
         from talking_points.evaluation.figures import FigurePoint, draw_points
@@ -674,6 +698,11 @@ def _give(
         ]
         draw_points(image, points).save(figure)
         _say(f"wrote {figure}")
+    if as_json:
+        typer.echo(json.dumps(_as_json(answers, image, path, model), indent=2))
+    else:
+        for answer in answers:
+            typer.echo(_as_text(answer))
 
 
 def _as_json(answers: list[Answer], image: Image.Image, path: Path, model: str) -> dict[str, Any]:

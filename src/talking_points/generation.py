@@ -71,7 +71,7 @@ def generate(
     Args:
         suffix_PSD: suffixes of equal length.
         end_id: token that ends a text.
-        max_new_tokens: longest text, its end token included.
+        max_new_tokens: longest text, the end token not counted.
 
     Returns:
         New token ids of each prompt, without the end token.
@@ -83,11 +83,11 @@ def generate(
     texts: list[list[int]] = [[] for _ in range(P)]
     running = list(range(P))
     token_P = llama.lm_head(hidden_PSD[:, -1]).argmax(-1)
-    for _ in range(max_new_tokens):
+    for length in range(1, max_new_tokens + 1):
         going = [row for row, token in enumerate(token_P.tolist()) if token != end_id]
         for row in going:
             texts[running[row]].append(int(token_P[row]))
-        if not going:
+        if not going or length == max_new_tokens:
             break
         if len(going) < len(running):
             keep = torch.tensor(going, device=token_P.device)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.descriptor import Photo, encode_photo
+from talking_points.descriptor import Photo, chunks, encode_photos
 from talking_points.generation import SharedPrefix, read_suffixes
 from talking_points.images import open_photo
 from talking_points.model.language import embed_suffixes
@@ -19,6 +19,11 @@ from talking_points.points import square_to_photo
 
 TEXTS_AT_ONCE = 64
 """Texts read together."""
+
+
+def points_on_photo(points_square: NDArray[np.float64], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+    """Points of the square as pixels of the photo. On the padding, the photo's nearest point is the answer."""
+    return [(float(x), float(y)) for x, y in square_to_photo(points_square, size_wh).clip((0, 0), size_wh)]
 
 
 class PointLocalizer:
@@ -47,14 +52,23 @@ class PointLocalizer:
         Raises:
             ValueError, FileNotFoundError: the photo cannot be read, or a text is empty or too long; says which.
         """
-        opened = open_photo(photo)
-        suffixes = self.suffixes(texts)
+        return self.localize_photos([photo], [texts])[0]
+
+    def localize_photos(
+        self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, float]]]:
+        """`localize` for several photos at once: texts[i] are about photos[i]."""
+        opened = [open_photo(photo) for photo in photos]
+        suffixes = [self.suffixes(some) for some in texts]
+        found: list[list[tuple[float, float]]] = []
         with torch.inference_mode():
-            points_square = self.localize_features(encode_photo(self.network, opened), suffixes)
-        width, height = opened.size
-        # The square's padding is no answer: the nearest pixel of the photo is.
-        points_px = square_to_photo(points_square, opened.size).clip((0, 0), (width, height))
-        return [(float(x), float(y)) for x, y in points_px]
+            for some in chunks([len(s) for s in suffixes], TEXTS_AT_ONCE):
+                points_square = self.localize_features(encode_photos(self.network, opened[some]), suffixes[some])
+                found += [
+                    points_on_photo(points, photo.size)
+                    for points, photo in zip(points_square, opened[some], strict=True)
+                ]
+        return found
 
     def suffixes(self, texts: Sequence[str]) -> list[list[int]]:
         """Prompts of texts as token ids; a bad text is a ValueError that says which."""
@@ -66,22 +80,30 @@ class PointLocalizer:
                 raise ValueError(f"text {number}: {error}") from None
         return suffixes
 
-    def localize_features(self, features: ImageFeatures, suffixes: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-        """(P, 2) points in [0, 1]^2 of the square, from an encoded photo and prompts."""
+    def localize_features(
+        self, features: ImageFeatures, suffixes: Sequence[Sequence[Sequence[int]]]
+    ) -> list[NDArray[np.float64]]:
+        """For each of B encoded photos (P, 2) points in [0, 1]^2 of the square, from its prompts."""
         network = self.network
         parts = network.localizer
+        counts = [len(prompts) for prompts in suffixes]
+        flat = [prompt for prompts in suffixes for prompt in prompts]
+        photo_of_text = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(network.device)
+        if not flat:
+            return [np.zeros((0, 2)) for _ in counts]
         found: list[torch.Tensor] = []
         with network.acting_as("localizer"):
             assert parts is not None
             prefix = SharedPrefix(network.llama, network.photo_prefixes(features, parts.projector))
-            for start in range(0, len(suffixes), TEXTS_AT_ONCE):
-                some = suffixes[start : start + TEXTS_AT_ONCE]
+            for start in range(0, len(flat), TEXTS_AT_ONCE):
+                some = flat[start : start + TEXTS_AT_ONCE]
+                photo_of_some = photo_of_text[start : start + TEXTS_AT_ONCE]
                 suffix_PSD, lengths_P = embed_suffixes(some, network.embedding, network.prompts.mark_id, None)
-                photo_of_text = torch.zeros(len(some), dtype=torch.long, device=network.device)
-                hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_text, suffix_PSD, lengths_P)
+                hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_some, suffix_PSD, lengths_P)
                 rows = torch.arange(len(some), device=network.device)
                 seg_PD = hidden_PSD[rows, network.seg_positions(some)]
-                found.append(parts(seg_PD, features.decoder_inputs, photo_of_text).points_P2)
-        if not found:
-            return np.zeros((0, 2))
-        return np.asarray(torch.cat(found).double().cpu().numpy(), dtype=np.float64)
+                found.append(
+                    parts(seg_PD, network.segmenter.mask_decoder, features.decoder_inputs, photo_of_some).points_P2
+                )
+        points_P2 = torch.cat(found).cpu().double().numpy()
+        return np.split(points_P2, np.cumsum(counts)[:-1])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from talking_points.model.checkpoint import read_json, read_tensors
 from talking_points.model.config import VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.language import splice_tokens
@@ -21,6 +20,8 @@ from talking_points.model.segmenter import Segmenter
 from talking_points.model.upstream import llama_state, projector_state, segmenter_state, text_to_vision_state
 from talking_points.model.weights import load_weights
 
+QUERY_MASK = "encoder.query_absent_mask"
+"""Compared exactly."""
 TOLERANCE = 1e-4
 """Largest absolute error allowed of any output, fp32."""
 FILES = ("config.json", "omg_seg", "class_embed", "omg_llava", "inputs", "outputs")
@@ -41,9 +42,15 @@ def run_parity(folder: Path) -> dict[str, Any]:
         FileNotFoundError, ValueError: a file is missing, or its tensors do not fit the config.
     """
     files = _read(folder)
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     expected = files["outputs"]
-    computed = _compute(config, files, folder)
+    try:
+        computed = _compute(config, files, folder)
+    except KeyError as error:
+        raise ValueError(f"{folder}: {error.args[0]!r} is missing from config.json or from a tensor file") from None
+    except (RuntimeError, IndexError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{folder}: the files do not fit each other: {first}") from None
     unknown = sorted(n for n in expected.keys() - computed.keys() if not n.startswith("input_ids"))
     if unknown:
         raise ValueError(f"{folder / 'outputs.safetensors'}: unknown output {unknown[0]!r}")
@@ -51,13 +58,13 @@ def run_parity(folder: Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{folder / 'outputs.safetensors'}: output {missing[0]!r} is missing")
     errors: dict[str, float | None] = {}
-    equal = True
+    equal = False
     for name, ours in computed.items():
         theirs = expected[name]
         if tuple(ours.shape) != tuple(theirs.shape):
             raise ValueError(f"{name} has shape {tuple(ours.shape)}, the file's has {tuple(theirs.shape)}")
-        if theirs.dtype == torch.bool:
-            equal = equal and bool(torch.equal(ours, theirs))
+        if name == QUERY_MASK:
+            equal = bool(torch.equal(ours, theirs.bool()))
         difference = (ours.double() - theirs.double()).abs()
         worst = float(difference.max()) if difference.numel() else 0.0
         errors[name] = worst if math.isfinite(worst) else None
@@ -72,7 +79,7 @@ def _read(folder: Path) -> dict[str, dict[str, Tensor]]:
         if not path.is_file():
             raise FileNotFoundError(f"no such file: {path}; a parity folder holds {', '.join(FILES)}")
         if path.suffix == ".safetensors":
-            files[name] = load_file(path)
+            files[name] = read_tensors(path)
     return files
 
 
@@ -158,7 +165,7 @@ def _vision_config(config: dict[str, Any]) -> VisionConfig:
         num_classes=config["num_things"] + config["num_stuff"],
         class_embed_dim=config["class_embed_dim"],
         class_embed_prototypes=config["class_embed_prototypes"],
-        pixel_shuffle=config["pixel_shuffle"],
+        pixel_shuffle=config["pixel_shuffle"] or 1,  # null: upstream folds nothing
         gaussian_sigma_px=config["gaussian"]["sigma_px"],
         gaussian_threshold=config["gaussian"]["threshold"],
     )

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from talking_points.descriptor import Photo, PointDescriptor
+from talking_points.descriptor import Photo, PointDescriptor, encode_photos
 from talking_points.images import open_photo
-from talking_points.localizer import PointLocalizer
+from talking_points.localizer import PointLocalizer, points_on_photo
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.network import PointNetwork
+from talking_points.points import check_points, photo_to_square
 from talking_points.pretrained import load_network
 
 
@@ -58,11 +59,11 @@ class TalkingPoints:
         """
         return cls(load_network(name_or_folder, device=device))
 
-    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype = torch.bfloat16) -> None:
-        """Write the checkpoint folder that `from_pretrained` reads."""
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory."""
         save_checkpoint(self.network, Path(folder), dtype=dtype)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, dtype: torch.dtype = torch.bfloat16) -> str:
+    def push_to_hub(self, repo_id: str, *, private: bool = True, dtype: torch.dtype | None = None) -> str:
         """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address."""
         import tempfile
 
@@ -83,6 +84,18 @@ class TalkingPoints:
         """Points (pixels of the photo) of texts. See `PointLocalizer.localize`."""
         return self.localizer.localize(photo, texts)
 
+    def describe_photos(
+        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
+    ) -> list[list[str]]:
+        """Texts of points of several photos at once. See `PointDescriptor.describe_photos`."""
+        return self.descriptor.describe_photos(photos, points_px)
+
+    def localize_photos(
+        self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, float]]]:
+        """Points of texts about several photos at once. See `PointLocalizer.localize_photos`."""
+        return self.localizer.localize_photos(photos, texts)
+
     def round_trip(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone.
 
@@ -91,9 +104,15 @@ class TalkingPoints:
             points_px: x, y in pixels of the photo as opened.
         """
         opened = open_photo(photo)
-        texts = self.describe(opened, points_px)
-        said = [index for index, text in enumerate(texts) if text]
-        answers = dict(zip(said, self.localize(opened, [texts[i] for i in said]), strict=True)) if said else {}
+        points = check_points(points_px, opened.size)
+        with torch.inference_mode():
+            features = encode_photos(self.network, [opened])
+            [texts] = self.descriptor.describe_features(features, [photo_to_square(points, opened.size)])
+            said = [index for index, text in enumerate(texts) if text]
+            suffixes = self.localizer.suffixes([texts[i] for i in said])
+            [found_square] = self.localizer.localize_features(features, [suffixes])
+            found_px = points_on_photo(found_square, opened.size)
+        answers = dict(zip(said, found_px, strict=True))
         width, height = opened.size
         trips = []
         for index, ((x, y), text) in enumerate(zip(points_px, texts, strict=True)):

@@ -47,13 +47,8 @@ def test_an_oracle_scores_100(name: str) -> None:
     samples = make_set(name, SCENES, points=3, seed=1)
     oracle = Oracle()
     texts = describe_samples(oracle, samples)
-    row = score("oracle", "oracle", samples, texts, localize_texts(_unchecked(oracle, name), samples, texts)).summary()
+    row = score("oracle", "oracle", samples, texts, localize_texts(oracle, samples, texts)).summary()
     assert row["mpck"] == 100.0 and row["mpck_ci"] == [100.0, 100.0] and row["n"] == len(samples)
-
-
-def _unchecked(oracle: Oracle, name: str):  # type: ignore[no-untyped-def]
-    """In the hard set one photo's mosaics may repeat a shade; the plain set checks the pairing."""
-    return oracle
 
 
 def test_sets_are_equal_under_a_seed_and_texts_name_the_part() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,74 @@ def test_a_folder_of_other_things_is_not_overwritten(network: PointNetwork, tmp_
     with pytest.raises(ValueError, match="not empty and not a checkpoint"):
         save_checkpoint(network, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_project_that_has_a_config_json_is_not_overwritten(network: PointNetwork, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="not empty and not a checkpoint"):
+        save_checkpoint(network, tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_model_card_is_kept(network: PointNetwork, folder: Path) -> None:
+    (folder / "README.md").write_text("card")
+    save_checkpoint(network, folder)
+    assert (folder / "README.md").read_text() == "card"
+    assert [p.name for p in folder.parent.iterdir()] == ["checkpoint"]
+    load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("language_model/config.json", '{"model_type": "gpt2"}'),
+        ("language_model/config.json", '{"model_type": "llama", "hidden_size": "wide"}'),
+        ("language_model/config.json", '{"model_type": "llama", "rope_parameters": {"rope_type": "spiral"}}'),
+        ("language_model/tokenizer.json", "{}"),
+        ("language_model/tokenizer.json", "not json"),
+        ("descriptor/adapter_config.json", '{"peft_type": "LORA", "r": "x"}'),
+        ("descriptor/adapter_config.json", '{"peft_type": "IA3"}'),
+        ("config.json", "[1]"),
+    ],
+)
+def test_a_broken_file_is_one_line_naming_it(folder: Path, file: str, content: str) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(ValueError) as caught:
+        load_checkpoint(folder)
+    assert Path(file).parent.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_place_rounds_words_only(network: PointNetwork, folder: Path) -> None:
+    half = load_checkpoint(folder, dtype=torch.bfloat16)
+    for part in ("segmenter", "text_to_vision"):
+        for mine, theirs in zip(getattr(network, part).parameters(), getattr(half, part).parameters(), strict=True):
+            assert torch.equal(mine, theirs)
+    assert half.llama.dtype == half.projector.separator.weight.dtype == torch.bfloat16
+
+
+def test_a_reward_in_between_does_not_stop_a_training(folder: Path) -> None:
+    network = load_checkpoint(folder)
+    network.language.set_adapter("descriptor")
+    trained = [n for n, p in network.language.named_parameters() if p.requires_grad]
+    assert trained and all("descriptor" in n for n in trained)
+    with torch.inference_mode(), network.acting_as("localizer"):
+        pass
+    assert [n for n, p in network.language.named_parameters() if p.requires_grad] == trained
+
+
+def test_two_threads_get_their_own_roles(network: PointNetwork) -> None:
+    ids = torch.tensor([[5, 6, 7]])
+
+    @torch.no_grad()
+    def answer(role: str) -> torch.Tensor:
+        with network.acting_as(role):
+            return network.llama(ids).logits
+
+    alone = {role: answer(role) for role in ("descriptor", "localizer")}
+    with ThreadPoolExecutor(4) as pool:
+        for role, logits in [(r, pool.submit(answer, r)) for r in ("descriptor", "localizer") * 20]:
+            assert torch.equal(logits.result(), alone[role])
 
 
 def test_half_precision_files_load_as_fp32(network: PointNetwork, tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ class Batches(Dataset[Tensor]):
     def __len__(self) -> int:
         return self.steps
 
+    def __str__(self) -> str:
+        return "random numbers"
+
     def __getitem__(self, step: int) -> Tensor:
         return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
 
@@ -115,6 +118,19 @@ def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
         train(
             {"m": other}, dict(other.named_parameters()), Batches(5), lambda b: (other(b).sum(), {}), config, tmp_path
         )
+
+
+def test_other_batches_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, 3)
+
+    class Others(Batches):
+        def __str__(self) -> str:
+            return "other numbers"
+
+    model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    config = LoopConfig(steps=5, learning_rate=0.01, workers=0)
+    with pytest.raises(ValueError, match="was trained on random numbers, not on other numbers"):
+        train({"m": model}, dict(model.named_parameters()), Others(5), lambda b: (model(b).sum(), {}), config, tmp_path)
 
 
 def test_rate_warms_up_and_decays() -> None:

@@ -9,11 +9,9 @@ from torch.nn import functional as F
 
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
-from talking_points.model.network import PointNetwork
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
 from talking_points.training.objectives import (
     base_objective,
-    blank_features,
     descriptor_objective,
     heatmap_loss,
     localizer_objective,
@@ -46,6 +44,12 @@ def test_part_map_on_square_is_letterboxed(scenes: list[Scene]) -> None:
     assert (seen[:, 8:72] == scenes[0].part_map).all()
 
 
+@pytest.mark.parametrize("sizes", [{"photos": 0}, {"points": 0}])
+def test_empty_batches_are_refused(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="is 0; allowed: at least 1"):
+        BatchSizes(**sizes)
+
+
 def test_match_finds_the_pairs_by_hand() -> None:
     masks = torch.zeros(2, 4, 4)
     masks[0, :2], masks[1, 2:] = 1, 1
@@ -70,13 +74,6 @@ def test_heatmap_loss_is_least_at_the_point() -> None:
     assert heatmap_loss(torch.zeros(1, 64), points, (8, 8)) < heatmap_loss(wrong, points, (8, 8))
 
 
-def _base(scenes: list[Scene]) -> tuple[PointNetwork, list[str]]:
-    network = tiny_network(roles=())
-    names = class_names(scenes)
-    assert len(names) >= 3
-    return network, names[:3] + names[3:]
-
-
 def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     names = class_names(scenes)
     network = tiny_network(roles=())
@@ -97,7 +94,7 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
 )
 def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
     network = tiny_network(roles=())
-    attach_role(network, role, lora_config(rank=4, alpha=8, dropout=0.0))
+    attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
     parameters = role_parameters(network, role)
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
     optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0)
@@ -137,7 +134,7 @@ def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # typ
 @torch.no_grad()
 def test_blind_features_are_the_same_for_every_photo() -> None:
     network = tiny_network()
-    one, two = (blank_features(network.segmenter(torch.randn(1, 3, 64, 64))) for _ in range(2))
+    one, two = (network.segmenter(torch.randn(1, 3, 64, 64)).blank() for _ in range(2))
     assert network.localizer is not None
     prefixes = [network.photo_prefixes(f, network.localizer.projector)[0] for f in (one, two)]
     assert torch.equal(*prefixes)

@@ -52,22 +52,29 @@ class Row:
 
 
 def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[str]:
-    """The describer's text of every sample, photo by photo."""
-    texts: list[str] = []
-    for photo, group in _by_photo(samples):
-        texts += describer.describe(photo, [s.point_px for s in group])
-    return texts
+    """The describer's text of every sample, photos together where the describer can."""
+    groups = _by_photo(samples)
+    photos, points = [photo for photo, _ in groups], [[s.point_px for s in group] for _, group in groups]
+    together = getattr(describer, "describe_photos", None)
+    texts = together(photos, points) if together else list(map(describer.describe, photos, points))
+    return [text for some in texts for text in some]
 
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
     """(N, 2) points found from texts, pixels of each photo; NaN for an empty text, which is a miss."""
     found = np.full((len(samples), 2), np.nan)
+    photos, asked, said = [], [], []
     start = 0
     for photo, group in _by_photo(samples):
         here = [i for i in range(start, start + len(group)) if texts[i].strip()]
-        if here:
-            found[here] = localizer.localize(photo, [texts[i] for i in here])
+        photos.append(photo)
+        asked.append([texts[i] for i in here])
+        said += here
         start += len(group)
+    together = getattr(localizer, "localize_photos", None)
+    answers = together(photos, asked) if together else list(map(localizer.localize, photos, asked))
+    if said:
+        found[said] = [point for some in answers for point in some]
     return found
 
 

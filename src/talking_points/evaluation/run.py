@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 
 import talking_points
 from talking_points.dataset.keypoints import sample_points
@@ -26,8 +27,9 @@ from talking_points.evaluation.protocol import (
     swapped,
 )
 from talking_points.evaluation.report import markdown_tables
-from talking_points.evaluation.sets import Sample, make_set
+from talking_points.evaluation.sets import Sample, check_set, make_set
 from talking_points.localizer import PointLocalizer
+from talking_points.model.segmenter import ImageFeatures
 from talking_points.talking_points import TalkingPoints
 from talking_points.training.sources import load_scenes
 
@@ -62,6 +64,8 @@ def evaluate(
     Returns:
         The report.
     """
+    for name in sets:
+        check_set(name)
     tp = TalkingPoints.from_pretrained(model, device=device)
     blind_localizer = None if blind is None else BlindLocalizer.from_pretrained(blind, device=device)
     scenes = load_scenes(sources, split)
@@ -83,6 +87,8 @@ def evaluate(
     with (out / "samples.jsonl").open("w") as file:
         for name in sets:
             samples = make_set(name, scenes, points=points, seed=seed)
+            if not samples:
+                raise ValueError(f"the {split} split has no labelled part to draw a point in")
             log.info("%s: %d points", name, len(samples))
             rows = _rows(tp, blind_localizer, samples, mean_unit, seed)
             report["sets"][name] = [row.summary() for row in rows]
@@ -96,10 +102,10 @@ def evaluate(
 class BlindLocalizer(PointLocalizer):
     """A localizer whose photo is blanked, as it was in its training."""
 
-    def localize_features(self, features, suffixes):  # type: ignore[no-untyped-def]
-        from talking_points.training.objectives import blank_features
-
-        return super().localize_features(blank_features(features), suffixes)
+    def localize_features(
+        self, features: ImageFeatures, suffixes: Sequence[Sequence[Sequence[int]]]
+    ) -> list[NDArray[np.float64]]:
+        return super().localize_features(features.blank(), suffixes)
 
 
 def _rows(

@@ -28,6 +28,12 @@ class Sample:
     part_index: int
 
 
+def check_set(name: str) -> None:
+    """Raise a ValueError for a name that is no set's."""
+    if name not in SETS:
+        raise ValueError(f"set is {name!r}; allowed: {', '.join(SETS)}")
+
+
 def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384) -> list[Sample]:
     """Draw points and write their texts.
 
@@ -39,8 +45,7 @@ def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long
         seed: equal seeds give equal sets.
         long_side: of composed scenes, in pixels.
     """
-    if name not in SETS:
-        raise ValueError(f"set is {name!r}; allowed: {', '.join(SETS)}")
+    check_set(name)
     samples = []
     for index, scene in enumerate(scenes):
         rng = np.random.default_rng([seed, index])

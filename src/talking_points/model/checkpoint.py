@@ -21,7 +21,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from talking_points.model.config import ModelConfig
@@ -30,16 +30,20 @@ from talking_points.model.weights import check_names_and_shapes, load_weights
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Every linear layer of the language model's blocks."""
+HEAD = "lm_head"
+"""The descriptor adapts it too, as OMG-LLaVA's published adapter does; the localizer never reads it."""
+KEPT_FILES = ("README.md", "report.json")
+"""Model card and scores: kept when a checkpoint is written again."""
 BASE_PARTS = ("segmenter", "projector", "text_to_vision")
 
 
-def lora_config(*, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
-    """The adapters' form. Defaults are OMG-LLaVA's, which the paper reuses."""
+def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
+    """A role's adapter. Defaults are OMG-LLaVA's, which the paper reuses."""
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=list(LORA_TARGETS),
+        target_modules=[*LORA_TARGETS, *([HEAD] if role == "descriptor" else [])],
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -64,13 +68,13 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
     network.place(network.device, network.dtype)
 
 
-def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the whole folder; it appears complete or not at all.
 
     Args:
         network: with or without roles.
         folder: replaced if it is a checkpoint already; any other non-empty folder is refused.
-        dtype: of every weight in the files.
+        dtype: of every weight in the files; None: as each is in memory.
     """
     with _replacing(folder) as new:
         (new / "config.json").write_text(json.dumps(network.config.to_dict(), indent=2) + "\n")
@@ -82,11 +86,11 @@ def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype =
                 save_role(network, role, new / role, dtype=dtype)
 
 
-def save_role(network: PointNetwork, role: str, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+def save_role(network: PointNetwork, role: str, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write one role's adapter (a PEFT folder) and, for the localizer, its own parts."""
     assert isinstance(network.language, PeftModel)
     folder.mkdir(parents=True, exist_ok=True)
-    adapter = get_peft_model_state_dict(network.language, adapter_name=role)
+    adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     _save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
     network.language.peft_config[role].save_pretrained(str(folder))
     if role == "localizer":
@@ -132,12 +136,14 @@ def load_checkpoint(
 
 def _load_role(network: PointNetwork, role: str, folder: Path) -> None:
     config_path = folder / "adapter_config.json"
-    read_json(config_path)
-    attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
+    if (peft_type := read_json(config_path).get("peft_type")) != "LORA":
+        raise ValueError(f"{config_path}: peft_type is {peft_type!r}, expected 'LORA'")
+    with _naming(config_path):
+        attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
     assert isinstance(network.language, PeftModel)
     path = folder / "adapter_model.safetensors"
     weights = read_tensors(path)
-    own = get_peft_model_state_dict(network.language, adapter_name=role)
+    own = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     check_names_and_shapes(_shapes(own), _shapes(weights), model_name=f"the {role}'s adapter", source=str(path))
     set_peft_model_state_dict(network.language, weights, adapter_name=role)
     if role == "localizer":
@@ -147,39 +153,52 @@ def _load_role(network: PointNetwork, role: str, folder: Path) -> None:
 
 
 def _load_language_model(folder: Path, dtype: torch.dtype) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
-    read_json(folder / "config.json")
-    try:
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type != "llama":
+        raise ValueError(f"{folder / 'config.json'}: model_type is {model_type!r}, expected 'llama'")
+    with _naming(folder / "config.json"):
         config = LlamaConfig.from_pretrained(str(folder), local_files_only=True)
-        _check_language_model_files(folder, config)
+        config.validate()
+    _check_language_model_files(folder, config)
+    with _naming(folder):
         model = LlamaForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True)
+    with _naming(folder / "tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from None
     return model, tokenizer
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever a library says of a broken file, as one line that names the file."""
+    try:
+        yield
+    except Exception as error:  # libraries raise all kinds, of files that anybody may have edited
+        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ValueError(f"{path} cannot be read: {said[0].strip()}") from None
 
 
 def _check_language_model_files(folder: Path, config: LlamaConfig) -> None:
     """transformers fills what is missing with random numbers and goes on; here that is an error."""
-    with torch.device("meta"):
+    with _naming(folder / "config.json"), torch.device("meta"):
         own = _shapes(LlamaForCausalLM(config).state_dict())
     if config.tie_word_embeddings:
         own.pop("lm_head.weight")
     given: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
+        with _naming(path), safe_open(path, framework="pt") as file:
             given |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     check_names_and_shapes(own, given, model_name="LlamaForCausalLM", source=str(folder))
 
 
-def _save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype) -> None:
+def _save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype | None) -> None:
     """Write the base language model under plain Llama names, whatever adapters are inside it."""
     llama = network.llama
     state = {}
     for name, tensor in llama.state_dict().items():
         if ".lora_" not in name:
-            state[name.replace(".base_layer.", ".")] = tensor.detach().to(dtype).contiguous()
+            state[name.replace(".base_layer.", ".")] = tensor.detach().to(dtype or tensor.dtype).contiguous()
     plain = type(llama.config).from_dict(llama.config.to_dict())
-    plain.dtype = dtype
+    plain.dtype = dtype or llama.dtype
     plain.save_pretrained(str(folder))
     if llama.generation_config is not None:
         llama.generation_config.save_pretrained(str(folder))
@@ -189,9 +208,10 @@ def _save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype
     network.prompts.tokenizer.save_pretrained(str(folder))
 
 
-def _save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+def _save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
     state = {
-        n: (t.detach().to(dtype) if t.is_floating_point() else t.detach()).contiguous() for n, t in tensors.items()
+        n: (t.detach().to(dtype or t.dtype) if t.is_floating_point() else t.detach()).contiguous()
+        for n, t in tensors.items()
     }
     save_file(state, path, metadata={"format": "pt"})
 
@@ -226,25 +246,34 @@ def _shapes(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when the block ends without an error."""
-    if folder.exists() and not (folder / "config.json").is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and not a checkpoint; choose another folder")
+    _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield new
-        if folder.exists():
-            shutil.rmtree(folder)
         new.chmod(0o755)
         for file in new.rglob("*.safetensors"):  # safetensors writes them for the owner's eyes only
             file.chmod(0o644)
+        old = Path(f"{new}.old")
+        if folder.exists():
+            for kept in (folder / name for name in KEPT_FILES):
+                if kept.is_file():
+                    shutil.copy2(kept, new / kept.name)
+            folder.rename(old)
         new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def trainable(*modules: nn.Module) -> list[nn.Parameter]:
-    """Switch on gradients of whole modules; their parameters."""
-    parameters = [p for module in modules for p in module.parameters()]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    return parameters
+def _check_replaceable(folder: Path) -> None:
+    """Only an empty folder or a checkpoint with nothing else in it may be replaced."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file; choose another folder")
+    names = {entry.name for entry in folder.iterdir()}
+    ours = {"config.json", "vision.safetensors", "language_model", *ROLES, *KEPT_FILES}
+    is_checkpoint = "config.json" in names and "format_version" in read_json(folder / "config.json")
+    if names and not (is_checkpoint and names <= ours):
+        raise ValueError(f"{folder} is not empty and not a checkpoint alone; choose another folder")

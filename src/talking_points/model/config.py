@@ -10,6 +10,8 @@ from typing import Any
 FORMAT_VERSION = 1
 """Version of the checkpoint folder. A folder of another version is refused."""
 
+LARGEST_SIZE = 2**17
+"""No size of the network is larger; a file that says so is broken."""
 REGIONS = ("gaussian", "predicted-mask")
 COORDINATE_HEADS = ("regression", "heatmap")
 
@@ -53,10 +55,10 @@ class VisionConfig:
     """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
 
     def __post_init__(self) -> None:
-        if len(self.trunk_depths) != 4:
-            _fail("trunk_depths", self.trunk_depths, "four stages")
-        if len(self.trunk_dims) != 4:
-            _fail("trunk_dims", self.trunk_dims, "four stages")
+        for name in ("trunk_depths", "trunk_dims"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or len(value) != 4 or not all(_is_count(v) for v in value):
+                _fail(name, value, f"four whole numbers of 1 to {LARGEST_SIZE}, one a stage")
         for name in [
             "width",
             "num_heads",
@@ -74,23 +76,22 @@ class VisionConfig:
             "image_size",
         ]:
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                _fail(name, value, "a whole number of at least 1")
-        for name in ("trunk_depths", "trunk_dims"):
-            if any(not isinstance(v, int) or v < 1 for v in getattr(self, name)):
-                _fail(name, getattr(self, name), "whole numbers of at least 1")
-        if self.width % (2 * self.num_heads) or self.width % 4:
-            _fail("width", self.width, f"a multiple of 4 and of twice num_heads ({2 * self.num_heads})")
+            if not _is_count(value):
+                _fail(name, value, f"a whole number of 1 to {LARGEST_SIZE}")
+        for name in ("gaussian_sigma_px", "gaussian_threshold", "class_logit_scale"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+                _fail(name, value, "a finite number")
+        if self.width % self.num_heads or self.width % 4:
+            _fail("width", self.width, f"a multiple of 4 and of num_heads ({self.num_heads})")
         if self.width % self.group_norm_groups:
             _fail("group_norm_groups", self.group_norm_groups, f"a divisor of width ({self.width})")
         if self.image_size % (32 * self.pixel_shuffle):
             _fail("image_size", self.image_size, f"a multiple of 32 * pixel_shuffle ({32 * self.pixel_shuffle})")
-        if not (math.isfinite(self.gaussian_sigma_px) and self.gaussian_sigma_px > 0):
+        if self.gaussian_sigma_px <= 0:
             _fail("gaussian_sigma_px", self.gaussian_sigma_px, "a positive number of pixels")
         if not 0 < self.gaussian_threshold < 1:
             _fail("gaussian_threshold", self.gaussian_threshold, "a number between 0 and 1")
-        if not math.isfinite(self.class_logit_scale):
-            _fail("class_logit_scale", self.class_logit_scale, "a finite number")
         if self.region not in REGIONS:
             _fail("region", self.region, " or ".join(map(repr, REGIONS)))
 
@@ -115,9 +116,12 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     coordinate_head: str = "regression"
-    """"regression" (the paper's MLP) or "heatmap" (ours: soft-argmax over stride-8 features)."""
+    """"regression" (the paper's MLP) or "heatmap" (ours: the mask that [SEG] points at, sharpened to a point)."""
 
     def __post_init__(self) -> None:
+        for name, value in (("name", (self.name,)), ("class_names", self.class_names)):
+            if not isinstance(value, tuple) or any(type(word) is not str for word in value):
+                _fail(name, getattr(self, name), "words")
         if self.class_names and len(self.class_names) != self.vision.num_classes:
             _fail(
                 "class_names",
@@ -169,6 +173,10 @@ def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
 
 
 def _fail(name: str, value: object, allowed: str) -> None:

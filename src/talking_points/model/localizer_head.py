@@ -1,6 +1,6 @@
 """From the language model's state at [SEG] to a point of the square."""
 
-# P texts, D language model width, F two query vectors joined, N cells of the stride-8 level
+# B photos, P texts, D language model width, F two query vectors joined, N cells of the stride-4 mask feature
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from talking_points.model.mask_decoder import DecoderInputs
+from talking_points.model.mask_decoder import DecoderInputs, MaskDecoder
 from talking_points.model.projector import Projector
 
 HIDDEN = 128
 """Width of the coordinate MLP's hidden layer. Paper A.5: 512-128-2."""
-FINEST_LEVEL = 2
-"""Index of the stride-8 level in DecoderInputs."""
 
 
 class TextToVision(nn.Sequential):
@@ -34,46 +32,59 @@ class LocatedPoints:
     regressed_P2: Tensor
     """The paper's regression, whichever head answers."""
     heatmap_logits_PN: Tensor | None
-    """Over the stride-8 cells, row by row; None without a heatmap head."""
+    """Over the stride-4 cells, row by row; None without a heatmap."""
 
 
 class CoordinateHead(nn.Module):
-    """The paper's MLP to (x, y), and for `coordinate_head="heatmap"` a soft-argmax beside it (ours)."""
+    """The paper's MLP to (x, y), and for `coordinate_head="heatmap"` a heatmap beside it (ours)."""
 
-    def __init__(self, query_channels: int, width: int, *, heatmap: bool) -> None:
+    def __init__(self, query_channels: int, *, heatmap: bool) -> None:
         super().__init__()
         # ReLU and a sigmoid at the end are ours; the paper names only the sizes.
         self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
-        self.heatmap = HeatmapHead(query_channels, width) if heatmap else None
+        self.heatmap = Heatmap() if heatmap else None
 
-    def forward(self, text_PF: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> LocatedPoints:
+    def forward(
+        self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
+    ) -> LocatedPoints:
         """
         Args:
             text_PF: text-to-vision outputs at [SEG].
+            decoder: the base's.
             inputs: the photos' features.
-            photo_of_text_P: which photo each text is about.
+            photo_of_text_P: which photo each text is about, ascending.
         """
         regressed_P2 = self.mlp(text_PF)
         if self.heatmap is None:
             return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_PN=None)
-        logits_PN, points_P2 = self.heatmap(text_PF, inputs, photo_of_text_P)
+        logits_PN, points_P2 = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
         return LocatedPoints(points_P2=points_P2, regressed_P2=regressed_P2, heatmap_logits_PN=logits_PN)
 
 
-class HeatmapHead(nn.Module):
-    """Text against every stride-8 cell; the point is the mean of the cells' centres under the softmax."""
+class Heatmap(nn.Module):
+    """The mask that the base points at from [SEG], sharpened to a point: the mean of its cells under a softmax.
 
-    def __init__(self, query_channels: int, width: int) -> None:
+    OMG-LLaVA's way from [SEG] to a mask (forward_llm_seg), so that the localizer starts from a base that points at
+    regions already and has only the place in the region to learn.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.query = nn.Linear(query_channels, width)
-        self.key = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(self, text_PF: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> tuple[Tensor, Tensor]:
-        cells_BNC = inputs.cells[FINEST_LEVEL] + inputs.cell_positions[FINEST_LEVEL]
-        keys_BNC = self.key(cells_BNC)
-        query_PC = self.query(text_PF)
-        logits_PN = torch.einsum("pc,pnc->pn", query_PC, keys_BNC[photo_of_text_P]) * keys_BNC.shape[-1] ** -0.5
-        height, width = inputs.sizes_hw[FINEST_LEVEL]
+    def forward(
+        self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        photos = inputs.mask_feature_BCHW.shape[0]
+        counts_B = torch.bincount(photo_of_text_P, minlength=photos)
+        is_text_BP = torch.arange(int(counts_B.max()), device=text_PF.device) < counts_B[:, None]
+        text_BPF = text_PF.new_zeros(*is_text_BP.shape, text_PF.shape[-1])
+        text_BPF[is_text_BP] = text_PF
+        query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
+        decoded = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+        logits_Phw = decoded.mask_logits[-1][is_text_BP] * self.scale
+        logits_PN = logits_Phw.flatten(1)
+        height, width = logits_Phw.shape[-2:]
         prob_Phw = logits_PN.softmax(-1).unflatten(-1, (height, width))
         x = (torch.arange(width, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / width
         y = (torch.arange(height, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / height
@@ -87,8 +98,10 @@ class LocalizerParts(nn.Module):
         super().__init__()
         self.projector: Projector = projector
         self.text_to_vision = TextToVision(llm_width, 2 * width)
-        self.head = CoordinateHead(2 * width, width, heatmap=heatmap)
+        self.head = CoordinateHead(2 * width, heatmap=heatmap)
 
-    def forward(self, seg_PD: Tensor, inputs: DecoderInputs, photo_of_text_P: Tensor) -> LocatedPoints:
+    def forward(
+        self, seg_PD: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
+    ) -> LocatedPoints:
         """seg_PD: the language model's last hidden state at [SEG], after its final norm."""
-        return self.head(self.text_to_vision(seg_PD.float()), inputs, photo_of_text_P)
+        return self.head(self.text_to_vision(seg_PD.float()), decoder, inputs, photo_of_text_P)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,6 +41,7 @@ class PointNetwork(nn.Module):
         self.text_to_vision = TextToVision(self.llama.config.hidden_size, 2 * width)
         """The base's: [SEG] to a query of the mask decoder."""
         self.localizer: LocalizerParts | None = None
+        self._acting = threading.RLock()
 
     def new_projector(self) -> Projector:
         vision = self.config.vision
@@ -63,7 +65,11 @@ class PointNetwork(nn.Module):
 
         bf16 counts to 256: a pixel of a 1024 px square is below its resolution. OMG-LLaVA's encoder runs in fp32 too.
         """
-        self.to(device=device, dtype=dtype)
+        self.to(device=device)
+        torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is typed for devices only
+        self.projector.to(dtype=dtype)
+        if self.localizer is not None:
+            self.localizer.projector.to(dtype=dtype)
         self.segmenter.float()
         self.text_to_vision.float()
         if self.localizer is not None:
@@ -86,17 +92,28 @@ class PointNetwork(nn.Module):
 
     @contextmanager
     def acting_as(self, role: str) -> Iterator[None]:
-        """Activate a role's adapter inside the block, and the one before again after it."""
+        """Activate a role's adapter inside the block, and the one before again after it.
+
+        One thread at a time: the active adapter is a state of the language model.
+        """
         if not isinstance(self.language, PeftModel) or role not in self.language.peft_config:
             raise ValueError(f"this checkpoint has no {role}; train one or load another")
-        before = self.language.active_adapter
-        if before != role:
-            self.language.set_adapter(role, inference_mode=not torch.is_grad_enabled())
-        try:
-            yield
-        finally:
-            if before != role:
-                self.language.set_adapter(before, inference_mode=not torch.is_grad_enabled())
+        with self._acting:
+            before = self.language.active_adapter
+            if before == role:
+                yield
+                return
+            # set_adapter also switches gradients on and off; a reward computed in between must not stop a training.
+            trains = {p: p.requires_grad for p in self.language.parameters()}
+            self.language.set_adapter(role)
+            for parameter in trains:
+                parameter.requires_grad_(trains[parameter])
+            try:
+                yield
+            finally:
+                self.language.set_adapter(before)
+                for parameter, requires_grad in trains.items():
+                    parameter.requires_grad_(requires_grad)
 
     def photo_prefixes(self, features: ImageFeatures, projector: Projector) -> list[Tensor]:
         """For each photo the (T, D) embeddings that every prompt about it starts with."""

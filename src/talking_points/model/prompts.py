@@ -46,7 +46,11 @@ class Prompts:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _encode_plain(self, text: str) -> list[int]:
-        """Ids of a user's text, in which a special token's name is no special token."""
+        """Ids of a user's text; a special token's name in it is an error."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("the text is not valid Unicode (a lone surrogate); type it again") from None
         ids = self._encode(text)
         if self._special_ids.intersection(ids):
             first = next(i for i in ids if i in self._special_ids)

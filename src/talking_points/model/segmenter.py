@@ -46,6 +46,22 @@ class ImageFeatures:
             wins_BQN=self.wins_BQN[photos],
         )
 
+    def blank(self) -> ImageFeatures:
+        """Features that say nothing of the photos: zeros everywhere a pixel could have reached."""
+        inputs = self.decoder_inputs
+        return ImageFeatures(
+            image_hw=self.image_hw,
+            decoder_inputs=DecoderInputs(
+                mask_feature_BCHW=torch.zeros_like(inputs.mask_feature_BCHW),
+                cells=[torch.zeros_like(cells) for cells in inputs.cells],
+                cell_positions=inputs.cell_positions,
+                sizes_hw=inputs.sizes_hw,
+            ),
+            image_tokens_BNC=torch.zeros_like(self.image_tokens_BNC),
+            query_feat_pos_BQF=torch.zeros_like(self.query_feat_pos_BQF),
+            wins_BQN=torch.zeros_like(self.wins_BQN),
+        )
+
 
 class Segmenter(nn.Module):
     """OMG-Seg's visual encoder as OMG-LLaVA uses it, with the paper's Gaussian keypoint prompt."""

@@ -224,7 +224,9 @@ def split_wqkv(wqkv: Tensor, *, num_heads: int, num_kv_heads: int) -> tuple[Tens
     (rows, in) and, since it only picks rows, on a LoRA B matrix (rows, r).
     """
     per_group = num_heads // num_kv_heads
-    head_dim = wqkv.shape[0] // (num_heads + 2 * num_kv_heads)
+    head_dim, rest = divmod(wqkv.shape[0], num_heads + 2 * num_kv_heads)
+    if rest or num_heads % num_kv_heads:
+        raise ValueError(f"wqkv has {wqkv.shape[0]} rows, which {num_heads} heads over {num_kv_heads} cannot share")
     groups = wqkv.view(num_kv_heads, per_group + 2, head_dim, -1)
     return (
         groups[:, :per_group].reshape(num_heads * head_dim, -1),

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from talking_points.model.network import PointNetwork
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,10 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     """
     name = str(name_or_folder)
     if name in EMBEDDED:
-        return Path(__file__).parent / name
+        folder = Path(__file__).parent / name
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"the embedded model {name!r} is missing here; install the package again")
+        return folder
     folder = Path(name_or_folder)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -64,13 +69,21 @@ def load_network(
     from talking_points.model.checkpoint import load_checkpoint
 
     folder = find_checkpoint(name_or_folder)
+    chosen = choose_device(device)
+    dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
+    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles)
+
+
+def choose_device(device: str | None) -> torch.device:
+    """A device by name, tried out; None: a GPU if there is one, else the CPU. An absent one is a ValueError."""
+    import torch
+
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         log.info("device %s", device)
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=chosen).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
-    dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
-    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles)
+    return chosen

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.keypoints import PointSample, sample_points
 from talking_points.dataset.relations import DIALECTS, Dialect
 from talking_points.dataset.scene import Scene, compose
 from talking_points.dataset.synthesis import point_facts, region_caption, region_phrase, write_point_text
@@ -24,6 +24,8 @@ from talking_points.points import photo_to_square
 from talking_points.training.segmentation import MaskTargets
 
 MASK_STRIDE = 4
+MAX_DRAWS = 20
+"""Scenes drawn before giving up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,19 @@ class BaseBatch:
     phrase_masks_BPHW: Tensor
     record_ids: list[str]
 
+    def to(self, device: torch.device) -> BaseBatch:
+        """The batch on a device."""
+        return replace(
+            self,
+            pixels_B3SS=self.pixels_B3SS.to(device),
+            targets=[
+                MaskTargets(masks_GHW=t.masks_GHW.to(device), classes_G=t.classes_G.to(device)) for t in self.targets
+            ],
+            part_classes_BHW=self.part_classes_BHW.to(device),
+            points_BP2=self.points_BP2.to(device),
+            phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointBatch:
@@ -52,6 +67,10 @@ class PointBatch:
     texts: list[list[str]]
     record_ids: list[str]
 
+    def to(self, device: torch.device) -> PointBatch:
+        """The batch on a device."""
+        return replace(self, pixels_B3SS=self.pixels_B3SS.to(device), points_BP2=self.points_BP2.to(device))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSizes:
@@ -61,6 +80,11 @@ class BatchSizes:
     """Scenes a step."""
     points: int = 8
     """Points (or phrases and captions) of each scene."""
+
+    def __post_init__(self) -> None:
+        for name in ("photos", "points"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
 
 
 def scene_pixels(scene: Scene, side: int) -> Tensor:
@@ -96,6 +120,12 @@ class BaseBatches(Dataset[BaseBatch]):
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
         self.class_of = {name: index for index, name in enumerate(class_names)}
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.scenes)} photos at {self.side} px, {self.sizes.photos} x {self.sizes.points} a step, "
+            f"seed {self.seed}"
+        )
+
     def __len__(self) -> int:
         return self.steps
 
@@ -114,7 +144,7 @@ class BaseBatches(Dataset[BaseBatch]):
         )
 
     def _photo(self, rng: np.random.Generator) -> dict[str, Any]:
-        while True:
+        for _ in range(MAX_DRAWS):
             scene = compose(self.scenes, rng, self.side)
             cells = self.side // MASK_STRIDE
             part_map = part_map_on_square(scene, cells)
@@ -122,6 +152,8 @@ class BaseBatches(Dataset[BaseBatch]):
             named = self._phrases(scene, regions, rng)
             if regions and named:
                 break
+        else:
+            raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
         part_class = np.array([-1, *(self.class_of[p.name] for p in scene.parts)])
         points, captions = self._captions(scene, rng)
         return {
@@ -193,24 +225,27 @@ class PointBatches(Dataset[PointBatch]):
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
         self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.scenes)} photos at {self.side} px, {self.sizes.photos} x {self.sizes.points} a step, "
+            f"seed {self.seed}, dialects {', '.join(d.name for d in self.dialects)}"
+        )
+
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> PointBatch:
         # A stream apart from the base's.
         rng = np.random.default_rng([self.seed, step, 1])
+        # One dialect a step: its texts are of one length, and little is padding.
+        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
         scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
         points, texts = [], []
         for scene in scenes:
             samples = draw_points(scene, self.sizes.points, rng)
             places = [(s.x, s.y) for s in samples]
             points.append(square_tensor(places, scene))
-            texts.append(
-                [
-                    write_point_text(point_facts(scene, p), self.dialects[int(rng.integers(len(self.dialects)))], rng)
-                    for p in places
-                ]
-            )
+            texts.append([write_point_text(point_facts(scene, p), dialect, rng) for p in places])
         return PointBatch(
             pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
             points_BP2=torch.stack(points),
@@ -219,7 +254,7 @@ class PointBatches(Dataset[PointBatch]):
         )
 
 
-def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[Any]:
+def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[PointSample]:
     """Exactly `count` points; a scene with fewer gives some twice."""
     samples = sample_points(scene, count, rng)
     return [samples[k % len(samples)] for k in range(count)]
@@ -235,9 +270,7 @@ def first_of(batch: list[Any]) -> Any:
     return batch[0]
 
 
-def batches_from(
-    dataset: Dataset[Any], start_step: int, *, workers: int, collate: Callable[[list[Any]], Any] = first_of
-) -> DataLoader[Any]:
+def batches_from(dataset: Dataset[Any], start_step: int, *, workers: int) -> DataLoader[Any]:
     """Batches of steps start_step, start_step + 1, ..., made ahead of time by worker processes."""
     steps = range(start_step, len(dataset))  # type: ignore[arg-type]
     return DataLoader(
@@ -245,7 +278,7 @@ def batches_from(
         batch_size=1,
         sampler=list(steps),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=first_of,
         prefetch_factor=4 if workers else None,
         # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
         generator=torch.Generator(),

@@ -30,7 +30,7 @@ class LoopConfig:
     steps: int
     learning_rate: float
     """At its highest."""
-    warmup_steps: int = 100
+    warmup_steps: int = 50
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm. OMG-LLaVA's."""
@@ -69,7 +69,7 @@ def train(
     Args:
         modules: put in training mode while the loop runs, in evaluation mode after it.
         parameters: what is updated, by a name that stays the same between runs.
-        batches: step -> batch.
+        batches: step -> batch; `str()` of it says what it draws from, and a resumed run must say the same.
         objective: batch -> loss and what to log.
         config: the loop's.
         folder: holds the training state and `metrics.jsonl`; an earlier state there is resumed.
@@ -84,7 +84,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(_groups(parameters, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98))
     torch.manual_seed(config.seed)
-    start = _resume(folder / STATE_FILE, parameters, optimizer)
+    start = _resume(folder / STATE_FILE, parameters, optimizer, str(batches))
     for module in modules.values():
         module.train()
     stopping = _Stop()
@@ -120,7 +120,7 @@ def train(
                 )
                 sums, counted, since = {}, 0, time.monotonic()
             if done % config.save_every == 0 or done == config.steps or stopping.asked:
-                _save(folder / STATE_FILE, done, parameters, optimizer)
+                _save(folder / STATE_FILE, done, parameters, optimizer, str(batches))
             if stopping.asked and done < config.steps:
                 log.warning("stopped at step %d by SIGTERM; the same command goes on from here", done)
                 return False
@@ -152,31 +152,43 @@ def _groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) -> list
     ]
 
 
-def _save(path: Path, step: int, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path, step: int, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, batches: str
+) -> None:
     """Write the whole state beside the old one and swap them: a kill leaves one or the other."""
     state = {
         "step": step,
         "parameters": {name: p.detach() for name, p in parameters.items()},
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all(),
+        "batches": batches,
     }
     new = path.with_suffix(".new")
     torch.save(state, new)
     new.replace(path)
 
 
-def _resume(path: Path, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+def _resume(path: Path, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, batches: str) -> int:
     """Load the state, if there is one. Returns the step to go on from."""
     if not path.is_file():
         return 0
-    state = torch.load(path, weights_only=True)
-    different = sorted(state["parameters"].keys() ^ parameters.keys())
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    saved = state["parameters"]
+    different = sorted(
+        saved.keys() ^ parameters.keys()
+        | {name for name in saved.keys() & parameters.keys() if saved[name].shape != parameters[name].shape}
+    )
     if different:
         raise ValueError(f"{path} is of another training: parameter {different[0]!r} differs; use another --out")
+    if state["batches"] != batches:
+        raise ValueError(f"{path} was trained on {state['batches']}, not on {batches}; use another --out")
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(state["parameters"][name])
+            parameter.copy_(saved[name])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"])
+    if state["cuda_rng"]:
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
     log.info("resuming at step %d", state["step"])
     return int(state["step"])

@@ -22,8 +22,6 @@ from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.model.trunk import ConvNeXtBlock
 
 VOCABULARY = 1536
-LORA_RANK, LORA_ALPHA = 32, 32
-"""The 7B's are 512 and 256, of a width of 4096."""
 
 
 def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelConfig:

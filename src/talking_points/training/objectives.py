@@ -20,7 +20,7 @@ from talking_points.training.segmentation import mask_losses, segmentation_loss
 
 Metrics = dict[str, float]
 
-SEMANTIC_WEIGHT = 5.0
+SEMANTIC_WEIGHT = 10.0
 SEMANTIC_BACKGROUND_WEIGHT = 0.3
 """Of the dense class loss that helps the trunk from scratch. Ours."""
 HEATMAP_SIGMA = 0.03
@@ -78,7 +78,7 @@ def base_objective(network: PointNetwork, semantic_head: nn.Module, batch: BaseB
         inside, true = pointed.mask_logits[-1] > 0, batch.phrase_masks_BPHW > 0
         overlap = (inside & true).flatten(2).sum(-1) / (inside | true).flatten(2).sum(-1).clamp(min=1)
 
-    loss = segmentation["total"] + SEMANTIC_WEIGHT * semantic + caption + 3 * bce.mean() + 3 * dice.mean()
+    loss = segmentation["total"] + SEMANTIC_WEIGHT * semantic + caption + 6 * bce.mean() + 6 * dice.mean()
     return loss, {
         "loss": loss.item(),
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
@@ -113,7 +113,7 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     with torch.no_grad():
         if blind:
             # All blank photos are the same one.
-            one = blank_features(network.segmenter(batch.pixels_B3SS[:1]))
+            one = network.segmenter(batch.pixels_B3SS[:1]).blank()
             features = one.select(torch.zeros(len(batch.pixels_B3SS), dtype=torch.long, device=network.device))
         else:
             features = network.segmenter(batch.pixels_B3SS)
@@ -122,13 +122,15 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)
     B, P, _ = seg_BPD.shape
     photo_of_text = torch.arange(B, device=seg_BPD.device).repeat_interleave(P)
-    located = network.localizer(seg_BPD.flatten(0, 1), features.decoder_inputs, photo_of_text)
+    decoder, inputs = network.segmenter.mask_decoder, features.decoder_inputs
+    located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
     true_P2 = batch.points_BP2.flatten(0, 1)
     mse = F.mse_loss(located.regressed_P2, true_P2)
     loss = mse
     metrics = {"mse": mse.item()}
     if located.heatmap_logits_PN is not None:
-        heat = heatmap_loss(located.heatmap_logits_PN, true_P2, features.decoder_inputs.sizes_hw[-1])
+        height, width = inputs.mask_feature_BCHW.shape[-2:]
+        heat = heatmap_loss(located.heatmap_logits_PN, true_P2, (height, width))
         soft = F.mse_loss(located.points_P2, true_P2)
         # Ours: the cross-entropy is scaled to the size of the squared errors.
         loss = mse + soft + 0.02 * heat
@@ -210,20 +212,3 @@ def heatmap_loss(logits_PN: Tensor, points_P2: Tensor, size_hw: tuple[int, int])
     dy2 = (y - points_P2[:, 1:]) ** 2
     target_PN = (-(dy2[:, :, None] + dx2[:, None]).flatten(1) / (2 * HEATMAP_SIGMA**2)).softmax(-1)
     return -(target_PN * logits_PN.log_softmax(-1)).sum(-1).mean()
-
-
-def blank_features(features: ImageFeatures) -> ImageFeatures:
-    """Features that say nothing of the photo: zeros everywhere a pixel could have reached."""
-    inputs = features.decoder_inputs
-    return ImageFeatures(
-        image_hw=features.image_hw,
-        decoder_inputs=type(inputs)(
-            mask_feature_BCHW=torch.zeros_like(inputs.mask_feature_BCHW),
-            cells=[torch.zeros_like(cells) for cells in inputs.cells],
-            cell_positions=inputs.cell_positions,
-            sizes_hw=inputs.sizes_hw,
-        ),
-        image_tokens_BNC=torch.zeros_like(features.image_tokens_BNC),
-        query_feat_pos_BQF=torch.zeros_like(features.query_feat_pos_BQF),
-        wins_BQN=torch.zeros_like(features.wins_BQN),
-    )

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from peft import LoraConfig
 from torch import nn
 
 from talking_points.dataset.scene import class_names
-from talking_points.model.checkpoint import (
-    attach_role,
-    load_checkpoint,
-    lora_config,
-    save_checkpoint,
-    trainable,
-)
+from talking_points.model.checkpoint import attach_role, load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches
 from talking_points.training.loop import LoopConfig, train
-from talking_points.training.mini import LORA_ALPHA, LORA_RANK, new_mini
+from talking_points.training.mini import new_mini
 from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
 from talking_points.training.sources import load_scenes
 
@@ -29,17 +25,19 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 """The localizer hears them all."""
 
 
-def train_base(sources: Mapping[str, Path], out: Path, loop: LoopConfig, sizes: BatchSizes) -> bool:
+def train_base(
+    sources: Mapping[str, Path], out: Path, loop: LoopConfig, sizes: BatchSizes, *, device: torch.device
+) -> bool:
     """Train mini's base from scratch: masks, class words, captions, pointing at regions.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
     scenes = load_scenes(sources, "train")
-    names = class_names([*scenes, *load_scenes(sources, "val")])
-    network = new_mini(scenes, names, seed=loop.seed)
-    semantic_head = nn.Conv2d(network.config.vision.width, len(names) + 1, kernel_size=1)
-    trainable(network, semantic_head)
+    names = class_names(scenes)
+    network = new_mini(scenes, names, seed=loop.seed).to(device)
+    semantic_head = nn.Conv2d(network.config.vision.width, len(names) + 1, kernel_size=1).to(device)
+    network.requires_grad_(True)
     modules = {"network": network, "semantic_head": semantic_head}
     parameters = {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
     batches = BaseBatches(
@@ -49,7 +47,7 @@ def train_base(sources: Mapping[str, Path], out: Path, loop: LoopConfig, sizes: 
         modules,
         parameters,
         batches,
-        lambda batch: base_objective(network, semantic_head, batch),
+        lambda batch: base_objective(network, semantic_head, batch.to(device)),
         loop,
         out / "training",
     )
@@ -66,6 +64,8 @@ def train_role(
     loop: LoopConfig,
     sizes: BatchSizes,
     *,
+    lora: LoraConfig,
+    device: torch.device,
     blind: bool = False,
 ) -> bool:
     """Train one role over a frozen base.
@@ -73,14 +73,19 @@ def train_role(
     Args:
         role: "descriptor" or "localizer".
         base: checkpoint folder; its other role, if any, is left out.
+        lora: form of the adapter.
+        device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    network = load_checkpoint(base, roles=())
+    network = load_checkpoint(base, device=device, roles=())
+    if blind:
+        # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
+        network.config = dataclasses.replace(network.config, coordinate_head="regression")
     torch.manual_seed(loop.seed)
-    attach_role(network, role, lora_config(rank=LORA_RANK, alpha=LORA_ALPHA))
+    attach_role(network, role, lora)
     parameters = role_parameters(network, role)
     batches = PointBatches(
         load_scenes(sources, "train"),
@@ -93,8 +98,8 @@ def train_role(
 
     def objective(batch):  # type: ignore[no-untyped-def]
         if role == "descriptor":
-            return descriptor_objective(network, batch)
-        return localizer_objective(network, batch, blind=blind)
+            return descriptor_objective(network, batch.to(device))
+        return localizer_objective(network, batch.to(device), blind=blind)
 
     modules = {"language": network.language}
     finished = train(modules, parameters, batches, objective, loop, out / "training")
@@ -123,16 +128,19 @@ def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dty
     """
     network = load_checkpoint(descriptor, roles=("descriptor",))
     other = load_checkpoint(localizer, roles=("localizer",))
+    mine = network.state_dict()
     for name, tensor in other.state_dict().items():
-        mine = network.state_dict().get(name)
-        if name.startswith(("segmenter.", "projector.")) and (mine is None or not torch.equal(mine, tensor)):
+        own = ".lora_" in name or name.startswith("localizer.")
+        if not own and (name not in mine or not torch.equal(mine[name], tensor)):
             raise ValueError(f"{descriptor} and {localizer} stand on different bases: {name} differs")
+    if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
+        raise ValueError(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
     attach_role(network, "localizer", other.language.peft_config["localizer"])
     assert network.localizer is not None and other.localizer is not None
     network.localizer.load_state_dict(other.localizer.state_dict())
-    own = dict(network.language.named_parameters())
+    into = dict(network.language.named_parameters())
     with torch.no_grad():
         for name, parameter in other.language.named_parameters():
             if ".localizer." in name:
-                own[name].copy_(parameter)
+                into[name].copy_(parameter)
     save_checkpoint(network, out, dtype=dtype)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from talking_points.model.mask_decoder import DecodedQueries, DecoderInputs, MaskDecoder
 
-CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT = 2.0, 5.0, 5.0
-"""Source: Mask2Former."""
+CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT = 1.0, 5.0, 5.0
+"""Mask2Former's, but for the class (2.0 there), which matching makes noisy for a network that starts from scratch."""
 BACKGROUND_WEIGHT = 0.1
 """Of the class loss of queries that claim nothing. Source: Mask2Former."""
 

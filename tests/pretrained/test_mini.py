@@ -1,0 +1,59 @@
+"""The embedded checkpoint: small enough, honest about itself, and able to do what its card says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import talking_points
+from talking_points import TalkingPoints
+from talking_points.evaluation.protocol import localize_texts, score
+from talking_points.evaluation.report import markdown_tables
+from talking_points.evaluation.sets import make_set
+from talking_points.training.sources import load_scenes
+from tests.shared import SHARED, needs_photos
+
+MINI = Path(talking_points.__file__).parent / "pretrained" / "mini"
+ROOT = Path(__file__).resolve().parents[2]
+HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+@pytest.fixture(scope="module")
+def mini() -> TalkingPoints:
+    return TalkingPoints.from_pretrained("mini", device="cpu")
+
+
+def test_size() -> None:
+    assert sum(f.stat().st_size for f in MINI.rglob("*")) < 40e6
+
+
+@pytest.mark.parametrize("page", [MINI / "README.md", ROOT / "README.md"])
+def test_pages_tell_the_measured_scores(page: Path) -> None:
+    report = json.loads((MINI / "report.json").read_text())
+    assert report["split"] == "test"
+    assert markdown_tables(report) in page.read_text()
+
+
+def test_a_photo_that_everybody_has(mini: TalkingPoints) -> None:
+    """The jacket of a person in uniform; the answer is a text about a person's clothes, and a place on the photo."""
+    [trip] = mini.round_trip(HOPPER, [(160.0, 450.0)])
+    assert "person" in trip.description and 8 < len(trip.description.split()) < 120
+    assert trip.found_px is not None and trip.error is not None
+    assert [trip] == mini.round_trip(HOPPER, [(160.0, 450.0)])
+
+
+@needs_photos
+def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) -> None:
+    """Far below the card's figure, far above a constant's: a broken prompt, adapter or coordinate would show."""
+    sources = {"label-map": SHARED / "data" / "clothing_parts", "coco-parts": SHARED / "data" / "car_parts"}
+    scenes = load_scenes(sources, "val")[::8]
+    samples = make_set("plain", scenes, points=4, seed=1)
+    texts = [s.text for s in samples]
+    row = score("ground-truth", "localizer", samples, texts, localize_texts(mini, samples, texts)).summary()
+    assert row["mpck"] > FLOOR
+
+
+FLOOR = 60.0
