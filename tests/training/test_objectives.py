@@ -68,10 +68,9 @@ def test_mask_losses_by_hand() -> None:
 def test_heatmap_loss_is_least_at_the_point() -> None:
     points = torch.tensor([[0.25, 0.75]])
     x = (torch.arange(8) + 0.5) / 8
-    right = -((x[None] - 0.25) ** 2 + (x[:, None] - 0.75) ** 2).flatten()[None] / (2 * 0.03**2)
-    wrong = right.flip(-1)
-    assert heatmap_loss(right, points, (8, 8)) < heatmap_loss(torch.zeros(1, 64), points, (8, 8))
-    assert heatmap_loss(torch.zeros(1, 64), points, (8, 8)) < heatmap_loss(wrong, points, (8, 8))
+    right = -((x[None] - 0.25) ** 2 + (x[:, None] - 0.75) ** 2)[None] / (2 * 0.03**2)
+    assert heatmap_loss(right, points) < heatmap_loss(torch.zeros(1, 8, 8), points)
+    assert heatmap_loss(torch.zeros(1, 8, 8), points) < heatmap_loss(right.flip(-1), points)
 
 
 def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from talking_points.model.mask_decoder import DecoderInputs, MaskDecoder
 from talking_points.model.projector import Projector
 
+RADII = (0.1, 0.2)
+"""Of mPCK; here in the square's unit."""
+GRID = 64
+"""Cells a side on which the likeliest place is sought."""
 HIDDEN = 128
 """Width of the coordinate MLP's hidden layer. Paper A.5: 512-128-2."""
 
@@ -31,8 +36,8 @@ class LocatedPoints:
     """x, y in [0, 1]^2 of the square: the head that the config names."""
     regressed_P2: Tensor
     """The paper's regression, whichever head answers."""
-    heatmap_logits_PN: Tensor | None
-    """Over the stride-4 cells, row by row; None without a heatmap."""
+    heatmap_logits_Phw: Tensor | None
+    """Over the stride-4 cells; None without a heatmap."""
 
 
 class CoordinateHead(nn.Module):
@@ -56,13 +61,15 @@ class CoordinateHead(nn.Module):
         """
         regressed_P2 = self.mlp(text_PF)
         if self.heatmap is None:
-            return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_PN=None)
-        logits_PN, points_P2 = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
-        return LocatedPoints(points_P2=points_P2, regressed_P2=regressed_P2, heatmap_logits_PN=logits_PN)
+            return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None)
+        logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
+        return LocatedPoints(
+            points_P2=likeliest_points(logits_Phw), regressed_P2=regressed_P2, heatmap_logits_Phw=logits_Phw
+        )
 
 
 class Heatmap(nn.Module):
-    """The mask that the base points at from [SEG], sharpened to a point: the mean of its cells under a softmax.
+    """The mask that the base points at from [SEG], sharpened to a point: logits over the stride-4 cells.
 
     OMG-LLaVA's way from [SEG] to a mask (forward_llm_seg), so that the localizer starts from a base that points at
     regions already and has only the place in the region to learn.
@@ -72,9 +79,7 @@ class Heatmap(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(
-        self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor) -> Tensor:
         photos = inputs.mask_feature_BCHW.shape[0]
         counts_B = torch.bincount(photo_of_text_P, minlength=photos)
         is_text_BP = torch.arange(int(counts_B.max()), device=text_PF.device) < counts_B[:, None]
@@ -82,13 +87,49 @@ class Heatmap(nn.Module):
         text_BPF[is_text_BP] = text_PF
         query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
         decoded = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
-        logits_Phw = decoded.mask_logits[-1][is_text_BP] * self.scale
-        logits_PN = logits_Phw.flatten(1)
-        height, width = logits_Phw.shape[-2:]
-        prob_Phw = logits_PN.softmax(-1).unflatten(-1, (height, width))
-        x = (torch.arange(width, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / width
-        y = (torch.arange(height, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / height
-        return logits_PN, torch.stack([(prob_Phw.sum(1) * x).sum(-1), (prob_Phw.sum(2) * y).sum(-1)], dim=-1)
+        return decoded.mask_logits[-1][is_text_BP] * self.scale
+
+
+def mean_points(logits_Phw: Tensor) -> Tensor:
+    """(P, 2) means of the cells' centres under the softmax, x, y in [0, 1]^2: differentiable, blurred by doubt."""
+    prob_Phw = logits_Phw.flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
+    return _means(prob_Phw)
+
+
+def likeliest_points(logits_Phw: Tensor) -> Tensor:
+    """(P, 2) points around which most of the probability lies, x, y in [0, 1]^2.
+
+    The mean of a heatmap with two peaks lies between them, where nothing is. Here each place is scored by the
+    probability within the radii of mPCK, 0.1 and 0.2, that is by the score that answering there would bring; the
+    answer is the mean of what lies near the best one.
+    """
+    prob_Phw = logits_Phw.flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
+    # A coarse grid is enough to choose a place, and keeps the disks small.
+    height, width = (min(GRID, size) for size in prob_Phw.shape[-2:])
+    prob_P1hw = F.adaptive_avg_pool2d(prob_Phw[:, None], (height, width))
+    prob_P1hw = prob_P1hw / prob_P1hw.sum((-2, -1), keepdim=True)
+    y = (torch.arange(2 * height - 1, device=prob_Phw.device) - (height - 1)) / height
+    x = (torch.arange(2 * width - 1, device=prob_Phw.device) - (width - 1)) / width
+    distance_hw = (y[:, None] ** 2 + x**2).sqrt()
+    score_11hw = sum((distance_hw < radius).to(prob_Phw.dtype) for radius in RADII)[None, None]
+    reach = [max(1, int(max(RADII) * size)) for size in (height, width)]
+    middle = (height - 1, width - 1)
+    rows, columns = (slice(m - r, m + r + 1) for m, r in zip(middle, reach, strict=True))
+    kernel = score_11hw[..., rows, columns]
+    best_P = F.conv2d(prob_P1hw, kernel, padding=(reach[0], reach[1])).flatten(1).argmax(-1)
+    best_P2 = torch.stack([(best_P % width + 0.5) / width, (best_P // width + 0.5) / height], dim=-1)
+    grid_y = (torch.arange(height, device=prob_Phw.device) + 0.5) / height
+    grid_x = (torch.arange(width, device=prob_Phw.device) + 0.5) / width
+    near_Phw = (grid_y[:, None] - best_P2[:, 1, None, None]) ** 2 + (grid_x - best_P2[:, 0, None, None]) ** 2
+    local_Phw = prob_P1hw[:, 0] * (near_Phw < min(RADII) ** 2)
+    return _means(local_Phw / local_Phw.sum((-2, -1), keepdim=True))
+
+
+def _means(prob_Phw: Tensor) -> Tensor:
+    height, width = prob_Phw.shape[-2:]
+    x = (torch.arange(width, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / width
+    y = (torch.arange(height, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / height
+    return torch.stack([(prob_Phw.sum(1) * x).sum(-1), (prob_Phw.sum(2) * y).sum(-1)], dim=-1)
 
 
 class LocalizerParts(nn.Module):

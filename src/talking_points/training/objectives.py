@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talking_points.model.language import embed_suffixes
+from talking_points.model.localizer_head import mean_points
 from talking_points.model.network import PointNetwork
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import ImageFeatures
@@ -128,10 +129,9 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     mse = F.mse_loss(located.regressed_P2, true_P2)
     loss = mse
     metrics = {"mse": mse.item()}
-    if located.heatmap_logits_PN is not None:
-        height, width = inputs.mask_feature_BCHW.shape[-2:]
-        heat = heatmap_loss(located.heatmap_logits_PN, true_P2, (height, width))
-        soft = F.mse_loss(located.points_P2, true_P2)
+    if located.heatmap_logits_Phw is not None:
+        heat = heatmap_loss(located.heatmap_logits_Phw, true_P2)
+        soft = F.mse_loss(mean_points(located.heatmap_logits_Phw), true_P2)
         # Ours: the cross-entropy is scaled to the size of the squared errors.
         loss = mse + soft + 0.02 * heat
         metrics |= {"heatmap": heat.item(), "heatmap_mse": soft.item()}
@@ -202,13 +202,13 @@ def hidden_at_seg(network: PointNetwork, hidden_BPSD: Tensor, suffixes: Sequence
     return hidden_BPSD.gather(2, gather).squeeze(2)
 
 
-def heatmap_loss(logits_PN: Tensor, points_P2: Tensor, size_hw: tuple[int, int]) -> Tensor:
+def heatmap_loss(logits_Phw: Tensor, points_P2: Tensor) -> Tensor:
     """Cross-entropy against a narrow Gaussian around the point. points_P2: [0, 1]^2 of the square."""
-    height, width = size_hw
-    device = logits_PN.device
+    height, width = logits_Phw.shape[-2:]
+    device = logits_Phw.device
     x = (torch.arange(width, device=device) + 0.5) / width
     y = (torch.arange(height, device=device) + 0.5) / height
     dx2 = (x - points_P2[:, :1]) ** 2
     dy2 = (y - points_P2[:, 1:]) ** 2
     target_PN = (-(dy2[:, :, None] + dx2[:, None]).flatten(1) / (2 * HEATMAP_SIGMA**2)).softmax(-1)
-    return -(target_PN * logits_PN.log_softmax(-1)).sum(-1).mean()
+    return -(target_PN * logits_Phw.flatten(1).log_softmax(-1)).sum(-1).mean()
