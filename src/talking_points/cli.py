@@ -300,7 +300,7 @@ def train_join(
     from talking_points.training.run import join_roles
 
     join_roles(descriptor, localizer, out)
-    _say(f"wrote {out}")
+    _log(f"wrote {out}")
 
 
 @app.command()
@@ -455,7 +455,7 @@ def build_dataset(
     typer.echo(f"points not needed: {report.not_chosen:,}")
     if report.spent.requests:
         typer.echo(f"endpoint answers: {report.spent.requests:,}, {report.spent.tokens:,} tokens")
-    _say(f"wrote {out}")
+    _log(f"wrote {out}")
 
 
 @app.command("inspect-dataset")
@@ -549,7 +549,7 @@ class _Progress:
         if self._lines and (done == total or now - self._last_line >= self.LINE_EVERY_S):
             self._last_line = now
             left = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
-            _say(f"{stage}: {done:,} of {total:,}{f', {rate:.1f}/s' if rate and total > 1 else ''}{left}")
+            _log(f"{stage}: {done:,} of {total:,}{f', {rate:.1f}/s' if rate and total > 1 else ''}{left}")
 
 
 def _training(
@@ -582,7 +582,7 @@ def _training(
 
 def _finish(finished: bool, out: Path) -> None:
     if finished:
-        _say(f"wrote {out / 'checkpoint'}")
+        _log(f"wrote {out / 'checkpoint'}")
     else:
         raise typer.Exit(143)
 
@@ -629,7 +629,12 @@ def _fail(message: str) -> int:
 def _say(message: str) -> None:
     """Tell a person at the terminal what is being done; a program that reads stderr gets errors only."""
     if sys.stderr.isatty():
-        typer.echo(message, err=True)
+        _log(message)
+
+
+def _log(message: str) -> None:
+    """Progress of long work, for people and for log files."""
+    typer.echo(message, err=True)
 
 
 def _parse_point(text: str) -> tuple[float, float]:
