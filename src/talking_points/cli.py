@@ -241,7 +241,7 @@ def train_descriptor(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 400,
+    steps: StepsOption = 450,
     learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 8,
