@@ -38,7 +38,7 @@ def test_pages_tell_the_measured_scores(page: Path) -> None:
 
 
 def test_a_photo_that_everybody_has(mini: TalkingPoints) -> None:
-    """A point of the uniform's jacket: a text of the rules' kind comes out, a place on the photo, and the same again."""
+    """A point of the uniform's jacket: a text of the rules' kind, a place on the photo, and the same again."""
     [trip] = mini.round_trip(HOPPER, [(160.0, 450.0)])
     assert "point" in trip.description and 8 < len(trip.description.split()) < 120
     assert trip.found_px is not None and trip.error is not None

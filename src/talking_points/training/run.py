@@ -128,10 +128,9 @@ def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dty
     """
     network = load_checkpoint(descriptor, roles=("descriptor",))
     other = load_checkpoint(localizer, roles=("localizer",))
-    mine = network.state_dict()
-    for name, tensor in other.state_dict().items():
-        own = ".lora_" in name or name.startswith("localizer.")
-        if not own and (name not in mine or not torch.equal(mine[name], tensor)):
+    mine, theirs = _base_weights(network), _base_weights(other)
+    for name, tensor in theirs.items():
+        if name not in mine or not torch.equal(mine[name], tensor):
             raise ValueError(f"{descriptor} and {localizer} stand on different bases: {name} differs")
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
         raise ValueError(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
@@ -144,3 +143,12 @@ def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dty
             if ".localizer." in name:
                 into[name].copy_(parameter)
     save_checkpoint(network, out, dtype=dtype)
+
+
+def _base_weights(network: PointNetwork) -> dict[str, torch.Tensor]:
+    """Weights that both roles share, under one name whether or not an adapter wraps their layer."""
+    return {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in network.state_dict().items()
+        if ".lora_" not in name and not name.startswith("localizer.")
+    }
