@@ -45,6 +45,11 @@ def test_a_photo_that_everybody_has(mini: TalkingPoints) -> None:
     assert [trip] == mini.round_trip(HOPPER, [(160.0, 450.0)])
 
 
+@pytest.mark.xfail(strict=True, reason="this first mini takes the jacket for a car's wheel; see its card")
+def test_a_person_is_called_a_person(mini: TalkingPoints) -> None:
+    assert "person" in mini.describe(HOPPER, [(160.0, 450.0)])[0]
+
+
 @needs_photos
 def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) -> None:
     """Far below the card's figure, far above a constant's: a broken prompt, adapter or coordinate would show."""
@@ -56,4 +61,4 @@ def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) ->
     assert row["mpck"] > FLOOR
 
 
-FLOOR = 40.0
+FLOOR = 60.0
