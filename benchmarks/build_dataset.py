@@ -32,9 +32,9 @@ from talking_points.dataset.describers.rules import colour_name
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.splits import perceptual_hash
 from talking_points.dataset.synthesis import point_facts, write_point_text
-from talking_points.training.sources import parse_sources
 
 
 class Times:

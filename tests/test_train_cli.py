@@ -26,7 +26,9 @@ def people(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path: 
 def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--source", f"label-map={people}")
     small = ("--photos", 2, "--points", 2)
-    assert run("train", "base", *source, "--out", tmp_path / "base", "--steps", 2, *small) == 0
+    trunk = tmp_path / "trunk"
+    assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
+    assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
     base = tmp_path / "base" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
@@ -56,10 +58,15 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "base", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
-        (("train", "base", "--source", "coco=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco-parts"),
-        (("train", "base", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
-        (("train", "base", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
+        (("train", "trunk", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
+        (("train", "trunk", "--source", "coco=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco-parts"),
+        (("train", "trunk", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
+        (("train", "trunk", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
+        (("train", "trunk", "--source", "label-map={people}", "--out", "x", "--side", "100"), "a multiple of 32"),
+        (
+            ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
+            "no trunk.safetensors in",
+        ),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
     ],
 )

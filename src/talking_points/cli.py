@@ -217,9 +217,29 @@ LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
 
 
+@train_app.command("trunk")
+def train_trunk(
+    source: SourceOption,
+    out: OutOption,
+    steps: StepsOption = 2400,
+    learning_rate: RateOption = 1.5e-3,
+    photos: PhotosOption = 16,
+    side: Annotated[int, typer.Option("--side", help="Side of the square seen, in pixels; a multiple of 32.")] = 192,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Train mini's trunk from scratch: the part that each cell of a photo shows, and where on it the cell is."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, 1, seed, weight_decay=0.05)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_trunk as run
+
+    _finish(run(sources, out, loop, photos=sizes.photos, side=side, device=choose_device(device)), out)
+
+
 @train_app.command("base")
 def train_base(
     source: SourceOption,
+    trunk: Annotated[Path, typer.Option("--trunk", metavar="DIR", help="Where `train trunk` finished.")],
     out: OutOption,
     steps: StepsOption = 1400,
     learning_rate: RateOption = 1e-3,
@@ -228,12 +248,12 @@ def train_base(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Train mini's base from scratch: masks, class words, captions, pointing at regions."""
+    """Train mini's base over its trunk: masks, class words, captions, pointing at regions and points."""
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run
 
-    _finish(run(sources, out, loop, sizes, device=choose_device(device)), out)
+    _finish(run(sources, trunk, out, loop, sizes, device=choose_device(device)), out)
 
 
 @train_app.command("descriptor")
@@ -324,7 +344,7 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Score a model on part-labelled photos, beside its references, as JSON."""
-    from talking_points.training.sources import parse_sources
+    from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
     from talking_points.evaluation.run import evaluate as run
@@ -405,7 +425,7 @@ def build_dataset(
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine}")
     audit_share = None if audit is None else _parse_share("--audit", audit)
-    from talking_points.training.sources import parse_sources
+    from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
     from talking_points.dataset.build import BuildConfig, EndpointOptions, build
@@ -570,7 +590,7 @@ def _training(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    from talking_points.training.sources import parse_sources
+    from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
     from talking_points.training.batches import BatchSizes

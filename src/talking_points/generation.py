@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, LlamaForCausalLM
 
-from talking_points.model.sequence import pad_prefixes
+
+def pad_prefixes(prefixes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Right-pad (T, D) prefixes to (B, T, D); and their lengths (B,)."""
+    lengths = torch.tensor([p.shape[0] for p in prefixes], device=prefixes[0].device)
+    return torch.nn.utils.rnn.pad_sequence(list(prefixes), batch_first=True), lengths
 
 
 class SharedPrefix:
-    """Keys and values of B photos' prefixes, ready to be extended by any number of suffixes."""
+    """Keys and values of B photos' prefixes, ready to be extended by any number of suffixes.
+
+    In training, gradients of all suffixes meet in them: what they learn is what they would learn each alone.
+    """
 
     def __init__(self, llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> None:
         embeds_BTD, self.lengths_B = pad_prefixes(prefixes)

@@ -377,7 +377,7 @@ def test_settings_that_are_refused(sources, tmp_path, changes, message):
 # imports are not counted. The last line of its output says how long it worked, if it lives to say so.
 KILLED = """
 import os, signal, sys, threading, time
-import rich.progress, talking_points.dataset.build, talking_points.dataset.card, talking_points.training.sources
+import rich.progress, talking_points.dataset.build, talking_points.dataset.card, talking_points.dataset.sources.loading
 from talking_points.cli import main
 delay = float(sys.argv.pop(1))
 if delay:

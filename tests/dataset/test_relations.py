@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talking_points.dataset.relations import (
+    AT_EDGE,
     DIALECTS,
     Dialect,
     Place,
     degree,
     extent,
     mirror_words,
+    object_order_of,
     order_of,
     place_of_box,
     place_of_point,
@@ -195,6 +197,35 @@ def test_who_is_said_to_be_leftmost_is(things):
             assert centres[k] == min(centres)
         if word in ("right", "rightmost"):
             assert centres[k] == max(centres)
+
+
+def test_the_edge_that_an_object_is_closest_to():
+    """The middle one of three is no candidate; a long one reaches beyond the rightmost centre."""
+    in_a_row = [(0, 0, 10, 10), (20, 0, 30, 10), (50, 0, 60, 10)]
+    orders = [object_order_of(in_a_row, k) for k in range(3)]
+    assert orders == ["leftmost at the edge", "middle", "rightmost at the edge"]
+    long_one = [(0, 0, 80, 10), (50, 0, 60, 10)]
+    assert [object_order_of(long_one, k) for k in range(2)] == ["left at the edge", "right"]
+    assert object_order_of(in_a_row[:1], 0) is None
+
+
+@given(st.lists(boxes, min_size=2, max_size=6))
+def test_who_is_said_to_be_closest_to_an_edge_is_and_it_mirrors(things):
+    words = [object_order_of(things, k) for k in range(len(things))]
+    for side, name in enumerate(("left", "top", "right", "bottom")):
+        told = [k for k, word in enumerate(words) if word and word.endswith(AT_EDGE) and _edge_of(word) == name]
+        assert len(told) <= 1
+        for k in told:
+            reach = [box[side] for box in things]
+            assert reach[k] == (min(reach) if side < 2 else max(reach)) and reach.count(reach[k]) == 1
+    mirrored = [object_order_of([flipped(box) for box in things], k) for k in range(len(things))]
+    assert [None if word is None else mirror_words(word) for word in words] == mirrored
+
+
+def _edge_of(order):
+    ends = {"leftmost": "left", "rightmost": "right", "topmost": "top", "lowest": "bottom"}
+    end = order.removesuffix(AT_EDGE)
+    return ends.get(end, end)
 
 
 def on_a_larger_photo(scene, left, top, right, bottom):

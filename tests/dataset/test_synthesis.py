@@ -100,7 +100,7 @@ def test_facts_of_a_hand_made_scene(person, car):
     cells = [(0, 0, 60, 120), (60, 0, 120, 120), (120, 60, 220, 120)]
     scene = mosaic([person, person, car], cells, (220, 120))
     shoe = point_facts(scene, (21.5, 106.5))
-    assert (shoe.object_name, shoe.object_order) == ("person", "left")
+    assert (shoe.object_name, shoe.object_order) == ("person", "left at the edge")
     assert (shoe.part_name, shoe.part_order) == ("shoe", "left")
     assert shoe.object_detail == "in dark blue jeans"
     # The shoe is x 18-27, y 104-112.
@@ -149,7 +149,7 @@ def test_only_people_have_bare_skin(person):
 def test_order_is_said_when_there_are_several(person):
     scene = mosaic([person, person], [(0, 0, 60, 120), (60, 0, 120, 120)], (120, 120))
     facts = point_facts(scene, (90.5, 40.5))
-    assert facts.object_order == "right"
+    assert facts.object_order == "right at the edge"
     for seed in range(60):
         for dialect in ALL_DIALECTS:
             text = write_point_text(facts, dialect, rng(seed))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from talking_points.model.localizer_head import likeliest_points, mean_points
+from talking_points.model.localizer_head import likeliest_points
 
 
 def peaks(*places: tuple[float, float, float], size: int = 64) -> torch.Tensor:
@@ -25,7 +25,6 @@ def test_one_peak_is_found(place: tuple[float, float], size: int) -> None:
 def test_of_two_peaks_the_heavier_and_never_between() -> None:
     logits = peaks((0.2, 0.5, 1.0), (0.8, 0.5, 1.5))
     assert likeliest_points(logits)[0].tolist() == pytest.approx((0.8, 0.5), abs=0.01)
-    assert mean_points(logits)[0].tolist() == pytest.approx((0.56, 0.5), abs=0.01)
 
 
 def test_many_near_beat_one_apart() -> None:

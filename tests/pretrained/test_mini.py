@@ -10,10 +10,10 @@ import pytest
 
 import talking_points
 from talking_points import TalkingPoints
+from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.protocol import localize_texts, score
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import make_set
-from talking_points.training.sources import load_scenes
 from tests.shared import SHARED, needs_photos
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini"

@@ -18,6 +18,7 @@ from talking_points.training.objectives import (
 )
 from talking_points.training.run import role_parameters
 from talking_points.training.segmentation import MaskTargets, mask_losses, match
+from talking_points.training.trunk import DenseHead
 from tests.tiny import tiny_network
 
 SIZES = BatchSizes(photos=2, points=4)
@@ -78,8 +79,8 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     network = tiny_network(roles=())
     decoder = network.segmenter.mask_decoder
     decoder.class_embed = nn.Parameter(F.normalize(torch.randn(len(names), 2, 8), dim=-1))
-    head = nn.Conv2d(32, len(names) + 1, 1)
-    batch = BaseBatches(scenes, names, side=64, sizes=SIZES, seed=0, steps=5)[0]
+    head = DenseHead(32, len(names))
+    batch = BaseBatches(scenes, names, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=5)[0]
     network.requires_grad_(True)
     loss, metrics = base_objective(network, head, batch)
     loss.backward()

@@ -28,6 +28,7 @@ from talking_points.dataset.relations import (
     Place,
     degree,
     extent,
+    object_order_of,
     order_of,
     place_of_box,
     place_of_point,
@@ -161,7 +162,7 @@ def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
 def _object_order(scene: Scene, object_index: int) -> str | None:
     name = scene.objects[object_index].name
     alike = [k for k, thing in enumerate(scene.objects) if thing.name == name]
-    return order_of([scene.objects[k].box_xyxy for k in alike], alike.index(object_index))
+    return object_order_of([scene.objects[k].box_xyxy for k in alike], alike.index(object_index))
 
 
 def _part_order(scene: Scene, part_index: int) -> str | None:

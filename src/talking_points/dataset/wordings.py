@@ -6,7 +6,7 @@ orders names a side, so that a mirrored scene gives the mirrored text.
 
 from __future__ import annotations
 
-from talking_points.dataset.relations import ORDINALS, Degree
+from talking_points.dataset.relations import AT_EDGE, ORDINALS, Degree
 
 POINT_WORDS = ("point", "point", "keypoint", "spot")
 PHOTO_WORDS = ("photo", "image", "picture")
@@ -51,6 +51,12 @@ ORDER_PHRASES: dict[str, tuple[str, ...]] = {
     },
 }
 """How a thing is told from others of its kind; the keys are what `relations.order_of` returns."""
+for _order, _side in {
+    "left": "left", "leftmost": "left", "right": "right", "rightmost": "right",
+    "top": "top", "topmost": "top", "bottom": "bottom", "lowest": "bottom",
+}.items():  # fmt: skip
+    # Of whole objects only: of a part, the edge could be that of its object.
+    ORDER_PHRASES[_order + AT_EDGE] = (*ORDER_PHRASES[_order], f"{{noun}} closest to the {_side} edge")
 
 # Of a person's two shoes, "left" means the left one in the photo. Before "left wheel" a reader would think of
 # the car's own left, so parts of other objects are called by where they are seen.
@@ -59,7 +65,8 @@ PERSON_PAIR_PHRASES: dict[str, tuple[str, ...]] = {
     "left": ("left {noun}", "{noun} on the left"),
     "right": ("right {noun}", "{noun} on the right"),
 }
-FIRST_OR_LAST = frozenset({"left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "lowest"})
+_ENDS = ("left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "lowest")
+FIRST_OR_LAST = frozenset((*_ENDS, *(end + AT_EDGE for end in _ENDS)))
 """Orders that stay true among fewer things: the leftmost car, if it is red, is the leftmost red car."""
 
 OPENINGS = (

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
+from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.protocol import (
     Row,
     box_centres,
@@ -31,7 +32,6 @@ from talking_points.evaluation.sets import Sample, check_set, make_set
 from talking_points.localizer import PointLocalizer
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.talking_points import TalkingPoints
-from talking_points.training.sources import load_scenes
 
 log = logging.getLogger(__name__)
 

@@ -90,12 +90,6 @@ class Heatmap(nn.Module):
         return decoded.mask_logits[-1][is_text_BP] * self.scale
 
 
-def mean_points(logits_Phw: Tensor) -> Tensor:
-    """(P, 2) means of the cells' centres under the softmax, x, y in [0, 1]^2: differentiable, blurred by doubt."""
-    prob_Phw = logits_Phw.flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
-    return _means(prob_Phw)
-
-
 def likeliest_points(logits_Phw: Tensor) -> Tensor:
     """(P, 2) points around which most of the probability lies, x, y in [0, 1]^2.
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,18 +29,48 @@ MAX_DRAWS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DenseTargets:
+    """What every stride-4 cell of B squares shows."""
+
+    classes_BHW: Tensor
+    """Class of the cell's part; -1 on the background."""
+    places_B4HW: Tensor
+    """x, y in the part's box, then x, y in the object's box, each in [0, 1]; 0 on the background."""
+
+    def to(self, device: torch.device) -> DenseTargets:
+        """The targets on a device."""
+        return DenseTargets(classes_BHW=self.classes_BHW.to(device), places_B4HW=self.places_B4HW.to(device))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrunkBatch:
+    """What the trunk learns from before anything else: what each cell shows, and where on it the cell is."""
+
+    pixels_B3SS: Tensor
+    dense: DenseTargets
+    record_ids: list[str]
+
+    def to(self, device: torch.device) -> TrunkBatch:
+        """The batch on a device."""
+        return replace(self, pixels_B3SS=self.pixels_B3SS.to(device), dense=self.dense.to(device))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BaseBatch:
-    """What the base learns from: masks with class words, captions of marked regions, phrases that point at regions."""
+    """What the base learns from: masks with class words, captions of marked regions, phrases that point at regions,
+    and texts about points, to be written and to be found."""
 
     pixels_B3SS: Tensor
     targets: list[MaskTargets]
-    part_classes_BHW: Tensor
-    """Class of the part in each stride-4 cell; -1 on the background."""
+    dense: DenseTargets
     points_BP2: Tensor
     """A point in each captioned region, [0, 1]^2 of the square."""
     captions: list[list[str]]
     phrases: list[list[str]]
     phrase_masks_BPHW: Tensor
+    text_points_BP2: Tensor
+    """The points that the texts are about, [0, 1]^2 of the square."""
+    texts: list[list[str]]
     record_ids: list[str]
 
     def to(self, device: torch.device) -> BaseBatch:
@@ -51,9 +81,10 @@ class BaseBatch:
             targets=[
                 MaskTargets(masks_GHW=t.masks_GHW.to(device), classes_G=t.classes_G.to(device)) for t in self.targets
             ],
-            part_classes_BHW=self.part_classes_BHW.to(device),
+            dense=self.dense.to(device),
             points_BP2=self.points_BP2.to(device),
             phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
+            text_points_BP2=self.text_points_BP2.to(device),
         )
 
 
@@ -79,7 +110,7 @@ class BatchSizes:
     photos: int = 8
     """Scenes a step."""
     points: int = 8
-    """Points (or phrases and captions) of each scene."""
+    """Points (or phrases, captions and texts, each) of each scene."""
 
     def __post_init__(self) -> None:
         for name in ("photos", "points"):
@@ -94,14 +125,77 @@ def scene_pixels(scene: Scene, side: int) -> Tensor:
 
 def part_map_on_square(scene: Scene, cells: int) -> NDArray[np.int16]:
     """The scene's part map seen in (cells, cells) of the square; 0 on background and padding."""
+    x, y = _cell_centres_px(scene, cells)
+    width, height = scene.size_wh
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    inside = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))[None]
+    seen = scene.part_map[np.clip(row, 0, height - 1)[:, None], np.clip(column, 0, width - 1)[None]]
+    return np.where(inside, seen, 0).astype(np.int16)
+
+
+def places_on_square(scene: Scene, part_map: NDArray[np.int16]) -> NDArray[np.float32]:
+    """(4, cells, cells): x, y in the box of each cell's part and in that of its object, in [0, 1].
+
+    part_map: from `part_map_on_square`.
+    """
+    x, y = _cell_centres_px(scene, len(part_map))
+    nothing = (0.0, 0.0, 1.0, 1.0)
+    part_boxes = np.array([nothing, *(part.box_xyxy for part in scene.parts)], dtype=np.float32)
+    object_boxes = np.array(
+        [nothing, *(scene.objects[part.object_index].box_xyxy for part in scene.parts)], dtype=np.float32
+    )
+    places = []
+    for boxes in (part_boxes, object_boxes):
+        x0, y0, x1, y1 = np.moveaxis(boxes[part_map], -1, 0)
+        places += [(x[None] - x0) / (x1 - x0), (y[:, None] - y0) / (y1 - y0)]
+    return np.where(part_map > 0, np.stack(places), 0).clip(0, 1).astype(np.float32)
+
+
+def _cell_centres_px(scene: Scene, cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x of the columns and y of the rows of the square's cells, in pixels of the scene's photo."""
     width, height = scene.size_wh
     long_side = max(width, height)
-    pad_x, pad_y = (long_side - width) // 2, (long_side - height) // 2
     centre = (np.arange(cells) + 0.5) * long_side / cells
-    x, y = np.floor(centre - pad_x).astype(int), np.floor(centre - pad_y).astype(int)
-    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))[None]
-    seen = scene.part_map[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)[None]]
-    return np.where(inside, seen, 0).astype(np.int16)
+    return centre - (long_side - width) // 2, centre - (long_side - height) // 2
+
+
+def dense_targets(
+    scenes: Sequence[Scene], part_maps: Sequence[NDArray[np.int16]], class_of: Mapping[str, int]
+) -> DenseTargets:
+    """Targets of scenes, from their part maps on the square."""
+    classes = [
+        np.array([-1, *(class_of[part.name] for part in scene.parts)])[part_map]
+        for scene, part_map in zip(scenes, part_maps, strict=True)
+    ]
+    places = [places_on_square(scene, part_map) for scene, part_map in zip(scenes, part_maps, strict=True)]
+    return DenseTargets(classes_BHW=torch.from_numpy(np.stack(classes)), places_B4HW=torch.from_numpy(np.stack(places)))
+
+
+class TrunkBatches(Dataset[TrunkBatch]):
+    """Step -> batch for the trunk."""
+
+    def __init__(
+        self, scenes: Sequence[Scene], class_names: Sequence[str], *, side: int, photos: int, seed: int, steps: int
+    ) -> None:
+        self.scenes, self.side, self.photos, self.seed, self.steps = scenes, side, photos, seed, steps
+        self.class_of = {name: index for index, name in enumerate(class_names)}
+
+    def __str__(self) -> str:
+        return f"{len(self.scenes)} photos at {self.side} px, {self.photos} a step, seed {self.seed}"
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> TrunkBatch:
+        # A stream apart from the base's and the adapters'.
+        rng = np.random.default_rng([self.seed, step, 2])
+        scenes = [compose(self.scenes, rng, self.side) for _ in range(self.photos)]
+        part_maps = [part_map_on_square(scene, self.side // MASK_STRIDE) for scene in scenes]
+        return TrunkBatch(
+            pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
+            dense=dense_targets(scenes, part_maps, self.class_of),
+            record_ids=[scene.photo_id for scene in scenes],
+        )
 
 
 class BaseBatches(Dataset[BaseBatch]):
@@ -112,6 +206,7 @@ class BaseBatches(Dataset[BaseBatch]):
         scenes: Sequence[Scene],
         class_names: Sequence[str],
         *,
+        dialects: Sequence[str],
         side: int,
         sizes: BatchSizes,
         seed: int,
@@ -119,6 +214,7 @@ class BaseBatches(Dataset[BaseBatch]):
     ) -> None:
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
         self.class_of = {name: index for index, name in enumerate(class_names)}
+        self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
 
     def __str__(self) -> str:
         return (
@@ -131,19 +227,23 @@ class BaseBatches(Dataset[BaseBatch]):
 
     def __getitem__(self, step: int) -> BaseBatch:
         rng = np.random.default_rng([self.seed, step])
-        rows = [self._photo(rng) for _ in range(self.sizes.photos)]
+        # One dialect a step: its texts are of one length, and little is padding.
+        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
+        rows = [self._photo(dialect, rng) for _ in range(self.sizes.photos)]
         return BaseBatch(
             pixels_B3SS=torch.stack([r["pixels"] for r in rows]),
             targets=[r["targets"] for r in rows],
-            part_classes_BHW=torch.stack([r["part_classes"] for r in rows]),
+            dense=dense_targets([r["scene"] for r in rows], [r["part_map"] for r in rows], self.class_of),
             points_BP2=torch.stack([r["points"] for r in rows]),
             captions=[r["captions"] for r in rows],
             phrases=[r["phrases"] for r in rows],
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
-            record_ids=[r["id"] for r in rows],
+            text_points_BP2=torch.stack([r["text_points"] for r in rows]),
+            texts=[r["texts"] for r in rows],
+            record_ids=[r["scene"].photo_id for r in rows],
         )
 
-    def _photo(self, rng: np.random.Generator) -> dict[str, Any]:
+    def _photo(self, dialect: Dialect, rng: np.random.Generator) -> dict[str, Any]:
         for _ in range(MAX_DRAWS):
             scene = compose(self.scenes, rng, self.side)
             cells = self.side // MASK_STRIDE
@@ -154,20 +254,22 @@ class BaseBatches(Dataset[BaseBatch]):
                 break
         else:
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
-        part_class = np.array([-1, *(self.class_of[p.name] for p in scene.parts)])
         points, captions = self._captions(scene, rng)
+        text_points, texts = point_texts(scene, self.sizes.points, dialect, rng)
         return {
-            "id": scene.photo_id,
+            "scene": scene,
+            "part_map": part_map,
             "pixels": scene_pixels(scene, self.side),
             "targets": MaskTargets(
                 masks_GHW=torch.from_numpy(np.stack([m for _, _, m in regions]).astype(np.float32)),
                 classes_G=torch.tensor([self.class_of[self._name(scene, kind, i)] for kind, i, _ in regions]),
             ),
-            "part_classes": torch.from_numpy(part_class[part_map]),
             "points": points,
             "captions": captions,
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
+            "text_points": text_points,
+            "texts": texts,
         }
 
     @staticmethod
@@ -237,21 +339,21 @@ class PointBatches(Dataset[PointBatch]):
     def __getitem__(self, step: int) -> PointBatch:
         # A stream apart from the base's.
         rng = np.random.default_rng([self.seed, step, 1])
-        # One dialect a step: its texts are of one length, and little is padding.
         dialect = self.dialects[int(rng.integers(len(self.dialects)))]
         scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
-        points, texts = [], []
-        for scene in scenes:
-            samples = draw_points(scene, self.sizes.points, rng)
-            places = [(s.x, s.y) for s in samples]
-            points.append(square_tensor(places, scene))
-            texts.append([write_point_text(point_facts(scene, p), dialect, rng) for p in places])
+        drawn = [point_texts(scene, self.sizes.points, dialect, rng) for scene in scenes]
         return PointBatch(
             pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
-            points_BP2=torch.stack(points),
-            texts=texts,
+            points_BP2=torch.stack([points for points, _ in drawn]),
+            texts=[texts for _, texts in drawn],
             record_ids=[scene.photo_id for scene in scenes],
         )
+
+
+def point_texts(scene: Scene, count: int, dialect: Dialect, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+    """`count` points of a scene, (P, 2) in [0, 1]^2 of the square, and a text about each."""
+    places = [(sample.x, sample.y) for sample in draw_points(scene, count, rng)]
+    return square_tensor(places, scene), [write_point_text(point_facts(scene, p), dialect, rng) for p in places]
 
 
 def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[PointSample]:

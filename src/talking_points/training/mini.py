@@ -19,9 +19,12 @@ from talking_points.model import prompts
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
-from talking_points.model.trunk import ConvNeXtBlock
+from talking_points.model.trunk import ConvNeXtBlock, Trunk
 
 VOCABULARY = 1536
+TRUNK_DEPTHS = (2, 2, 6, 2)
+TRUNK_DIMS = (32, 64, 160, 320)
+"""Wide where maps are small: half of the 7B's ratio would spend most of its time on stride 4."""
 
 
 def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelConfig:
@@ -30,8 +33,8 @@ def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelCon
         name="mini",
         vision=VisionConfig(
             image_size=256,
-            trunk_depths=(2, 2, 4, 2),
-            trunk_dims=(32, 64, 128, 256),
+            trunk_depths=TRUNK_DEPTHS,
+            trunk_dims=TRUNK_DIMS,
             width=96,
             num_heads=8,
             pixel_decoder_layers=2,
@@ -58,11 +61,11 @@ def mini_language_model(vocabulary: int, pad_id: int, bos_id: int, eos_id: int) 
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,
-            hidden_size=256,
-            intermediate_size=640,
+            hidden_size=192,
+            intermediate_size=512,
             num_hidden_layers=4,
-            num_attention_heads=8,
-            num_key_value_heads=8,
+            num_attention_heads=6,
+            num_key_value_heads=6,
             max_position_embeddings=1024,
             rms_norm_eps=1e-6,
             tie_word_embeddings=True,
@@ -81,22 +84,21 @@ def new_mini(scenes: Sequence[Scene], class_names: Sequence[str], *, seed: int) 
         len(tokenizer), tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id
     )
     network = PointNetwork(mini_config(class_names, coordinate_head="heatmap"), language, tokenizer)
-    _start_trunk(network)
     return network
 
 
-def _start_trunk(network: PointNetwork) -> None:
-    """From scratch and in minutes: layer scales of one (ConvNeXt's 1e-6 wants long training).
+def new_trunk() -> Trunk:
+    """An untrained trunk of mini's size, to be trained in minutes: layer scales of one (1e-6 wants long training).
 
     The stem's bias must not be zero: on padding, which is exactly zero, its LayerNorm would divide by nothing but
     eps, and gradients would explode.
     """
-    trunk = network.segmenter.trunk
-    stem_bias = trunk.stem.get_parameter("0.bias")
-    nn.init.normal_(stem_bias, std=0.5)
+    trunk = Trunk(TRUNK_DEPTHS, TRUNK_DIMS)
+    nn.init.normal_(trunk.stem.get_parameter("0.bias"), std=0.5)
     for module in trunk.modules():
         if isinstance(module, ConvNeXtBlock):
             nn.init.ones_(module.gamma)
+    return trunk
 
 
 def rule_texts(scenes: Sequence[Scene], *, count: int, seed: int) -> Iterable[str]:

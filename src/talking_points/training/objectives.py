@@ -7,87 +7,99 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from talking_points.generation import SharedPrefix, read_suffixes
 from talking_points.model.language import embed_suffixes
-from talking_points.model.localizer_head import mean_points
+from talking_points.model.localizer_head import likeliest_points
 from talking_points.model.network import PointNetwork
-from talking_points.model.projector import Projector
-from talking_points.model.segmenter import ImageFeatures
-from talking_points.model.sequence import pack
+from talking_points.model.prompts import Prompts
 from talking_points.training.batches import BaseBatch, PointBatch
 from talking_points.training.segmentation import mask_losses, segmentation_loss
+from talking_points.training.trunk import PLACE_WEIGHT, DenseHead, dense_losses, part_accuracy
 
 Metrics = dict[str, float]
 
-SEMANTIC_WEIGHT = 10.0
-SEMANTIC_BACKGROUND_WEIGHT = 0.3
-"""Of the dense class loss that helps the trunk from scratch. Ours."""
+DENSE_WEIGHT = 3.0
+"""Of class and place of every cell, read from the mask feature. Ours."""
+POINTING_WEIGHT = 5.0
+"""Of the masks that phrases point at. Source: Mask2Former's mask and dice weights."""
+REGRESSION_WEIGHT = 5.0
+"""Of the squared errors beside the heatmap's cross-entropy, which are a hundred times smaller. Ours."""
 HEATMAP_SIGMA = 0.03
 """Width of the heatmap's target around the point, in the square's unit. Ours."""
 
 
-def base_objective(network: PointNetwork, semantic_head: nn.Module, batch: BaseBatch) -> tuple[Tensor, Metrics]:
-    """Masks and class words, captions of marked regions, phrases that point at regions: what OMG-LLaVA's base knows.
+def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatch) -> tuple[Tensor, Metrics]:
+    """What OMG-LLaVA's base knows: masks and class words, captions of marked regions, phrases that point at regions.
+    And, since mini's base has no other place to learn language, texts about points, written and found (ours).
 
     Args:
         network: without adapters, everything trains.
-        semantic_head: 1x1 convolution from the mask feature to classes; helps the trunk, is thrown away.
+        dense_head: class and place of each cell from the mask feature; thrown away.
         batch: from `BaseBatches`.
     """
     features, decoded = network.segmenter.encode(batch.pixels_B3SS)
     inputs = features.decoder_inputs
     segmentation = segmentation_loss(network.segmenter.mask_decoder, decoded, inputs, batch.targets)
-    semantic_logits_BKHW = semantic_head(inputs.mask_feature_BCHW)
-    # Most cells are background; unweighted, saying so everywhere is a good answer for a long time.
-    class_weight = torch.ones(semantic_logits_BKHW.shape[1], device=semantic_logits_BKHW.device)
-    class_weight[0] = SEMANTIC_BACKGROUND_WEIGHT
-    semantic = F.cross_entropy(semantic_logits_BKHW, batch.part_classes_BHW.long() + 1, class_weight)
+    class_logits, places = dense_head(inputs.mask_feature_BCHW)
+    dense_class, dense_place = dense_losses(class_logits, places, batch.dense)
+    dense = dense_class + PLACE_WEIGHT * dense_place
 
-    # Half of the points look through the paper's Gaussian, half through OMG-LLaVA's own predicted masks, so that
-    # the frozen encoder serves both (ours: OMG-LLaVA trained only the latter).
-    half = batch.points_BP2.shape[1] // 2
-    marks_BPD = torch.cat(
+    # Regions are seen through OMG-LLaVA's own predicted masks, points through the paper's Gaussian: the encoder,
+    # frozen from here on, serves both (ours: OMG-LLaVA trained only the former).
+    regions_BPD = network.mark_tokens(features, batch.points_BP2, region="predicted-mask")
+    points_BPD = network.mark_tokens(features, batch.text_points_BP2, region="gaussian")
+    prompts = network.prompts
+    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
+    captions, about_captions = _answers(prompts, prompts.caption(), batch.captions)
+    texts, about_texts = _answers(prompts, prompts.describe(), batch.texts)
+    phrases = [[prompts.localize(text) for text in row] for row in batch.phrases]
+    places_asked = [[prompts.localize(text) for text in row] for row in batch.texts]
+    P = len(phrases[0])
+    nothing_BPD = torch.zeros_like(points_BPD)
+    # Short and long ones apart, so that little is padding.
+    short_BPSD = read_behind(network, prefix, _joined(captions, phrases), torch.cat([regions_BPD, nothing_BPD], 1))
+    long_BPSD = read_behind(network, prefix, _joined(texts, places_asked), torch.cat([points_BPD, nothing_BPD], 1))
+    caption = answer_loss(network, short_BPSD[:, :P], captions, about_captions)
+    text = answer_loss(network, long_BPSD[:, :P], texts, about_texts)
+
+    seg_BPD = torch.cat(
         [
-            network.mark_tokens(features, batch.points_BP2[:, :half], region="gaussian"),
-            network.mark_tokens(features, batch.points_BP2[:, half:], region="predicted-mask"),
+            hidden_at_seg(network, short_BPSD[:, P:], phrases),
+            hidden_at_seg(network, long_BPSD[:, P:], places_asked),
         ],
         dim=1,
     )
-    prompts = network.prompts
-    questions = [[prompts.caption() + prompts.answer(text) for text in row] for row in batch.captions]
-    pointing = [[prompts.localize(text) for text in row] for row in batch.phrases]
-    P = len(questions[0])
-    hidden_BPSD = read_packed(
-        network,
-        features,
-        network.projector,
-        [q + p for q, p in zip(questions, pointing, strict=True)],
-        torch.cat([marks_BPD, marks_BPD.new_zeros(marks_BPD.shape[0], len(pointing[0]), marks_BPD.shape[2])], dim=1),
-    )
-    caption = answer_loss(network, hidden_BPSD[:, :P], questions, [[len(prompts.caption())] * P] * len(questions))
-
-    seg_BPD = hidden_at_seg(network, hidden_BPSD[:, P:], pointing)
     query_BPC, pos_BPC = network.text_to_vision(seg_BPD.float()).chunk(2, dim=-1)
     pointed = network.segmenter.mask_decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+    layers = pointed.mask_logits[1:]
     bce, dice = mask_losses(
-        torch.cat([m.flatten(0, 1) for m in pointed.mask_logits[1:]]),
-        batch.phrase_masks_BPHW.flatten(0, 1).repeat(len(pointed.mask_logits) - 1, 1, 1),
+        torch.cat([m[:, :P].flatten(0, 1) for m in layers]),
+        batch.phrase_masks_BPHW.flatten(0, 1).repeat(len(layers), 1, 1),
     )
+    true_P2 = batch.text_points_BP2.flatten(0, 1)
+    heat = torch.stack([heatmap_loss(m[:, P:].flatten(0, 1), true_P2) for m in layers]).mean()
     with torch.no_grad():
-        inside, true = pointed.mask_logits[-1] > 0, batch.phrase_masks_BPHW > 0
+        inside, true = layers[-1][:, :P] > 0, batch.phrase_masks_BPHW > 0
         overlap = (inside & true).flatten(2).sum(-1) / (inside | true).flatten(2).sum(-1).clamp(min=1)
+        near = (likeliest_points(layers[-1][:, P:].flatten(0, 1)) - true_P2).norm(dim=-1) < 0.1
 
-    loss = segmentation["total"] + SEMANTIC_WEIGHT * semantic + caption + 6 * bce.mean() + 6 * dice.mean()
+    pointing = POINTING_WEIGHT * (bce.mean() + dice.mean())
+    loss = segmentation["total"] + DENSE_WEIGHT * dense + caption + text + pointing + heat
     return loss, {
         "loss": loss.item(),
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
-        "semantic": semantic.item(),
+        "dense_place": dense_place.item(),
+        "part_accuracy": part_accuracy(class_logits, batch.dense),
         "caption": caption.item(),
+        "text": text.item(),
         "pointing_mask": bce.mean().item(),
         "pointing_dice": dice.mean().item(),
         "pointing_iou": float(overlap.mean()),
+        "heatmap": heat.item(),
+        "within_0.1": float(near.float().mean()),
     }
 
 
@@ -96,11 +108,10 @@ def descriptor_objective(network: PointNetwork, batch: PointBatch) -> tuple[Tens
     with torch.no_grad():
         features = network.segmenter(batch.pixels_B3SS)
         marks_BPD = network.mark_tokens(features, batch.points_BP2)
-    prompts = network.prompts
-    question = prompts.describe()
-    suffixes = [[question + prompts.answer(text) for text in row] for row in batch.texts]
-    hidden_BPSD = read_packed(network, features, network.projector, suffixes, marks_BPD)
-    loss = answer_loss(network, hidden_BPSD, suffixes, [[len(question)] * len(row) for row in suffixes])
+    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
+    suffixes, question_lengths = _answers(network.prompts, network.prompts.describe(), batch.texts)
+    hidden_BPSD = read_behind(network, prefix, suffixes, marks_BPD)
+    loss = answer_loss(network, hidden_BPSD, suffixes, question_lengths)
     return loss, {"loss": loss.item()}
 
 
@@ -119,7 +130,8 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
         else:
             features = network.segmenter(batch.pixels_B3SS)
     suffixes = [[network.prompts.localize(text) for text in row] for row in batch.texts]
-    hidden_BPSD = read_packed(network, features, network.localizer.projector, suffixes, None)
+    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.localizer.projector))
+    hidden_BPSD = read_behind(network, prefix, suffixes, None)
     seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)
     B, P, _ = seg_BPD.shape
     photo_of_text = torch.arange(B, device=seg_BPD.device).repeat_interleave(P)
@@ -127,14 +139,12 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
     true_P2 = batch.points_BP2.flatten(0, 1)
     mse = F.mse_loss(located.regressed_P2, true_P2)
-    loss = mse
+    loss = REGRESSION_WEIGHT * mse
     metrics = {"mse": mse.item()}
     if located.heatmap_logits_Phw is not None:
         heat = heatmap_loss(located.heatmap_logits_Phw, true_P2)
-        soft = F.mse_loss(mean_points(located.heatmap_logits_Phw), true_P2)
-        # Ours: the cross-entropy is scaled to the size of the squared errors.
-        loss = mse + soft + 0.02 * heat
-        metrics |= {"heatmap": heat.item(), "heatmap_mse": soft.item()}
+        loss = loss + heat
+        metrics |= {"heatmap": heat.item()}
     with torch.no_grad():
         near = (located.points_P2 - true_P2).norm(dim=-1)
         near_regressed = (located.regressed_P2 - true_P2).norm(dim=-1)
@@ -146,14 +156,28 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     }
 
 
-def read_packed(
+def _answers(
+    prompts: Prompts, question: list[int], texts: Sequence[Sequence[str]]
+) -> tuple[list[list[list[int]]], list[list[int]]]:
+    """A question with each text as its answer, and the lengths of the questions."""
+    return (
+        [[question + prompts.answer(text) for text in row] for row in texts],
+        [[len(question)] * len(row) for row in texts],
+    )
+
+
+def _joined(one: list[list[list[int]]], other: list[list[list[int]]]) -> list[list[list[int]]]:
+    """The suffixes of both, photo by photo."""
+    return [a + b for a, b in zip(one, other, strict=True)]
+
+
+def read_behind(
     network: PointNetwork,
-    features: ImageFeatures,
-    projector: Projector,
+    prefix: SharedPrefix,
     suffixes: Sequence[Sequence[Sequence[int]]],
     marks_BPD: Tensor | None,
 ) -> Tensor:
-    """(B, P, S, D) last hidden states of P suffixes behind each photo's prefix, one sequence a photo.
+    """(B, P, S, D) last hidden states of P suffixes behind each photo's prefix, which is read once for all.
 
     marks_BPD: tokens put at each suffix's <mark>; unused where a suffix holds none.
     """
@@ -161,18 +185,9 @@ def read_packed(
     flat = [s for row in suffixes for s in row]
     marks_PD = None if marks_BPD is None else marks_BPD.flatten(0, 1)
     embeds_PSD, lengths_P = embed_suffixes(flat, network.embedding, network.prompts.mark_id, marks_PD)
-    packed = pack(
-        network.photo_prefixes(features, projector),
-        embeds_PSD.unflatten(0, (B, P)),
-        lengths_P.unflatten(0, (B, P)),
-    )
-    hidden = network.llama.model(
-        inputs_embeds=packed.embeds_BLD,
-        attention_mask=packed.mask_B1LL,
-        position_ids=packed.positions_BL,
-        use_cache=False,
-    ).last_hidden_state
-    return hidden[:, packed.prefix_length :].unflatten(1, (P, -1))
+    photo_of_prompt_P = torch.arange(B, device=embeds_PSD.device).repeat_interleave(P)
+    hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_prompt_P, embeds_PSD, lengths_P)
+    return hidden_PSD.unflatten(0, (B, P))
 
 
 def answer_loss(

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from talking_points.dataset.scene import class_names
+from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import attach_role, load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches
+from talking_points.model.weights import load_weights
+from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, TrunkBatches
 from talking_points.training.loop import LoopConfig, train
-from talking_points.training.mini import new_mini
+from talking_points.training.mini import TRUNK_DIMS, new_mini, new_trunk
 from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
-from talking_points.training.sources import load_scenes
+from talking_points.training.trunk import DenseHead, TrunkHead, trunk_objective
 
 DESCRIPTOR_DIALECTS = ("paper",)
 """The descriptor speaks one dialect, the paper's."""
@@ -25,29 +28,88 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 """The localizer hears them all."""
 
 
-def train_base(
-    sources: Mapping[str, Path], out: Path, loop: LoopConfig, sizes: BatchSizes, *, device: torch.device
+TRUNK_FILE = "trunk.safetensors"
+
+
+def train_trunk(
+    sources: Mapping[str, Path], out: Path, loop: LoopConfig, *, photos: int, side: int, device: torch.device
 ) -> bool:
-    """Train mini's base from scratch: masks, class words, captions, pointing at regions.
+    """Train mini's trunk from scratch on the part and the place that each cell shows.
+
+    Args:
+        photos: scenes a step.
+        side: of the square, in pixels; a multiple of 32.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
+    if side < 32 or side % 32:
+        raise ValueError(f"side is {side}; allowed: a multiple of 32")
+    scenes = load_scenes(sources, "train")
+    names = class_names(scenes)
+    torch.manual_seed(loop.seed)
+    trunk = new_trunk().to(device)
+    head = TrunkHead(TRUNK_DIMS, len(names)).to(device)
+    modules = {"trunk": trunk, "head": head}
+    batches = TrunkBatches(scenes, names, side=side, photos=photos, seed=loop.seed, steps=loop.steps)
+    finished = train(
+        modules,
+        _parameters(modules),
+        batches,
+        lambda batch: trunk_objective(trunk, head, batch.to(device)),
+        loop,
+        out / "training",
+    )
+    if finished:
+        save_file({name: tensor.contiguous() for name, tensor in trunk.state_dict().items()}, out / TRUNK_FILE)
+    return finished
+
+
+def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    return {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
+
+
+def train_base(
+    sources: Mapping[str, Path],
+    trunk: Path,
+    out: Path,
+    loop: LoopConfig,
+    sizes: BatchSizes,
+    *,
+    device: torch.device,
+) -> bool:
+    """Train mini's base: masks, class words, captions, pointing at regions and points.
+
+    Args:
+        trunk: folder that `train_trunk` wrote.
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    trunk_file = trunk / TRUNK_FILE
+    if not trunk_file.is_file():
+        raise FileNotFoundError(f"no {TRUNK_FILE} in {trunk}: give the folder that `train trunk` finished in")
     scenes = load_scenes(sources, "train")
     names = class_names(scenes)
     network = new_mini(scenes, names, seed=loop.seed).to(device)
-    semantic_head = nn.Conv2d(network.config.vision.width, len(names) + 1, kernel_size=1).to(device)
+    load_weights(network.segmenter.trunk, load_file(trunk_file, device=str(device)), source=str(trunk_file))
+    dense_head = DenseHead(network.config.vision.width, len(names)).to(device)
     network.requires_grad_(True)
-    modules = {"network": network, "semantic_head": semantic_head}
-    parameters = {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
+    modules = {"network": network, "dense_head": dense_head}
     batches = BaseBatches(
-        scenes, names, side=network.config.vision.image_size, sizes=sizes, seed=loop.seed, steps=loop.steps
+        scenes,
+        names,
+        dialects=LOCALIZER_DIALECTS,
+        side=network.config.vision.image_size,
+        sizes=sizes,
+        seed=loop.seed,
+        steps=loop.steps,
     )
     finished = train(
         modules,
-        parameters,
+        _parameters(modules),
         batches,
-        lambda batch: base_objective(network, semantic_head, batch.to(device)),
+        lambda batch: base_objective(network, dense_head, batch.to(device)),
         loop,
         out / "training",
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.training.sources import MAX_SIDE, load_scenes, parse_sources
+from talking_points.dataset.sources.loading import MAX_SIDE, load_scenes, parse_sources
 
 
 def test_pairs_become_folders(tmp_path):
