@@ -29,7 +29,9 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     trunk = tmp_path / "trunk"
     assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
     assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
-    base = tmp_path / "base" / "checkpoint"
+    start = ("--start", tmp_path / "base" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
+    assert run("train", "base", *source, *start, "--steps", 1, *small) == 0
+    base = tmp_path / "more" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
         assert run("train", role, *source, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
@@ -66,6 +68,10 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
         (
             ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
             "no trunk.safetensors in",
+        ),
+        (
+            ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--start", "{here}", "--out", "x"),
+            "not both",
         ),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
     ],

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import talking_points
+from talking_points.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -225,6 +226,12 @@ def train_trunk(
     learning_rate: RateOption = 1.5e-3,
     photos: PhotosOption = 16,
     side: Annotated[int, typer.Option("--side", help="Side of the square seen, in pixels; a multiple of 32.")] = 192,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start", metavar="DIR", help="Where a trunk finished that is to learn more. Use another --seed."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -233,17 +240,25 @@ def train_trunk(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_trunk as run
 
-    _finish(run(sources, out, loop, photos=sizes.photos, side=side, device=choose_device(device)), out)
+    _finish(run(sources, out, loop, photos=sizes.photos, side=side, start=start, device=choose_device(device)), out)
 
 
 @train_app.command("base")
 def train_base(
     source: SourceOption,
-    trunk: Annotated[Path, typer.Option("--trunk", metavar="DIR", help="Where `train trunk` finished.")],
     out: OutOption,
-    steps: StepsOption = 1400,
+    trunk: Annotated[
+        Path | None, typer.Option("--trunk", metavar="DIR", help="Where `train trunk` finished; else mini's own.")
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start", metavar="DIR", help="Checkpoint folder of a base that is to learn more. Use another --seed."
+        ),
+    ] = None,
+    steps: StepsOption = 3000,
     learning_rate: RateOption = 1e-3,
-    photos: PhotosOption = 10,
+    photos: PhotosOption = 8,
     points: PointsOption = 4,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -253,7 +268,7 @@ def train_base(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run
 
-    _finish(run(sources, trunk, out, loop, sizes, device=choose_device(device)), out)
+    _finish(run(sources, out, loop, sizes, trunk=trunk, start=start, device=choose_device(device)), out)
 
 
 @train_app.command("descriptor")
@@ -344,6 +359,7 @@ def evaluate(
     device: DeviceOption = None,
 ) -> None:
     """Score a model on part-labelled photos, beside its references, as JSON."""
+    keep_freed_memory()
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
@@ -425,6 +441,7 @@ def build_dataset(
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine}")
     audit_share = None if audit is None else _parse_share("--audit", audit)
+    keep_freed_memory()
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
@@ -589,6 +606,7 @@ def _training(
     # when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     from talking_points.dataset.sources.loading import parse_sources
 

@@ -10,6 +10,7 @@ from talking_points.evaluation.protocol import (
     describe_samples,
     localize_texts,
     mean_training_point,
+    named_shares,
     score,
     swapped,
 )
@@ -71,6 +72,14 @@ def test_an_empty_text_is_a_miss_not_an_error() -> None:
     found = localize_texts(Oracle(), samples, [" ", texts[1]])
     row = score("d", "l", samples, texts, found)
     assert np.isnan(found[0]).all() and row.errors[0] == np.inf and row.errors[1] == 0
+
+
+def test_named_shares_by_hand() -> None:
+    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+    part = SCENES[0].parts[samples[0].part_index].name
+    assert named_shares(samples, [s.text for s in samples]) == {"names_object": 100.0, "names_part": 100.0}
+    texts = [f"on the {part} of a woman", "on a car"]
+    assert named_shares(samples, texts) == {"names_object": 50.0, "names_part": 50.0}
 
 
 def test_references_by_hand() -> None:

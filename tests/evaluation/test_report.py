@@ -12,6 +12,8 @@ def test_table() -> None:
         "mpck": 62.5,
         "mpck_ci": [60.0, 65.04],
     }
-    lines = markdown_tables({"sets": {"plain": [row]}}).splitlines()
+    texts = {"plain": {"descriptor": {"names_object": 99.25, "names_part": 60.0}}}
+    lines = markdown_tables({"sets": {"plain": [row]}, "texts": texts}).splitlines()
     assert lines[0] == "**plain** (7 points)"
-    assert lines[-1] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
+    assert lines[-1] == "Texts that name the right object, and the right part: descriptor 99.2% and 60.0%."
+    assert lines[-3] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
+from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
     base_objective,
     descriptor_objective,
@@ -17,7 +18,7 @@ from talking_points.training.objectives import (
     localizer_objective,
 )
 from talking_points.training.run import role_parameters
-from talking_points.training.segmentation import MaskTargets, mask_losses, match
+from talking_points.training.segmentation import MaskTargets, mask_losses, match, prompt_loss
 from talking_points.training.trunk import DenseHead
 from tests.tiny import tiny_network
 
@@ -66,6 +67,40 @@ def test_mask_losses_by_hand() -> None:
     assert dice.item() == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
 
 
+@torch.no_grad()
+def test_prompt_loss_by_hand() -> None:
+    """A decoder whose answers are given: one point with the right mask and class, one with neither."""
+    masks = torch.zeros(1, 2, 4, 4)
+    masks[0, 0, :2] = masks[0, 1, 2:] = 1
+    told_masks = torch.stack([masks[0, 0], masks[0, 0]])[None] * 40 - 20
+    told_classes = torch.tensor([[[9.0, 0, 0], [9.0, 0, 0]]])
+
+    class Told:
+        def mask_logits(self, queries, inputs):  # type: ignore[no-untyped-def]
+            return told_masks
+
+        def class_logits(self, queries, masks, inputs):  # type: ignore[no-untyped-def]
+            return told_classes
+
+    losses = prompt_loss(Told(), torch.zeros(1, 2, 8), None, masks, torch.tensor([[0, 1]]))  # type: ignore[arg-type]
+    assert losses["right"].item() == 0.5
+    assert losses["class"].item() == pytest.approx(4.5, abs=0.01)
+    assert losses["mask"].item() == pytest.approx(10.0, abs=0.01)
+    assert losses["dice"].item() == pytest.approx((0 + 1 - 1 / 17) / 2, abs=0.01)
+
+
+@torch.no_grad()
+def test_a_fitted_projector_gives_tokens_as_long_as_words(scenes: list[Scene]) -> None:
+    network = tiny_network(roles=())
+    fit_projector(network, scenes)
+    batch = PointBatches(scenes, dialects=("paper",), side=64, sizes=SIZES, seed=3, steps=5)[0]
+    features = network.segmenter(batch.pixels_B3SS)
+    word = network.embedding.get_parameter("weight").norm(dim=-1).mean()
+    tokens = network.photo_prefixes(features, network.projector)[0][len(network.prompts.prefix()) :]
+    for some in (tokens, network.mark_tokens(features, batch.points_BP2)):
+        assert 0.5 * word < some.norm(dim=-1).mean() < 2 * word
+
+
 def test_heatmap_loss_is_least_at_the_point() -> None:
     points = torch.tensor([[0.25, 0.75]])
     x = (torch.arange(8) + 0.5) / 8
@@ -81,6 +116,10 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     decoder.class_embed = nn.Parameter(F.normalize(torch.randn(len(names), 2, 8), dim=-1))
     head = DenseHead(32, len(names))
     batch = BaseBatches(scenes, names, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=5)[0]
+    # Most points lie in a cell whose centre shows their part, too.
+    cells = (torch.cat([batch.points_BP2, batch.text_points_BP2], dim=1) * 16).long()
+    on_part = batch.point_masks_BPHW.flatten(2).gather(2, (cells[..., 1] * 16 + cells[..., 0])[..., None])
+    assert on_part.mean() > 0.7
     network.requires_grad_(True)
     loss, metrics = base_objective(network, head, batch)
     loss.backward()

@@ -26,6 +26,7 @@ from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey, perceptual_hash
 from talking_points.dataset.synthesis import point_facts
+from talking_points.memory import keep_freed_memory
 
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
@@ -140,6 +141,7 @@ _worker: tuple[Mapping[str, Source], ScanSettings] | None = None
 def _start_worker(sources: Mapping[str, Source], settings: ScanSettings) -> None:
     global _worker
     _worker = (sources, settings)
+    keep_freed_memory()
     cv2.setNumThreads(1)
     # Ctrl-C is for the builder, which then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

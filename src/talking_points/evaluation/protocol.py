@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from talking_points.dataset.checks import is_named, words_of
 from talking_points.dataset.scene import Scene
 from talking_points.evaluation.metrics import mpck, mpck_interval, normalised_errors, pck
 from talking_points.evaluation.sets import Sample
@@ -58,6 +59,17 @@ def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[st
     together = getattr(describer, "describe_photos", None)
     texts = together(photos, points) if together else list(map(describer.describe, photos, points))
     return [text for some in texts for text in some]
+
+
+def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:
+    """Percentages of texts that name the object and the part that their point is on: right words, wherever it leads."""
+    named = []
+    for sample, text in zip(samples, texts, strict=True):
+        part = sample.scene.parts[sample.part_index]
+        words = words_of(text)
+        named.append((is_named(sample.scene.objects[part.object_index].name, words), is_named(part.name, words)))
+    of_object, of_part = np.mean(named, axis=0) * 100
+    return {"names_object": round(float(of_object), 2), "names_part": round(float(of_part), 2)}
 
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:

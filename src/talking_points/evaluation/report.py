@@ -7,7 +7,7 @@ from typing import Any
 
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
-    """One table a set.
+    """One table a set, and how often its texts name the right things.
 
     Args:
         report: as `evaluation.run.evaluate` returns it.
@@ -26,5 +26,11 @@ def markdown_tables(report: Mapping[str, Any]) -> str:
                 f"| {row['describer']} | {row['localizer']} | {row['pck@0.05']:.1f} | {row['pck@0.1']:.1f} "
                 f"| {row['pck@0.2']:.1f} | {row['mpck']:.1f} | {low:.1f} to {high:.1f} |"
             )
+        said = [
+            f"{describer} {shares['names_object']:.1f}% and {shares['names_part']:.1f}%"
+            for describer, shares in report.get("texts", {}).get(name, {}).items()
+        ]
+        if said:
+            lines += ["", f"Texts that name the right object, and the right part: {'; '.join(said)}."]
         tables.append("\n".join(lines))
     return "\n\n".join(tables) + "\n"

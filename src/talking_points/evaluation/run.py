@@ -24,6 +24,7 @@ from talking_points.evaluation.protocol import (
     describe_samples,
     localize_texts,
     mean_training_point,
+    named_shares,
     score,
     swapped,
 )
@@ -82,6 +83,7 @@ def evaluate(
             "python": platform.python_version(),
         },
         "sets": {},
+        "texts": {},
     }
     out.mkdir(parents=True, exist_ok=True)
     with (out / "samples.jsonl").open("w") as file:
@@ -92,6 +94,8 @@ def evaluate(
             log.info("%s: %d points", name, len(samples))
             rows = _rows(tp, blind_localizer, samples, mean_unit, seed)
             report["sets"][name] = [row.summary() for row in rows]
+            texts = {row.describer: row.texts for row in rows if row.describer != "none"}
+            report["texts"][name] = {describer: named_shares(samples, some) for describer, some in texts.items()}
             for record in _records(name, samples, rows):
                 print(json.dumps(record), file=file)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")

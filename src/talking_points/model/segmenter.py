@@ -100,16 +100,15 @@ class Segmenter(nn.Module):
         )
         return features, decoded
 
-    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
-        """Keypoint features and region features (paper 3.2).
+    def decode_points(
+        self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None
+    ) -> DecodedQueries:
+        """The queries of points, layer by layer (paper 3.2).
 
         Args:
             features: of B photos.
             points_BP2: x, y in [0, 1]^2 of the square, P of each photo; a photo with fewer repeats one.
             region: "gaussian" or "predicted-mask"; None: the config's.
-
-        Returns:
-            (B, P, 2C): keypoint feature and region feature joined.
         """
         height, width = features.image_hw
         points_px = points_BP2 * points_BP2.new_tensor([width, height])
@@ -126,8 +125,16 @@ class Segmenter(nn.Module):
                 )
                 for size_hw in features.decoder_inputs.sizes_hw
             ]
-        decoded = self.mask_decoder.decode(feat, pos, features.decoder_inputs, regions=regions, independent=True)
-        return torch.cat([decoded.queries[-1], pos], dim=-1)
+        return self.mask_decoder.decode(feat, pos, features.decoder_inputs, regions=regions, independent=True)
+
+    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """(B, P, 2C): each keypoint's feature and region feature joined. Arguments as `decode_points`."""
+        return keypoint_numbers(self.decode_points(features, points_BP2, region=region))
+
+
+def keypoint_numbers(decoded: DecodedQueries) -> Tensor:
+    """(B, P, 2C): what the projector reads of decoded points, feature and region feature joined."""
+    return torch.cat([decoded.queries[-1], decoded.pos_BQC], dim=-1)
 
 
 def fold_pixels(x_BCHW: Tensor, factor: int) -> Tensor:

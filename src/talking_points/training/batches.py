@@ -71,6 +71,9 @@ class BaseBatch:
     text_points_BP2: Tensor
     """The points that the texts are about, [0, 1]^2 of the square."""
     texts: list[list[str]]
+    point_masks_BPHW: Tensor
+    """The parts that the points are on, those of captions first, then those of texts; at stride 4."""
+    point_classes_BP: Tensor
     record_ids: list[str]
 
     def to(self, device: torch.device) -> BaseBatch:
@@ -85,6 +88,8 @@ class BaseBatch:
             points_BP2=self.points_BP2.to(device),
             phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
             text_points_BP2=self.text_points_BP2.to(device),
+            point_masks_BPHW=self.point_masks_BPHW.to(device),
+            point_classes_BP=self.point_classes_BP.to(device),
         )
 
 
@@ -110,7 +115,7 @@ class BatchSizes:
     photos: int = 8
     """Scenes a step."""
     points: int = 8
-    """Points (or phrases, captions and texts, each) of each scene."""
+    """Points (or phrases, and captions, and half as many texts) of each scene."""
 
     def __post_init__(self) -> None:
         for name in ("photos", "points"):
@@ -240,6 +245,8 @@ class BaseBatches(Dataset[BaseBatch]):
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
             text_points_BP2=torch.stack([r["text_points"] for r in rows]),
             texts=[r["texts"] for r in rows],
+            point_masks_BPHW=torch.stack([r["point_masks"] for r in rows]),
+            point_classes_BP=torch.stack([r["point_classes"] for r in rows]),
             record_ids=[r["scene"].photo_id for r in rows],
         )
 
@@ -254,8 +261,10 @@ class BaseBatches(Dataset[BaseBatch]):
                 break
         else:
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
-        points, captions = self._captions(scene, rng)
-        text_points, texts = point_texts(scene, self.sizes.points, dialect, rng)
+        captioned = draw_points(scene, self.sizes.points, rng)
+        captions = [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned]
+        described = draw_points(scene, max(1, self.sizes.points // 2), rng)
+        parts = [sample.part_index for sample in captioned + described]
         return {
             "scene": scene,
             "part_map": part_map,
@@ -264,12 +273,14 @@ class BaseBatches(Dataset[BaseBatch]):
                 masks_GHW=torch.from_numpy(np.stack([m for _, _, m in regions]).astype(np.float32)),
                 classes_G=torch.tensor([self.class_of[self._name(scene, kind, i)] for kind, i, _ in regions]),
             ),
-            "points": points,
+            "points": square_tensor([(one.x, one.y) for one in captioned], scene),
             "captions": captions,
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
-            "text_points": text_points,
-            "texts": texts,
+            "text_points": square_tensor([(one.x, one.y) for one in described], scene),
+            "texts": [write_point_text(point_facts(scene, (one.x, one.y)), dialect, rng) for one in described],
+            "point_masks": torch.from_numpy(np.stack([part_map == k + 1 for k in parts]).astype(np.float32)),
+            "point_classes": torch.tensor([self.class_of[scene.parts[k].name] for k in parts]),
         }
 
     @staticmethod
@@ -303,13 +314,6 @@ class BaseBatches(Dataset[BaseBatch]):
             named = named + named
         return named[: self.sizes.points]
 
-    def _captions(self, scene: Scene, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        points, captions = [], []
-        for sample in draw_points(scene, self.sizes.points, rng):
-            points.append((sample.x, sample.y))
-            captions.append(region_caption(scene, part_index=sample.part_index, rng=rng))
-        return square_tensor(points, scene), captions
-
 
 class PointBatches(Dataset[PointBatch]):
     """Step -> batch for the adapters."""
@@ -341,19 +345,17 @@ class PointBatches(Dataset[PointBatch]):
         rng = np.random.default_rng([self.seed, step, 1])
         dialect = self.dialects[int(rng.integers(len(self.dialects)))]
         scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
-        drawn = [point_texts(scene, self.sizes.points, dialect, rng) for scene in scenes]
+        points, texts = [], []
+        for scene in scenes:
+            places = [(one.x, one.y) for one in draw_points(scene, self.sizes.points, rng)]
+            points.append(square_tensor(places, scene))
+            texts.append([write_point_text(point_facts(scene, place), dialect, rng) for place in places])
         return PointBatch(
             pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
-            points_BP2=torch.stack([points for points, _ in drawn]),
-            texts=[texts for _, texts in drawn],
+            points_BP2=torch.stack(points),
+            texts=texts,
             record_ids=[scene.photo_id for scene in scenes],
         )
-
-
-def point_texts(scene: Scene, count: int, dialect: Dialect, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-    """`count` points of a scene, (P, 2) in [0, 1]^2 of the square, and a text about each."""
-    places = [(sample.x, sample.y) for sample in draw_points(scene, count, rng)]
-    return square_tensor(places, scene), [write_point_text(point_facts(scene, p), dialect, rng) for p in places]
 
 
 def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[PointSample]:

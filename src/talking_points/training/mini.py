@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -15,6 +16,7 @@ from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.scene import Scene, compose
 from talking_points.dataset.synthesis import point_facts, region_caption, region_phrase, write_point_text
+from talking_points.images import letterbox
 from talking_points.model import prompts
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.network import PointNetwork
@@ -32,7 +34,7 @@ def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelCon
     return ModelConfig(
         name="mini",
         vision=VisionConfig(
-            image_size=256,
+            image_size=192,
             trunk_depths=TRUNK_DEPTHS,
             trunk_dims=TRUNK_DIMS,
             width=96,
@@ -48,8 +50,8 @@ def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelCon
             class_embed_dim=64,
             class_embed_prototypes=1,
             class_logit_scale=2.7081,  # ln 15: learned prototypes of unknown length need no temperature of 100
-            pixel_shuffle=1,  # 8x8 tokens; folding would leave 4x4
-            gaussian_sigma_px=16.0,
+            pixel_shuffle=1,  # 6x6 tokens; folding would leave 3x3
+            gaussian_sigma_px=12.0,
         ),
         class_names=tuple(class_names),
         coordinate_head=coordinate_head,
@@ -99,6 +101,30 @@ def new_trunk() -> Trunk:
         if isinstance(module, ConvNeXtBlock):
             nn.init.ones_(module.gamma)
     return trunk
+
+
+@torch.no_grad()
+def fit_projector(network: PointNetwork, scenes: Sequence[Scene]) -> None:
+    """Scale an untrained projector so that a photo's and a keypoint's tokens are as long as words' embeddings.
+
+    A trunk without a final norm gives tokens a hundred times as long. The language model's norms would bring them to
+    size, but divide by as much what flows back, and the encoder would learn next to nothing from words.
+    """
+    side = network.config.vision.image_size
+    rng = np.random.default_rng(0)
+    shown = [scenes[int(k)] for k in rng.integers(len(scenes), size=min(16, len(scenes)))]
+    pixels = torch.stack([torch.from_numpy(letterbox(Image.fromarray(scene.photo), side)) for scene in shown])
+    features = network.segmenter(pixels.to(network.device))
+    word = network.embedding.get_parameter("weight").norm(dim=-1).mean()
+    projector = network.projector
+    cells = projector.image_mlp(features.image_tokens_BNC)
+    centre_BP2 = pixels.new_full((len(shown), 1, 2), 0.5).to(network.device)
+    for mlp, tokens in ((projector.image_mlp, cells), (projector.query_mlp, network.mark_tokens(features, centre_BP2))):
+        last = mlp[-1]
+        scale = word / tokens.norm(dim=-1).mean()
+        last.get_parameter("weight").mul_(scale)
+        last.get_parameter("bias").mul_(scale)
+    projector.separator.weight.mul_(word / projector.separator.weight.norm())
 
 
 def rule_texts(scenes: Sequence[Scene], *, count: int, seed: int) -> Iterable[str]:

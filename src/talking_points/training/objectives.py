@@ -15,8 +15,9 @@ from talking_points.model.language import embed_suffixes
 from talking_points.model.localizer_head import likeliest_points
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
+from talking_points.model.segmenter import keypoint_numbers
 from talking_points.training.batches import BaseBatch, PointBatch
-from talking_points.training.segmentation import mask_losses, segmentation_loss
+from talking_points.training.segmentation import mask_losses, prompt_loss, segmentation_loss
 from talking_points.training.trunk import PLACE_WEIGHT, DenseHead, dense_losses, part_accuracy
 
 Metrics = dict[str, float]
@@ -47,28 +48,47 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
     dense_class, dense_place = dense_losses(class_logits, places, batch.dense)
     dense = dense_class + PLACE_WEIGHT * dense_place
 
-    # Regions are seen through OMG-LLaVA's own predicted masks, points through the paper's Gaussian: the encoder,
-    # frozen from here on, serves both (ours: OMG-LLaVA trained only the former).
-    regions_BPD = network.mark_tokens(features, batch.points_BP2, region="predicted-mask")
-    points_BPD = network.mark_tokens(features, batch.text_points_BP2, region="gaussian")
+    # Half of the captioned points look through OMG-LLaVA's own predicted masks, all others through the paper's
+    # Gaussian: the encoder, frozen from here on, serves both (ours: OMG-LLaVA trained only the former).
+    P, T = batch.points_BP2.shape[1], batch.text_points_BP2.shape[1]
+    half = P - P // 2
+    shown = [
+        (batch.points_BP2[:, :half], "gaussian"),
+        (batch.points_BP2[:, half:], "predicted-mask"),
+        (batch.text_points_BP2, "gaussian"),
+    ]
+    prompted = [
+        network.segmenter.decode_points(features, points_BP2, region=region)
+        for points_BP2, region in shown
+        if points_BP2.shape[1]
+    ]
+    marks_BPD = network.projector.project_queries(torch.cat([keypoint_numbers(one) for one in prompted], dim=1))
+    regions_BPD, points_BPD = marks_BPD[:, :P], marks_BPD[:, P:]
+    prompt = prompt_loss(
+        network.segmenter.mask_decoder,
+        torch.cat([one.queries[-1] for one in prompted], dim=1),
+        inputs,
+        batch.point_masks_BPHW,
+        batch.point_classes_BP,
+    )
     prompts = network.prompts
     prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
     captions, about_captions = _answers(prompts, prompts.caption(), batch.captions)
     texts, about_texts = _answers(prompts, prompts.describe(), batch.texts)
     phrases = [[prompts.localize(text) for text in row] for row in batch.phrases]
     places_asked = [[prompts.localize(text) for text in row] for row in batch.texts]
-    P = len(phrases[0])
-    nothing_BPD = torch.zeros_like(points_BPD)
-    # Short and long ones apart, so that little is padding.
-    short_BPSD = read_behind(network, prefix, _joined(captions, phrases), torch.cat([regions_BPD, nothing_BPD], 1))
-    long_BPSD = read_behind(network, prefix, _joined(texts, places_asked), torch.cat([points_BPD, nothing_BPD], 1))
+    # Short and long ones apart, so that little is padding. What holds no <mark> needs no token for it.
+    short_marks_BPD = torch.cat([regions_BPD, torch.zeros_like(regions_BPD)], dim=1)
+    long_marks_BPD = torch.cat([points_BPD, torch.zeros_like(points_BPD)], dim=1)
+    short_BPSD = read_behind(network, prefix, _joined(captions, phrases), short_marks_BPD)
+    long_BPSD = read_behind(network, prefix, _joined(texts, places_asked), long_marks_BPD)
     caption = answer_loss(network, short_BPSD[:, :P], captions, about_captions)
-    text = answer_loss(network, long_BPSD[:, :P], texts, about_texts)
+    text = answer_loss(network, long_BPSD[:, :T], texts, about_texts)
 
     seg_BPD = torch.cat(
         [
             hidden_at_seg(network, short_BPSD[:, P:], phrases),
-            hidden_at_seg(network, long_BPSD[:, P:], places_asked),
+            hidden_at_seg(network, long_BPSD[:, T:], places_asked),
         ],
         dim=1,
     )
@@ -87,10 +107,11 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         near = (likeliest_points(layers[-1][:, P:].flatten(0, 1)) - true_P2).norm(dim=-1) < 0.1
 
     pointing = POINTING_WEIGHT * (bce.mean() + dice.mean())
-    loss = segmentation["total"] + DENSE_WEIGHT * dense + caption + text + pointing + heat
+    loss = segmentation["total"] + prompt["total"] + DENSE_WEIGHT * dense + caption + text + pointing + heat
     return loss, {
         "loss": loss.item(),
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
+        **{f"prompt_{name}": value.item() for name, value in prompt.items() if name != "total"},
         "dense_place": dense_place.item(),
         "part_accuracy": part_accuracy(class_logits, batch.dense),
         "caption": caption.item(),

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
+import talking_points
 from talking_points.dataset.scene import class_names
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.model.checkpoint import attach_role, load_checkpoint, save_checkpoint
+from talking_points.model.checkpoint import attach_role, load_checkpoint, read_tensors, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, TrunkBatches
 from talking_points.training.loop import LoopConfig, train
-from talking_points.training.mini import TRUNK_DIMS, new_mini, new_trunk
+from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
 from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
 from talking_points.training.trunk import DenseHead, TrunkHead, trunk_objective
 
@@ -29,14 +30,24 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 
 
 TRUNK_FILE = "trunk.safetensors"
+EMBEDDED_TRUNK = Path(talking_points.__file__).parent / "pretrained" / "mini_trunk"
+"""mini's, fp16."""
 
 
 def train_trunk(
-    sources: Mapping[str, Path], out: Path, loop: LoopConfig, *, photos: int, side: int, device: torch.device
+    sources: Mapping[str, Path],
+    out: Path,
+    loop: LoopConfig,
+    *,
+    photos: int,
+    side: int,
+    start: Path | None = None,
+    device: torch.device,
 ) -> bool:
-    """Train mini's trunk from scratch on the part and the place that each cell shows.
+    """Train mini's trunk on the part and the place that each cell shows.
 
     Args:
+        start: folder of a finished trunk that is to learn more; None: from scratch.
         photos: scenes a step.
         side: of the square, in pixels; a multiple of 32.
 
@@ -49,6 +60,8 @@ def train_trunk(
     names = class_names(scenes)
     torch.manual_seed(loop.seed)
     trunk = new_trunk().to(device)
+    if start is not None:
+        _load_trunk(trunk, start)
     head = TrunkHead(TRUNK_DIMS, len(names)).to(device)
     modules = {"trunk": trunk, "head": head}
     batches = TrunkBatches(scenes, names, side=side, photos=photos, seed=loop.seed, steps=loop.steps)
@@ -65,34 +78,50 @@ def train_trunk(
     return finished
 
 
+def _load_trunk(trunk: nn.Module, folder: Path) -> None:
+    file = folder / TRUNK_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"no {TRUNK_FILE} in {folder}: give a folder that `train trunk` finished in")
+    weights = {name: tensor.float() for name, tensor in read_tensors(file).items()}
+    load_weights(trunk, weights, source=str(file))
+
+
 def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
     return {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
 
 
 def train_base(
     sources: Mapping[str, Path],
-    trunk: Path,
     out: Path,
     loop: LoopConfig,
     sizes: BatchSizes,
     *,
+    trunk: Path | None = None,
+    start: Path | None = None,
     device: torch.device,
 ) -> bool:
     """Train mini's base: masks, class words, captions, pointing at regions and points.
 
     Args:
-        trunk: folder that `train_trunk` wrote.
+        trunk: folder that `train_trunk` wrote, for a base that starts with it and nothing else; None: the embedded one.
+        start: checkpoint folder of a base that is to learn more, in place of a trunk; its roles, if any, are left out.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    trunk_file = trunk / TRUNK_FILE
-    if not trunk_file.is_file():
-        raise FileNotFoundError(f"no {TRUNK_FILE} in {trunk}: give the folder that `train trunk` finished in")
+    if trunk is not None and start is not None:
+        raise ValueError("give --trunk, for a new base, or --start, for one that is to learn more, not both")
     scenes = load_scenes(sources, "train")
     names = class_names(scenes)
-    network = new_mini(scenes, names, seed=loop.seed).to(device)
-    load_weights(network.segmenter.trunk, load_file(trunk_file, device=str(device)), source=str(trunk_file))
+    if start is not None:
+        network = load_checkpoint(start, device=device, roles=())
+        if network.config.class_names != tuple(names):
+            raise ValueError(f"{start} was trained on photos with other classes; give the sources it was trained on")
+    else:
+        network = new_mini(scenes, names, seed=loop.seed)
+        _load_trunk(network.segmenter.trunk, trunk or EMBEDDED_TRUNK)
+        network.to(device)
+        fit_projector(network, scenes)
     dense_head = DenseHead(network.config.vision.width, len(names)).to(device)
     network.requires_grad_(True)
     modules = {"network": network, "dense_head": dense_head}

@@ -95,3 +95,27 @@ def segmentation_loss(
         CLASS_WEIGHT * losses["class"] + MASK_WEIGHT * losses["mask"] + DICE_WEIGHT * losses["dice"] + losses["iou"]
     )
     return losses
+
+
+def prompt_loss(
+    decoder: MaskDecoder, queries_BPC: Tensor, inputs: DecoderInputs, masks_BPHW: Tensor, classes_BP: Tensor
+) -> dict[str, Tensor]:
+    """Class, mask and dice losses of prompted points: each is to know the part that it is on.
+
+    As OMG-Seg learns its interactive prompts; without it, a keypoint's feature would learn what it is about from a
+    word or two of a caption alone.
+
+    Returns:
+        Losses by name, unweighted means; `total` is their weighted sum. `right` is the share of right classes.
+    """
+    mask_logits_BPHW = decoder.mask_logits(queries_BPC, inputs)
+    class_logits_BPK = decoder.class_logits(queries_BPC, mask_logits_BPHW, inputs)
+    class_loss = F.cross_entropy(class_logits_BPK.flatten(0, 1), classes_BP.flatten())
+    bce, dice = (one.mean() for one in mask_losses(mask_logits_BPHW.flatten(0, 1), masks_BPHW.flatten(0, 1)))
+    return {
+        "class": class_loss,
+        "mask": bce,
+        "dice": dice,
+        "right": (class_logits_BPK.argmax(-1) == classes_BP).float().mean(),
+        "total": CLASS_WEIGHT * class_loss + MASK_WEIGHT * bce + DICE_WEIGHT * dice,
+    }
