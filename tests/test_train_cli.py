@@ -28,6 +28,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     small = ("--photos", 2, "--points", 2)
     trunk = tmp_path / "trunk"
     assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
+    assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
     assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
     start = ("--start", tmp_path / "base" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
     assert run("train", "base", *source, *start, "--steps", 1, *small) == 0
@@ -65,6 +66,10 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
         (("train", "trunk", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
         (("train", "trunk", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
         (("train", "trunk", "--source", "label-map={people}", "--out", "x", "--side", "100"), "a multiple of 32"),
+        (
+            ("train", "trunk", "--source", "label-map={people}", "--start", "{here}", "--out", "x"),
+            "no trunk.safetensors in",
+        ),
         (
             ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
             "no trunk.safetensors in",

@@ -235,12 +235,14 @@ def train_trunk(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Train mini's trunk from scratch: the part that each cell of a photo shows, and where on it the cell is."""
+    """Train mini's trunk: the part that each cell of a photo shows, and where on it the cell is."""
     sources, loop, sizes = _training(source, steps, learning_rate, photos, 1, seed, weight_decay=0.05)
     from talking_points.pretrained import choose_device
+    from talking_points.training.run import TRUNK_FILE
     from talking_points.training.run import train_trunk as run
 
-    _finish(run(sources, out, loop, photos=sizes.photos, side=side, start=start, device=choose_device(device)), out)
+    finished = run(sources, out, loop, photos=sizes.photos, side=side, start=start, device=choose_device(device))
+    _finish(finished, out / TRUNK_FILE)
 
 
 @train_app.command("base")
@@ -268,7 +270,7 @@ def train_base(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run
 
-    _finish(run(sources, out, loop, sizes, trunk=trunk, start=start, device=choose_device(device)), out)
+    _finish(run(sources, out, loop, sizes, trunk=trunk, start=start, device=choose_device(device)), out / "checkpoint")
 
 
 @train_app.command("descriptor")
@@ -293,7 +295,10 @@ def train_descriptor(
     from talking_points.training.run import train_role
 
     lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-    _finish(train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)), out)
+    _finish(
+        train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)),
+        out / "checkpoint",
+    )
 
 
 @train_app.command("localizer")
@@ -322,7 +327,10 @@ def train_localizer(
 
     lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     chosen = choose_device(device)
-    _finish(train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind), out)
+    _finish(
+        train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind),
+        out / "checkpoint",
+    )
 
 
 @train_app.command("join")
@@ -618,9 +626,9 @@ def _training(
     return sources, loop, BatchSizes(photos=photos, points=points)
 
 
-def _finish(finished: bool, out: Path) -> None:
+def _finish(finished: bool, written: Path) -> None:
     if finished:
-        _log(f"wrote {out / 'checkpoint'}")
+        _log(f"wrote {written}")
     else:
         raise typer.Exit(143)
 

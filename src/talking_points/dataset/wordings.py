@@ -50,7 +50,7 @@ ORDER_PHRASES: dict[str, tuple[str, ...]] = {
         for end in ("left", "right", "top", "bottom")
     },
 }
-"""How a thing is told from others of its kind; the keys are what `relations.order_of` returns."""
+"""How a thing is told from others of its kind; the keys are what `relations.order_of` and `object_order_of` return."""
 for _order, _side in {
     "left": "left", "leftmost": "left", "right": "right", "rightmost": "right",
     "top": "top", "topmost": "top", "bottom": "bottom", "lowest": "bottom",

@@ -56,12 +56,13 @@ def train_trunk(
     """
     if side < 32 or side % 32:
         raise ValueError(f"side is {side}; allowed: a multiple of 32")
+    weights = None if start is None else _read_trunk(start)
     scenes = load_scenes(sources, "train")
     names = class_names(scenes)
     torch.manual_seed(loop.seed)
     trunk = new_trunk().to(device)
-    if start is not None:
-        _load_trunk(trunk, start)
+    if weights is not None:
+        load_weights(trunk, weights, source=str(start))
     head = TrunkHead(TRUNK_DIMS, len(names)).to(device)
     modules = {"trunk": trunk, "head": head}
     batches = TrunkBatches(scenes, names, side=side, photos=photos, seed=loop.seed, steps=loop.steps)
@@ -78,12 +79,12 @@ def train_trunk(
     return finished
 
 
-def _load_trunk(trunk: nn.Module, folder: Path) -> None:
+def _read_trunk(folder: Path) -> dict[str, torch.Tensor]:
+    """What `train_trunk` wrote, fp32. Call it before photos are read, so that a wrong folder is told at once."""
     file = folder / TRUNK_FILE
     if not file.is_file():
         raise FileNotFoundError(f"no {TRUNK_FILE} in {folder}: give a folder that `train trunk` finished in")
-    weights = {name: tensor.float() for name, tensor in read_tensors(file).items()}
-    load_weights(trunk, weights, source=str(file))
+    return {name: tensor.float() for name, tensor in read_tensors(file).items()}
 
 
 def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
@@ -111,15 +112,18 @@ def train_base(
     """
     if trunk is not None and start is not None:
         raise ValueError("give --trunk, for a new base, or --start, for one that is to learn more, not both")
+    trunk_folder = trunk or EMBEDDED_TRUNK
+    trunk_weights = None if start is not None else _read_trunk(trunk_folder)
     scenes = load_scenes(sources, "train")
     names = class_names(scenes)
-    if start is not None:
+    if trunk_weights is None:
+        assert start is not None
         network = load_checkpoint(start, device=device, roles=())
         if network.config.class_names != tuple(names):
             raise ValueError(f"{start} was trained on photos with other classes; give the sources it was trained on")
     else:
         network = new_mini(scenes, names, seed=loop.seed)
-        _load_trunk(network.segmenter.trunk, trunk or EMBEDDED_TRUNK)
+        load_weights(network.segmenter.trunk, trunk_weights, source=str(trunk_folder))
         network.to(device)
         fit_projector(network, scenes)
     dense_head = DenseHead(network.config.vision.width, len(names)).to(device)
