@@ -34,7 +34,7 @@ from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.splits import perceptual_hash
-from talking_points.dataset.synthesis import point_facts, write_point_text
+from talking_points.dataset.synthesis import facts_of_points, write_point_text
 
 
 class Times:
@@ -64,11 +64,11 @@ def time_stages(sources: dict[str, Path], split: str, points: int, photos: int) 
                 chosen = select_points(scene, np.random.default_rng(0), points_per_photo=points)
             with times.of("hash"):
                 perceptual_hash(scene.photo)
-            for number, point in enumerate(chosen):
-                with times.of("measure what is said"):
-                    facts = point_facts(scene, (point.x, point.y))
+            with times.of("measure what is said"):
+                facts = facts_of_points(scene, [(point.x, point.y) for point in chosen])
+            for number, one in enumerate(facts):
                 with times.of("write the text"):
-                    write_point_text(facts, DIALECTS["paper"], np.random.default_rng(number))
+                    write_point_text(one, DIALECTS["paper"], np.random.default_rng(number))
                 records += 1
     total = sum(times.seconds.values())
     return {

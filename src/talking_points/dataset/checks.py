@@ -105,7 +105,7 @@ def is_named(name: str, words: list[str]) -> bool:
         options |= _PERSON_WORDS
     said = {word.removesuffix("'s") for word in words}
     said |= {part for word in words for part in word.removesuffix("'s").split("-")}
-    return any(_singular(word) in {_singular(option) for option in options} for word in said)
+    return not {_singular(option) for option in options}.isdisjoint(_singular(word) for word in said)
 
 
 def _singular(word: str) -> str:

@@ -215,7 +215,9 @@ def sample_points(
     chosen = rng.choice(len(candidates), size=count, p=weights / weights.sum())
     # First drawn, then looked up: SIFT's points do not change which parts come.
     wants_sift = rng.random(count) < sift_share
-    strongest = _strongest_responses(scene, (0, 0, *scene.size_wh), 1.0) if wants_sift.any() else {}
+    strongest: dict[int, list[PointSample]] = {}
+    if wants_sift.any():
+        strongest = _by_part(scene, *_strongest_responses(scene, (0, 0, *scene.size_wh), 1.0))
     pixels: dict[int, np.ndarray] = {}
     points = []
     for slot, number in enumerate(chosen):
@@ -241,13 +243,16 @@ def _inner_pixels(scene: Scene, part_index: int) -> np.ndarray:
 
 def _strongest_responses(
     scene: Scene, window_xyxy: tuple[int, int, int, int], shown_scale: float
-) -> dict[int, list[PointSample]]:
-    """SIFT's points of each part index, strongest first, one a pixel.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SIFT's points on parts, strongest first, one a pixel.
 
     Args:
         scene: where to look.
         window_xyxy: SIFT is shown only this part of the photo, in pixels, x1 and y1 exclusive,
         shown_scale: at this scale, at most 1.
+
+    Returns:
+        (N, 2) column and row of the pixels, (N,) responses and (N,) sizes in pixels of the photo.
     """
     x0, y0, x1, y1 = window_xyxy
     width, height = scene.size_wh
@@ -256,28 +261,21 @@ def _strongest_responses(
         shown_wh = (max(1, round(seen.shape[1] * shown_scale)), max(1, round(seen.shape[0] * shown_scale)))
         seen = cv2.resize(seen, shown_wh, interpolation=cv2.INTER_AREA)
     scale_x, scale_y = (x1 - x0) / seen.shape[1], (y1 - y0) / seen.shape[0]
-    by_part: dict[int, list[PointSample]] = {}
-    taken: set[tuple[int, int]] = set()
-    for keypoint in sorted(cv2.SIFT.create().detect(seen, None), key=lambda one: (-one.response, one.pt)):
-        # OpenCV counts from the centre of the first pixel.
-        column = x0 + math.floor((keypoint.pt[0] + 0.5) * scale_x)
-        row = y0 + math.floor((keypoint.pt[1] + 0.5) * scale_y)
-        if not (0 <= column < width and 0 <= row < height) or (column, row) in taken:
-            continue
-        label = int(scene.part_map[row, column])
-        if label:
-            taken.add((column, row))
-            by_part.setdefault(label - 1, []).append(
-                PointSample(
-                    x=column + 0.5,
-                    y=row + 0.5,
-                    part_index=label - 1,
-                    kind="sift",
-                    response=keypoint.response,
-                    scale=keypoint.size * (scale_x + scale_y) / 2,
-                )
-            )
-    return by_part
+    found = cv2.SIFT.create().detect(seen, None)
+    places = np.array([one.pt for one in found], dtype=np.float64).reshape(-1, 2)
+    responses = np.array([one.response for one in found], dtype=np.float64)
+    sizes = np.array([one.size for one in found], dtype=np.float64) * (scale_x + scale_y) / 2
+    order = np.lexsort((places[:, 1], places[:, 0], -responses))
+    places, responses, sizes = places[order], responses[order], sizes[order]
+    # OpenCV counts from the centre of the first pixel.
+    pixels = np.floor((places + 0.5) * (scale_x, scale_y)).astype(np.int64) + (x0, y0)
+    on_photo = (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)
+    on_part = on_photo.copy()
+    on_part[on_photo] = scene.part_map[pixels[on_photo, 1], pixels[on_photo, 0]] > 0
+    kept = np.flatnonzero(on_part)
+    _, first = np.unique(pixels[kept, 1] * width + pixels[kept, 0], return_index=True)
+    kept = kept[np.sort(first)]
+    return pixels[kept], responses[kept], sizes[kept]
 
 
 def _responses(scene: Scene) -> dict[int, list[PointSample]]:
@@ -292,18 +290,27 @@ def _responses(scene: Scene) -> dict[int, list[PointSample]]:
     boxes = np.array([part.box_xyxy for part in scene.parts])
     x0, y0 = (max(0, int(low) - margin) for low in boxes[:, :2].min(axis=0))
     x1, y1 = (min(end, int(high) + margin) for end, high in zip(scene.size_wh, boxes[:, 2:].max(axis=0), strict=True))
+    pixels, responses, sizes = _strongest_responses(scene, (x0, y0, x1, y1), scale)
     neighbours = np.ones((3, 3), np.uint8)
     lowest, highest = cv2.erode(scene.part_map, neighbours), cv2.dilate(scene.part_map, neighbours)
-    supply: dict[int, list[PointSample]] = {}
-    for k, points in _strongest_responses(scene, (x0, y0, x1, y1), scale).items():
-        area = scene.parts[k].area_px
-        supply[k] = [
-            point
-            for point in points
-            if area >= max(MIN_AREA_PX, disc_area * point.scale**2)
-            and lowest[int(point.y), int(point.x)] == highest[int(point.y), int(point.x)]
-        ]
-    return supply
+    part_of = scene.part_map[pixels[:, 1], pixels[:, 0]].astype(np.int64) - 1
+    areas = np.array([part.area_px for part in scene.parts])
+    well_inside = lowest[pixels[:, 1], pixels[:, 0]] == highest[pixels[:, 1], pixels[:, 0]]
+    fits = areas[part_of] >= np.maximum(MIN_AREA_PX, disc_area * sizes**2)
+    kept = well_inside & fits
+    return _by_part(scene, pixels[kept], responses[kept], sizes[kept])
+
+
+def _by_part(
+    scene: Scene, pixels: np.ndarray, responses: np.ndarray, sizes: np.ndarray
+) -> dict[int, list[PointSample]]:
+    """What `_strongest_responses` gave, part by part."""
+    by_part: dict[int, list[PointSample]] = {}
+    for (column, row), response, size in zip(pixels.tolist(), responses.tolist(), sizes.tolist(), strict=True):
+        k = int(scene.part_map[row, column]) - 1
+        sample = PointSample(x=column + 0.5, y=row + 0.5, part_index=k, kind="sift", response=response, scale=size)
+        by_part.setdefault(k, []).append(sample)
+    return by_part
 
 
 def _smooth_places(scene: Scene, rng: np.random.Generator, per_part: int) -> dict[int, list[PointSample]]:

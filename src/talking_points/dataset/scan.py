@@ -25,7 +25,7 @@ from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey, perceptual_hash
-from talking_points.dataset.synthesis import point_facts
+from talking_points.dataset.synthesis import facts_of_points
 from talking_points.memory import keep_freed_memory
 
 Engine = Literal["local", "ray"]
@@ -72,20 +72,21 @@ def scan_photo(source: Source, photo_id: str, settings: ScanSettings) -> PhotoSc
         return PhotoScan(source=source.name, photo_id=photo_id, content={}, facts=[], bad=message)
     rng = np.random.default_rng(seed_of(f"{source.name}/{photo_id}", settings.seed))
     points = _named_points(scene)
-    facts: list[Any] = [None] * len(points)
-    for sample in select_points(
+    samples = select_points(
         scene,
         rng,
         points_per_photo=settings.points_per_photo,
         per_part=settings.per_part,
         smooth_share=settings.smooth_share,
-    ):
+    )
+    facts: list[Any] = [None] * len(points)
+    facts += [one.to_dict() for one in facts_of_points(scene, [(sample.x, sample.y) for sample in samples])]
+    for sample in samples:
         part = scene.parts[sample.part_index]
         point: dict[str, Any] = {"x": sample.x, "y": sample.y, "kind": sample.kind}
         point |= {"response": sample.response, "scale": sample.scale}
         point |= {"part_name": part.name, "part_box": part.box_xyxy}
         points.append(point | _owner(scene, part.object_index))
-        facts.append(point_facts(scene, (sample.x, sample.y)).to_dict())
     content = {"size_wh": scene.size_wh, "hash": f"{perceptual_hash(scene.photo):016x}", "points": points}
     return PhotoScan(source=source.name, photo_id=photo_id, content=content, facts=facts)
 

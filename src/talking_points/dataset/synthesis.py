@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,15 +125,29 @@ class PointFacts:
 
 
 def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
-    """Gather the facts about a point of a part.
+    """`facts_of_points` of one point."""
+    return facts_of_points(scene, [point_px])[0]
+
+
+def facts_of_points(scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[PointFacts]:
+    """Gather the facts about points of parts. What is said of an object is measured once for all its points.
 
     Args:
         scene: the photo and its labels.
-        point_px: x, y in pixels of the photo.
+        points_px: x, y in pixels of the photo.
 
     Raises:
-        ValueError: the point is on the background or outside the photo.
+        ValueError: a point is on the background or outside the photo.
     """
+
+    @cache
+    def detail(object_index: int) -> str | None:
+        return _object_detail(scene, object_index)
+
+    return [_facts(scene, point_px, detail) for point_px in points_px]
+
+
+def _facts(scene: Scene, point_px: tuple[float, float], detail: Callable[[int], str | None]) -> PointFacts:
     look = look_at(scene, point_px)
     part_index = scene.part_index_at(point_px)
     assert part_index is not None
@@ -148,7 +163,7 @@ def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
         part_index=part_index,
         object_name=thing.name,
         object_order=_object_order(scene, part.object_index),
-        object_detail=_object_detail(scene, part.object_index),
+        object_detail=detail(part.object_index),
         object_place=place_of_box(thing.box_xyxy, (0, 0, width, height)),
         part_name=part.name,
         part_order=_part_order(scene, part_index),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from talking_points.dataset.keypoints import PointSample, sample_points
 from talking_points.dataset.relations import DIALECTS, Dialect
 from talking_points.dataset.scene import Scene, compose
-from talking_points.dataset.synthesis import point_facts, region_caption, region_phrase, write_point_text
+from talking_points.dataset.synthesis import facts_of_points, region_caption, region_phrase, write_point_text
 from talking_points.images import letterbox
 from talking_points.points import photo_to_square
 from talking_points.training.segmentation import MaskTargets
@@ -278,7 +278,10 @@ class BaseBatches(Dataset[BaseBatch]):
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
             "text_points": square_tensor([(one.x, one.y) for one in described], scene),
-            "texts": [write_point_text(point_facts(scene, (one.x, one.y)), dialect, rng) for one in described],
+            "texts": [
+                write_point_text(facts, dialect, rng)
+                for facts in facts_of_points(scene, [(one.x, one.y) for one in described])
+            ],
             "point_masks": torch.from_numpy(np.stack([part_map == k + 1 for k in parts]).astype(np.float32)),
             "point_classes": torch.tensor([self.class_of[scene.parts[k].name] for k in parts]),
         }
@@ -349,7 +352,7 @@ class PointBatches(Dataset[PointBatch]):
         for scene in scenes:
             places = [(one.x, one.y) for one in draw_points(scene, self.sizes.points, rng)]
             points.append(square_tensor(places, scene))
-            texts.append([write_point_text(point_facts(scene, place), dialect, rng) for place in places])
+            texts.append([write_point_text(facts, dialect, rng) for facts in facts_of_points(scene, places)])
         return PointBatch(
             pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
             points_BP2=torch.stack(points),

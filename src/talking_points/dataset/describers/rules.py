@@ -78,9 +78,16 @@ def _colour_table() -> np.ndarray:
     weights = np.array([1.0, _GRAY_GAIN, _GRAY_GAIN], dtype=np.float32)
     targets = rgb_to_lab(np.array(examples, dtype=np.uint8)) * weights
     points = lab * weights
-    # |a - b|^2 without the (262144, 60, 3) difference.
-    distances = (points**2).sum(1, keepdims=True) - 2 * points @ targets.T + (targets**2).sum(1)
-    table = np.array(names, dtype=np.uint8)[distances.argmin(axis=1)]
+    # One example colour after the other: all distances at once would not fit a processor's cache.
+    x, y, z = np.ascontiguousarray(points.T)
+    nearest = np.full(len(points), np.inf, dtype=np.float32)
+    table = np.zeros(len(points), dtype=np.uint8)
+    for name, target in zip(names, targets, strict=True):
+        distance = (x - target[0]) ** 2
+        distance += (y - target[1]) ** 2
+        distance += (z - target[2]) ** 2
+        np.copyto(table, np.uint8(name), where=distance < nearest)
+        np.minimum(nearest, distance, out=nearest)
     # Gray metal and white paint reflect the sky: a little blue is still gray.
     chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.75, 1.0)
     gray = chroma < _GRAY_CHROMA + 0.2 * np.maximum(0, 22 - lab[:, 0])
