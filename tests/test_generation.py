@@ -1,22 +1,28 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
-from talking_points.generation import SharedPrefix, read_suffixes
+from talking_points.generation import Sampling, SharedPrefix, generate, read_prefixes, read_suffixes
 from tests.tiny import tiny_network
+
+WIDTH = 32
 
 
 def test_suffixes_behind_a_shared_prefix_are_as_if_each_stood_alone() -> None:
     """Prefixes and suffixes of unequal length; states and the prefixes' gradients are those of separate sequences."""
     network = tiny_network()
-    llama, width = network.llama, 32
-    prefixes = [torch.randn(n, width, requires_grad=True) for n in (5, 9)]
-    suffixes = torch.randn(6, 4, width)
-    lengths = torch.tensor([4, 2, 3, 1, 4, 2])
-    photo_of_prompt = torch.tensor([0, 0, 0, 1, 1, 1])
-    directions = torch.randn(6, 4, width)
+    llama = network.llama
+    prefixes = [torch.randn(n, WIDTH, requires_grad=True) for n in (5, 9)]
+    suffixes = torch.randn(5, 4, WIDTH)
+    lengths = torch.tensor([4, 2, 3, 1, 4])
+    # Photos with unequal numbers of prompts.
+    photo_of_prompt = torch.tensor([0, 0, 0, 1, 1])
+    directions = torch.randn(5, 4, WIDTH)
     with network.acting_as("descriptor"):
-        together, _, _ = read_suffixes(llama, SharedPrefix(llama, prefixes), photo_of_prompt, suffixes, lengths)
+        together = read_suffixes(llama, read_prefixes(llama, prefixes), photo_of_prompt, suffixes)
         loss = torch.zeros(())
         for p, (photo, n) in enumerate(zip(photo_of_prompt.tolist(), lengths.tolist(), strict=True)):
             alone = llama.model(
@@ -28,3 +34,62 @@ def test_suffixes_behind_a_shared_prefix_are_as_if_each_stood_alone() -> None:
         wanted = torch.autograd.grad(loss, prefixes)
         got = torch.autograd.grad((together * directions * counts[..., None]).sum(), prefixes)
     torch.testing.assert_close(got, wanted, atol=1e-4, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_prefixes_taken_apart_and_joined_are_the_same() -> None:
+    network = tiny_network()
+    together = read_prefixes(network.llama, [torch.randn(n, WIDTH) for n in (3, 7)])
+    joined = SharedPrefix.join([together.photo(0), together.photo(1)])
+    assert joined.lengths == [3, 7] and together.photo(0).keys[0].shape[2] == 3
+    assert together.photo(1).bytes == together.bytes // 2
+    suffixes, photos = torch.randn(2, 2, WIDTH), torch.tensor([0, 1])
+    torch.testing.assert_close(
+        read_suffixes(network.llama, joined, photos, suffixes), read_suffixes(network.llama, together, photos, suffixes)
+    )
+
+
+@torch.no_grad()
+def test_samples_and_their_log_probabilities() -> None:
+    """What a sample's tokens are said to be likely is what the whole sequence, read at once, says."""
+    network = tiny_network()
+    llama, end_id = network.llama, network.prompts.end_id
+    prefix, suffix = torch.randn(6, WIDTH), torch.randn(2, 3, WIDTH)
+    with network.acting_as("descriptor"):
+        texts = generate(
+            llama,
+            read_prefixes(llama, [prefix]),
+            torch.tensor([0, 0]),
+            suffix,
+            end_id=end_id,
+            max_new_tokens=5,
+            sampling=Sampling(temperature=1.3, samples=3),
+            generator=torch.Generator().manual_seed(0),
+        )
+        assert [len(some) for some in texts] == [3, 3]
+        assert len({tuple(one.ids) for one in texts[0]}) > 1
+        for p, some in enumerate(texts):
+            for one in some:
+                ids = one.ids + ([end_id] if one.ended else [])
+                assert len(one.logprobs) == len(ids)
+                embeds = torch.cat([prefix, suffix[p], llama.get_input_embeddings()(torch.tensor(ids))])
+                logits = llama(inputs_embeds=embeds[None]).logits[0, len(prefix) + 2 : -1]
+                wanted = logits.log_softmax(-1)[torch.arange(len(ids)), ids]
+                torch.testing.assert_close(torch.tensor(one.logprobs), wanted, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_small_top_p_leaves_the_likeliest_token() -> None:
+    network = tiny_network()
+    llama = network.llama
+    arguments = (llama, read_prefixes(llama, [torch.randn(4, WIDTH)]), torch.tensor([0]), torch.randn(1, 2, WIDTH))
+    settings = {"end_id": network.prompts.end_id, "max_new_tokens": 6}
+    greedy = generate(*arguments, **settings)
+    drawn = generate(*arguments, **settings, sampling=Sampling(temperature=1.0, top_p=1e-6))
+    assert drawn == greedy
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"samples": 0}])
+def test_impossible_sampling_is_told(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Sampling(**wrong)

@@ -1,43 +1,67 @@
 """The Point Descriptor: photo and points to texts."""
 
+# P points
+
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from talking_points.generation import SharedPrefix, generate
-from talking_points.images import letterbox, open_photo
+from talking_points.encoding import (
+    EncodedPhotos,
+    Photo,
+    PhotoCache,
+    PreparedPhoto,
+    encode_photos,
+    in_batches,
+    prepare_photo,
+    prompts_at_once,
+    role_prefix,
+)
+from talking_points.generation import GREEDY, Sampling, generate
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
-from talking_points.model.segmenter import ImageFeatures
 from talking_points.points import check_points, photo_to_square
 
-Photo = str | Path | Image.Image | NDArray[Any]
+T = TypeVar("T")
 
 MAX_NEW_TOKENS = 160
 """Longest description, in tokens. Ours."""
-POINTS_AT_ONCE = 64
-"""Points decoded together."""
 
 
-def encode_photos(network: PointNetwork, photos: Sequence[Image.Image]) -> ImageFeatures:
-    """Vision features of opened photos."""
-    side = network.config.vision.image_size
-    pixels_B3SS = torch.from_numpy(np.stack([letterbox(photo, side) for photo in photos]))
-    return network.segmenter(pixels_B3SS.to(network.device))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampledText:
+    """A description and how likely each of its tokens was."""
+
+    text: str
+    logprobs: list[float]
+    """Of each token and of the end, by the descriptor itself: at temperature 1, among all tokens."""
+    ended: bool
+    """False: cut off at the longest length."""
 
 
 class PointDescriptor:
     """Describes pixels of a photo in words (paper 3.2)."""
 
-    def __init__(self, network: PointNetwork) -> None:
+    def __init__(
+        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
+    ) -> None:
+        """
+        Args:
+            network: with the descriptor's adapter.
+            cache: where what is computed of photos is kept; None: one of its own.
+            memory_bytes: room for a batch, see `prompts_at_once`.
+        """
         self.network = network
+        self.cache = PhotoCache() if cache is None else cache
+        self.memory_bytes = memory_bytes
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointDescriptor:
@@ -65,60 +89,94 @@ class PointDescriptor:
         self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
     ) -> list[list[str]]:
         """`describe` for several photos at once: points_px[i] are the points of photos[i]."""
-        opened = [open_photo(photo) for photo in photos]
-        points_square = [
-            photo_to_square(check_points(points, photo.size), photo.size)
-            for photo, points in zip(opened, points_px, strict=True)
-        ]
-        texts: list[list[str]] = []
-        with torch.inference_mode():
-            for some in chunks([len(points) for points in points_square], POINTS_AT_ONCE):
-                texts += self.describe_features(encode_photos(self.network, opened[some]), points_square[some])
-        return texts
+        side = self.network.config.vision.image_size
+        return self.describe_prepared([prepare_photo(photo, side) for photo in photos], points_px)
 
-    def describe_features(
-        self, features: ImageFeatures, points_square: Sequence[NDArray[np.float64]]
+    def describe_prepared(
+        self, photos: Sequence[PreparedPhoto], points_px: Sequence[Sequence[tuple[float, float]]]
     ) -> list[list[str]]:
-        """Describe points of B encoded photos. points_square: for each photo (P, 2) in [0, 1]^2 of the square."""
+        """`describe_photos` of photos opened before."""
+        sampled = self._sample(photos, points_px, GREEDY, None)
+        return [[one.text for [one] in of_photo] for of_photo in sampled]
+
+    def sample(
+        self, photo: Photo, points_px: Sequence[tuple[float, float]], sampling: Sampling, *, seed: int = 0
+    ) -> list[list[SampledText]]:
+        """Several descriptions of each point, drawn from one prefill, with their log-probabilities.
+
+        Args:
+            photo, points_px: as `describe`.
+            sampling: temperature, top-p, texts a point.
+            seed: equal seeds draw equal texts for the same points.
+        """
+        generator = torch.Generator(self.network.device).manual_seed(seed)
+        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        return self._sample([prepared], [points_px], sampling, generator)[0]
+
+    def _sample(
+        self,
+        photos: Sequence[PreparedPhoto],
+        points_px: Sequence[Sequence[tuple[float, float]]],
+        sampling: Sampling,
+        generator: torch.Generator | None,
+    ) -> list[list[list[SampledText]]]:
         network = self.network
-        counts = [len(points) for points in points_square]
-        photo_of_point = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(network.device)
-        if not len(photo_of_point):
-            return [[] for _ in counts]
+        squares = [
+            photo_to_square(check_points(points, photo.size_wh), photo.size_wh)
+            for photo, points in zip(photos, points_px, strict=True)
+        ]
+        asked = [(n, point) for n, points in enumerate(squares) for point in points]
+        tokens = sampling.samples * (len(network.prompts.describe()) + MAX_NEW_TOKENS)
+
+        def work(some: Sequence[tuple[int, NDArray[np.float64]]]) -> list[list[SampledText]]:
+            shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
+            encoded = encode_photos(network, [photos[n] for n in shown], self.cache)
+            points = [np.stack([point for m, point in some if m == n]) for n in shown]
+            return self._describe_encoded(encoded, points, sampling, generator)
+
+        with torch.inference_mode():
+            texts = in_batches(asked, prompts_at_once(network, tokens, self.memory_bytes), work)
+        return split_by([len(points) for points in points_px], texts)
+
+    def _describe_encoded(
+        self,
+        photos: EncodedPhotos,
+        points_square: Sequence[NDArray[np.float64]],
+        sampling: Sampling,
+        generator: torch.Generator | None,
+    ) -> list[list[SampledText]]:
+        """Texts of the points of B photos, one after the other. points_square: of each photo (P, 2) in [0, 1]^2."""
+        network, prompts = self.network, self.network.prompts
+        counts = torch.tensor([len(points) for points in points_square])
         # fp32 whatever the network's: bf16 cannot tell neighbouring pixels apart.
         padded_BP2 = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(p, dtype=torch.float32).view(-1, 2) for p in points_square], batch_first=True
+            [torch.tensor(points, dtype=torch.float32) for points in points_square], batch_first=True
         ).to(network.device)
-        is_point_BP = torch.arange(padded_BP2.shape[1]) < torch.tensor(counts)[:, None]
-        ids: list[list[int]] = []
+        is_point_BP = (torch.arange(padded_BP2.shape[1]) < counts[:, None]).to(network.device)
+        photo_of_point_P = torch.arange(len(counts)).repeat_interleave(counts).to(network.device)
         with network.acting_as("descriptor"):
-            prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
-            marks_PD = network.mark_tokens(features, padded_BP2)[is_point_BP.to(network.device)]
-            question = network.prompts.describe()
-            for start in range(0, len(marks_PD), POINTS_AT_ONCE):
-                some = slice(start, start + POINTS_AT_ONCE)
-                suffix_PSD, _ = embed_suffixes(
-                    [question] * len(marks_PD[some]), network.embedding, network.prompts.mark_id, marks_PD[some]
-                )
-                ids += generate(
-                    network.llama,
-                    prefix,
-                    photo_of_point[some],
-                    suffix_PSD,
-                    end_id=network.prompts.end_id,
-                    max_new_tokens=MAX_NEW_TOKENS,
-                )
-        texts = iter([network.prompts.decode(i) for i in ids])
-        return [[next(texts) for _ in range(count)] for count in counts]
+            prefix = role_prefix(network, "descriptor", photos, self.cache)
+            marks_PD = network.mark_tokens(photos.features, padded_BP2)[is_point_BP]
+            suffix_PSD = embed_suffixes(
+                [prompts.describe()] * len(marks_PD), network.embedding, prompts.mark_id, marks_PD
+            )
+            generated = generate(
+                network.llama,
+                prefix,
+                photo_of_point_P,
+                suffix_PSD,
+                end_id=prompts.end_id,
+                max_new_tokens=MAX_NEW_TOKENS,
+                sampling=sampling,
+                generator=generator,
+            )
+        return [
+            [SampledText(text=prompts.decode(one.ids), logprobs=one.logprobs, ended=one.ended) for one in of_point]
+            for of_point in generated
+        ]
 
 
-def chunks(counts: Sequence[int], at_once: int) -> Iterator[slice]:
-    """Runs of photos whose points together number at most `at_once`; a photo of more stands alone."""
-    start, total = 0, 0
-    for index, count in enumerate(counts):
-        if index > start and total + count > at_once:
-            yield slice(start, index)
-            start, total = index, 0
-        total += count
-    if counts:
-        yield slice(start, len(counts))
+def split_by(counts: Sequence[int], items: Sequence[T]) -> list[list[T]]:
+    """Runs of `counts` items each."""
+    rest: Iterator[T] = iter(items)
+    return [list(itertools.islice(rest, count)) for count in counts]

@@ -1,67 +1,262 @@
-"""Batched work of the language model over photo prefixes that are computed once and shared."""
+"""Batched work of the language model over photo prefixes that are computed once and shared.
 
-# B photos, P prompts, T prefix tokens, S suffix tokens, D width, V vocabulary
+Attention over a photo's prefix and over what follows it are one softmax over two sets of keys: the prefix's are never
+copied for each prompt. Llama's weights and norms are transformers'; only the walk through its blocks is ours.
+"""
+
+# B photos, P prompts, T prefix tokens, S suffix tokens, L tokens behind the prefix so far, D width, V vocabulary,
+# K key-value heads, G query heads of each, H head width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM
+from torch.nn import functional as F
+from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Block index, queries (P, K*G, S, H), keys and values (P, K, S, H) of the new tokens -> (P, K*G, S, H)."""
+COMPACT_BELOW = 0.75
+"""Finished texts leave the batch when fewer than this share of its rows still run: leaving costs a copy of the rest."""
 
 
-def pad_prefixes(prefixes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Right-pad (T, D) prefixes to (B, T, D); and their lengths (B,)."""
-    lengths = torch.tensor([p.shape[0] for p in prefixes], device=prefixes[0].device)
-    return torch.nn.utils.rnn.pad_sequence(list(prefixes), batch_first=True), lengths
+def run_blocks(
+    llama: LlamaForCausalLM, hidden_PSD: Tensor, position_PS: Tensor, attend: Attend, *, blocks: range | None = None
+) -> Tensor:
+    """Walk hidden states through Llama's blocks, adapters included; the final norm is the caller's.
+
+    Args:
+        hidden_PSD: embeddings, or states after the blocks before.
+        position_PS: rotary positions.
+        attend: attention over whatever came before, of which it keeps account.
+        blocks: which; None: all.
+    """
+    model = llama.model
+    cos, sin = model.rotary_emb(hidden_PSD, position_ids=position_PS)
+    for index in range(len(model.layers)) if blocks is None else blocks:
+        block = model.layers[index]
+        attention = block.self_attn
+        x = block.input_layernorm(hidden_PSD)
+        q, k, v = (
+            projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, cos, sin)
+        hidden_PSD = hidden_PSD + attention.o_proj(attend(index, q, k, v).transpose(1, 2).flatten(2))
+        hidden_PSD = hidden_PSD + block.mlp(block.post_attention_layernorm(hidden_PSD))
+    return hidden_PSD
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SharedPrefix:
-    """Keys and values of B photos' prefixes, ready to be extended by any number of suffixes.
+    """Keys and values of B photos' prefixes, ready to be followed by any number of suffixes.
 
     In training, gradients of all suffixes meet in them: what they learn is what they would learn each alone.
     """
 
-    def __init__(self, llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> None:
-        embeds_BTD, self.lengths_B = pad_prefixes(prefixes)
-        self.mask_BT = torch.arange(embeds_BTD.shape[1], device=embeds_BTD.device) < self.lengths_B[:, None]
-        cache = llama.model(
-            inputs_embeds=embeds_BTD, attention_mask=self.mask_BT.long(), past_key_values=DynamicCache()
-        ).past_key_values
-        self._layers = [(layer.keys, layer.values) for layer in cache.layers]
+    keys: list[Tensor]
+    """(B, K, T, H) of each block, right-padded."""
+    values: list[Tensor]
+    lengths: list[int]
+    """T of each photo."""
 
-    def expand(self, photo_of_prompt_P: Tensor) -> DynamicCache:
-        """A cache of its own for P prompts, holding each one's photo."""
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(self._layers):
-            cache.update(keys[photo_of_prompt_P], values[photo_of_prompt_P], index)
-        return cache
+    @property
+    def mask_BT(self) -> Tensor | None:
+        """True where a token counts; None when all do."""
+        longest = max(self.lengths)
+        if min(self.lengths) == longest:
+            return None
+        device = self.keys[0].device
+        return torch.arange(longest, device=device) < torch.tensor(self.lengths, device=device)[:, None]
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+    def photo(self, index: int) -> SharedPrefix:
+        """One photo's, unpadded, in memory of its own."""
+        T = self.lengths[index]
+        return SharedPrefix(
+            keys=[k[index : index + 1, :, :T].clone() for k in self.keys],
+            values=[v[index : index + 1, :, :T].clone() for v in self.values],
+            lengths=[T],
+        )
+
+    @staticmethod
+    def join(prefixes: Sequence[SharedPrefix]) -> SharedPrefix:
+        """Prefixes of photos together."""
+        if len(prefixes) == 1:
+            return prefixes[0]
+        longest = max(max(one.lengths) for one in prefixes)
+
+        def joined(tensors: Sequence[Tensor]) -> Tensor:
+            return torch.cat([F.pad(t, (0, 0, 0, longest - t.shape[2])) for t in tensors])
+
+        blocks = range(len(prefixes[0].keys))
+        return SharedPrefix(
+            keys=[joined([one.keys[i] for one in prefixes]) for i in blocks],
+            values=[joined([one.values[i] for one in prefixes]) for i in blocks],
+            lengths=[length for one in prefixes for length in one.lengths],
+        )
+
+
+def read_prefixes(llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> SharedPrefix:
+    """Run (T, D) prefixes of B photos through the language model."""
+    embeds_BTD = torch.nn.utils.rnn.pad_sequence(list(prefixes), batch_first=True)
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+
+    def attend(_: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys.append(k)
+        values.append(v)
+        # Padding stands right of everything that counts, so causality alone hides it.
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
+
+    run_blocks(llama, embeds_BTD, torch.arange(embeds_BTD.shape[1], device=embeds_BTD.device)[None], attend)
+    return SharedPrefix(keys=keys, values=values, lengths=[len(one) for one in prefixes])
+
+
+class _Behind:
+    """Attention of P prompts' tokens over their photos' shared prefixes and over their own suffixes so far."""
+
+    def __init__(self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, room: int) -> None:
+        """room: tokens that a suffix may grow to."""
+        self.prefix, self.photo_of_prompt_P, self.room = prefix, photo_of_prompt_P, room
+        self.length = 0
+        self.own: list[tuple[Tensor, Tensor]] = []
+        self._prefix_mask_BT = prefix.mask_BT
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Which prompts stand behind which photo: (B, N) rows, of which a photo with fewer repeats row 0, and back."""
+        photos = self.photo_of_prompt_P
+        B, P = len(self.prefix.lengths), len(photos)
+        counts_B = torch.bincount(photos, minlength=B)
+        most = int(counts_B.max())
+        if B * most == P:
+            # Prompts stand in the order of their photos: the usual case needs no copies.
+            self._slot_P, self._row_BN = None, None
+            return
+        before_B = counts_B.cumsum(0) - counts_B
+        rank_P = torch.arange(P, device=photos.device) - before_B[photos]
+        self._slot_P = photos * most + rank_P
+        self._row_BN = torch.zeros(B * most, dtype=torch.long, device=photos.device)
+        self._row_BN[self._slot_P] = torch.arange(P, device=photos.device)
+
+    def __call__(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        P, heads, S, H = q.shape
+        K = k.shape[1]
+        keys, values = self._grown(index, k, v)
+        # Query heads of one key head side by side, as if they were more tokens.
+        q_PKNH = (q * H**-0.5).reshape(P, K, heads // K * S, H)
+        own = (q_PKNH @ keys.transpose(-1, -2)).unflatten(2, (-1, S))
+        L = keys.shape[2]
+        if S > 1:
+            step = torch.arange(L, device=q.device)
+            own = own.masked_fill(step > step[L - S :, None], -torch.inf)
+        before = self._of_prompts(self._by_photo(q_PKNH) @ self.prefix.keys[index].transpose(-1, -2))
+        before = before.unflatten(2, (-1, S))
+        if self._prefix_mask_BT is not None:
+            before = before.masked_fill(~self._prefix_mask_BT[self.photo_of_prompt_P, None, None, None], -torch.inf)
+        share = torch.cat([before, own], dim=-1).softmax(-1, dtype=torch.float32).to(v.dtype).flatten(2, 3)
+        T = before.shape[-1]
+        seen = share[..., T:] @ values
+        seen = seen + self._of_prompts(self._by_photo(share[..., :T]) @ self.prefix.values[index])
+        return seen.reshape(P, heads, S, H)
+
+    def _by_photo(self, x_PKNX: Tensor) -> Tensor:
+        """(P, K, N, X) of prompts to (B, K, prompts * N, X)."""
+        rows = x_PKNX if self._row_BN is None else x_PKNX[self._row_BN]
+        return rows.unflatten(0, (len(self.prefix.lengths), -1)).transpose(1, 2).flatten(2, 3)
+
+    def _of_prompts(self, x_BKMX: Tensor) -> Tensor:
+        """Back from `_by_photo`."""
+        slots = len(self.photo_of_prompt_P) if self._row_BN is None else len(self._row_BN)
+        rows = x_BKMX.unflatten(2, (slots // x_BKMX.shape[0], -1)).transpose(1, 2).flatten(0, 1)
+        return rows if self._slot_P is None else rows[self._slot_P]
+
+    def _grown(self, index: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Own keys and values with the new tokens' behind them."""
+        S = k.shape[2]
+        if self.room == S and not self.length:
+            return k, v
+        if index == len(self.own):
+            self.own.append(
+                (k.new_empty(*k.shape[:2], self.room, k.shape[3]), v.new_empty(*v.shape[:2], self.room, v.shape[3]))
+            )
+        keys, values = self.own[index]
+        end = self.length + S
+        keys[:, :, self.length : end] = k
+        values[:, :, self.length : end] = v
+        return keys[:, :, :end], values[:, :, :end]
+
+    def rows(self, rows: Tensor) -> None:
+        """Go on with some of the prompts, each as often as it is named, in the order of their photos."""
+        self.photo_of_prompt_P = self.photo_of_prompt_P[rows]
+        self.own = [(keys[rows], values[rows]) for keys, values in self.own]
+        self._lay_out()
 
 
 def read_suffixes(
-    llama: LlamaForCausalLM,
-    prefix: SharedPrefix,
-    photo_of_prompt_P: Tensor,
-    suffix_PSD: Tensor,
-    lengths_P: Tensor,
-) -> tuple[Tensor, Tensor, DynamicCache]:
-    """Run P right-padded suffixes behind their photos' prefixes.
+    llama: LlamaForCausalLM, prefix: SharedPrefix, photo_of_prompt_P: Tensor, suffix_PSD: Tensor
+) -> Tensor:
+    """(P, S, D) last hidden states of right-padded suffixes behind their photos' prefixes.
 
-    Returns:
-        (P, S, D) last hidden states, the (P, T + S) mask of tokens that count, and the extended cache.
+    Args:
+        photo_of_prompt_P: ascending.
     """
-    S = suffix_PSD.shape[1]
-    step_S = torch.arange(S, device=suffix_PSD.device)
-    mask_PL = torch.cat([prefix.mask_BT[photo_of_prompt_P], step_S < lengths_P[:, None]], dim=1)
-    cache = prefix.expand(photo_of_prompt_P)
-    result = llama.model(
-        inputs_embeds=suffix_PSD,
-        attention_mask=mask_PL.long(),
-        position_ids=prefix.lengths_B[photo_of_prompt_P, None] + step_S,
-        past_key_values=cache,
-    )
-    return result.last_hidden_state, mask_PL, cache
+    return _read(llama, _Behind(prefix, photo_of_prompt_P, suffix_PSD.shape[1]), suffix_PSD)
+
+
+def _read(llama: LlamaForCausalLM, behind: _Behind, embeds_PSD: Tensor) -> Tensor:
+    """Last hidden states of tokens that follow what was read so far."""
+    S = embeds_PSD.shape[1]
+    lengths_B = torch.tensor(behind.prefix.lengths, device=embeds_PSD.device)
+    step_S = torch.arange(behind.length, behind.length + S, device=embeds_PSD.device)
+    position_PS = lengths_B[behind.photo_of_prompt_P, None] + step_S
+    hidden_PSD = run_blocks(llama, embeds_PSD, position_PS, behind)
+    behind.length += S
+    return llama.model.norm(hidden_PSD)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How tokens are chosen."""
+
+    temperature: float = 0.0
+    """0: the likeliest."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that together have this much probability, at the given temperature."""
+    samples: int = 1
+    """Texts a prompt, from one prefill."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise ValueError(f"temperature is {self.temperature}; allowed: 0 (greedy) to 10")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; allowed: above 0, at most 1")
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; allowed: at least 1")
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedText:
+    """One continuation."""
+
+    ids: list[int]
+    """Without the end token."""
+    logprobs: list[float]
+    """log p of each id, and of the end token where the text has one, by the model itself: at temperature 1, of all
+    tokens."""
+    ended: bool
+    """False: cut off at the longest length."""
 
 
 def generate(
@@ -72,42 +267,67 @@ def generate(
     *,
     end_id: int,
     max_new_tokens: int,
-) -> list[list[int]]:
-    """Continue P prompts greedily, all at once; a finished one leaves the batch.
+    sampling: Sampling = GREEDY,
+    generator: torch.Generator | None = None,
+) -> list[list[GeneratedText]]:
+    """Continue P prompts, all at once; finished ones leave the batch.
 
     Args:
+        photo_of_prompt_P: ascending.
         suffix_PSD: suffixes of equal length.
         end_id: token that ends a text.
         max_new_tokens: longest text, the end token not counted.
+        generator: of the samples.
 
     Returns:
-        New token ids of each prompt, without the end token.
+        For each prompt its `sampling.samples` texts.
     """
     P, S, _ = suffix_PSD.shape
-    lengths_P = torch.full((P,), S, device=suffix_PSD.device)
-    hidden_PSD, mask_PL, cache = read_suffixes(llama, prefix, photo_of_prompt_P, suffix_PSD, lengths_P)
-    position_P = prefix.lengths_B[photo_of_prompt_P] + S
-    texts: list[list[int]] = [[] for _ in range(P)]
-    running = list(range(P))
-    token_P = llama.lm_head(hidden_PSD[:, -1]).argmax(-1)
-    for length in range(1, max_new_tokens + 1):
-        going = [row for row, token in enumerate(token_P.tolist()) if token != end_id]
-        for row in going:
-            texts[running[row]].append(int(token_P[row]))
-        if not going or length == max_new_tokens:
+    behind = _Behind(prefix, photo_of_prompt_P, S + max_new_tokens)
+    logits_PV = llama.lm_head(_read(llama, behind, suffix_PSD)[:, -1])
+    if sampling.samples > 1:
+        rows = torch.arange(P, device=suffix_PSD.device).repeat_interleave(sampling.samples)
+        behind.rows(rows)
+        logits_PV = logits_PV[rows]
+    total = P * sampling.samples
+    ids: list[list[int]] = [[] for _ in range(total)]
+    logprobs: list[list[float]] = [[] for _ in range(total)]
+    ended = [False] * total
+    text_of_row = list(range(total))
+    for length in range(max_new_tokens + 1):
+        token_P = _choose(logits_PV, sampling, generator)
+        of_token_P = logits_PV.float().log_softmax(-1).gather(-1, token_P[:, None]).squeeze(-1)
+        for text, token, logprob in zip(text_of_row, token_P.tolist(), of_token_P.tolist(), strict=True):
+            if ended[text]:
+                continue
+            if token == end_id:
+                ended[text] = True
+                logprobs[text].append(logprob)
+            elif length < max_new_tokens:
+                ids[text].append(token)
+                logprobs[text].append(logprob)
+        running = [row for row, text in enumerate(text_of_row) if not ended[text]]
+        if not running or length == max_new_tokens:
             break
-        if len(going) < len(running):
-            keep = torch.tensor(going, device=token_P.device)
-            cache.batch_select_indices(keep)
-            token_P, mask_PL, position_P = token_P[keep], mask_PL[keep], position_P[keep]
-            running = [running[row] for row in going]
-        mask_PL = torch.cat([mask_PL, mask_PL.new_ones(len(running), 1)], dim=1)
-        hidden = llama.model(
-            inputs_embeds=llama.get_input_embeddings()(token_P)[:, None],
-            attention_mask=mask_PL.long(),
-            position_ids=position_P[:, None],
-            past_key_values=cache,
-        ).last_hidden_state
-        position_P = position_P + 1
-        token_P = llama.lm_head(hidden[:, -1]).argmax(-1)
-    return texts
+        if len(running) < COMPACT_BELOW * len(text_of_row):
+            keep = torch.tensor(running, device=token_P.device)
+            behind.rows(keep)
+            token_P = token_P[keep]
+            text_of_row = [text_of_row[row] for row in running]
+        hidden_P1D = _read(llama, behind, llama.get_input_embeddings()(token_P)[:, None])
+        logits_PV = llama.lm_head(hidden_P1D[:, -1])
+    texts = [GeneratedText(ids=i, logprobs=p, ended=e) for i, p, e in zip(ids, logprobs, ended, strict=True)]
+    return [texts[p * sampling.samples : (p + 1) * sampling.samples] for p in range(P)]
+
+
+def _choose(logits_PV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
+    """(P,) next tokens."""
+    if sampling.temperature == 0:
+        return logits_PV.argmax(-1)
+    probs_PV = (logits_PV.float() / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        sorted_PV, order_PV = probs_PV.sort(-1, descending=True)
+        # A token stays while those before it have less than top_p together: the first always does.
+        sorted_PV = sorted_PV.masked_fill(sorted_PV.cumsum(-1) - sorted_PV >= sampling.top_p, 0.0)
+        probs_PV = torch.zeros_like(probs_PV).scatter(-1, order_PV, sorted_PV)
+    return torch.multinomial(probs_PV, 1, generator=generator).squeeze(-1)

@@ -1,7 +1,10 @@
 """The Point Localizer: photo and texts to points."""
 
+# P texts
+
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,28 +12,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.descriptor import Photo, chunks, encode_photos
-from talking_points.generation import SharedPrefix, read_suffixes
-from talking_points.images import open_photo
+from talking_points.descriptor import split_by
+from talking_points.encoding import (
+    EncodedPhotos,
+    Photo,
+    PhotoCache,
+    PreparedPhoto,
+    encode_photos,
+    in_batches,
+    prepare_photo,
+    prompts_at_once,
+    role_prefix,
+)
+from talking_points.generation import read_suffixes
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
-from talking_points.model.segmenter import ImageFeatures
 from talking_points.points import square_to_photo
-
-TEXTS_AT_ONCE = 64
-"""Texts read together."""
-
-
-def points_on_photo(points_square: NDArray[np.float64], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
-    """Points of the square as pixels of the photo. On the padding, the photo's nearest point is the answer."""
-    return [(float(x), float(y)) for x, y in square_to_photo(points_square, size_wh).clip((0, 0), size_wh)]
 
 
 class PointLocalizer:
     """Finds the pixel that a text describes (paper 3.3): one forward pass a text, no decoding."""
 
-    def __init__(self, network: PointNetwork) -> None:
+    def __init__(
+        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
+    ) -> None:
+        """
+        Args:
+            network: with the localizer's adapter.
+            cache: where what is computed of photos is kept; None: one of its own.
+            memory_bytes: room for a batch, see `prompts_at_once`.
+        """
         self.network = network
+        self.cache = PhotoCache() if cache is None else cache
+        self.memory_bytes = memory_bytes
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointLocalizer:
@@ -58,19 +72,34 @@ class PointLocalizer:
         self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
     ) -> list[list[tuple[float, float]]]:
         """`localize` for several photos at once: texts[i] are about photos[i]."""
-        opened = [open_photo(photo) for photo in photos]
-        suffixes = [self.suffixes(some) for some in texts]
-        found: list[list[tuple[float, float]]] = []
-        with torch.inference_mode():
-            for some in chunks([len(s) for s in suffixes], TEXTS_AT_ONCE):
-                points_square = self.localize_features(encode_photos(self.network, opened[some]), suffixes[some])
-                found += [
-                    points_on_photo(points, photo.size)
-                    for points, photo in zip(points_square, opened[some], strict=True)
-                ]
-        return found
+        side = self.network.config.vision.image_size
+        return self.localize_prepared([prepare_photo(photo, side) for photo in photos], texts)
 
-    def suffixes(self, texts: Sequence[str]) -> list[list[int]]:
+    def localize_prepared(
+        self, photos: Sequence[PreparedPhoto], texts: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, float]]]:
+        """`localize_photos` of photos opened before."""
+        network = self.network
+        asked = [
+            (n, suffix)
+            for n, (_, some) in enumerate(zip(photos, texts, strict=True))
+            for suffix in self._suffixes(some)
+        ]
+        tokens = max((len(suffix) for _, suffix in asked), default=1)
+
+        def work(some: Sequence[tuple[int, list[int]]]) -> list[NDArray[np.float64]]:
+            shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
+            encoded = self._encode([photos[n] for n in shown])
+            return self._localize_encoded(encoded, [[suffix for m, suffix in some if m == n] for n in shown])
+
+        with torch.inference_mode():
+            squares = in_batches(asked, prompts_at_once(network, tokens, self.memory_bytes), work)
+        return [
+            _on_photo(points, photo.size_wh)
+            for points, photo in zip(split_by([len(some) for some in texts], squares), photos, strict=True)
+        ]
+
+    def _suffixes(self, texts: Sequence[str]) -> list[list[int]]:
         """Prompts of texts as token ids; a bad text is a ValueError that says which."""
         suffixes = []
         for number, text in enumerate(texts, start=1):
@@ -80,30 +109,30 @@ class PointLocalizer:
                 raise ValueError(f"text {number}: {error}") from None
         return suffixes
 
-    def localize_features(
-        self, features: ImageFeatures, suffixes: Sequence[Sequence[Sequence[int]]]
+    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
+        return encode_photos(self.network, photos, self.cache)
+
+    def _localize_encoded(
+        self, photos: EncodedPhotos, suffixes: Sequence[Sequence[Sequence[int]]]
     ) -> list[NDArray[np.float64]]:
-        """For each of B encoded photos (P, 2) points in [0, 1]^2 of the square, from its prompts."""
-        network = self.network
-        parts = network.localizer
-        counts = [len(prompts) for prompts in suffixes]
+        """(2,) points in [0, 1]^2 of the square, of the prompts of B photos, one after the other."""
+        network, parts = self.network, self.network.localizer
+        counts = torch.tensor([len(prompts) for prompts in suffixes])
         flat = [prompt for prompts in suffixes for prompt in prompts]
-        photo_of_text = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(network.device)
-        if not flat:
-            return [np.zeros((0, 2)) for _ in counts]
-        found: list[torch.Tensor] = []
+        photo_of_text_P = torch.arange(len(counts)).repeat_interleave(counts).to(network.device)
         with network.acting_as("localizer"):
             assert parts is not None
-            prefix = SharedPrefix(network.llama, network.photo_prefixes(features, parts.projector))
-            for start in range(0, len(flat), TEXTS_AT_ONCE):
-                some = flat[start : start + TEXTS_AT_ONCE]
-                photo_of_some = photo_of_text[start : start + TEXTS_AT_ONCE]
-                suffix_PSD, lengths_P = embed_suffixes(some, network.embedding, network.prompts.mark_id, None)
-                hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_some, suffix_PSD, lengths_P)
-                rows = torch.arange(len(some), device=network.device)
-                seg_PD = hidden_PSD[rows, network.seg_positions(some)]
-                found.append(
-                    parts(seg_PD, network.segmenter.mask_decoder, features.decoder_inputs, photo_of_some).points_P2
-                )
-        points_P2 = torch.cat(found).cpu().double().numpy()
-        return np.split(points_P2, np.cumsum(counts)[:-1])
+            prefix = role_prefix(network, "localizer", photos, self.cache)
+            suffix_PSD = embed_suffixes(flat, network.embedding, network.prompts.mark_id, None)
+            hidden_PSD = read_suffixes(network.llama, prefix, photo_of_text_P, suffix_PSD)
+            rows = torch.arange(len(flat), device=network.device)
+            seg_PD = hidden_PSD[rows, network.seg_positions(flat)]
+            located = parts(seg_PD, network.segmenter.mask_decoder, photos.features.decoder_inputs, photo_of_text_P)
+        return list(located.points_P2.cpu().double().numpy())
+
+
+def _on_photo(points_square: Sequence[NDArray[np.float64]], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
+    """Points of the square as pixels of the photo. On the padding, the photo's nearest point is the answer."""
+    if not points_square:
+        return []
+    return [(float(x), float(y)) for x, y in square_to_photo(np.stack(points_square), size_wh).clip((0, 0), size_wh)]

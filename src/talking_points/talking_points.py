@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from talking_points.descriptor import Photo, PointDescriptor, encode_photos
-from talking_points.images import open_photo
-from talking_points.localizer import PointLocalizer, points_on_photo
+from talking_points.descriptor import PointDescriptor
+from talking_points.encoding import Photo, PhotoCache, PreparedPhoto, prepare_photo
+from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.points import check_points, photo_to_square
+from talking_points.points import check_points
 from talking_points.pretrained import load_network
 
 
@@ -40,10 +40,19 @@ class TalkingPoints:
         >>> [(x, y)] = tp.localize("photo.jpg", [text])                     # doctest: +SKIP
     """
 
-    def __init__(self, network: PointNetwork) -> None:
+    def __init__(
+        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
+    ) -> None:
+        """
+        Args:
+            network: with both adapters.
+            cache: where what is computed of photos is kept for both roles; None: one of its own, of a gigabyte.
+            memory_bytes: room for a batch, see `encoding.prompts_at_once`.
+        """
         self.network = network
-        self.descriptor = PointDescriptor(network)
-        self.localizer = PointLocalizer(network)
+        cache = PhotoCache() if cache is None else cache
+        self.descriptor = PointDescriptor(network, cache=cache, memory_bytes=memory_bytes)
+        self.localizer = PointLocalizer(network, cache=cache, memory_bytes=memory_bytes)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> TalkingPoints:
@@ -103,20 +112,41 @@ class TalkingPoints:
             photo: a path, a PIL image or an array.
             points_px: x, y in pixels of the photo as opened.
         """
-        opened = open_photo(photo)
-        points = check_points(points_px, opened.size)
-        with torch.inference_mode():
-            features = encode_photos(self.network, [opened])
-            [texts] = self.descriptor.describe_features(features, [photo_to_square(points, opened.size)])
-            said = [index for index, text in enumerate(texts) if text]
-            suffixes = self.localizer.suffixes([texts[i] for i in said])
-            [found_square] = self.localizer.localize_features(features, [suffixes])
-            found_px = points_on_photo(found_square, opened.size)
-        answers = dict(zip(said, found_px, strict=True))
-        width, height = opened.size
+        return self.round_trip_photos([photo], [points_px])[0]
+
+    def round_trip_photos(
+        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
+    ) -> list[list[RoundTrip]]:
+        """`round_trip` for several photos at once: points_px[i] are the points of photos[i]."""
+        side = self.network.config.vision.image_size
+        return self.round_trip_prepared([prepare_photo(photo, side) for photo in photos], points_px)
+
+    def round_trip_prepared(
+        self, photos: Sequence[PreparedPhoto], points_px: Sequence[Sequence[tuple[float, float]]]
+    ) -> list[list[RoundTrip]]:
+        """`round_trip_photos` of photos opened before."""
+        for photo, points in zip(photos, points_px, strict=True):
+            check_points(points, photo.size_wh)
+        texts = self.descriptor.describe_prepared(photos, points_px)
+        # A descriptor that says nothing leaves nothing to localize.
+        found = self.localizer.localize_prepared(photos, [[text for text in some if text] for some in texts])
         trips = []
-        for index, ((x, y), text) in enumerate(zip(points_px, texts, strict=True)):
-            found = answers.get(index)
-            error = None if found is None else math.hypot((found[0] - x) / width, (found[1] - y) / height)
-            trips.append(RoundTrip(point_px=(float(x), float(y)), description=text, found_px=found, error=error))
+        for photo, points, some, places in zip(photos, points_px, texts, found, strict=True):
+            answers = iter(places)
+            trips.append(
+                [
+                    _trip(p, text, next(answers) if text else None, photo.size_wh)
+                    for p, text in zip(points, some, strict=True)
+                ]
+            )
         return trips
+
+
+def _trip(
+    point_px: tuple[float, float], text: str, found_px: tuple[float, float] | None, size_wh: tuple[int, int]
+) -> RoundTrip:
+    x, y = (float(value) for value in point_px)
+    error = None
+    if found_px is not None:
+        error = math.hypot((found_px[0] - x) / size_wh[0], (found_px[1] - y) / size_wh[1])
+    return RoundTrip(point_px=(x, y), description=text, found_px=found_px, error=error)

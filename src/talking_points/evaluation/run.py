@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
 import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.loading import load_scenes
+from talking_points.encoding import EncodedPhotos, PreparedPhoto
 from talking_points.evaluation.protocol import (
     Row,
     box_centres,
@@ -31,7 +31,6 @@ from talking_points.evaluation.protocol import (
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import Sample, check_set, make_set
 from talking_points.localizer import PointLocalizer
-from talking_points.model.segmenter import ImageFeatures
 from talking_points.talking_points import TalkingPoints
 
 log = logging.getLogger(__name__)
@@ -106,10 +105,10 @@ def evaluate(
 class BlindLocalizer(PointLocalizer):
     """A localizer whose photo is blanked, as it was in its training."""
 
-    def localize_features(
-        self, features: ImageFeatures, suffixes: Sequence[Sequence[Sequence[int]]]
-    ) -> list[NDArray[np.float64]]:
-        return super().localize_features(features.blank(), suffixes)
+    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
+        encoded = super()._encode(photos)
+        # All blank photos are the same one.
+        return EncodedPhotos(keys=[b"blank"] * len(photos), features=encoded.features.blank())
 
 
 def _rows(

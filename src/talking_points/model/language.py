@@ -39,7 +39,7 @@ def splice_tokens(input_ids_T: Tensor, embedding: nn.Module, replacements: Mappi
 
 def embed_suffixes(
     suffixes: Sequence[Sequence[int]], embedding: nn.Module, mark_id: int, marks_PD: Tensor | None
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Embed and right-pad P suffixes.
 
     Args:
@@ -49,10 +49,9 @@ def embed_suffixes(
         marks_PD: the keypoints' tokens, one a suffix, unused where a suffix holds no mark; None: none holds one.
 
     Returns:
-        (P, S, D) embeddings and (P,) lengths.
+        (P, S, D) embeddings.
     """
     device = next(embedding.parameters()).device
-    lengths = torch.tensor([len(s) for s in suffixes], device=device)
     ids_PS = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(s, dtype=torch.long) for s in suffixes], batch_first=True
     ).to(device)
@@ -60,4 +59,4 @@ def embed_suffixes(
     embeds_PSD = embedding(ids_PS.masked_fill(is_mark, 0))
     if marks_PD is not None:
         embeds_PSD = torch.where(is_mark[..., None], marks_PD[:, None].to(embeds_PSD.dtype), embeds_PSD)
-    return embeds_PSD, lengths
+    return embeds_PSD

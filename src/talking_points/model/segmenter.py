@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,37 @@ class ImageFeatures:
             image_tokens_BNC=self.image_tokens_BNC[photos],
             query_feat_pos_BQF=self.query_feat_pos_BQF[photos],
             wins_BQN=self.wins_BQN[photos],
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Memory that is these photos' own."""
+        inputs = self.decoder_inputs
+        own = [inputs.mask_feature_BCHW, *inputs.cells, self.image_tokens_BNC, self.query_feat_pos_BQF, self.wins_BQN]
+        return sum(tensor.numel() * tensor.element_size() for tensor in own)
+
+    def photo(self, index: int) -> ImageFeatures:
+        """One photo's features, in memory of their own."""
+        return self.select(torch.tensor([index], device=self.wins_BQN.device))
+
+    @staticmethod
+    def join(some: Sequence[ImageFeatures]) -> ImageFeatures:
+        """Features of photos together."""
+        first = some[0]
+        if len(some) == 1:
+            return first
+        inputs = [one.decoder_inputs for one in some]
+        return ImageFeatures(
+            image_hw=first.image_hw,
+            decoder_inputs=DecoderInputs(
+                mask_feature_BCHW=torch.cat([one.mask_feature_BCHW for one in inputs]),
+                cells=[torch.cat(level) for level in zip(*(one.cells for one in inputs), strict=True)],
+                cell_positions=first.decoder_inputs.cell_positions,
+                sizes_hw=first.decoder_inputs.sizes_hw,
+            ),
+            image_tokens_BNC=torch.cat([one.image_tokens_BNC for one in some]),
+            query_feat_pos_BQF=torch.cat([one.query_feat_pos_BQF for one in some]),
+            wins_BQN=torch.cat([one.wins_BQN for one in some]),
         )
 
     def blank(self) -> ImageFeatures:

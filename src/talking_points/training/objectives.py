@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from talking_points.generation import SharedPrefix, read_suffixes
+from talking_points.generation import SharedPrefix, read_prefixes, read_suffixes
 from talking_points.model.language import embed_suffixes
 from talking_points.model.localizer_head import likeliest_points
 from talking_points.model.network import PointNetwork
@@ -72,7 +72,7 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         batch.point_classes_BP,
     )
     prompts = network.prompts
-    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
+    prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.projector))
     captions, about_captions = _answers(prompts, prompts.caption(), batch.captions)
     texts, about_texts = _answers(prompts, prompts.describe(), batch.texts)
     phrases = [[prompts.localize(text) for text in row] for row in batch.phrases]
@@ -129,7 +129,7 @@ def descriptor_objective(network: PointNetwork, batch: PointBatch) -> tuple[Tens
     with torch.no_grad():
         features = network.segmenter(batch.pixels_B3SS)
         marks_BPD = network.mark_tokens(features, batch.points_BP2)
-    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.projector))
+    prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.projector))
     suffixes, question_lengths = _answers(network.prompts, network.prompts.describe(), batch.texts)
     hidden_BPSD = read_behind(network, prefix, suffixes, marks_BPD)
     loss = answer_loss(network, hidden_BPSD, suffixes, question_lengths)
@@ -151,7 +151,7 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
         else:
             features = network.segmenter(batch.pixels_B3SS)
     suffixes = [[network.prompts.localize(text) for text in row] for row in batch.texts]
-    prefix = SharedPrefix(network.llama, network.photo_prefixes(features, network.localizer.projector))
+    prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.localizer.projector))
     hidden_BPSD = read_behind(network, prefix, suffixes, None)
     seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)
     B, P, _ = seg_BPD.shape
@@ -205,10 +205,9 @@ def read_behind(
     B, P = len(suffixes), len(suffixes[0])
     flat = [s for row in suffixes for s in row]
     marks_PD = None if marks_BPD is None else marks_BPD.flatten(0, 1)
-    embeds_PSD, lengths_P = embed_suffixes(flat, network.embedding, network.prompts.mark_id, marks_PD)
+    embeds_PSD = embed_suffixes(flat, network.embedding, network.prompts.mark_id, marks_PD)
     photo_of_prompt_P = torch.arange(B, device=embeds_PSD.device).repeat_interleave(P)
-    hidden_PSD, _, _ = read_suffixes(network.llama, prefix, photo_of_prompt_P, embeds_PSD, lengths_P)
-    return hidden_PSD.unflatten(0, (B, P))
+    return read_suffixes(network.llama, prefix, photo_of_prompt_P, embeds_PSD).unflatten(0, (B, P))
 
 
 def answer_loss(

@@ -1,0 +1,212 @@
+"""What is computed of a photo once and shared by all its points and texts, and kept for the next call.
+
+Vision features serve both roles. Keys and values of the photo's prefix are each role's own: the adapters, and the
+localizer's projector, differ from the first block on.
+"""
+
+# B photos, S side of the square
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from talking_points.generation import SharedPrefix, read_prefixes
+from talking_points.images import letterbox, open_photo
+from talking_points.model.network import PointNetwork
+from talking_points.model.segmenter import ImageFeatures
+
+log = logging.getLogger(__name__)
+
+Photo = str | Path | Image.Image | NDArray[Any]
+T = TypeVar("T")
+R = TypeVar("R")
+
+CACHE_BYTES = 2**30
+"""Room for what is kept of photos; some 500 photos of mini, two of the 7B. Ours."""
+MEMORY_BYTES = 2**30
+"""Room for a batch on the CPU. On a GPU it is `GPU_SHARE` of what is free there. Ours."""
+GPU_SHARE = 0.6
+MOST_AT_ONCE = 128
+"""Prompts of a batch: more bring nothing where memory is plenty. Ours."""
+PHOTOS_AT_ONCE = 16
+"""Photos that go through the vision encoder together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedPhoto:
+    """A photo as the network sees it."""
+
+    size_wh: tuple[int, int]
+    """Of the photo as opened."""
+    square_3SS: NDArray[np.float32]
+    """Letterboxed, normalised."""
+    key: bytes
+    """Hash of the square: photos are equal by content, whatever their path."""
+
+
+def prepare_photo(photo: Photo, side: int) -> PreparedPhoto:
+    """Open and letterbox a photo. Runs in any thread.
+
+    Raises:
+        ValueError, FileNotFoundError: it cannot be read; see `open_photo`.
+    """
+    opened = open_photo(photo)
+    square = letterbox(opened, side)
+    key = hashlib.blake2b(square.tobytes(), digest_size=16).digest()
+    return PreparedPhoto(size_wh=opened.size, square_3SS=square, key=key)
+
+
+class _Sized(Protocol):
+    @property
+    def bytes(self) -> int: ...
+
+
+class PhotoCache:
+    """The last things computed of photos, as many as fit into `max_bytes`. One network's; threads may share it."""
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        if max_bytes < 0:
+            raise ValueError(f"max_bytes is {max_bytes}; allowed: 0 (keep nothing) or more")
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._kept: OrderedDict[tuple[str, bytes], _Sized] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, kind: str, key: bytes) -> Any:
+        """What was put, or None."""
+        with self._lock:
+            if (kind, key) not in self._kept:
+                return None
+            self._kept.move_to_end((kind, key))
+            return self._kept[kind, key]
+
+    def put(self, kind: str, key: bytes, value: _Sized) -> None:
+        """Keep a value, and drop those unused for longest until all fit."""
+        size = value.bytes
+        with self._lock:
+            if size > self.max_bytes or (kind, key) in self._kept:
+                return
+            self._kept[kind, key] = value
+            self.bytes += size
+            while self.bytes > self.max_bytes:
+                _, dropped = self._kept.popitem(last=False)
+                self.bytes -= dropped.bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedPhotos:
+    """Vision features of B photos."""
+
+    keys: list[bytes]
+    features: ImageFeatures
+
+
+def encode_photos(network: PointNetwork, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> EncodedPhotos:
+    """Vision features of photos; equal photos are encoded once."""
+
+    def encode(missing: Sequence[PreparedPhoto]) -> list[ImageFeatures]:
+        pixels_B3SS = torch.from_numpy(np.stack([photo.square_3SS for photo in missing]))
+        if network.device.type == "cuda":
+            pixels_B3SS = pixels_B3SS.pin_memory()
+        features = network.segmenter(pixels_B3SS.to(network.device, non_blocking=True))
+        return [features.photo(n) for n in range(len(missing))]
+
+    keys = [photo.key for photo in photos]
+    some = _each_once("features", keys, photos, cache, lambda missing: in_batches(missing, PHOTOS_AT_ONCE, encode))
+    return EncodedPhotos(keys=keys, features=ImageFeatures.join(some))
+
+
+def role_prefix(network: PointNetwork, role: str, photos: EncodedPhotos, cache: PhotoCache) -> SharedPrefix:
+    """Keys and values of the photos' prefixes as one role reads them. Call it inside `network.acting_as(role)`."""
+    projector = network.projector
+    if role == "localizer":
+        assert network.localizer is not None
+        projector = network.localizer.projector
+
+    def read(missing: Sequence[int]) -> list[SharedPrefix]:
+        features = photos.features.select(torch.tensor(missing, device=network.device))
+        prefix = read_prefixes(network.llama, network.photo_prefixes(features, projector))
+        return [prefix.photo(n) for n in range(len(missing))]
+
+    some = _each_once(
+        role,
+        photos.keys,
+        range(len(photos.keys)),
+        cache,
+        lambda missing: in_batches(missing, PHOTOS_AT_ONCE, read),
+    )
+    return SharedPrefix.join(some)
+
+
+def _each_once(
+    kind: str, keys: Sequence[bytes], items: Sequence[T], cache: PhotoCache, make: Callable[[Sequence[T]], list[Any]]
+) -> list[Any]:
+    """For each key what the cache holds, or what is made of its item, once for equal keys."""
+    known = {key: cache.get(kind, key) for key in keys}
+    missing = {key: item for key, item in zip(keys, items, strict=True) if known[key] is None}
+    for key, value in zip(missing, make(list(missing.values())), strict=True):
+        known[key] = value
+        cache.put(kind, key, value)
+    return [known[key] for key in keys]
+
+
+def prompts_at_once(network: PointNetwork, new_tokens: int, memory_bytes: int | None = None) -> int:
+    """How many prompts fit into memory together, at worst each with a photo of its own.
+
+    Args:
+        new_tokens: question and answer of a prompt.
+        memory_bytes: room for the batch; None: `MEMORY_BYTES`, or `GPU_SHARE` of a GPU's free memory.
+    """
+    if memory_bytes is None:
+        memory_bytes = MEMORY_BYTES
+        if network.device.type == "cuda":
+            memory_bytes = int(GPU_SHARE * torch.cuda.mem_get_info(network.device)[0])
+    vision, llama = network.config.vision, network.llama.config
+    head_width = llama.hidden_size // llama.num_attention_heads
+    token = (
+        2
+        * llama.num_hidden_layers
+        * (llama.num_key_value_heads or llama.num_attention_heads)
+        * head_width
+        * network.dtype.itemsize
+    )
+    cells = (vision.image_size // 4) ** 2
+    # A token a cell of the last stage folded, one a query at most. Strides 8 to 32 add a third to the mask feature.
+    prefix = cells // (64 * vision.pixel_shuffle**2) + vision.num_queries
+    photo = cells * vision.width * 4 * 4 // 3
+    return max(1, min(MOST_AT_ONCE, memory_bytes // (token * (prefix + new_tokens) + photo)))
+
+
+def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], list[R]]) -> list[R]:
+    """`work` of runs of at most `at_once` items, results joined. Out of memory halves the runs and goes on."""
+    results: list[R] = []
+    start = 0
+    while start < len(items):
+        some = items[start : start + at_once]
+        try:
+            done = work(some)
+        except torch.OutOfMemoryError:
+            if len(some) == 1:
+                raise
+            done = None
+        if done is None:
+            at_once = len(some) // 2
+            log.warning("out of memory with %d at once; going on with %d", len(some), at_once)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        results += done
+        start += len(some)
+    return results

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from PIL import Image
+
+from talking_points.descriptor import PointDescriptor
+from talking_points.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
+from talking_points.talking_points import TalkingPoints
+from tests.tiny import tiny_network
+
+PHOTO = Image.effect_noise((70, 40), 80).convert("RGB")
+OTHER = Image.new("RGB", (30, 50), "green")
+
+
+class Block:
+    bytes = 10
+
+
+def test_the_cache_drops_what_was_unused_for_longest() -> None:
+    cache, blocks = PhotoCache(25), [Block(), Block(), Block()]
+    cache.put("features", b"0", blocks[0])
+    cache.put("features", b"1", blocks[1])
+    assert cache.get("features", b"0") is blocks[0]
+    cache.put("features", b"2", blocks[2])
+    assert cache.get("features", b"1") is None
+    assert cache.get("features", b"0") is blocks[0] and cache.get("features", b"2") is blocks[2]
+    assert cache.get("localizer", b"0") is None
+    assert cache.bytes == 20
+    with pytest.raises(ValueError, match="max_bytes is -1"):
+        PhotoCache(-1)
+
+
+def test_a_photo_is_encoded_once_whatever_its_path(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both roles, two calls, a copy under another name: one pass through the vision encoder."""
+    tp = TalkingPoints(tiny_network())
+    passes = []
+    forward = tp.network.segmenter.forward
+    monkeypatch.setattr(tp.network.segmenter, "forward", lambda pixels: passes.append(len(pixels)) or forward(pixels))
+    for name in ("a.png", "b.png"):
+        PHOTO.save(tmp_path / name)
+    first = tp.round_trip(tmp_path / "a.png", [(3.0, 4.0), (60.0, 30.0)])
+    again = tp.round_trip_photos([tmp_path / "b.png", PHOTO, OTHER], [[(3.0, 4.0)], [(60.0, 30.0)], [(1.0, 1.0)]])
+    assert passes == [1, 1]
+    assert [trip.description for trip in first] == [again[0][0].description, again[1][0].description]
+    for one, other in zip(first, (again[0][0], again[1][0]), strict=True):
+        assert one.error == pytest.approx(other.error, abs=1e-4)
+
+
+def test_without_room_nothing_is_kept_and_answers_are_the_same() -> None:
+    network = tiny_network()
+    points = [(3.0, 4.0), (60.0, 30.0)]
+    none, some = PhotoCache(0), PhotoCache()
+    assert PointDescriptor(network, cache=none).describe(PHOTO, points) == PointDescriptor(
+        network, cache=some
+    ).describe(PHOTO, points)
+    assert none.bytes == 0 and some.bytes > 0
+
+
+def test_equal_photos_in_one_call_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_network()
+    side = network.config.vision.image_size
+    photos = [prepare_photo(photo, side) for photo in (PHOTO, OTHER, PHOTO)]
+    with torch.inference_mode():
+        encoded = encode_photos(network, photos, PhotoCache(0))
+    tokens = encoded.features.image_tokens_BNC
+    assert len(tokens) == 3 and torch.equal(tokens[0], tokens[2]) and not torch.equal(tokens[0], tokens[1])
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    seen = []
+
+    def work(some: Sequence[int]) -> list[int]:
+        seen.append(len(some))
+        if len(some) > 3:
+            raise torch.OutOfMemoryError("too much")
+        return [value * value for value in some]
+
+    assert in_batches(range(10), 8, work) == [n * n for n in range(10)]
+    assert seen == [8, 4, 2, 2, 2, 2, 2]
+
+    def never(some: Sequence[int]) -> list[int]:
+        raise torch.OutOfMemoryError("too much")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        in_batches(range(4), 4, never)
+
+
+def test_the_memory_budget_picks_the_batch() -> None:
+    network = tiny_network()
+    assert prompts_at_once(network, 200, 1) == 1
+    small, large = prompts_at_once(network, 200, 2**22), prompts_at_once(network, 200, 2**23)
+    assert 1 < small < large <= 2 * small + 1
+    tp = TalkingPoints(network, memory_bytes=1)
+    points = [(3.0, 4.0), (60.0, 30.0), (20.0, 10.0)]
+    assert tp.describe(PHOTO, points) == TalkingPoints(network).describe(PHOTO, points)
