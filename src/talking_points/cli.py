@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from talking_points import TalkingPoints
+    from talking_points.bulk import Task
 
 # typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -39,9 +40,11 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train the network, stage by stage.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
 
-PhotoArgument = Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo: JPEG, PNG, WebP, TIFF, ...")]
+PhotoArgument = Annotated[
+    Path | None, typer.Argument(metavar="[PHOTO]", help="A photo: JPEG, PNG, WebP, TIFF, ...", show_default=False)
+]
 PointOption = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--point",
         metavar="X,Y",
@@ -53,6 +56,16 @@ DeviceOption = Annotated[
     str | None, typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+InputOption = Annotated[
+    Path | None,
+    typer.Option("--input", metavar="FILE.jsonl", help="Many at once, instead of PHOTO: see the README."),
+]
+BulkOutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="OUT.jsonl", help="Answers to --input; an earlier run there resumes.")
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="With --input: stop at a line that cannot be answered.")]
+BulkEngineOption = Annotated[str, typer.Option("--engine", help="With --input: local, or ray for a cluster.")]
+BulkWorkersOption = Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")]
 FigureOption = Annotated[
     Path | None,
     typer.Option("--figure", metavar="OUT.png", help="Draw the points and the texts into a file."),
@@ -78,17 +91,27 @@ class Answer:
 
 @app.command()
 def describe(
-    photo: PhotoArgument,
-    point: PointOption,
+    photo: PhotoArgument = None,
+    point: PointOption = None,
     model: ModelOption = "mini",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     figure: FigureOption = None,
+    input_file: InputOption = None,
+    out: BulkOutOption = None,
+    strict: StrictOption = False,
+    engine: BulkEngineOption = "local",
+    workers: BulkWorkersOption = 1,
 ) -> None:
     """Put points of a photo into words."""
-    image, points = _open_with_points(photo, point)
+    if input_file is not None:
+        if photo or point or as_json or figure:
+            raise ValueError("--input comes without PHOTO, --point, --json and --figure: its lines say what to do")
+        _bulk("describe", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
+        return
+    photo, image, points = _open_with_points(photo, point)
     _check_figure(figure)
-    speaker = _load(model, device)
+    speaker = _load(model, device, ("descriptor",)).descriptor
     _say(f"describing {len(points)} point(s)")
     texts = speaker.describe(image, points)
     answers = [Answer(asked_px=p, description=text) for p, text in zip(points, texts, strict=True)]
@@ -97,20 +120,35 @@ def describe(
 
 @app.command()
 def localize(
-    photo: PhotoArgument,
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="What the point is on, in words.")],
+    photo: PhotoArgument = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT...]", help="What the point is on, in words.", show_default=False),
+    ] = None,
     model: ModelOption = "mini",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     figure: FigureOption = None,
+    input_file: InputOption = None,
+    out: BulkOutOption = None,
+    strict: StrictOption = False,
+    engine: BulkEngineOption = "local",
+    workers: BulkWorkersOption = 1,
 ) -> None:
     """Find the point of a photo that each text is about."""
+    if input_file is not None:
+        if photo or text or as_json or figure:
+            raise ValueError("--input comes without PHOTO, TEXT, --json and --figure: its lines say what to do")
+        _bulk("localize", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
+        return
+    if photo is None or not text:
+        raise ValueError("expected PHOTO and one TEXT or more, or --input FILE.jsonl --out OUT.jsonl")
     image = talking_points.open_photo(photo)
     for number, one in enumerate(text, start=1):
         if not one.strip():
             raise ValueError(f"text {number} is empty: expected a description of a point")
     _check_figure(figure)
-    finder = _load(model, device)
+    finder = _load(model, device, ("localizer",)).localizer
     _say(f"finding {len(text)} point(s)")
     found = finder.localize(image, text)
     answers = [Answer(description=one, found_px=p) for one, p in zip(text, found, strict=True)]
@@ -119,15 +157,25 @@ def localize(
 
 @app.command("round-trip")
 def round_trip(
-    photo: PhotoArgument,
-    point: PointOption,
+    photo: PhotoArgument = None,
+    point: PointOption = None,
     model: ModelOption = "mini",
     device: DeviceOption = None,
     as_json: JsonOption = False,
     figure: FigureOption = None,
+    input_file: InputOption = None,
+    out: BulkOutOption = None,
+    strict: StrictOption = False,
+    engine: BulkEngineOption = "local",
+    workers: BulkWorkersOption = 1,
 ) -> None:
     """Describe points of a photo, and find them again from the descriptions alone."""
-    image, points = _open_with_points(photo, point)
+    if input_file is not None:
+        if photo or point or as_json or figure:
+            raise ValueError("--input comes without PHOTO, --point, --json and --figure: its lines say what to do")
+        _bulk("round-trip", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
+        return
+    photo, image, points = _open_with_points(photo, point)
     _check_figure(figure)
     answers = _there_and_back(image, points, model, device)
     _give(answers, image, photo, model, as_json=as_json, figure=figure)
@@ -691,11 +739,15 @@ def _parse_point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _open_with_points(photo: Path, texts: list[str]) -> tuple[Image.Image, list[tuple[float, float]]]:
+def _open_with_points(
+    photo: Path | None, texts: list[str] | None
+) -> tuple[Path, Image.Image, list[tuple[float, float]]]:
+    if photo is None or not texts:
+        raise ValueError("expected PHOTO and one --point X,Y or more, or --input FILE.jsonl --out OUT.jsonl")
     points = [_parse_point(text) for text in texts]
     image = talking_points.open_photo(photo)
     talking_points.check_points(points, image.size)
-    return image, points
+    return photo, image, points
 
 
 def _check_figure(path: Path | None) -> None:
@@ -710,7 +762,7 @@ def _check_figure(path: Path | None) -> None:
         raise PermissionError(f"the figure cannot be written: {path}; choose a place you may write to")
 
 
-def _load(model: str, device: str | None) -> TalkingPoints:
+def _load(model: str, device: str | None, roles: tuple[str, ...] = ("descriptor", "localizer")) -> TalkingPoints:
     from talking_points.pretrained import find_checkpoint
 
     # Before torch is imported, so that an unknown model is reported at once.
@@ -719,10 +771,60 @@ def _load(model: str, device: str | None) -> TalkingPoints:
     from transformers.utils import logging as transformers_logging
 
     from talking_points import TalkingPoints
+    from talking_points.pretrained import load_network
 
     transformers_logging.disable_progress_bar()
+    return TalkingPoints(load_network(folder, device=device, roles=roles))
 
-    return TalkingPoints.from_pretrained(folder, device=device)
+
+def _bulk(
+    task: Task,
+    source: Path,
+    out: Path | None,
+    model: str,
+    device: str | None,
+    *,
+    strict: bool,
+    engine: str,
+    workers: int,
+) -> None:
+    """Answer a file of lines; see `talking_points.bulk`."""
+    if out is None:
+        raise ValueError("--input needs --out OUT.jsonl, the file that the answers go to")
+    if engine not in ("local", "ray"):
+        raise ValueError(f"--engine is {engine!r}; allowed: local, ray")
+    if workers < 1 or (workers > 1 and engine == "local"):
+        raise ValueError(f"--workers is {workers}; allowed: 1, or 1 and more with --engine ray")
+    if not source.is_file():
+        raise FileNotFoundError(f"no such file: {source}")
+    from talking_points.pretrained import find_checkpoint
+
+    folder = find_checkpoint(model)
+    from functools import partial
+
+    from transformers.utils import logging as transformers_logging
+
+    from talking_points.bulk import ROLES, read_lines, run_bulk
+    from talking_points.pretrained import load_network
+
+    transformers_logging.disable_progress_bar()
+    with source.open("rb") as file:
+        total = sum(1 for _ in read_lines(file))
+    with _Progress() as progress:
+        report = run_bulk(
+            task,
+            partial(load_network, folder.absolute(), device=device, roles=ROLES[task]),
+            source,
+            out,
+            model=model,
+            strict=strict,
+            engine="ray" if engine == "ray" else "local",
+            workers=workers,
+            on_progress=lambda lines: progress.show("lines", lines, total),
+        )
+    before = f", {report.done_before:,} were done before" if report.done_before else ""
+    bad = f', {report.bad:,} could not be and say why under "problem"' if report.bad else ""
+    _log(f"{out}: {report.answered:,} lines answered{bad}{before}")
 
 
 def _there_and_back(

@@ -1,0 +1,333 @@
+"""Round trips a second: one at a time as the paper's code works, and by our engine.
+
+    python benchmarks/throughput.py > throughput.json
+
+describes 64 points and finds them back on `mini` in one process, (a) in a plain loop that encodes the photo anew for
+each point and each role and decodes with transformers' own greedy `generate` and its cache, (b) by the engine, 64
+points of one photo, (c) by the engine, a point of each of 64 photos. Model, type and threads are the same.
+
+    python benchmarks/throughput.py --size 7b --random-weights --device cuda > throughput_7b.json
+
+is for a GPU: the engine alone, on random weights of the 7B's sizes, at several batches, beside what the device can do.
+`--size tiny` tries that in little, anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import talking_points
+from talking_points import TalkingPoints, descriptor, encoding, localizer
+from talking_points.encoding import PhotoCache
+from talking_points.images import letterbox, open_photo
+from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.config import ModelConfig, VisionConfig
+from talking_points.model.language import embed_suffixes
+from talking_points.model.network import PointNetwork
+from talking_points.points import photo_to_square, square_to_photo
+from talking_points.pretrained import choose_device, load_network
+
+POINTS = 64
+TEXT_TOKENS = 110
+"""Length of the 7B's texts, which random weights would never end."""
+BATCHES = (1, 4, 16, 64, 256)
+POINTS_A_PHOTO = (1, 16)
+
+
+class Clock:
+    """Seconds by stage; the device's work is waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            begun = self.now()
+            result = function(*args, **kwargs)
+            self.seconds[stage] += self.now() - begun
+            return result
+
+        return run
+
+    @contextmanager
+    def on(self, *patched: tuple[Any, str, str]) -> Iterator[None]:
+        """Time functions of modules, given as (module, function, stage)."""
+        before = [(module, name, getattr(module, name)) for module, name, _ in patched]
+        for (module, name, function), (_, _, stage) in zip(before, patched, strict=True):
+            setattr(module, name, self.timed(stage, function))
+        try:
+            yield
+        finally:
+            for module, name, function in before:
+                setattr(module, name, function)
+
+
+def photos_of(count: int) -> list[Image.Image]:
+    """Crops of the photo that matplotlib ships, all different."""
+    whole = open_photo(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    rng = np.random.default_rng(0)
+    crops = []
+    for _ in range(count):
+        x, y = (int(v) for v in rng.integers(0, 60, size=2))
+        crops.append(whole.crop((x, y, x + 440, y + 500)))
+    return crops
+
+
+def points_of(count: int) -> list[tuple[float, float]]:
+    rng = np.random.default_rng(1)
+    return [(float(x), float(y)) for x, y in rng.uniform((40, 40), (400, 460), size=(count, 2))]
+
+
+@torch.inference_mode()
+def plain_loop(
+    network: PointNetwork, photo: Image.Image, points: Sequence[tuple[float, float]], clock: Clock
+) -> list[tuple[str, tuple[float, float]]]:
+    """One point after the other, everything anew, `generate` of transformers: the way of the paper's code."""
+    prompts, llama, parts = network.prompts, network.llama, network.localizer
+    assert parts is not None
+    side = network.config.vision.image_size
+
+    def encode() -> Any:
+        return network.segmenter(torch.from_numpy(letterbox(photo, side))[None].to(network.device))
+
+    encode = clock.timed("vision", encode)
+    answers = []
+    for point in points:
+        features = encode()
+        square_112 = torch.tensor(photo_to_square([point], photo.size), dtype=torch.float32)[None]
+        with network.acting_as("descriptor"):
+            [prefix_TD] = network.photo_prefixes(features, network.projector)
+            mark_1D = network.mark_tokens(features, square_112)[0]
+            suffix_1SD = embed_suffixes([prompts.describe()], network.embedding, prompts.mark_id, mark_1D)
+            embeds_1TD = torch.cat([prefix_TD[None], suffix_1SD], dim=1)
+            ids = clock.timed("describe", llama.generate)(
+                inputs_embeds=embeds_1TD,
+                attention_mask=torch.ones(embeds_1TD.shape[:2], dtype=torch.long),
+                do_sample=False,
+                max_new_tokens=descriptor.MAX_NEW_TOKENS,
+                eos_token_id=prompts.end_id,
+            )[0]
+        text = prompts.decode(ids.tolist())
+        features = encode()
+        with network.acting_as("localizer"):
+            [prefix_TD] = network.photo_prefixes(features, parts.projector)
+            suffix = prompts.localize(text)
+            suffix_1SD = embed_suffixes([suffix], network.embedding, prompts.mark_id, None)
+            hidden_TD = clock.timed("localize", llama.model)(
+                inputs_embeds=torch.cat([prefix_TD[None], suffix_1SD], dim=1), use_cache=False
+            ).last_hidden_state[0, len(prefix_TD) :]
+            seg_1D = hidden_TD[network.seg_positions([suffix])]
+            found = parts(seg_1D, network.segmenter.mask_decoder, features.decoder_inputs, torch.tensor([0]))
+        [(x, y)] = square_to_photo(found.points_P2.double().numpy(), photo.size).clip((0, 0), photo.size)
+        answers.append((text, (float(x), float(y))))
+    return answers
+
+
+def engine(
+    network: PointNetwork, photos: Sequence[Image.Image], points: Sequence[Sequence[tuple[float, float]]], clock: Clock
+) -> list[tuple[str, tuple[float, float]]]:
+    """All at once, nothing kept from before."""
+    tp = TalkingPoints(network, cache=PhotoCache())
+    with clock.on(
+        (descriptor, "encode_photos", "vision"),
+        (localizer, "encode_photos", "vision"),
+        (descriptor, "role_prefix", "prefix"),
+        (localizer, "role_prefix", "prefix"),
+        (descriptor, "generate", "describe"),
+        (localizer, "read_suffixes", "localize"),
+    ):
+        trips = tp.round_trip_photos(photos, points)
+    return [(t.description, t.found_px) for some in trips for t in some if t.found_px is not None]
+
+
+def measure(run: Callable[[Clock], Any], device: torch.device, trips: int) -> dict[str, Any]:
+    run(Clock(device))  # the first run also pays for allocation
+    clock = Clock(device)
+    begun = clock.now()
+    answers = run(clock)
+    seconds = clock.now() - begun
+    stages = {name: round(spent, 3) for name, spent in clock.seconds.items()}
+    return {
+        "answers": answers,
+        "seconds": round(seconds, 3),
+        "round_trips_a_second": round(trips / seconds, 2),
+        "stages_seconds": {**stages, "rest": round(seconds - sum(clock.seconds.values()), 3)},
+    }
+
+
+def compare_with_plain_loop(device: torch.device) -> dict[str, Any]:
+    network = load_network("mini", device=str(device))
+    photos, points = photos_of(POINTS), points_of(POINTS)
+    rows = {
+        "a": measure(lambda clock: plain_loop(network, photos[0], points, clock), device, POINTS),
+        "b": measure(lambda clock: engine(network, photos[:1], [points], clock), device, POINTS),
+        "c": measure(lambda clock: engine(network, photos, [[point] for point in points], clock), device, POINTS),
+    }
+    plain, ours = rows["a"].pop("answers"), rows["b"].pop("answers")
+    rows["c"].pop("answers")
+    rate = {name: row["round_trips_a_second"] for name, row in rows.items()}
+    return {
+        "what": {
+            "a": f"plain loop, {POINTS} points of one photo",
+            "b": f"engine, {POINTS} points of one photo",
+            "c": f"engine, a point of each of {POINTS} photos",
+        },
+        "rows": rows,
+        "ratios": {"b/a": round(rate["b"] / rate["a"], 1), "c/a": round(rate["c"] / rate["a"], 1)},
+        "median_words": float(np.median([len(text.split()) for text, _ in ours])),
+        "a_and_b_say_the_same": sum(one[0] == other[0] for one, other in zip(plain, ours, strict=True)),
+        "a_and_b_differ_by_px": round(
+            float(np.abs(np.array([p for _, p in plain]) - np.array([p for _, p in ours])).max()), 4
+        ),
+    }
+
+
+def random_network(size: str, device: torch.device) -> PointNetwork:
+    """Random weights of the 7B's or of tiny sizes, both adapters over one base."""
+    tokenizer = load_network("mini", roles=()).prompts.tokenizer
+    if size == "7b":
+        vision, rank = VisionConfig(), 512
+        llama = LlamaConfig(
+            vocab_size=92550,
+            hidden_size=4096,
+            intermediate_size=14336,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            rope_theta=1e6,
+            max_position_embeddings=32768,
+        )
+    else:
+        vision, rank = VisionConfig(image_size=64, trunk_depths=(1, 1, 2, 1), trunk_dims=(8, 16, 32, 64)), 4
+        llama = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        language = LlamaForCausalLM(llama)
+        network = PointNetwork(ModelConfig(name=size, vision=vision), language, tokenizer)
+        for role in ("descriptor", "localizer"):
+            attach_role(network, role, lora_config(role, rank=rank, alpha=rank // 2, dropout=0.0))
+    torch.set_default_dtype(torch.float32)
+    network.requires_grad_(False)
+    return network.eval().place(device, dtype)
+
+
+def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """What the device reaches by itself: a large matrix product and a large copy."""
+    clock, n = Clock(device), 8192 if device.type == "cuda" else 1024
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    large = torch.empty(2**30 if device.type == "cuda" else 2**26, dtype=torch.uint8, device=device)
+    best = {"flop_a_second": 0.0, "bytes_a_second": 0.0}
+    for _ in range(5):
+        begun = clock.now()
+        a @ b
+        best["flop_a_second"] = max(best["flop_a_second"], 2 * n**3 / (clock.now() - begun))
+        begun = clock.now()
+        large.clone()
+        best["bytes_a_second"] = max(best["bytes_a_second"], 2 * len(large) / (clock.now() - begun))
+    return best
+
+
+def grow(size: str, device: torch.device) -> dict[str, Any]:
+    network = random_network(size, device)
+    # Random weights end a text at once or never: all have the same length.
+    network.prompts.end_id = -1
+    descriptor.MAX_NEW_TOKENS = TEXT_TOKENS
+    encoding.MOST_AT_ONCE = max(BATCHES)
+    weights = sum(p.numel() for p in network.llama.model.layers.parameters()) + network.llama.lm_head.weight.numel()
+    weight_bytes = weights * network.dtype.itemsize
+    rows = []
+    for a_photo in POINTS_A_PHOTO:
+        for batch in BATCHES:
+            if batch < a_photo:
+                continue
+            photos, points = photos_of(batch // a_photo), points_of(a_photo)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            try:
+                row = measure(lambda clock, p=photos, q=points: engine(network, p, [q] * len(p), clock), device, batch)
+            except torch.OutOfMemoryError:
+                rows.append({"batch": batch, "points_a_photo": a_photo, "out_of_memory": True})
+                continue
+            row.pop("answers")
+            decode = row["stages_seconds"]["describe"]
+            peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+            rows.append(
+                {
+                    "batch": batch,
+                    "points_a_photo": a_photo,
+                    **row,
+                    # A decoding step reads all weights once for the whole batch.
+                    "decode_flop_a_second": 2 * weights * TEXT_TOKENS * batch / decode,
+                    "decode_weight_bytes_a_second": weight_bytes * TEXT_TOKENS / decode,
+                    "peak_memory_gib": round(peak / 2**30, 2),
+                }
+            )
+    return {
+        "text_tokens": TEXT_TOKENS,
+        "language_weights": weights,
+        "peaks": peaks(device, network.dtype),
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("mini", "7b", "tiny"), default="mini")
+    parser.add_argument("--random-weights", action="store_true", help="needed for every size but mini")
+    parser.add_argument("--device", default=None)
+    given = parser.parse_args()
+    if (given.size == "mini") == given.random_weights:
+        parser.error("mini comes with its weights; --size 7b and tiny need --random-weights")
+    device = choose_device(given.device)
+    result = compare_with_plain_loop(device) if given.size == "mini" else grow(given.size, device)
+    on_gpu = device.type == "cuda"
+    header = {
+        "command": " ".join(sys.argv),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
+        "versions": {
+            "talking_points": talking_points.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+        "peak_resident_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+    }
+    print(json.dumps({**header, **result}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""Files of many points or texts: one JSON line in, the same line with its answer out, in order.
+
+A line names a photo, its path relative to the file, and a point (`x`, `y`, pixels of the photo) or a `description`;
+other keys are carried along, so that what `describe` wrote is what `localize` reads. Lines stream through in windows:
+memory does not grow with the file. What OUT holds already is not done again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from talking_points.encoding import PreparedPhoto, prepare_photo
+from talking_points.model.network import PointNetwork
+from talking_points.points import check_points
+from talking_points.talking_points import TalkingPoints
+
+Task = Literal["describe", "localize", "round-trip"]
+Engine = Literal["local", "ray"]
+ENGINES: tuple[Engine, ...] = ("local", "ray")
+
+ROLES: dict[Task, tuple[str, ...]] = {
+    "describe": ("descriptor",),
+    "localize": ("localizer",),
+    "round-trip": ("descriptor", "localizer"),
+}
+LINES_AT_ONCE = 128
+"""A window: its lines are answered together. Ours."""
+MOST_LINE_BYTES = 2**20
+"""A longer line is no line of ours."""
+READERS = min(4, os.cpu_count() or 1)
+"""Threads that open photos while the network works."""
+
+Answered = tuple[str, str | None]
+"""A line of the answers, and what was wrong with the one asked."""
+ANSWER_KEYS = ("model", "description", "found_x", "found_y", "error", "problem")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """A line that can be answered."""
+
+    record: dict[str, Any]
+    photo: PreparedPhoto
+    point_px: tuple[float, float] | None
+    text: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bad:
+    """A line that cannot."""
+
+    record: dict[str, Any]
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkReport:
+    """What became of a file's lines."""
+
+    done_before: int
+    answered: int
+    bad: int
+
+
+class Answerer:
+    """A model that answers windows of lines."""
+
+    def __init__(self, task: Task, network: PointNetwork, folder: Path, model: str) -> None:
+        """
+        Args:
+            folder: what photos' paths are relative to.
+            model: name written into every answer.
+        """
+        self.task, self.folder, self.model = task, folder, model
+        self.tp = TalkingPoints(network)
+
+    def prepare(self, line: str) -> _Asked | _Bad:
+        """Read a line and open its photo. Runs in any thread."""
+        record: dict[str, Any] = {}
+        try:
+            parsed = _parse(line)
+            record = {key: value for key, value in parsed.items() if key not in ANSWER_KEYS or key == "description"}
+            point_px, text = None, None
+            if self.task == "localize":
+                text = _text_of(parsed)
+                self.tp.network.prompts.localize(text)
+            else:
+                point_px = _point_of(parsed)
+                record.pop("description", None)
+            side = self.tp.network.config.vision.image_size
+            photo = prepare_photo(self.folder / _photo_of(parsed), side)
+            if point_px is not None:
+                check_points([point_px], photo.size_wh)
+        except (ValueError, OSError) as error:
+            return _Bad(record=record, problem=" ".join(str(error).split()))
+        return _Asked(record=record, photo=photo, point_px=point_px, text=text)
+
+    def answer(self, window: Sequence[_Asked | _Bad]) -> list[Answered]:
+        """Answers of a window's lines, in their order."""
+        asked = [one for one in window if isinstance(one, _Asked)]
+        # Photos together, whatever order their lines have.
+        groups: dict[bytes, list[int]] = {}
+        for index, one in enumerate(asked):
+            groups.setdefault(one.photo.key, []).append(index)
+        photos = [asked[indices[0]].photo for indices in groups.values()]
+        found: list[dict[str, Any]] = [{} for _ in asked]
+        for indices, some in zip(groups.values(), self._answers(asked, photos, list(groups.values())), strict=True):
+            for index, answer in zip(indices, some, strict=True):
+                found[index] = answer
+        answers = iter(found)
+        return [
+            (json.dumps({**one.record, "model": self.model, **next(answers)}), None)
+            if isinstance(one, _Asked)
+            else (json.dumps({**one.record, "model": self.model, "problem": one.problem}), one.problem)
+            for one in window
+        ]
+
+    def _answers(
+        self, asked: Sequence[_Asked], photos: Sequence[PreparedPhoto], groups: Sequence[Sequence[int]]
+    ) -> list[list[dict[str, Any]]]:
+        if self.task == "localize":
+            texts = [[asked[index].text or "" for index in indices] for indices in groups]
+            places = self.tp.localizer.localize_prepared(photos, texts)
+            return [[{"found_x": x, "found_y": y} for x, y in some] for some in places]
+        points = [[asked[index].point_px or (0.0, 0.0) for index in indices] for indices in groups]
+        if self.task == "describe":
+            descriptions = self.tp.descriptor.describe_prepared(photos, points)
+            return [[{"description": text} for text in some] for some in descriptions]
+        return [
+            [
+                {"description": trip.description}
+                if trip.found_px is None
+                else {
+                    "description": trip.description,
+                    "found_x": trip.found_px[0],
+                    "found_y": trip.found_px[1],
+                    "error": trip.error,
+                }
+                for trip in some
+            ]
+            for some in self.tp.round_trip_prepared(photos, points)
+        ]
+
+
+def run_bulk(
+    task: Task,
+    load: Callable[[], PointNetwork],
+    source: Path,
+    out: Path,
+    *,
+    model: str,
+    strict: bool = False,
+    engine: Engine = "local",
+    workers: int = 1,
+    on_progress: Callable[[int], None] = lambda lines: None,
+) -> BulkReport:
+    """Answer the lines of a file that `out` does not hold yet.
+
+    Args:
+        task: what is asked.
+        load: gives the network, with the task's `ROLES`.
+        source: JSON lines.
+        out: JSON lines, one for each of `source`; grows window by window.
+        model: the model's name, written into every line.
+        strict: a line that cannot be answered is a ValueError naming it, instead of a line with a "problem".
+        engine: "local", or "ray" for actors with a model each on a cluster (that of RAY_ADDRESS, else this machine),
+            whose machines see the photos under the same paths.
+        workers: actors of Ray.
+        on_progress: told the lines done, those of earlier runs counted.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or `out` answers another file.
+    """
+    if not source.is_file():
+        raise FileNotFoundError(f"no such file: {source}")
+    if out.exists() and out.samefile(source):
+        raise ValueError(f"--out is the input itself, {out}; choose another file")
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"no such folder for the answers: {out.absolute().parent}")
+    folder = source.absolute().parent
+    done = _check_done(source, out, task, model)
+    answered = bad = 0
+    with source.open("rb") as lines_file, out.open("ab") as out_file:
+        rest = itertools.islice(read_lines(lines_file), done, None)
+        windows = iter(lambda: list(itertools.islice(rest, LINES_AT_ONCE)), [])
+        first = next(windows, None)
+        if first is None:
+            return BulkReport(done_before=done, answered=0, bad=0)
+        windows = itertools.chain([first], windows)
+        if engine == "ray":
+            answers = _answer_with_ray(task, load, folder, model, windows, workers)
+        else:
+            answers = _answer_here(Answerer(task, load(), folder, model), windows)
+        for window in answers:
+            problems = [(n, problem) for n, (_, problem) in enumerate(window) if problem is not None]
+            # Of a window with a bad line, strictly only what stands before it is kept.
+            kept = window[: problems[0][0]] if problems and strict else window
+            out_file.write("".join(f"{line}\n" for line, _ in kept).encode())
+            out_file.flush()
+            if problems and strict:
+                n, problem = problems[0]
+                raise ValueError(f"{source}, line {done + answered + n + 1}: {problem}")
+            bad += len(problems)
+            answered += len(window) - len(problems)
+            on_progress(done + answered + bad)
+    return BulkReport(done_before=done, answered=answered, bad=bad)
+
+
+def _answer_here(answerer: Answerer, windows: Iterable[list[str]]) -> Iterator[list[Answered]]:
+    """Answers of windows; photos of the next are opened while the network works on one."""
+    ahead: deque[list[Future[_Asked | _Bad]]] = deque()
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
+    try:
+        for window in windows:
+            ahead.append([pool.submit(answerer.prepare, line) for line in window])
+            if len(ahead) == 2:
+                yield answerer.answer([future.result() for future in ahead.popleft()])
+        while ahead:
+            yield answerer.answer([future.result() for future in ahead.popleft()])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _answer_with_ray(
+    task: Task,
+    load: Callable[[], PointNetwork],
+    folder: Path,
+    model: str,
+    windows: Iterable[list[str]],
+    workers: int,
+) -> Iterator[list[Answered]]:
+    """Answers of windows, in order; each actor has one to work on and one waiting."""
+    try:
+        import ray
+    except ImportError:
+        raise ImportError("--engine ray needs Ray: pip install 'talking-points[scale]'") from None
+    if not ray.is_initialized():
+        at_home = not os.environ.get("RAY_ADDRESS")
+        ray.init(num_cpus=workers if at_home else None, log_to_driver=False)
+
+    class Actor:
+        def __init__(self) -> None:
+            self.answerer = Answerer(task, load(), folder, model)
+
+        def answer(self, window: list[str]) -> list[Answered]:
+            return next(_answer_here(self.answerer, [window]))
+
+    actors = [ray.remote(Actor).remote() for _ in range(workers)]
+    running: deque[Any] = deque()
+    for turn, window in enumerate(windows):
+        running.append(actors[turn % workers].answer.remote(window))
+        if len(running) == 2 * workers:
+            yield ray.get(running.popleft())
+    while running:
+        yield ray.get(running.popleft())
+
+
+def read_lines(file: BinaryIO) -> Iterator[str]:
+    """Lines that are not blank; of one that is too long only the beginning."""
+    while line := file.readline(MOST_LINE_BYTES):
+        rest = line
+        while len(rest) == MOST_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MOST_LINE_BYTES)
+        if line.strip():
+            yield line.decode("utf-8", errors="replace")
+
+
+def _check_done(source: Path, out: Path, task: Task, model: str) -> int:
+    """How many lines `out` answers already; a last line that was cut off by a kill is taken out."""
+    if not out.exists():
+        return 0
+    done, end, last = 0, 0, b""
+    with out.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                done, end, last = done + 1, end + len(line), line
+    if out.stat().st_size > end:
+        os.truncate(out, end)
+    if not done:
+        return 0
+    other = ValueError(
+        f"{out} holds answers to another file, of another command or of another model; choose another --out"
+    )
+    with source.open("rb") as file:
+        asked = next(itertools.islice(read_lines(file), done - 1, None), None)
+    try:
+        answer = json.loads(last)
+        if asked is None or answer["model"] != model:
+            raise other
+        if "problem" in answer:
+            return done
+        wanted = {key: value for key, value in _parse(asked).items() if key not in ANSWER_KEYS}
+    except (ValueError, TypeError, KeyError):
+        raise other from None
+    has = {"describe": "description", "localize": "found_x", "round-trip": "description"}[task]
+    found = "found_x" in answer
+    if has not in answer or (task == "describe" and found) or any(answer.get(k) != v for k, v in wanted.items()):
+        raise other
+    return done
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not a JSON line: {error}") from None
+    except RecursionError:
+        raise ValueError("not a JSON line: nested too deep") from None
+    if not isinstance(record, dict):
+        raise ValueError(
+            f'expected an object such as {{"photo": "a.jpg", "x": 1, "y": 2}}, got {type(record).__name__}'
+        )
+    return record
+
+
+def _photo_of(record: dict[str, Any]) -> str:
+    photo = record.get("photo")
+    if not isinstance(photo, str) or not photo or "\0" in photo:
+        raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
+    return photo
+
+
+def _point_of(record: dict[str, Any]) -> tuple[float, float]:
+    for axis in ("x", "y"):
+        value = record.get(axis)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f'"{axis}" must be a number of pixels, got {value!r:.100}')
+    return float(record["x"]), float(record["y"])
+
+
+def _text_of(record: dict[str, Any]) -> str:
+    text = record.get("description")
+    if not isinstance(text, str):
+        raise ValueError(f'"description" must be a text, got {text!r:.100}')
+    return text

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from talking_points import bulk
+from talking_points.bulk import BulkReport, run_bulk
+from talking_points.model.network import PointNetwork
+from talking_points.pretrained import load_network
+from talking_points.talking_points import TalkingPoints
+from tests.tiny import tiny_network
+
+
+@pytest.fixture(scope="module")
+def network() -> PointNetwork:
+    return tiny_network()
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """Lines of three photos, mixed, with bad ones and a blank one among them."""
+    for number, size in enumerate([(70, 40), (30, 50), (40, 40)]):
+        Image.effect_noise(size, 60 + number).convert("RGB").save(tmp_path / f"{number}.png")
+    (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff torn")
+    lines = [
+        json.dumps({"photo": "0.png", "x": 3.5, "y": 4, "id": "first"}),
+        json.dumps({"photo": "1.png", "x": 3, "y": 4}),
+        "{not json",
+        "",
+        json.dumps({"photo": "0.png", "x": 60, "y": 30}),
+        json.dumps({"photo": "missing.png", "x": 1, "y": 1}),
+        json.dumps({"photo": "torn.jpg", "x": 1, "y": 1}),
+        json.dumps({"photo": "2.png", "x": 41, "y": 1}),
+        json.dumps({"photo": "2.png", "x": True, "y": 1}),
+        json.dumps(["photo"]),
+        json.dumps({"photo": "2.png", "x": 20, "y": 21, "description": "is said anew"}),
+    ]
+    file = tmp_path / "points.jsonl"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def loader(network: PointNetwork) -> Callable[[], PointNetwork]:
+    return lambda: network
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_line_is_answered_in_its_place(network: PointNetwork, points: Path) -> None:
+    out = points.with_name("out.jsonl")
+    report = run_bulk("round-trip", loader(network), points, out, model="tiny")
+    assert report == BulkReport(done_before=0, answered=4, bad=6)
+    answers = rows(out)
+    assert [("problem" in one) for one in answers] == [False, False, True, False, *[True] * 5, False]
+    for n, word in [(2, "JSON"), (4, "missing.png"), (5, "torn.jpg"), (6, "outside"), (7, '"x"'), (8, "list")]:
+        assert word in answers[n]["problem"]
+    assert answers[0]["id"] == "first" and answers[0]["model"] == "tiny"
+    tp = TalkingPoints(network)
+    for answer in (answers[0], answers[1], answers[3], answers[9]):
+        [trip] = tp.round_trip(points.parent / answer["photo"], [(answer["x"], answer["y"])])
+        assert answer["description"] == trip.description
+        if trip.found_px is not None:
+            assert (answer["found_x"], answer["found_y"]) == pytest.approx(trip.found_px, abs=1e-3)
+            assert answer["error"] == pytest.approx(trip.error, abs=1e-4)
+
+
+def test_what_describe_wrote_is_what_localize_reads(network: PointNetwork, points: Path) -> None:
+    described, found = points.with_name("described.jsonl"), points.with_name("found.jsonl")
+    run_bulk("describe", loader(network), points, described, model="tiny")
+    report = run_bulk("localize", loader(network), described, found, model="tiny")
+    assert report.answered == sum(bool(one.get("description")) for one in rows(described))
+    for before, after in zip(rows(described), rows(found), strict=True):
+        assert after.get("description") == before.get("description")
+        assert ("found_x" in after) == bool(before.get("description"))
+
+
+def test_killed_anywhere_it_goes_on_and_ends_the_same(
+    network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill leaves a beginning of the answers: any beginning, to the byte."""
+    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    out = points.with_name("out.jsonl")
+    run_bulk("describe", loader(network), points, out, model="tiny")
+    whole = out.read_bytes()
+    for cut in [0, 1, len(whole) // 3, len(whole) // 2, len(whole) - 1, len(whole)]:
+        out.write_bytes(whole[:cut])
+        report = run_bulk("describe", loader(network), points, out, model="tiny")
+        assert report.done_before == whole[:cut].count(b"\n")
+        assert report.done_before + report.answered + report.bad == 10
+        assert out.read_bytes() == whole
+
+
+def test_answers_to_something_else_are_not_continued(network: PointNetwork, points: Path) -> None:
+    out = points.with_name("out.jsonl")
+    run_bulk("describe", loader(network), points, out, model="tiny")
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:2]))
+    for change in (
+        lambda: run_bulk("describe", loader(network), points, out, model="other"),
+        lambda: run_bulk("localize", loader(network), points, out, model="tiny"),
+    ):
+        with pytest.raises(ValueError, match="choose another --out"):
+            change()
+    points.write_text(json.dumps({"photo": "0.png", "x": 1, "y": 1}) + "\n")
+    with pytest.raises(ValueError, match="choose another --out"):
+        run_bulk("describe", loader(network), points, out, model="tiny")
+    assert out.read_text() == "".join(lines[:2])
+    with pytest.raises(ValueError, match="the input itself"):
+        run_bulk("describe", loader(network), points, points, model="tiny")
+
+
+def test_strict_stops_at_the_line_and_keeps_those_before(network: PointNetwork, points: Path) -> None:
+    out = points.with_name("out.jsonl")
+    with pytest.raises(ValueError, match=r"points\.jsonl, line 3: not a JSON line"):
+        run_bulk("describe", loader(network), points, out, model="tiny", strict=True)
+    assert len(rows(out)) == 2
+
+
+def test_lines_are_read_as_they_are_needed(
+    network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the file, no more than two windows are in memory."""
+    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 3)
+    read = 0
+
+    def endless(file: object) -> Iterator[str]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield json.dumps({"photo": "0.png", "x": read % 70, "y": 3})
+
+    class Enough(Exception):
+        pass
+
+    def stop(done: int) -> None:
+        assert read - done <= 2 * 3
+        if done >= 9:
+            raise Enough
+
+    monkeypatch.setattr(bulk, "read_lines", endless)
+    with pytest.raises(Enough):
+        run_bulk("localize", loader(network), points, points.with_name("o"), model="tiny", on_progress=stop)
+
+
+def test_an_endless_line_is_one_bad_line(network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MOST_LINE_BYTES", 100)
+    points.write_text('{"photo": "' + "a" * 5000 + '"}\n' + json.dumps({"photo": "0.png", "x": 1, "y": 1}) + "\n")
+    out = points.with_name("out.jsonl")
+    assert run_bulk("describe", loader(network), points, out, model="tiny").bad == 1
+    assert len(rows(out)) == 2
+
+
+def test_ray_gives_the_same_answers(network: PointNetwork, points: Path, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    TalkingPoints(network).save_pretrained(tmp_path / "tiny")
+    load = partial(load_network, tmp_path / "tiny", device="cpu")
+    outs = [tmp_path / "local.jsonl", tmp_path / "ray.jsonl"]
+    run_bulk("describe", load, points, outs[0], model="tiny")
+    run_bulk("describe", load, points, outs[1], model="tiny", engine="ray", workers=2)
+    assert outs[0].read_text() == outs[1].read_text()
