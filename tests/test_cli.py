@@ -68,6 +68,8 @@ def stand_in(monkeypatch, name, **contents):
 @pytest.fixture
 def fake_model(monkeypatch):
     stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints, RoundTrip=FakeRoundTrip)
+    stand_in(monkeypatch, "descriptor", PointDescriptor=FakeTalkingPoints)
+    stand_in(monkeypatch, "localizer", PointLocalizer=FakeTalkingPoints)
 
 
 @pytest.fixture
@@ -179,6 +181,25 @@ class TestAnswers:
 
 
 class TestBadInput:
+    @pytest.mark.parametrize(
+        "arguments, said",
+        [
+            (["describe"], "expected PHOTO"),
+            (["localize", "{photo}"], "expected PHOTO and one TEXT"),
+            (["round-trip", "{photo}"], "--point"),
+            (["describe", "--input", "{photo}"], "--out"),
+            (["describe", "--input", "nowhere.jsonl", "--out", "o.jsonl"], "nowhere.jsonl"),
+            (["describe", "{photo}", "--input", "a.jsonl", "--out", "o.jsonl"], "without PHOTO"),
+            (["localize", "--input", "{photo}", "--out", "o.jsonl", "--json"], "without PHOTO"),
+            (["describe", "--input", "{photo}", "--out", "o.jsonl", "--engine", "spark"], "local, ray"),
+            (["describe", "--input", "{photo}", "--out", "o.jsonl", "--workers", "2"], "--engine ray"),
+        ],
+    )
+    def test_files_of_lines(self, run, photo, arguments, said):
+        status, out, err = run(*(one.format(photo=photo) for one in arguments))
+        assert (status, out) == (2, "")
+        assert said in err and err.count("\n") == 1
+
     """One line on stderr, nothing on stdout, exit status 2, and torch stays unimported."""
 
     @pytest.fixture
@@ -467,6 +488,26 @@ def test_ctrl_c_while_the_model_loads(photo):
 
 @pytest.mark.skipif(not MINI.is_file(), reason="the embedded checkpoint pretrained/mini is not here")
 class TestWithMini:
+    def test_a_file_of_lines_there_and_back(self, run, tmp_path):
+        """Describe a file, find the points from what was written; start again and nothing is left to do."""
+        photo, points = tmp_path / "photo.png", tmp_path / "points.jsonl"
+        Image.effect_noise((80, 60), 90).convert("RGB").save(photo)
+        points.write_text(
+            '{"photo": "photo.png", "x": 20, "y": 30}\n{"photo": "gone.png", "x": 1, "y": 1}\n'
+            '{"photo": "photo.png", "x": 70.5, "y": 10, "name": "corner"}\n'
+        )
+        described, found = tmp_path / "described.jsonl", tmp_path / "found.jsonl"
+        status, out, err = run("describe", "--input", points, "--out", described)
+        assert (status, out) == (0, "")
+        assert "2 lines answered, 1 could not be" in err
+        status, _, err = run("localize", "--input", described, "--out", found)
+        assert status == 0 and "2 lines answered, 1 could not be" in err
+        first, gone, last = (json.loads(line) for line in found.read_text().splitlines())
+        assert first["model"] == "mini" and first["description"] and 0 <= first["found_x"] <= 80
+        assert "description" in gone["problem"] and last["name"] == "corner"
+        status, _, err = run("describe", "--input", points, "--out", described)
+        assert status == 0 and "0 lines answered, 3 were done before" in err
+
     def test_demo(self, run, tmp_path):
         status, out, _ = run("demo", "--json", "--figure", tmp_path / "demo.png", "--device", "cpu")
         assert status == 0

@@ -111,7 +111,10 @@ def describe(
         return
     photo, image, points = _open_with_points(photo, point)
     _check_figure(figure)
-    speaker = _load(model, device, ("descriptor",)).descriptor
+    folder = _found(model)
+    from talking_points.descriptor import PointDescriptor
+
+    speaker = PointDescriptor.from_pretrained(folder, device=device)
     _say(f"describing {len(points)} point(s)")
     texts = speaker.describe(image, points)
     answers = [Answer(asked_px=p, description=text) for p, text in zip(points, texts, strict=True)]
@@ -148,7 +151,10 @@ def localize(
         if not one.strip():
             raise ValueError(f"text {number} is empty: expected a description of a point")
     _check_figure(figure)
-    finder = _load(model, device, ("localizer",)).localizer
+    folder = _found(model)
+    from talking_points.localizer import PointLocalizer
+
+    finder = PointLocalizer.from_pretrained(folder, device=device)
     _say(f"finding {len(text)} point(s)")
     found = finder.localize(image, text)
     answers = [Answer(description=one, found_px=p) for one, p in zip(text, found, strict=True)]
@@ -762,7 +768,15 @@ def _check_figure(path: Path | None) -> None:
         raise PermissionError(f"the figure cannot be written: {path}; choose a place you may write to")
 
 
-def _load(model: str, device: str | None, roles: tuple[str, ...] = ("descriptor", "localizer")) -> TalkingPoints:
+def _load(model: str, device: str | None) -> TalkingPoints:
+    folder = _found(model)
+    from talking_points.talking_points import TalkingPoints
+
+    return TalkingPoints.from_pretrained(folder, device=device)
+
+
+def _found(model: str) -> Path:
+    """The folder of a model that is to be loaded next."""
     from talking_points.pretrained import find_checkpoint
 
     # Before torch is imported, so that an unknown model is reported at once.
@@ -770,11 +784,8 @@ def _load(model: str, device: str | None, roles: tuple[str, ...] = ("descriptor"
     _say(f"loading {model}")
     from transformers.utils import logging as transformers_logging
 
-    from talking_points import TalkingPoints
-    from talking_points.pretrained import load_network
-
     transformers_logging.disable_progress_bar()
-    return TalkingPoints(load_network(folder, device=device, roles=roles))
+    return folder
 
 
 def _bulk(
@@ -797,17 +808,12 @@ def _bulk(
         raise ValueError(f"--workers is {workers}; allowed: 1, or 1 and more with --engine ray")
     if not source.is_file():
         raise FileNotFoundError(f"no such file: {source}")
-    from talking_points.pretrained import find_checkpoint
-
-    folder = find_checkpoint(model)
+    folder = _found(model)
     from functools import partial
-
-    from transformers.utils import logging as transformers_logging
 
     from talking_points.bulk import ROLES, read_lines, run_bulk
     from talking_points.pretrained import load_network
 
-    transformers_logging.disable_progress_bar()
     with source.open("rb") as file:
         total = sum(1 for _ in read_lines(file))
     with _Progress() as progress:
