@@ -49,6 +49,22 @@ TEXT_TOKENS = 110
 """Length of the 7B's texts, which random weights would never end."""
 BATCHES = (1, 4, 16, 64, 256)
 POINTS_A_PHOTO = (1, 16)
+TINY_VISION: dict[str, Any] = {
+    "image_size": 64,
+    "trunk_depths": (1, 1, 1, 1),
+    "trunk_dims": (8, 16, 16, 32),
+    "width": 32,
+    "num_heads": 2,
+    "pixel_decoder_layers": 1,
+    "pixel_decoder_ffn": 32,
+    "group_norm_groups": 4,
+    "mask_decoder_layers": 3,
+    "mask_decoder_ffn": 32,
+    "num_queries": 10,
+    "num_classes": 4,
+    "class_embed_dim": 8,
+    "class_embed_prototypes": 2,
+}
 
 
 class Clock:
@@ -221,7 +237,7 @@ def random_network(size: str, device: torch.device) -> PointNetwork:
             max_position_embeddings=32768,
         )
     else:
-        vision, rank = VisionConfig(image_size=64, trunk_depths=(1, 1, 2, 1), trunk_dims=(8, 16, 32, 64)), 4
+        vision, rank = VisionConfig(**TINY_VISION), 4
         llama = LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=64,

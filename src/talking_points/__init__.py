@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talking_points.descriptor import PointDescriptor
+    from talking_points.descriptor import PointDescriptor, SampledText
+    from talking_points.encoding import PhotoCache
+    from talking_points.generation import Sampling
     from talking_points.images import letterbox, open_photo
     from talking_points.interfaces import Describer, Localizer
     from talking_points.localizer import PointLocalizer
@@ -34,9 +36,12 @@ __all__ = [
     "Describer",
     "Keypoint",
     "Localizer",
+    "PhotoCache",
     "PointDescriptor",
     "PointLocalizer",
     "RoundTrip",
+    "SampledText",
+    "Sampling",
     "TalkingPoints",
     "Triplet",
     "__version__",
@@ -59,9 +64,12 @@ _MODULE_OF = {
     "Describer": "interfaces",
     "Keypoint": "records",
     "Localizer": "interfaces",
+    "PhotoCache": "encoding",
     "PointDescriptor": "descriptor",
     "PointLocalizer": "localizer",
     "RoundTrip": "talking_points",
+    "SampledText": "descriptor",
+    "Sampling": "generation",
     "TalkingPoints": "talking_points",
     "Triplet": "records",
     "check_points": "points",
