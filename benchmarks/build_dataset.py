@@ -3,7 +3,8 @@
     python benchmarks/build_dataset.py --source label-map=DIR --source coco-parts=DIR > build_dataset.json
 
 times the stages of every photo one after another, then a whole build in one process, and prints both as JSON, in
-seconds of processor time, which other programs on the machine do not lengthen. The photos' size is theirs; the target
+seconds of processor time, which other programs on the machine do not lengthen; then how long it takes to load a
+batch of what was built. The photos' size is theirs; the target
 is 150 records a second at 512 pixels.
 """
 
@@ -30,11 +31,14 @@ import talking_points
 from talking_points.dataset.build import BuildConfig, build
 from talking_points.dataset.describers.rules import colour_name
 from talking_points.dataset.keypoints import select_points
+from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.splits import perceptual_hash
 from talking_points.dataset.synthesis import facts_of_points, write_point_text
+
+BATCH = 64
 
 
 class Times:
@@ -99,6 +103,18 @@ def time_build(sources: dict[str, Path], split: str, points: int, out: Path) -> 
     }
 
 
+def time_loading(folder: Path, split: str) -> dict[str, Any]:
+    """Wall-clock seconds to open a set and draw a batch of random records and their photos, after a first open."""
+    BuiltSplit(folder, split)
+    rng = np.random.default_rng(0)
+    begun = time.perf_counter()
+    opened = BuiltSplit(folder, split)
+    chosen = rng.integers(len(opened), size=BATCH)
+    batch = [(opened[int(index)], opened.photo(int(index))) for index in chosen]
+    seconds = time.perf_counter() - begun
+    return {"records": len(opened), "batch": len(batch), "open_and_batch_seconds": round(seconds, 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", action="append", required=True, metavar="NAME=DIR")
@@ -113,6 +129,7 @@ def main() -> None:
     out = Path(tempfile.mkdtemp(prefix="build-dataset-"))
     try:
         whole = time_build(sources, given.split, given.points_per_photo, out / "set")
+        loading = time_loading(out / "set", "train")
     finally:
         shutil.rmtree(out)
     result = {
@@ -128,6 +145,7 @@ def main() -> None:
         "points_per_photo": given.points_per_photo,
         "stages": stages,
         "whole_build": whole,
+        "loading": loading,
     }
     print(json.dumps(result, indent=2))
 

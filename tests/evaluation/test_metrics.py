@@ -1,9 +1,21 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from talking_points.evaluation.metrics import mpck, mpck_interval, normalised_errors, pck
+from talking_points.evaluation.metrics import (
+    box_errors,
+    error_quantiles,
+    mpck,
+    mpck_difference,
+    mpck_interval,
+    normalised_errors,
+    pck,
+    pck_area,
+    pixel_errors,
+)
 
 
 def test_errors_by_hand() -> None:
@@ -40,3 +52,38 @@ def test_interval_counts_photos_not_points() -> None:
     many = mpck_interval(np.repeat(errors, 100), list(np.repeat(photos, 100)))
     assert many == pytest.approx((low, high), abs=1.0)
     assert mpck_interval([0.01] * 5, list("abcde")) == (100.0, 100.0)
+
+
+def test_errors_in_pixels_and_by_the_box() -> None:
+    found, true = [(3, 4), (math.nan, 1), (10, 10)], [(0, 0), (1, 1), (10, 10)]
+    assert pixel_errors(found, true).tolist() == [5.0, math.inf, 0.0]
+    assert box_errors(found, true, [(0, 0, 10, 50), (0, 0, 4, 4), (0, 0, 1, 1)]).tolist() == [0.1, math.inf, 0.0]
+
+
+def test_quantiles_are_errors_that_occurred() -> None:
+    assert error_quantiles([0.4, 0.1, 0.3, 0.2]) == {0.25: 0.1, 0.5: 0.2, 0.75: 0.3, 0.9: 0.4}
+    assert error_quantiles([0.1, math.inf]) == {0.25: 0.1, 0.5: 0.1, 0.75: math.inf, 0.9: math.inf}
+
+
+def test_area_is_the_mean_of_the_curve() -> None:
+    errors = np.random.default_rng(0).uniform(0, 0.4, 500)
+    curve = [pck(errors, threshold) for threshold in np.linspace(0, 0.2, 2001)[1:]]
+    assert pck_area(errors, 0.2) == pytest.approx(np.mean(curve), abs=0.1)
+    assert pck_area([0.0, math.inf]) == 50.0
+    with pytest.raises(ValueError, match="no errors"):
+        pck_area([])
+
+
+def test_paired_difference() -> None:
+    photos = [f"{n // 4}" for n in range(400)]
+    one = np.random.default_rng(1).uniform(0, 0.4, 400)
+    assert mpck_difference(one, one, photos) == (0.0, 0.0, 0.0)
+    worse = one + 0.05
+    difference, low, high = mpck_difference(one, worse, photos)
+    assert difference == pytest.approx(mpck(one) - mpck(worse))
+    assert 0 < low < difference < high
+    # Paired: far narrower than the rows' own intervals.
+    own_low, own_high = mpck_interval(one, photos)
+    assert high - low < 0.75 * (own_high - own_low)
+    with pytest.raises(ValueError, match="same samples"):
+        mpck_difference(one, one[:-1], photos)

@@ -40,6 +40,63 @@ def mpck(errors: ArrayLike) -> float:
     return float(np.mean([pck(errors, threshold) for threshold in MPCK_THRESHOLDS]))
 
 
+def pixel_errors(found_px: ArrayLike, true_px: ArrayLike) -> NDArray[np.float64]:
+    """Distances in pixels. A found point of NaN (no answer) is infinitely far."""
+    return normalised_errors(found_px, true_px, [1.0, 1.0])
+
+
+def box_errors(found_px: ArrayLike, true_px: ArrayLike, boxes_xyxy: ArrayLike) -> NDArray[np.float64]:
+    """Distances over the longer side of each sample's box, as PCK of keypoint matching (SPair-71k) has them.
+
+    Args:
+        found_px, true_px: (N, 2) pixels of the photos.
+        boxes_xyxy: (N, 4) of the objects, pixels; a box of NaN gives an error of NaN, to be left out.
+    """
+    boxes = np.asarray(boxes_xyxy, float)
+    sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return pixel_errors(found_px, true_px) / sides
+
+
+def error_quantiles(errors: ArrayLike, at: Sequence[float] = (0.25, 0.5, 0.75, 0.9)) -> dict[float, float]:
+    """Errors that these shares of the samples stay at or below. Infinite where too many have no answer."""
+    values = np.sort(np.asarray(errors, float))
+    # The smallest error that is enough: between a finite and an infinite one there is nothing to interpolate.
+    return {share: float(values[max(0, int(np.ceil(share * len(values))) - 1)]) for share in at}
+
+
+def pck_area(errors: ArrayLike, limit: float = 0.2) -> float:
+    """Area under the PCK curve from 0 to a threshold, over the threshold, in percent: the mean of PCK over all of it.
+
+    Example:
+        >>> pck_area([0.05, 0.1, 0.3, 0.0], 0.2)
+        56.25
+    """
+    errors = np.asarray(errors, float)
+    if errors.size == 0:
+        raise ValueError("no errors to score; give at least one sample")
+    # An error e is below all thresholds of (e, limit].
+    return float((1 - np.minimum(errors, limit) / limit).mean() * 100)
+
+
+def mpck_difference(
+    one: ArrayLike, other: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000
+) -> tuple[float, float, float]:
+    """mPCK of one row minus that of another on the same samples, and its 95% bootstrap interval over photos.
+
+    Args:
+        one, other: (N,) normalised distances of the same samples in the same order.
+        photos: (N,) the photo of each.
+
+    Returns:
+        Difference, low and high, in points of mPCK.
+    """
+    if np.shape(one) != np.shape(other):
+        raise ValueError(f"the rows have {np.shape(one)} and {np.shape(other)} errors; expected the same samples")
+    differences = _scores(one) - _scores(other)
+    low, high = _interval(differences, photos, seed, draws)
+    return float(differences.mean()), low, high
+
+
 def mpck_interval(errors: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
     """95% bootstrap interval of mPCK, photos drawn with replacement: points of one photo are not independent.
 
@@ -47,7 +104,15 @@ def mpck_interval(errors: ArrayLike, photos: Sequence[str], *, seed: int = 0, dr
         errors: (N,) normalised distances.
         photos: (N,) the photo of each.
     """
-    scores = np.mean([np.asarray(errors, float) < t for t in MPCK_THRESHOLDS], axis=0) * 100
+    return _interval(_scores(errors), photos, seed, draws)
+
+
+def _scores(errors: ArrayLike) -> NDArray[np.float64]:
+    """What each sample adds to mPCK."""
+    return np.asarray(np.mean([np.asarray(errors, float) < t for t in MPCK_THRESHOLDS], axis=0) * 100)
+
+
+def _interval(scores: NDArray[np.float64], photos: Sequence[str], seed: int, draws: int) -> tuple[float, float]:
     _, photo_of = np.unique(np.asarray(photos), return_inverse=True)
     sums, counts = np.bincount(photo_of, scores), np.bincount(photo_of)
     drawn = np.random.default_rng(seed).integers(0, len(counts), (draws, len(counts)))
