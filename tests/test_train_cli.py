@@ -41,16 +41,22 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "join", *joined, "--out", mini) == 0
 
     capsys.readouterr()
-    blind = ("--blind", tmp_path / "localizer--blind" / "checkpoint")
+    blind = ("--localizer", "localizer", "--localizer", f"blind:{tmp_path / 'localizer--blind' / 'checkpoint'}")
     scored = ("--split", "test", "--set", "plain", "--points", 1, "--out", tmp_path / "scores")
     assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "scores" / "report.json").read_text())
-    names = {(row["describer"], row["localizer"]) for row in report["sets"]["plain"]}
+    names = {(row["describer"], row["localizer"]) for row in report["rows"]}
     assert {("ground-truth", "localizer"), ("descriptor", "localizer"), ("ground-truth", "blind")} <= names
-    assert all(row["n"] == 2 for row in report["sets"]["plain"])
+    assert all(row["n"] == 2 for row in report["rows"])
     lines = (tmp_path / "scores" / "samples.jsonl").read_text().splitlines()
     assert len(lines) == 2 and len(json.loads(lines[0])["answers"]) == len(names)
+
+    # The same command again has nothing left to ask a model.
+    answers = (tmp_path / "scores" / "answers.jsonl").read_bytes()
+    assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
+    assert json.loads(capsys.readouterr().out) == report
+    assert (tmp_path / "scores" / "answers.jsonl").read_bytes() == answers
 
     photo = next((people / "photos").iterdir())
     assert run("localize", photo, "the left shoe", "--model", mini, "--json") == 0

@@ -402,42 +402,87 @@ def train_join(
 
 @app.command()
 def evaluate(
-    source: SourceOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where report.json and samples.jsonl go.")],
-    split: Annotated[
-        str, typer.Option("--split", help="'val' while you choose; 'test' for the last measurement.")
-    ] = "val",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the report goes; an earlier run there resumes.")
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", metavar="PATH", help="A built set, a JSON-lines file of triplets, or AP-10K. Repeatable."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME=DIR", help="Or part-labelled photos, to draw points from. Repeatable."),
+    ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="'plain' photos, or 'hard' crops and mosaics. Repeatable; both."),
+        typer.Option("--set", help="With --source: 'plain' photos, or 'hard' crops and mosaics. Repeatable; both."),
     ] = None,
+    points: Annotated[int, typer.Option("--points", help="With --source: points of each photo.")] = 4,
+    split: Annotated[
+        str, typer.Option("--split", help="'val' while you choose; 'test' for the last measurement.")
+    ] = "test",
     model: ModelOption = "mini",
-    blind: Annotated[
-        Path | None,
-        typer.Option("--blind", metavar="DIR", help="Checkpoint of a blind localizer, for its row."),
+    describer: Annotated[
+        list[str] | None,
+        typer.Option("--describer", help="ground-truth, descriptor or file:PATH. Repeatable; the first two."),
     ] = None,
-    points: Annotated[int, typer.Option("--points", help="Points of each photo.")] = 4,
+    localizer: Annotated[
+        list[str] | None,
+        typer.Option("--localizer", help="localizer, or blind:DIR, a checkpoint trained blind. Repeatable."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Score a model on part-labelled photos, beside its references, as JSON."""
+    """Score describers through localizers, beside references that show what a score is worth, as JSON."""
+    if bool(data) == bool(source):
+        raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
+    for option, value in (("--limit", limit), ("--points", points)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} is {value}; allowed: at least 1")
     keep_freed_memory()
     from talking_points.dataset.sources.loading import parse_sources
 
-    sources = parse_sources(source)
-    from talking_points.evaluation.run import evaluate as run
+    sources = parse_sources(source or [])
+    folder = _found(model)
+    from talking_points.evaluation import run
+    from talking_points.evaluation.contestants import open_describers, open_localizers
 
-    report = run(
-        sources,
-        split=split,
-        sets=sets or ["plain", "hard"],
-        model=model,
-        blind=blind,
-        points=points,
-        seed=seed,
-        device=device,
-        out=out,
-    )
+    problems: list[str] = []
+    if data:
+        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems)
+    else:
+        chosen = run.sets_of_sources(sources, sets or ["plain", "hard"], split=split, points=points, seed=seed)
+    for problem in problems:
+        _log(f"passed over: {problem}")
+    samples = [sample for one in chosen for sample in one.samples]
+    have_texts = all(sample.text is not None for sample in samples)
+    describer = describer or [*(["ground-truth"] if have_texts else []), "descriptor"]
+    localizer = localizer or ["localizer"]
+    ours = None
+    if "descriptor" in describer or "localizer" in localizer:
+        from talking_points.talking_points import TalkingPoints
+
+        ours = TalkingPoints.from_pretrained(folder, device=device)
+    describers = open_describers(describer, ours, samples)
+    localizers = open_localizers(localizer, ours, device=device)
+    settings = {"model": model, "split": split, "describers": describer, "localizers": localizer}
+    with _Progress() as progress:
+        report = run.evaluate(
+            chosen,
+            describers,
+            localizers,
+            out,
+            settings=settings,
+            seed=seed,
+            problems=problems,
+            on_progress=progress.show,
+        )
+    for name, check in report["checks"].items():
+        if not check["passed"]:
+            _log(f'warning: {name}: the checks of the pairing failed, see "checks" in the report')
     typer.echo(json.dumps(report, indent=2))
 
 

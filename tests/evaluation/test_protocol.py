@@ -1,19 +1,19 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from talking_points.dataset.scene import Scene, make_scene
-from talking_points.evaluation.protocol import (
-    box_centres,
-    describe_samples,
-    localize_texts,
-    mean_training_point,
-    named_shares,
-    score,
-    swapped,
-)
+from talking_points.evaluation.contestants import open_describers, open_localizers
+from talking_points.evaluation.protocol import Row, breakdowns, describe_samples, localize_texts, named_shares
+from talking_points.evaluation.references import box_centres, constant_points, shuffled, swapped, true_points
+from talking_points.evaluation.run import SampleSet, evaluate
+from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.evaluation.sets import make_set
 
 
@@ -31,25 +31,44 @@ SCENES = [scene(i) for i in range(5)]
 class Oracle:
     """Says the point's coordinates and reads them back; knows which photo it saw by its brightness."""
 
+    asked = 0
+
     def describe(self, photo: Image.Image, points_px: list[tuple[float, float]]) -> list[str]:
+        self.asked += 1
         return [f"{photo.getpixel((0, 0))[0]} {x} {y}" for x, y in points_px]  # type: ignore[index]
 
     def localize(self, photo: Image.Image, texts: list[str]) -> list[tuple[float, float]]:
+        self.asked += 1
         answers = []
         for text in texts:
             shade, x, y = map(float, text.split())
-            assert shade == photo.getpixel((0, 0))[0]  # type: ignore[index]
-            answers.append((x, y))
+            right = shade == photo.getpixel((0, 0))[0]  # type: ignore[index]
+            answers.append((x, y) if right else (0.0, 0.0))
         return answers
 
 
+def row_of(samples: list[Sample], texts: list[str], found: np.ndarray) -> Row:
+    return Row(
+        set_name="set",
+        describer="d",
+        localizer="l",
+        samples=samples,
+        texts=texts,
+        found_px=found,
+        true_px=true_points(samples),
+    )
+
+
 @pytest.mark.parametrize("name", ["plain", "hard"])
-def test_an_oracle_scores_100(name: str) -> None:
+def test_an_oracle_scores_100_whatever_the_order(name: str) -> None:
     samples = make_set(name, SCENES, points=3, seed=1)
+    # Samples of a photo need not stand together.
+    samples = samples[::2] + samples[1::2]
     oracle = Oracle()
     texts = describe_samples(oracle, samples)
-    row = score("oracle", "oracle", samples, texts, localize_texts(oracle, samples, texts)).summary()
+    row = row_of(samples, texts, localize_texts(oracle, samples, texts)).summary()
     assert row["mpck"] == 100.0 and row["mpck_ci"] == [100.0, 100.0] and row["n"] == len(samples)
+    assert row["median_px"] == 0.0 and row["unanswered"] == 0 and row["pck@0.1_of_box"] == 100.0
 
 
 def test_sets_are_equal_under_a_seed_and_texts_name_the_part() -> None:
@@ -57,8 +76,9 @@ def test_sets_are_equal_under_a_seed_and_texts_name_the_part() -> None:
     assert [s.text for s in one] == [s.text for s in two]
     assert [s.text for s in make_set("plain", SCENES, points=3, seed=2)] != [s.text for s in one]
     for sample in one:
-        x, y = sample.point_px
-        assert sample.scene.part_map[int(y), int(x)] == sample.part_index + 1
+        x0, y0, x1, y1 = sample.part_box_xyxy or (0, 0, 0, 0)
+        assert x0 <= sample.point_px[0] <= x1 and y0 <= sample.point_px[1] <= y1
+        assert sample.alike == 1 and sample.object_name == "person"
 
 
 def test_unknown_set() -> None:
@@ -70,29 +90,104 @@ def test_an_empty_text_is_a_miss_not_an_error() -> None:
     samples = make_set("plain", SCENES[:1], points=2, seed=0)
     texts = describe_samples(Oracle(), samples)
     found = localize_texts(Oracle(), samples, [" ", texts[1]])
-    row = score("d", "l", samples, texts, found)
+    row = row_of(samples, texts, found)
     assert np.isnan(found[0]).all() and row.errors[0] == np.inf and row.errors[1] == 0
+    assert row.summary()["unanswered"] == 1
 
 
 def test_named_shares_by_hand() -> None:
     samples = make_set("plain", SCENES[:1], points=2, seed=0)
-    part = SCENES[0].parts[samples[0].part_index].name
-    assert named_shares(samples, [s.text for s in samples]) == {"names_object": 100.0, "names_part": 100.0}
+    part = samples[0].part_name
+    assert named_shares(samples, [s.text or "" for s in samples]) == {"names_object": 100.0, "names_part": 100.0}
     texts = [f"on the {part} of a woman", "on a car"]
     assert named_shares(samples, texts) == {"names_object": 50.0, "names_part": 50.0}
+    assert named_shares([replace(samples[0], part_name=None)], ["on a car"]) == {}
 
 
 def test_references_by_hand() -> None:
     samples = make_set("plain", SCENES[:1], points=4, seed=0)
     boxes = {(30.0, 20.0), (30.0, 37.5)}  # centres of the coat (10..50, 10..30) and of the pants (10..50, 30..45)
     assert {tuple(c) for c in box_centres(samples).tolist()} <= boxes
-    mean = mean_training_point(SCENES[:2], lambda s: [(10.0, 10.0), (30.0, 20.0)])
-    assert mean == pytest.approx([0.2, 0.3])
+    assert constant_points(samples, np.array([0.2, 0.3])).tolist() == [[20.0, 15.0]] * 4
+    assert np.isnan(box_centres([replace(samples[0], part_box_xyxy=None, object_box_xyxy=None)])).all()
 
 
-def test_swapped_shows_another_photo_and_keeps_the_rest() -> None:
+def test_texts_of_others_are_of_other_photos() -> None:
     samples = make_set("plain", SCENES, points=2, seed=0)
-    others = swapped(samples, seed=3)
-    for mine, other in zip(samples, others, strict=True):
-        assert other.scene.photo_id != mine.scene.photo_id
-        assert (other.text, other.point_px) == (mine.text, mine.point_px)
+    for others in (swapped(samples, seed=3), shuffled(samples, seed=3)):
+        assert all(samples[k].photo_id != sample.photo_id for k, sample in zip(others, samples, strict=True))
+    # Swapped texts of a photo come from one photo.
+    for group in by_photo(samples):
+        here = [k for k, s in zip(swapped(samples, seed=3), samples, strict=True) if s.photo_id == group[0].photo_id]
+        assert len({samples[k].photo_id for k in here}) == 1
+
+
+def test_breakdowns_by_hand() -> None:
+    samples = make_set("plain", SCENES[:2], points=4, seed=0)
+    found = true_points(samples)
+    coats = [s.part_name == "coat" for s in samples]
+    found[coats] += 50
+    parts = breakdowns(row_of(samples, [""] * len(samples), found))["part"]
+    assert parts["coat"]["mpck"] == 0.0 and parts["pants"]["mpck"] == 100.0
+    assert parts["coat"]["n"] == sum(coats)
+
+
+def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any beginning of the kept answers gives the same report, and what it holds is not asked again."""
+    monkeypatch.setattr("talking_points.evaluation.run.PHOTOS_AT_ONCE", 2)
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    texts = {s.sample_id: text for s, text in zip(samples, describe_samples(Oracle(), samples), strict=True)}
+
+    def run(seed: int = 0) -> tuple[dict, int]:
+        oracle = Oracle()
+        describers = {"ground-truth": texts, "descriptor": oracle}
+        report = evaluate([one], describers, {"localizer": oracle}, tmp_path, settings={"model": "m"}, seed=seed)
+        return report, oracle.asked
+
+    report, asked = run()
+    scores = {(row["describer"], row["localizer"]): row["mpck"] for row in report["rows"]}
+    assert scores["ground-truth", "localizer"] == scores["descriptor", "localizer"] == scores["none", "oracle"] == 100
+    assert scores["shuffled", "localizer"] < 50 and scores["none", "constant"] < 100
+    assert report["checks"]["plain"]["passed"]
+    assert report["differences"][0]["mpck"] == 0.0
+    kept = (tmp_path / "answers.jsonl").read_bytes()
+    for cut in (0, len(kept) // 3, len(kept) - 3, len(kept)):
+        (tmp_path / "answers.jsonl").write_bytes(kept[:cut])
+        again, asked_again = run()
+        assert again == report and (tmp_path / "answers.jsonl").read_bytes() == kept
+        assert asked_again == (0 if cut == len(kept) else asked_again) and asked_again <= asked
+    _, asked_again = run(seed=1)
+    assert asked_again == asked
+
+
+def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    right = describe_samples(Oracle(), samples)
+    # As one public harness did: every photo with the text of the one before.
+    texts = {s.sample_id: right[n - 2] for n, s in enumerate(samples)}
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    report = evaluate([one], {"ground-truth": texts}, {"localizer": Oracle()}, tmp_path, settings={}, seed=0)
+    assert not report["checks"]["plain"]["passed"]
+
+
+def test_written_texts(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+    path = tmp_path / "texts.jsonl"
+    lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
+    path.write_text("\n".join(lines))
+    assert list(open_describers([f"file:{path}"], None, samples)[f"file:{path}"].values()) == ["text 0", "text 1"]
+    path.write_text(lines[0])
+    with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
+        open_describers([f"file:{path}"], None, samples)
+    path.write_text('{"sample": 1}')
+    with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
+        open_describers([f"file:{path}"], None, samples)
+    with pytest.raises(FileNotFoundError, match="no such file of texts"):
+        open_describers(["file:nowhere"], None, samples)
+    with pytest.raises(ValueError, match="the data has no text for 1 samples"):
+        open_describers(["ground-truth"], None, [replace(samples[0], text=None)])
+    with pytest.raises(ValueError, match="describer is 'gpt'; allowed: ground-truth"):
+        open_describers(["gpt"], None, samples)
+    with pytest.raises(ValueError, match="localizer is 'molmo'; allowed: localizer"):
+        open_localizers(["molmo"], None, device=None)

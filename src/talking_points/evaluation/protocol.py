@@ -2,134 +2,164 @@
 
 from __future__ import annotations
 
-import itertools
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from talking_points.dataset.checks import is_named, words_of
-from talking_points.dataset.scene import Scene
-from talking_points.evaluation.metrics import mpck, mpck_interval, normalised_errors, pck
-from talking_points.evaluation.sets import Sample
+from talking_points.evaluation.metrics import (
+    box_errors,
+    error_quantiles,
+    mpck,
+    mpck_interval,
+    normalised_errors,
+    pck,
+    pck_area,
+    pixel_errors,
+)
+from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.interfaces import Describer, Localizer
-from talking_points.points import photo_to_unit
-
-log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
+THRESHOLDS = (0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One describer through one localizer, on one set."""
 
+    set_name: str
     describer: str
     localizer: str
+    samples: Sequence[Sample]
     texts: list[str]
     found_px: Points
     """(N, 2); NaN where there was no answer."""
-    errors: NDArray[np.float64]
-    """(N,) normalised distances."""
-    photos: list[str]
+    true_px: Points
+    """(N, 2): the samples' points, except for texts that are about another one."""
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """(N,) distances in the photos' normalised coordinates."""
+        return normalised_errors(self.found_px, self.true_px, [s.size_wh for s in self.samples])
+
+    @property
+    def photos(self) -> list[str]:
+        return [s.photo_id for s in self.samples]
 
     def summary(self) -> dict[str, Any]:
         """Scores as JSON."""
-        low, high = mpck_interval(self.errors, self.photos)
+        errors = self.errors
+        low, high = mpck_interval(errors, self.photos)
+        answered = int(np.isfinite(errors).sum())
+        boxes = np.array([s.object_box_xyxy or (np.nan,) * 4 for s in self.samples], float)
+        boxed = np.isfinite(boxes).all(axis=1)
         return {
+            "set": self.set_name,
             "describer": self.describer,
             "localizer": self.localizer,
-            "n": len(self.errors),
-            "pck@0.05": round(pck(self.errors, 0.05), 2),
-            "pck@0.1": round(pck(self.errors, 0.1), 2),
-            "pck@0.2": round(pck(self.errors, 0.2), 2),
-            "mpck": round(mpck(self.errors), 2),
+            "n": len(errors),
+            "unanswered": len(errors) - answered,
+            **{f"pck@{threshold:g}": round(pck(errors, threshold), 2) for threshold in THRESHOLDS},
+            "mpck": round(mpck(errors), 2),
             "mpck_ci": [round(low, 2), round(high, 2)],
+            "pck_area@0.2": round(pck_area(errors), 2),
+            "error_quantiles": {f"{share:g}": _finite(v, 4) for share, v in error_quantiles(errors).items()},
+            "median_px": _finite(error_quantiles(pixel_errors(self.found_px, self.true_px), (0.5,))[0.5], 2),
+            "pck@0.1_of_box": round(pck(box_errors(self.found_px[boxed], self.true_px[boxed], boxes[boxed]), 0.1), 2)
+            if boxed.any()
+            else None,
         }
+
+
+def _finite(value: float, digits: int) -> float | None:
+    return round(value, digits) if np.isfinite(value) else None
 
 
 def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[str]:
     """The describer's text of every sample, photos together where the describer can."""
-    groups = _by_photo(samples)
-    photos, points = [photo for photo, _ in groups], [[s.point_px for s in group] for _, group in groups]
+    groups = by_photo(samples)
+    photos, points = [group[0].open_photo() for group in groups], [[s.point_px for s in group] for group in groups]
     together = getattr(describer, "describe_photos", None)
     texts = together(photos, points) if together else list(map(describer.describe, photos, points))
-    return [text for some in texts for text in some]
+    said = {
+        s.sample_id: text
+        for group, some in zip(groups, texts, strict=True)
+        for s, text in zip(group, some, strict=True)
+    }
+    return [said[sample.sample_id] for sample in samples]
+
+
+def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
+    """(N, 2) points found from texts, pixels of each photo; NaN for an empty text or no answer, which is a miss."""
+    text_of = {sample.sample_id: text for sample, text in zip(samples, texts, strict=True)}
+    groups = [[s for s in group if text_of[s.sample_id].strip()] for group in by_photo(samples)]
+    groups = [group for group in groups if group]
+    photos, asked = [group[0].open_photo() for group in groups], [[text_of[s.sample_id] for s in g] for g in groups]
+    together = getattr(localizer, "localize_photos", None)
+    answers = together(photos, asked) if together else list(map(localizer.localize, photos, asked))
+    found = {
+        s.sample_id: p for group, some in zip(groups, answers, strict=True) for s, p in zip(group, some, strict=True)
+    }
+    return np.array([found.get(sample.sample_id, (np.nan, np.nan)) for sample in samples], float).reshape(-1, 2)
 
 
 def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:
-    """Percentages of texts that name the object and the part that their point is on: right words, wherever it leads."""
-    named = []
-    for sample, text in zip(samples, texts, strict=True):
-        part = sample.scene.parts[sample.part_index]
-        words = words_of(text)
-        named.append((is_named(sample.scene.objects[part.object_index].name, words), is_named(part.name, words)))
+    """Percentages of texts that name the object and the part that their point is on: right words, wherever it leads.
+
+    Of samples whose object and part are known; empty when none is.
+    """
+    named = [
+        (is_named(sample.object_name, words), is_named(sample.part_name, words))
+        for sample, text in zip(samples, texts, strict=True)
+        if sample.object_name and sample.part_name and (words := words_of(text)) is not None
+    ]
+    if not named:
+        return {}
     of_object, of_part = np.mean(named, axis=0) * 100
     return {"names_object": round(float(of_object), 2), "names_part": round(float(of_part), 2)}
 
 
-def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
-    """(N, 2) points found from texts, pixels of each photo; NaN for an empty text, which is a miss."""
-    found = np.full((len(samples), 2), np.nan)
-    photos, asked, said = [], [], []
-    start = 0
-    for photo, group in _by_photo(samples):
-        here = [i for i in range(start, start + len(group)) if texts[i].strip()]
-        photos.append(photo)
-        asked.append([texts[i] for i in here])
-        said += here
-        start += len(group)
-    together = getattr(localizer, "localize_photos", None)
-    answers = together(photos, asked) if together else list(map(localizer.localize, photos, asked))
-    if said:
-        found[said] = [point for some in answers for point in some]
+def breakdowns(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
+    """mPCK of kinds of samples: how many there are, the score and its interval."""
+    errors, photos = row.errors, np.array(row.photos)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, kinds in _kinds(row.samples).items():
+        values = [kind for kind in dict.fromkeys(kinds) if kind is not None]
+        if len(values) < 2:
+            continue
+        found[name] = {}
+        for value in sorted(values):
+            here = np.array([kind == value for kind in kinds])
+            low, high = mpck_interval(errors[here], list(photos[here]))
+            score = {"n": int(here.sum()), "mpck": round(mpck(errors[here]), 2)}
+            found[name][value] = score | {"mpck_ci": [round(low, 2), round(high, 2)]}
     return found
 
 
-def score(describer: str, localizer: str, samples: Sequence[Sample], texts: Sequence[str], found_px: Points) -> Row:
-    """Errors of found points."""
-    true = [s.point_px for s in samples]
-    sizes = [s.scene.size_wh for s in samples]
-    return Row(
-        describer=describer,
-        localizer=localizer,
-        texts=list(texts),
-        found_px=found_px,
-        errors=normalised_errors(found_px, true, sizes),
-        photos=[s.scene.photo_id for s in samples],
-    )
+def _kinds(samples: Sequence[Sample]) -> Mapping[str, list[str | None]]:
+    return {
+        "source": [s.source or None for s in samples],
+        "object": [s.object_name for s in samples],
+        "part": [s.part_name for s in samples],
+        "size of the part": [_size(s) for s in samples],
+        "surface": [{"sift": "textured", "smooth": "smooth"}.get(s.kind) for s in samples],
+        "objects of its class": [None if not s.alike else "one" if s.alike == 1 else "several" for s in samples],
+        "distance to the photo's edge": [_edge(s) for s in samples],
+    }
 
 
-def box_centres(samples: Sequence[Sample]) -> Points:
-    """Centres of the boxes of the parts that the texts name: what a perfect part detector would answer."""
-    boxes = np.array([s.scene.parts[s.part_index].box_xyxy for s in samples], float)
-    return np.stack([boxes[:, [0, 2]].mean(1), boxes[:, [1, 3]].mean(1)], axis=1)
+def _size(sample: Sample) -> str | None:
+    if sample.part_box_xyxy is None:
+        return None
+    x0, y0, x1, y1 = sample.part_box_xyxy
+    share = (x1 - x0) * (y1 - y0) / (sample.size_wh[0] * sample.size_wh[1])
+    return "small (box below 1% of the photo)" if share < 0.01 else "medium (1 to 10%)" if share < 0.1 else "large"
 
 
-def mean_training_point(scenes: Sequence[Scene], points_of: Callable[[Scene], Sequence[tuple[float, float]]]) -> Points:
-    """(2,) mean of training points in [0, 1]^2 of their photos."""
-    units = [photo_to_unit(points, scene.size_wh) for scene in scenes if (points := points_of(scene))]
-    return np.concatenate(units).mean(0)
-
-
-def swapped(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
-    """The same texts and points shown with another photo of the same kind of object, for "does it look?"."""
-    rng = np.random.default_rng(seed)
-    groups = [group for _, group in _by_photo(samples)]
-    result: list[Sample] = []
-    for index, group in enumerate(groups):
-        kind = group[0].scene.objects[0].name
-        others = [g[0].scene for j, g in enumerate(groups) if j != index and g[0].scene.objects[0].name == kind]
-        scene = others[int(rng.integers(len(others)))] if others else group[0].scene
-        result += [Sample(scene=scene, point_px=s.point_px, text=s.text, part_index=s.part_index) for s in group]
-    return result
-
-
-def _by_photo(samples: Sequence[Sample]) -> list[tuple[Image.Image, list[Sample]]]:
-    """Consecutive samples of one scene, with its photo."""
-    groups = [list(g) for _, g in itertools.groupby(samples, key=lambda s: id(s.scene))]
-    return [(Image.fromarray(g[0].scene.photo), g) for g in groups]
+def _edge(sample: Sample) -> str:
+    x, y = sample.point_unit
+    return "near (below 10% of the photo)" if min(x, y, 1 - x, 1 - y) < 0.1 else "far"

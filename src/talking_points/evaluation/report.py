@@ -13,7 +13,8 @@ def markdown_tables(report: Mapping[str, Any]) -> str:
         report: as `evaluation.run.evaluate` returns it.
     """
     tables = []
-    for name, rows in report["sets"].items():
+    for name in dict.fromkeys(row["set"] for row in report["rows"]):
+        rows = [row for row in report["rows"] if row["set"] == name and row["localizer"] != "oracle"]
         lines = [
             f"**{name}** ({rows[0]['n']} points)",
             "",
@@ -28,7 +29,8 @@ def markdown_tables(report: Mapping[str, Any]) -> str:
             )
         said = [
             f"{describer} {shares['names_object']:.1f}% and {shares['names_part']:.1f}%"
-            for describer, shares in report.get("texts", {}).get(name, {}).items()
+            for describer, shares in report["texts"][name].items()
+            if shares
         ]
         if said:
             lines += ["", f"Texts that name the right object, and the right part: {'; '.join(said)}."]

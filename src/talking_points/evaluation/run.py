@@ -1,11 +1,13 @@
-"""What `talking-points evaluate` runs: a model beside its references, on sets made from part-labelled photos."""
+"""What `talking-points evaluate` runs: describers through localizers, beside their references, resumable."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,134 +19,92 @@ import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.encoding import EncodedPhotos, PreparedPhoto
+from talking_points.evaluation.contestants import WrittenTexts
+from talking_points.evaluation.data import read_samples
+from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.protocol import (
+    Points,
     Row,
-    box_centres,
+    breakdowns,
     describe_samples,
     localize_texts,
-    mean_training_point,
     named_shares,
-    score,
+)
+from talking_points.evaluation.references import (
+    box_centres,
+    constant_points,
+    shuffled,
     swapped,
+    true_points,
 )
 from talking_points.evaluation.report import markdown_tables
-from talking_points.evaluation.sets import Sample, check_set, make_set
-from talking_points.localizer import PointLocalizer
-from talking_points.talking_points import TalkingPoints
+from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.evaluation.sets import check_set, make_set
+from talking_points.interfaces import Describer, Localizer
+from talking_points.points import photo_to_unit
 
 log = logging.getLogger(__name__)
 
+PHOTOS_AT_ONCE = 64
+"""Photos that are opened, described and searched together; what is kept when a run is killed."""
+BORROWED = ("shuffled", "swapped-photo")
+"""Describers that take the text of another sample."""
 
-def evaluate(
-    sources: Mapping[str, Path],
-    *,
-    split: str,
-    sets: Sequence[str],
-    model: str,
-    blind: Path | None,
-    points: int,
-    seed: int,
-    device: str | None,
-    out: Path,
-) -> dict[str, Any]:
-    """Score a model and its references.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleSet:
+    """A named set of samples and the point that a constant would answer."""
+
+    name: str
+    samples: list[Sample]
+    mean_unit: np.ndarray
+
+
+def sets_of_sources(
+    sources: Mapping[str, Path], names: Sequence[str], *, split: str, points: int, seed: int
+) -> list[SampleSet]:
+    """Sets made from part-labelled photos; the constant is the mean point of their train split.
+
+    Raises:
+        ValueError: no such set, or the split has no labelled part.
+    """
+    for name in names:
+        check_set(name)
+    scenes = load_scenes(sources, split)
+    units = [photo_to_unit(drawn, s.size_wh) for s in load_scenes(sources, "train") if (drawn := _drawn_points(s))]
+    mean_unit = np.concatenate(units).mean(0)
+    made = [
+        SampleSet(name=name, samples=make_set(name, scenes, points=points, seed=seed), mean_unit=mean_unit)
+        for name in names
+    ]
+    for one in made:
+        if not one.samples:
+            raise ValueError(f"the {split} split has no labelled part to draw a point in")
+    return made
+
+
+def sets_of_data(paths: Sequence[Path], *, split: str, limit: int | None, problems: list[str]) -> list[SampleSet]:
+    """Sets read from files; the constant is the mean of each set's own points.
 
     Args:
-        sources: source name to folder.
-        split: "val" or "test".
-        sets: "plain", "hard".
-        model: name or folder.
-        blind: checkpoint of a localizer trained with `--blind`, for its row.
-        points: of each photo.
-        seed: of the sets.
-        device: as `TalkingPoints.from_pretrained`.
-        out: gets `report.json`, its tables as `report.md`, and `samples.jsonl` with every text, point and error.
-
-    Returns:
-        The report.
+        limit: samples of each set, at most; whole photos, the first ones.
+        problems: gets a line for each sample that is passed over.
     """
-    for name in sets:
-        check_set(name)
-    tp = TalkingPoints.from_pretrained(model, device=device)
-    blind_localizer = None if blind is None else BlindLocalizer.from_pretrained(blind, device=device)
-    scenes = load_scenes(sources, split)
-    mean_unit = mean_training_point(load_scenes(sources, "train"), _drawn_points)
-    report: dict[str, Any] = {
-        "model": model,
-        "split": split,
-        "seed": seed,
-        "photos": len(scenes),
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
-        "sets": {},
-        "texts": {},
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "samples.jsonl").open("w") as file:
-        for name in sets:
-            samples = make_set(name, scenes, points=points, seed=seed)
-            if not samples:
-                raise ValueError(f"the {split} split has no labelled part to draw a point in")
-            log.info("%s: %d points", name, len(samples))
-            rows = _rows(tp, blind_localizer, samples, mean_unit, seed)
-            report["sets"][name] = [row.summary() for row in rows]
-            texts = {row.describer: row.texts for row in rows if row.describer != "none"}
-            report["texts"][name] = {describer: named_shares(samples, some) for describer, some in texts.items()}
-            for record in _records(name, samples, rows):
-                print(json.dumps(record), file=file)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    (out / "report.md").write_text(markdown_tables(report))
-    return report
-
-
-class BlindLocalizer(PointLocalizer):
-    """A localizer whose photo is blanked, as it was in its training."""
-
-    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
-        encoded = super()._encode(photos)
-        # All blank photos are the same one.
-        return EncodedPhotos(keys=[b"blank"] * len(photos), features=encoded.features.blank())
-
-
-def _rows(
-    tp: TalkingPoints,
-    blind: PointLocalizer | None,
-    samples: Sequence[Sample],
-    mean_unit: np.ndarray,
-    seed: int,
-) -> list[Row]:
-    truth = [s.text for s in samples]
-    own = describe_samples(tp, samples)
-    sizes = np.array([s.scene.size_wh for s in samples], float)
-    rows = [
-        score("ground-truth", "localizer", samples, truth, localize_texts(tp, samples, truth)),
-        score("descriptor", "localizer", samples, own, localize_texts(tp, samples, own)),
-    ]
-    if blind is not None:
-        rows += [
-            score("ground-truth", "blind", samples, truth, localize_texts(blind, samples, truth)),
-            score("descriptor", "blind", samples, own, localize_texts(blind, samples, own)),
-        ]
-    rows += [
-        score("ground-truth", "swapped-photo", samples, truth, _swapped_answers(tp, samples, truth, seed)),
-        score("ground-truth", "box-centre", samples, truth, box_centres(samples)),
-        score("none", "mean-training-point", samples, [""] * len(samples), mean_unit * sizes),
-    ]
-    return rows
-
-
-def _swapped_answers(tp: TalkingPoints, samples: Sequence[Sample], texts: Sequence[str], seed: int) -> np.ndarray:
-    """Answers on other photos, carried over to the samples' own photos by normalised coordinates."""
-    others = swapped(samples, seed=seed)
-    found = localize_texts(tp, others, texts)
-    theirs = np.array([s.scene.size_wh for s in others], float)
-    ours = np.array([s.scene.size_wh for s in samples], float)
-    return np.asarray(found / theirs * ours)
+    sets = []
+    for path in paths:
+        samples = read_samples(path, split, problems.append)
+        if limit is not None:
+            kept: list[Sample] = []
+            for group in by_photo(samples):
+                if len(kept) + len(group) > limit and kept:
+                    break
+                kept += group
+            samples = kept
+        mean_unit = np.mean([s.point_unit for s in samples], axis=0)
+        sets.append(SampleSet(name=path.name, samples=samples, mean_unit=mean_unit))
+    if len({one.name for one in sets}) < len(sets):
+        raise ValueError("two --data have the same name; rename one")
+    return sets
 
 
 def _drawn_points(scene: Scene) -> list[tuple[float, float]]:
@@ -152,26 +112,282 @@ def _drawn_points(scene: Scene) -> list[tuple[float, float]]:
     return [(p.x, p.y) for p in sample_points(scene, 4, rng)] if scene.parts else []
 
 
-def _records(name: str, samples: Sequence[Sample], rows: Sequence[Row]) -> list[dict[str, Any]]:
+def evaluate(
+    sets: Sequence[SampleSet],
+    describers: Mapping[str, Describer | WrittenTexts],
+    localizers: Mapping[str, Localizer],
+    out: Path,
+    *,
+    settings: Mapping[str, Any],
+    seed: int,
+    problems: Sequence[str] = (),
+    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Score every describer through every localizer, and the references that show what a score is worth.
+
+    Args:
+        sets: what is scored.
+        describers: by name; a mapping of sample ids to texts for what is written already.
+        localizers: by name. The first one also judges the texts of other samples.
+        out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md` and `samples.jsonl`.
+        settings: model, split and the like, for the report; a run with other settings does not resume this one.
+        seed: of the shuffling.
+        problems: samples that were passed over, for the report.
+        on_progress: told set, samples done and their number.
+
+    Returns:
+        The report.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {
+        **settings,
+        "seed": seed,
+        "versions": {
+            "talking_points": talking_points.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+        "data": {one.name: {"samples": len(one.samples), "sha256": _hash(one.samples)} for one in sets},
+        "passed_over": list(problems),
+        "rows": [],
+        "differences": [],
+        "checks": {},
+        "texts": {},
+        "breakdowns": {},
+    }
+    key = json.dumps({name: report[name] for name in (*settings, "seed", "data")}, sort_keys=True)
+    with _Answers(out / "answers.jsonl", key) as answers, (out / "samples.jsonl").open("w") as file:
+        for one in sets:
+            rows = _rows(one, describers, localizers, answers, seed, on_progress)
+            report["rows"] += [row.summary() for row in rows]
+            report["differences"] += _differences(rows)
+            report["checks"][one.name] = _checks(rows)
+            texts = {row.describer: row.texts for row in rows if row.describer not in (*BORROWED, "none")}
+            report["texts"][one.name] = {name: named_shares(one.samples, some) for name, some in texts.items()}
+            report["breakdowns"][one.name] = {
+                f"{row.describer} -> {row.localizer}": breakdowns(row)
+                for row in rows
+                if row.describer in describers and row.localizer in localizers
+            }
+            for record in _records(one, rows):
+                print(json.dumps(record), file=file)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.md").write_text(markdown_tables(report))
+    return report
+
+
+def _rows(
+    one: SampleSet,
+    describers: Mapping[str, Describer | WrittenTexts],
+    localizers: Mapping[str, Localizer],
+    answers: _Answers,
+    seed: int,
+    on_progress: Callable[[str, int, int], None],
+) -> list[Row]:
+    samples = one.samples
+    true = true_points(samples)
+    texts = _texts(one, describers, answers, on_progress)
+    rows = []
+
+    def add(describer: str, localizer: str, said: list[str], found_px: Points, true_px: Points = true) -> None:
+        rows.append(
+            Row(
+                set_name=one.name,
+                describer=describer,
+                localizer=localizer,
+                samples=samples,
+                texts=said,
+                found_px=found_px,
+                true_px=true_px,
+            )
+        )
+
+    for localizer, finder in localizers.items():
+        for describer, said in texts.items():
+            name = f"{one.name} {describer} -> {localizer}"
+            add(describer, localizer, said, _found(name, finder, samples, said, answers, on_progress))
+    reference = "ground-truth" if "ground-truth" in texts else next(iter(texts), None)
+    if reference is not None and localizers:
+        judge, finder = next(iter(localizers.items()))
+        sizes = np.array([s.size_wh for s in samples], float)
+        for describer, others in (
+            ("swapped-photo", swapped(samples, seed=seed)),
+            ("shuffled", shuffled(samples, seed=seed)),
+        ):
+            said = [texts[reference][k] for k in others]
+            name = f"{one.name} {describer} -> {judge}"
+            found = _found(name, finder, samples, said, answers, on_progress)
+            # Swapped texts are scored against the point they are about, carried over; shuffled ones against this one.
+            carried = np.array([samples[k].point_unit for k in others]) * sizes
+            add(describer, judge, said, found, carried if describer == "swapped-photo" else true)
+    empty = [""] * len(samples)
+    add("none", "box-centre", empty, box_centres(samples))
+    add("none", "constant", empty, constant_points(samples, one.mean_unit))
+    add("none", "oracle", empty, true)
+    return rows
+
+
+def _texts(
+    one: SampleSet,
+    describers: Mapping[str, Describer | WrittenTexts],
+    answers: _Answers,
+    on_progress: Callable[[str, int, int], None],
+) -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
+    for name, describer in describers.items():
+        if isinstance(describer, Mapping):
+            texts[name] = [describer[s.sample_id] for s in one.samples]
+            continue
+        said: dict[str, str] = {}
+        stage = f"{one.name} {name}"
+        for window in _windows(one.samples):
+            known = answers.get(stage, window)
+            if known is None:
+                known = answers.put(stage, window, describe_samples(describer, window))
+            said |= dict(zip((s.sample_id for s in window), known, strict=True))
+            on_progress(stage, len(said), len(one.samples))
+        texts[name] = [said[s.sample_id] for s in one.samples]
+    return texts
+
+
+def _found(
+    stage: str,
+    localizer: Localizer,
+    samples: Sequence[Sample],
+    texts: Sequence[str],
+    answers: _Answers,
+    on_progress: Callable[[str, int, int], None],
+) -> Points:
+    text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
+    found: dict[str, Any] = {}
+    for window in _windows(samples):
+        known = answers.get(stage, window)
+        if known is None:
+            points = localize_texts(localizer, window, [text_of[s.sample_id] for s in window])
+            known = answers.put(stage, window, [None if np.isnan(p).any() else p.tolist() for p in points])
+        found |= dict(zip((s.sample_id for s in window), known, strict=True))
+        on_progress(stage, len(found), len(samples))
+    return np.array([found[s.sample_id] or (np.nan, np.nan) for s in samples], float).reshape(-1, 2)
+
+
+def _windows(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    groups = by_photo(samples)
+    for start in range(0, len(groups), PHOTOS_AT_ONCE):
+        yield [sample for group in groups[start : start + PHOTOS_AT_ONCE] for sample in group]
+
+
+class _Answers:
+    """What models answered so far, kept line by line, so that a killed run loses a window at most."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._path, self._key = path, key
+        self._known: dict[tuple[str, str], Any] = {}
+
+    def __enter__(self) -> _Answers:
+        whole = 0
+        if self._path.is_file():
+            lines = self._path.read_bytes().splitlines(keepends=True)
+            if lines and lines[0] == self._head():
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        break
+                    whole += len(line)
+                    if line != lines[0]:
+                        stage, window, values = json.loads(line)
+                        self._known[stage, window] = values
+        self._file = self._path.open("r+b" if whole else "wb")
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if not whole:
+            self._file.write(self._head())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _head(self) -> bytes:
+        return f"{json.dumps(self._key)}\n".encode()
+
+    def get(self, stage: str, window: Sequence[Sample]) -> Any:
+        return self._known.get((stage, window[0].sample_id))
+
+    def put(self, stage: str, window: Sequence[Sample], values: list[Any]) -> list[Any]:
+        self._file.write(f"{json.dumps([stage, window[0].sample_id, values])}\n".encode())
+        self._file.flush()
+        return values
+
+
+def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What looking is worth (against the blind localizer), and what each describer loses to the first."""
+    of = {(row.describer, row.localizer): row for row in rows}
+    localizers = list(dict.fromkeys(row.localizer for row in rows if row.describer not in ("none", *BORROWED)))
+    describers = list(dict.fromkeys(row.describer for row in rows if row.describer not in ("none", *BORROWED)))
+    pairs = [((d, localizers[0]), (d, "blind")) for d in describers if "blind" in localizers[1:]]
+    pairs += [((d, judge), (describers[0], judge)) for d in describers[1:] for judge in localizers]
+    found = []
+    for one, other in pairs:
+        difference, low, high = mpck_difference(of[one].errors, of[other].errors, of[one].photos)
+        found.append(
+            {
+                "set": of[one].set_name,
+                "row": list(one),
+                "against": list(other),
+                "mpck": round(difference, 2),
+                "mpck_ci": [round(low, 2), round(high, 2)],
+            }
+        )
+    return found
+
+
+def _checks(rows: Sequence[Row]) -> dict[str, Any]:
+    """Whether photos and texts are paired as they should: true points score 100, other samples' texts far less."""
+    of = {(row.describer, row.localizer): row for row in rows}
+    oracle = of["none", "oracle"].summary()["mpck"]
+    checks: dict[str, Any] = {"oracle_mpck": oracle, "passed": oracle == 100.0}
+    mixed = next((row for row in rows if row.describer == "shuffled"), None)
+    if mixed is not None:
+        first = next(row for row in rows if row.localizer == mixed.localizer)
+        difference, low, _ = mpck_difference(first.errors, mixed.errors, first.photos)
+        checks |= {
+            "shuffled_mpck": mixed.summary()["mpck"],
+            "constant_mpck": of["none", "constant"].summary()["mpck"],
+            "lost_by_shuffling": round(difference, 2),
+        }
+        # One photo cannot be told from another.
+        checks["passed"] = bool(checks["passed"] and (low > 0 or len(set(first.photos)) == 1))
+    return checks
+
+
+def _hash(samples: Sequence[Sample]) -> str:
+    """Of ids, points and texts: equal for equal data."""
+    content = [(s.sample_id, s.photo_id, s.size_wh, s.point_px, s.text) for s in samples]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _records(one: SampleSet, rows: Sequence[Row]) -> list[dict[str, Any]]:
     records = []
-    for index, sample in enumerate(samples):
+    errors = [row.errors for row in rows]
+    for index, sample in enumerate(one.samples):
         answers = [
             {
                 "describer": row.describer,
                 "localizer": row.localizer,
                 "text": row.texts[index],
                 "found_px": [None if np.isnan(v) else round(float(v), 2) for v in row.found_px[index]],
-                "error": None if np.isinf(row.errors[index]) else round(float(row.errors[index]), 4),
+                "error": None if np.isinf(error[index]) else round(float(error[index]), 4),
             }
-            for row in rows
+            for row, error in zip(rows, errors, strict=True)
         ]
         records.append(
             {
-                "set": name,
-                "photo": sample.scene.photo_id,
-                "size_wh": list(sample.scene.size_wh),
+                "set": one.name,
+                "sample": sample.sample_id,
+                "photo": sample.photo_id,
+                "size_wh": list(sample.size_wh),
                 "point_px": list(sample.point_px),
-                "part": sample.scene.parts[sample.part_index].name,
+                "object": sample.object_name,
+                "part": sample.part_name,
                 "answers": answers,
             }
         )

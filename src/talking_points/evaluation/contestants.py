@@ -1,0 +1,93 @@
+"""Describers and localizers by the names that `talking-points evaluate` takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from talking_points.encoding import EncodedPhotos, PreparedPhoto
+from talking_points.evaluation.samples import Sample
+from talking_points.interfaces import Describer, Localizer
+from talking_points.localizer import PointLocalizer
+from talking_points.talking_points import TalkingPoints
+
+DESCRIBERS = ("ground-truth", "descriptor", "file:PATH")
+LOCALIZERS = ("localizer", "blind:DIR")
+
+WrittenTexts = Mapping[str, str]
+"""Texts by the ids of the samples that they are about."""
+
+
+class BlindLocalizer(PointLocalizer):
+    """A localizer whose photo is blanked, as it was in its training."""
+
+    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
+        encoded = super()._encode(photos)
+        # All blank photos are the same one.
+        return EncodedPhotos(keys=[b"blank"] * len(photos), features=encoded.features.blank())
+
+
+def open_describers(
+    names: Sequence[str], tp: TalkingPoints | None, samples: Sequence[Sample]
+) -> Mapping[str, Describer | WrittenTexts]:
+    """Describers by name; texts written beforehand by the samples' ids.
+
+    Raises:
+        ValueError, FileNotFoundError: no such name or file, or samples without a text; says which.
+    """
+    opened: dict[str, Describer | WrittenTexts] = {}
+    for name in names:
+        if name == "ground-truth":
+            opened[name] = _complete({s.sample_id: s.text for s in samples if s.text is not None}, samples, "the data")
+        elif name == "descriptor":
+            assert tp is not None
+            opened[name] = tp
+        elif name.startswith("file:"):
+            path = Path(name.removeprefix("file:"))
+            opened[name] = _complete(_read_texts(path), samples, str(path))
+        else:
+            raise ValueError(f"describer is {name!r}; allowed: {', '.join(DESCRIBERS)}")
+    return opened
+
+
+def _complete(texts: WrittenTexts, samples: Sequence[Sample], where: str) -> WrittenTexts:
+    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
+    if missing:
+        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}")
+    return texts
+
+
+def _read_texts(path: Path) -> WrittenTexts:
+    """JSON lines, each with a `sample` (its id, as in `samples.jsonl`) and its `description`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file of texts: {path}")
+    said: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            said[record["sample"]] = record["description"] + ""
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f'{path}, line {number}: expected {{"sample": ID, "description": TEXT}}, got {line[:80]!r}'
+            ) from None
+    return said
+
+
+def open_localizers(names: Sequence[str], tp: TalkingPoints | None, *, device: str | None) -> Mapping[str, Localizer]:
+    """Localizers by name.
+
+    Raises:
+        ValueError, FileNotFoundError: no such name or checkpoint.
+    """
+    opened: dict[str, Localizer] = {}
+    for name in names:
+        kind, _, where = name.partition(":")
+        if name == "localizer":
+            assert tp is not None
+            opened[name] = tp
+        elif kind == "blind" and where:
+            opened["blind"] = BlindLocalizer.from_pretrained(where, device=device)
+        else:
+            raise ValueError(f"localizer is {name!r}; allowed: {', '.join(LOCALIZERS)}")
+    return opened
