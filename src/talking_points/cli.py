@@ -426,12 +426,17 @@ def evaluate(
     model: ModelOption = "mini",
     describer: Annotated[
         list[str] | None,
-        typer.Option("--describer", help="ground-truth, descriptor or file:PATH. Repeatable; the first two."),
+        typer.Option(
+            "--describer", help="ground-truth, descriptor, file:PATH or endpoint:URL,MODEL. Repeatable; the first two."
+        ),
     ] = None,
     localizer: Annotated[
         list[str] | None,
-        typer.Option("--localizer", help="localizer, or blind:DIR, a checkpoint trained blind. Repeatable."),
+        typer.Option("--localizer", help="localizer, blind:DIR (trained blind), or endpoint:URL,MODEL. Repeatable."),
     ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests to endpoints side by side.")] = 8,
+    max_requests: Annotated[int | None, typer.Option("--max-requests", help="To endpoints, in all runs.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Of endpoints, in all runs.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -439,7 +444,7 @@ def evaluate(
     """Score describers through localizers, beside references that show what a score is worth, as JSON."""
     if bool(data) == bool(source):
         raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
-    for option, value in (("--limit", limit), ("--points", points)):
+    for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}; allowed: at least 1")
     keep_freed_memory()
@@ -447,6 +452,8 @@ def evaluate(
 
     sources = parse_sources(source or [])
     folder = _found(model)
+    from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
+    from talking_points.dataset.ledger import Ledger
     from talking_points.evaluation import run
     from talking_points.evaluation.contestants import open_describers, open_localizers
 
@@ -466,10 +473,16 @@ def evaluate(
         from talking_points.talking_points import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device)
-    describers = open_describers(describer, ours, samples)
-    localizers = open_localizers(localizer, ours, device=device)
     settings = {"model": model, "split": split, "describers": describer, "localizers": localizer}
-    with _Progress() as progress:
+    out.mkdir(parents=True, exist_ok=True)
+    with Ledger(out) as ledger, _Progress() as progress:
+        budget = Budget(max_requests=max_requests, max_tokens=max_tokens, spent=ledger.spent())
+
+        def ask(config: EndpointConfig) -> Endpoint:
+            return Endpoint(config, ledger, budget)
+
+        describers = open_describers(describer, ours, samples, ask, concurrency=concurrency)
+        localizers = open_localizers(localizer, ours, ask, concurrency=concurrency, device=device)
         report = run.evaluate(
             chosen,
             describers,

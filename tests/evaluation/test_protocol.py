@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
 from talking_points.dataset.scene import Scene, make_scene
 from talking_points.evaluation.contestants import open_describers, open_localizers
 from talking_points.evaluation.protocol import Row, breakdowns, describe_samples, localize_texts, named_shares
@@ -45,6 +46,10 @@ class Oracle:
             right = shade == photo.getpixel((0, 0))[0]  # type: ignore[index]
             answers.append((x, y) if right else (0.0, 0.0))
         return answers
+
+
+def no_endpoint(config: EndpointConfig) -> Endpoint:
+    raise AssertionError(config)
 
 
 def row_of(samples: list[Sample], texts: list[str], found: np.ndarray) -> Row:
@@ -176,18 +181,20 @@ def test_written_texts(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
     path.write_text("\n".join(lines))
-    assert list(open_describers([f"file:{path}"], None, samples)[f"file:{path}"].values()) == ["text 0", "text 1"]
+    assert list(
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)[f"file:{path}"].values()
+    ) == ["text 0", "text 1"]
     path.write_text(lines[0])
     with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
-        open_describers([f"file:{path}"], None, samples)
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
-        open_describers([f"file:{path}"], None, samples)
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)
     with pytest.raises(FileNotFoundError, match="no such file of texts"):
-        open_describers(["file:nowhere"], None, samples)
+        open_describers(["file:nowhere"], None, samples, no_endpoint, concurrency=1)
     with pytest.raises(ValueError, match="the data has no text for 1 samples"):
-        open_describers(["ground-truth"], None, [replace(samples[0], text=None)])
+        open_describers(["ground-truth"], None, [replace(samples[0], text=None)], no_endpoint, concurrency=1)
     with pytest.raises(ValueError, match="describer is 'gpt'; allowed: ground-truth"):
-        open_describers(["gpt"], None, samples)
+        open_describers(["gpt"], None, samples, no_endpoint, concurrency=1)
     with pytest.raises(ValueError, match="localizer is 'molmo'; allowed: localizer"):
-        open_localizers(["molmo"], None, device=None)
+        open_localizers(["molmo"], None, no_endpoint, concurrency=1, device=None)

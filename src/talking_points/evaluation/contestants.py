@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
 from talking_points.encoding import EncodedPhotos, PreparedPhoto
+from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
 from talking_points.interfaces import Describer, Localizer
 from talking_points.localizer import PointLocalizer
 from talking_points.talking_points import TalkingPoints
 
-DESCRIBERS = ("ground-truth", "descriptor", "file:PATH")
-LOCALIZERS = ("localizer", "blind:DIR")
+DESCRIBERS = ("ground-truth", "descriptor", "file:PATH", "endpoint:URL,MODEL")
+LOCALIZERS = ("localizer", "blind:DIR", "endpoint:URL,MODEL")
 
 WrittenTexts = Mapping[str, str]
 """Texts by the ids of the samples that they are about."""
@@ -29,9 +31,18 @@ class BlindLocalizer(PointLocalizer):
 
 
 def open_describers(
-    names: Sequence[str], tp: TalkingPoints | None, samples: Sequence[Sample]
+    names: Sequence[str],
+    tp: TalkingPoints | None,
+    samples: Sequence[Sample],
+    ask: Callable[[EndpointConfig], Endpoint],
+    *,
+    concurrency: int,
 ) -> Mapping[str, Describer | WrittenTexts]:
     """Describers by name; texts written beforehand by the samples' ids.
+
+    Args:
+        ask: opens an endpoint.
+        concurrency: requests side by side.
 
     Raises:
         ValueError, FileNotFoundError: no such name or file, or samples without a text; says which.
@@ -46,6 +57,8 @@ def open_describers(
         elif name.startswith("file:"):
             path = Path(name.removeprefix("file:"))
             opened[name] = _complete(_read_texts(path), samples, str(path))
+        elif name.startswith("endpoint:"):
+            opened[name] = EndpointDescriber(ask(parse_endpoint(name)), concurrency=concurrency)
         else:
             raise ValueError(f"describer is {name!r}; allowed: {', '.join(DESCRIBERS)}")
     return opened
@@ -74,8 +87,15 @@ def _read_texts(path: Path) -> WrittenTexts:
     return said
 
 
-def open_localizers(names: Sequence[str], tp: TalkingPoints | None, *, device: str | None) -> Mapping[str, Localizer]:
-    """Localizers by name.
+def open_localizers(
+    names: Sequence[str],
+    tp: TalkingPoints | None,
+    ask: Callable[[EndpointConfig], Endpoint],
+    *,
+    concurrency: int,
+    device: str | None,
+) -> Mapping[str, Localizer]:
+    """Localizers by name. Arguments as `open_describers`.
 
     Raises:
         ValueError, FileNotFoundError: no such name or checkpoint.
@@ -88,6 +108,8 @@ def open_localizers(names: Sequence[str], tp: TalkingPoints | None, *, device: s
             opened[name] = tp
         elif kind == "blind" and where:
             opened["blind"] = BlindLocalizer.from_pretrained(where, device=device)
+        elif kind == "endpoint":
+            opened[name] = EndpointLocalizer(ask(parse_endpoint(name)), concurrency=concurrency)
         else:
             raise ValueError(f"localizer is {name!r}; allowed: {', '.join(LOCALIZERS)}")
     return opened

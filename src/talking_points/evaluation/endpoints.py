@@ -1,0 +1,113 @@
+"""Models behind an OpenAI-compatible endpoint as describers and localizers; every answer is paid for once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from PIL import Image
+
+from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig, RequestRefusedError
+from talking_points.dataset.describers.windows import ringed_photo
+from talking_points.evaluation.pointing import FORMATS, ask_for_point, format_of_model
+from talking_points.evaluation.pointing import prompt as pointing_prompt
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def parse_endpoint(who: str) -> EndpointConfig:
+    """`endpoint:URL,MODEL` as a configuration. A ValueError when it is none."""
+    url, comma, model = who.removeprefix("endpoint:").partition(",")
+    if not who.startswith("endpoint:") or not url or not comma:
+        raise ValueError(f"{who!r} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
+    # The same question shall have the same answer.
+    return EndpointConfig(url=url, model=model, temperature=0.0)
+
+
+class EndpointDescriber:
+    """Describes a point that is ringed on the photo and given in numbers."""
+
+    def __init__(self, endpoint: Endpoint, *, concurrency: int) -> None:
+        self._endpoint, self._concurrency = endpoint, concurrency
+
+    def describe(self, photo: Image.Image, points_px: Sequence[tuple[float, float]]) -> list[str]:
+        """See `Describer`; errors as `Endpoint.ask`. A request that a content filter refuses gives an empty text."""
+        return self.describe_photos([photo], [points_px])[0]
+
+    def describe_photos(
+        self, photos: Sequence[Image.Image], points_px: Sequence[Sequence[tuple[float, float]]]
+    ) -> list[list[str]]:
+        """`describe` of several photos, requests side by side."""
+        return _side_by_side(photos, points_px, self._describe_one, self._concurrency)
+
+    def _describe_one(self, photo: Image.Image, point_px: tuple[float, float]) -> str:
+        shown = ringed_photo(photo, point_px, self._endpoint.config.photo_side_px)
+        scale = shown.width / photo.width, shown.height / photo.height
+        prompt = pointing_prompt(
+            "describe",
+            width=shown.width,
+            height=shown.height,
+            x=round(point_px[0] * scale[0]),
+            y=round(point_px[1] * scale[1]),
+        )
+        try:
+            return " ".join(self._endpoint.ask(prompt, shown, seed=0).split())
+        except RequestRefusedError as refusal:
+            log.warning("%s", refusal)
+            return ""
+
+
+class EndpointLocalizer:
+    """Asks a model that points. An answer that holds no point is no answer, a miss."""
+
+    def __init__(self, endpoint: Endpoint, *, concurrency: int) -> None:
+        self._endpoint, self._concurrency = endpoint, concurrency
+        self.format = format_of_model(endpoint.config.model)
+        self.unreadable = 0
+        """Answers without a point so far."""
+
+    def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[tuple[float, float]]:
+        """See `Localizer`; NaN where there is no answer."""
+        return self.localize_photos([photo], [texts])[0]
+
+    def localize_photos(
+        self, photos: Sequence[Image.Image], texts: Sequence[Sequence[str]]
+    ) -> list[list[tuple[float, float]]]:
+        """`localize` of several photos, requests side by side."""
+        return _side_by_side(photos, texts, self._localize_one, self._concurrency)
+
+    def _localize_one(self, photo: Image.Image, text: str) -> tuple[float, float]:
+        side = self._endpoint.config.photo_side_px
+        shown = photo.copy()
+        shown.thumbnail((side, side), Image.Resampling.BICUBIC)
+        prompt = ask_for_point(self.format, text, shown.size)
+        try:
+            answer = self._endpoint.ask(prompt, shown, seed=zlib.crc32(text.encode()))
+            x, y = FORMATS[self.format](answer, shown.size)
+        except (RequestRefusedError, ValueError) as problem:
+            self.unreadable += 1
+            log.warning("%s: %s", self._endpoint.config.model, problem)
+            return math.nan, math.nan
+        return x * photo.width / shown.width, y * photo.height / shown.height
+
+
+def _side_by_side(
+    photos: Sequence[Image.Image],
+    asked: Sequence[Sequence[T]],
+    ask: Callable[[Image.Image, T], R],
+    concurrency: int,
+) -> list[list[R]]:
+    """Answers to questions about photos, `concurrency` at a time."""
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
+    try:
+        running = [[pool.submit(ask, photo, one) for one in some] for photo, some in zip(photos, asked, strict=True)]
+        return [[future.result() for future in some] for some in running]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
