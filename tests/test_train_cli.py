@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from talking_points.cli import main
@@ -49,13 +50,20 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     names = {(row["describer"], row["localizer"]) for row in report["rows"]}
     assert {("ground-truth", "localizer"), ("descriptor", "localizer"), ("ground-truth", "blind")} <= names
     assert all(row["n"] == 2 for row in report["rows"])
-    lines = (tmp_path / "scores" / "samples.jsonl").read_text().splitlines()
-    assert len(lines) == 2 and len(json.loads(lines[0])["answers"]) == len(names)
-
+    samples = pq.read_table(tmp_path / "scores" / "samples.parquet").to_pylist()
+    assert len(samples) == 2 * len(names) and {line["error"] for line in samples if line["localizer"] == "oracle"} == {
+        0
+    }
+    page = (tmp_path / "scores" / "report.html").read_text()
+    assert page.count("data:image/jpeg") == 6 and "<svg" in page and 'src="http' not in page
     # The same command again has nothing left to ask a model.
     answers = (tmp_path / "scores" / "answers.jsonl").read_bytes()
     assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
     assert json.loads(capsys.readouterr().out) == report
+    assert run("compare", tmp_path / "scores", tmp_path / "scores") == 0
+    assert "plain: none -> oracle: 100.0 -> 100.0, +0.0" in capsys.readouterr().out
+    assert run("compare", tmp_path / "scores", tmp_path) == 2
+    assert "holds no evaluation" in capsys.readouterr().err
     assert (tmp_path / "scores" / "answers.jsonl").read_bytes() == answers
 
     photo = next((people / "photos").iterdir())

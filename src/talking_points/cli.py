@@ -499,6 +499,27 @@ def evaluate(
     typer.echo(json.dumps(report, indent=2))
 
 
+@app.command()
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Where `evaluate` wrote.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Where it wrote another time.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one evaluation to another: paired differences in mPCK, with intervals."""
+    from talking_points.evaluation.compare import compare as run
+
+    rows = run(one, other)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        low, high = row["difference_ci"]
+        typer.echo(
+            f"{row['set']}: {row['describer']} -> {row['localizer']}: {row['mpck'][0]:.1f} -> {row['mpck'][1]:.1f}, "
+            f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+        )
+
+
 @app.command("build-dataset")
 def build_dataset(
     source: SourceOption,

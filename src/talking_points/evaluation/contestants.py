@@ -72,7 +72,7 @@ def _complete(texts: WrittenTexts, samples: Sequence[Sample], where: str) -> Wri
 
 
 def _read_texts(path: Path) -> WrittenTexts:
-    """JSON lines, each with a `sample` (its id, as in `samples.jsonl`) and its `description`."""
+    """JSON lines, each with a `sample` (its id, as in `samples.parquet`) and its `description`."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file of texts: {path}")
     said: dict[str, str] = {}

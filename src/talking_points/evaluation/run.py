@@ -19,9 +19,11 @@ import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.loading import load_scenes
+from talking_points.evaluation.answers import KeptAnswers, write_samples
 from talking_points.evaluation.contestants import WrittenTexts
 from talking_points.evaluation.data import read_samples
 from talking_points.evaluation.metrics import mpck_difference
+from talking_points.evaluation.page import html_page
 from talking_points.evaluation.protocol import (
     Points,
     Row,
@@ -129,7 +131,8 @@ def evaluate(
         sets: what is scored.
         describers: by name; a mapping of sample ids to texts for what is written already.
         localizers: by name. The first one also judges the texts of other samples.
-        out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md` and `samples.jsonl`.
+        out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md`, `report.html`
+            and `samples.parquet`.
         settings: model, split and the like, for the report; a run with other settings does not resume this one.
         seed: of the shuffling.
         problems: samples that were passed over, for the report.
@@ -157,7 +160,8 @@ def evaluate(
         "breakdowns": {},
     }
     key = json.dumps({name: report[name] for name in (*settings, "seed", "data")}, sort_keys=True)
-    with _Answers(out / "answers.jsonl", key) as answers, (out / "samples.jsonl").open("w") as file:
+    all_rows: list[Row] = []
+    with KeptAnswers(out / "answers.jsonl", key) as answers:
         for one in sets:
             rows = _rows(one, describers, localizers, answers, seed, on_progress)
             report["rows"] += [row.summary() for row in rows]
@@ -170,10 +174,11 @@ def evaluate(
                 for row in rows
                 if row.describer in describers and row.localizer in localizers
             }
-            for record in _records(one, rows):
-                print(json.dumps(record), file=file)
+            all_rows += rows
+    write_samples(out / "samples.parquet", all_rows)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (out / "report.md").write_text(markdown_tables(report))
+    (out / "report.html").write_text(html_page(report, all_rows))
     return report
 
 
@@ -181,7 +186,7 @@ def _rows(
     one: SampleSet,
     describers: Mapping[str, Describer | WrittenTexts],
     localizers: Mapping[str, Localizer],
-    answers: _Answers,
+    answers: KeptAnswers,
     seed: int,
     on_progress: Callable[[str, int, int], None],
 ) -> list[Row]:
@@ -231,7 +236,7 @@ def _rows(
 def _texts(
     one: SampleSet,
     describers: Mapping[str, Describer | WrittenTexts],
-    answers: _Answers,
+    answers: KeptAnswers,
     on_progress: Callable[[str, int, int], None],
 ) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
@@ -256,7 +261,7 @@ def _found(
     localizer: Localizer,
     samples: Sequence[Sample],
     texts: Sequence[str],
-    answers: _Answers,
+    answers: KeptAnswers,
     on_progress: Callable[[str, int, int], None],
 ) -> Points:
     text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
@@ -275,47 +280,6 @@ def _windows(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     groups = by_photo(samples)
     for start in range(0, len(groups), PHOTOS_AT_ONCE):
         yield [sample for group in groups[start : start + PHOTOS_AT_ONCE] for sample in group]
-
-
-class _Answers:
-    """What models answered so far, kept line by line, so that a killed run loses a window at most."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key = path, key
-        self._known: dict[tuple[str, str], Any] = {}
-
-    def __enter__(self) -> _Answers:
-        whole = 0
-        if self._path.is_file():
-            lines = self._path.read_bytes().splitlines(keepends=True)
-            if lines and lines[0] == self._head():
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    whole += len(line)
-                    if line != lines[0]:
-                        stage, window, values = json.loads(line)
-                        self._known[stage, window] = values
-        self._file = self._path.open("r+b" if whole else "wb")
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        if not whole:
-            self._file.write(self._head())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def _head(self) -> bytes:
-        return f"{json.dumps(self._key)}\n".encode()
-
-    def get(self, stage: str, window: Sequence[Sample]) -> Any:
-        return self._known.get((stage, window[0].sample_id))
-
-    def put(self, stage: str, window: Sequence[Sample], values: list[Any]) -> list[Any]:
-        self._file.write(f"{json.dumps([stage, window[0].sample_id, values])}\n".encode())
-        self._file.flush()
-        return values
 
 
 def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -363,32 +327,3 @@ def _hash(samples: Sequence[Sample]) -> str:
     """Of ids, points and texts: equal for equal data."""
     content = [(s.sample_id, s.photo_id, s.size_wh, s.point_px, s.text) for s in samples]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _records(one: SampleSet, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    records = []
-    errors = [row.errors for row in rows]
-    for index, sample in enumerate(one.samples):
-        answers = [
-            {
-                "describer": row.describer,
-                "localizer": row.localizer,
-                "text": row.texts[index],
-                "found_px": [None if np.isnan(v) else round(float(v), 2) for v in row.found_px[index]],
-                "error": None if np.isinf(error[index]) else round(float(error[index]), 4),
-            }
-            for row, error in zip(rows, errors, strict=True)
-        ]
-        records.append(
-            {
-                "set": one.name,
-                "sample": sample.sample_id,
-                "photo": sample.photo_id,
-                "size_wh": list(sample.size_wh),
-                "point_px": list(sample.point_px),
-                "object": sample.object_name,
-                "part": sample.part_name,
-                "answers": answers,
-            }
-        )
-    return records
