@@ -43,12 +43,15 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
 
     capsys.readouterr()
     blind = ("--localizer", "localizer", "--localizer", f"blind:{tmp_path / 'localizer--blind' / 'checkpoint'}")
-    scored = ("--split", "test", "--set", "plain", "--points", 1, "--out", tmp_path / "scores")
+    captions = [part for name in ("object", "region") for part in ("--describer", f"{name}-caption")]
+    said = ("--describer", "ground-truth", "--describer", "descriptor", *captions)
+    scored = (*said, "--split", "test", "--set", "plain", "--points", 1, "--out", tmp_path / "scores")
     assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "scores" / "report.json").read_text())
     names = {(row["describer"], row["localizer"]) for row in report["rows"]}
     assert {("ground-truth", "localizer"), ("descriptor", "localizer"), ("ground-truth", "blind")} <= names
+    assert {("object-caption", "localizer"), ("region-caption", "blind")} <= names
     assert all(row["n"] == 2 for row in report["rows"])
     samples = pq.read_table(tmp_path / "scores" / "samples.parquet").to_pylist()
     assert len(samples) == 2 * len(names) and {line["error"] for line in samples if line["localizer"] == "oracle"} == {

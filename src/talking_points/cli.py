@@ -427,7 +427,9 @@ def evaluate(
     describer: Annotated[
         list[str] | None,
         typer.Option(
-            "--describer", help="ground-truth, descriptor, file:PATH or endpoint:URL,MODEL. Repeatable; the first two."
+            "--describer",
+            help="ground-truth, descriptor, object-caption, region-caption, file:PATH or endpoint:URL,MODEL. "
+            "Repeatable; the first two.",
         ),
     ] = None,
     localizer: Annotated[
@@ -469,7 +471,7 @@ def evaluate(
     describer = describer or [*(["ground-truth"] if have_texts else []), "descriptor"]
     localizer = localizer or ["localizer"]
     ours = None
-    if "descriptor" in describer or "localizer" in localizer:
+    if {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
         from talking_points.talking_points import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device)

@@ -50,6 +50,13 @@ class SampledText:
 class PointDescriptor:
     """Describes pixels of a photo in words (paper 3.2)."""
 
+    role = "descriptor"
+    region: str | None = None
+    """Where the keypoint's queries look; None: as the config says."""
+
+    def _question(self) -> list[int]:
+        return self.network.prompts.describe()
+
     def __init__(
         self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
     ) -> None:
@@ -126,7 +133,7 @@ class PointDescriptor:
             for photo, points in zip(photos, points_px, strict=True)
         ]
         asked = [(n, point) for n, points in enumerate(squares) for point in points]
-        tokens = sampling.samples * (len(network.prompts.describe()) + MAX_NEW_TOKENS)
+        tokens = sampling.samples * (len(self._question()) + MAX_NEW_TOKENS)
 
         def work(some: Sequence[tuple[int, NDArray[np.float64]]]) -> list[list[SampledText]]:
             shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
@@ -154,11 +161,11 @@ class PointDescriptor:
         ).to(network.device)
         is_point_BP = (torch.arange(padded_BP2.shape[1]) < counts[:, None]).to(network.device)
         photo_of_point_P = torch.arange(len(counts)).repeat_interleave(counts).to(network.device)
-        with network.acting_as("descriptor"):
-            prefix = role_prefix(network, "descriptor", photos, self.cache)
-            marks_PD = network.mark_tokens(photos.features, padded_BP2)[is_point_BP]
+        with network.acting_as(self.role):
+            prefix = role_prefix(network, self.role, photos, self.cache)
+            marks_PD = network.mark_tokens(photos.features, padded_BP2, region=self.region)[is_point_BP]
             suffix_PSD = embed_suffixes(
-                [prompts.describe()] * len(marks_PD), network.embedding, prompts.mark_id, marks_PD
+                [self._question()] * len(marks_PD), network.embedding, prompts.mark_id, marks_PD
             )
             generated = generate(
                 network.llama,

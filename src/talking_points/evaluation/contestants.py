@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
-from talking_points.encoding import EncodedPhotos, PreparedPhoto
+from talking_points.descriptor import PointDescriptor
+from talking_points.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
 from talking_points.interfaces import Describer, Localizer
 from talking_points.localizer import PointLocalizer
+from talking_points.model.network import PointNetwork
 from talking_points.talking_points import TalkingPoints
 
-DESCRIBERS = ("ground-truth", "descriptor", "file:PATH", "endpoint:URL,MODEL")
+DESCRIBERS = ("ground-truth", "descriptor", "object-caption", "region-caption", "file:PATH", "endpoint:URL,MODEL")
 LOCALIZERS = ("localizer", "blind:DIR", "endpoint:URL,MODEL")
 
 WrittenTexts = Mapping[str, str]
@@ -28,6 +30,20 @@ class BlindLocalizer(PointLocalizer):
         encoded = super()._encode(photos)
         # All blank photos are the same one.
         return EncodedPhotos(keys=[b"blank"] * len(photos), features=encoded.features.blank())
+
+
+class BaseCaptioner(PointDescriptor):
+    """What the base says of a point without the descriptor's adapter (paper, Table 1: OMG-LLaVA and DAM)."""
+
+    role = "base"
+
+    def __init__(self, network: PointNetwork, cache: PhotoCache, *, region: str) -> None:
+        """region: "predicted-mask" for the object's caption, OMG-LLaVA's own prompt; "gaussian" for the region's."""
+        super().__init__(network, cache=cache)
+        self.region = region
+
+    def _question(self) -> list[int]:
+        return self.network.prompts.caption()
 
 
 def open_describers(
@@ -54,6 +70,10 @@ def open_describers(
         elif name == "descriptor":
             assert tp is not None
             opened[name] = tp
+        elif name in ("object-caption", "region-caption"):
+            assert tp is not None
+            region = "predicted-mask" if name == "object-caption" else "gaussian"
+            opened[name] = BaseCaptioner(tp.network, tp.descriptor.cache, region=region)
         elif name.startswith("file:"):
             path = Path(name.removeprefix("file:"))
             opened[name] = _complete(_read_texts(path), samples, str(path))

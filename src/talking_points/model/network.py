@@ -92,28 +92,42 @@ class PointNetwork(nn.Module):
 
     @contextmanager
     def acting_as(self, role: str) -> Iterator[None]:
-        """Activate a role's adapter inside the block, and the one before again after it.
+        """Activate a role's adapter inside the block, and the one before again after it. "base": no adapter.
 
         One thread at a time: the active adapter is a state of the language model.
         """
-        if not isinstance(self.language, PeftModel) or role not in self.language.peft_config:
+        language = self.language
+        if not isinstance(language, PeftModel):
+            if role != "base":
+                raise ValueError(f"this checkpoint has no {role}; train one or load another")
+            yield
+            return
+        if role != "base" and role not in language.peft_config:
             raise ValueError(f"this checkpoint has no {role}; train one or load another")
         with self._acting:
-            before = self.language.active_adapter
+            before = language.active_adapter
             if before == role:
                 yield
                 return
-            # set_adapter also switches gradients on and off; a reward computed in between must not stop a training.
-            trains = {p: p.requires_grad for p in self.language.parameters()}
-            self.language.set_adapter(role)
-            for parameter in trains:
-                parameter.requires_grad_(trains[parameter])
-            try:
-                yield
-            finally:
-                self.language.set_adapter(before)
+            # PEFT also switches gradients on and off; a reward computed in between must not stop a training.
+            trains = {p: p.requires_grad for p in language.parameters()}
+
+            def restore() -> None:
                 for parameter, requires_grad in trains.items():
                     parameter.requires_grad_(requires_grad)
+
+            try:
+                if role == "base":
+                    with language.disable_adapter():
+                        restore()
+                        yield
+                else:
+                    language.set_adapter(role)
+                    restore()
+                    yield
+            finally:
+                language.set_adapter(before)
+                restore()
 
     def photo_prefixes(self, features: ImageFeatures, projector: Projector) -> list[Tensor]:
         """For each photo the (T, D) embeddings that every prompt about it starts with."""
