@@ -46,7 +46,6 @@ def test_a_photo_that_everybody_has(mini: TalkingPoints) -> None:
     assert [trip] == mini.round_trip(HOPPER, [(160.0, 450.0)])
 
 
-@pytest.mark.xfail(strict=True, reason="this first mini takes the jacket for a car's wheel; see its card")
 def test_a_person_is_called_a_person(mini: TalkingPoints) -> None:
     assert "person" in mini.describe(HOPPER, [(160.0, 450.0)])[0]
 
