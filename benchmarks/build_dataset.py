@@ -85,14 +85,16 @@ def time_stages(sources: dict[str, Path], split: str, points: int, photos: int) 
     }
 
 
-def time_build(sources: dict[str, Path], split: str, points: int, out: Path) -> dict[str, Any]:
+def time_build(sources: dict[str, Path], split: str, points: int, per_part: int, out: Path) -> dict[str, Any]:
     stages: dict[str, float] = {}
     begun = time.process_time()
 
     def on_progress(stage: str, done: int, total: int) -> None:
         stages[stage] = time.process_time() - begun
 
-    config = BuildConfig(sources=sources, out=out, split=split, points_per_photo=points, equal_shares=False)
+    config = BuildConfig(
+        sources=sources, out=out, split=split, points_per_photo=points, per_part=per_part, equal_shares=False
+    )
     report = build(config, on_progress)
     spent = time.process_time() - begun
     ends = [0.0, *stages.values()]
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--source", action="append", required=True, metavar="NAME=DIR")
     parser.add_argument("--split", default="test")
     parser.add_argument("--points-per-photo", type=int, default=8)
+    parser.add_argument("--per-part", type=int, default=1, help="points of a part, in the whole build")
     parser.add_argument("--photos", type=int, default=100, help="of each source, for the stages")
     given = parser.parse_args()
     # One core: OpenCV would take all.
@@ -128,7 +131,7 @@ def main() -> None:
     stages = time_stages(sources, given.split, given.points_per_photo, given.photos)
     out = Path(tempfile.mkdtemp(prefix="build-dataset-"))
     try:
-        whole = time_build(sources, given.split, given.points_per_photo, out / "set")
+        whole = time_build(sources, given.split, given.points_per_photo, given.per_part, out / "set")
         loading = time_loading(out / "set", "train")
     finally:
         shutil.rmtree(out)
@@ -143,6 +146,7 @@ def main() -> None:
             "numpy": np.__version__,
         },
         "points_per_photo": given.points_per_photo,
+        "per_part": given.per_part,
         "stages": stages,
         "whole_build": whole,
         "loading": loading,

@@ -1,7 +1,8 @@
 """Batched work of the language model over photo prefixes that are computed once and shared.
 
-Attention over a photo's prefix and over what follows it are one softmax over two sets of keys: the prefix's are never
-copied for each prompt. Llama's weights and norms are transformers'; only the walk through its blocks is ours.
+A new token attends to its photo's prefix and to what follows it in one softmax over two sets of keys, so that decoding
+never copies the prefix for each prompt. Llama's weights and norms are transformers'; only the walk through its blocks
+is ours.
 """
 
 # B photos, P prompts, T prefix tokens, S suffix tokens, L tokens behind the prefix so far, D width, V vocabulary,
@@ -148,29 +149,46 @@ class _Behind:
         self._row_BN[self._slot_P] = torch.arange(P, device=photos.device)
 
     def __call__(self, index: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        P, heads, S, H = q.shape
-        K = k.shape[1]
         keys, values = self._grown(index, k, v)
-        # Query heads of one key head side by side, as if they were more tokens.
-        q_PKNH = (q * H**-0.5).reshape(P, K, heads // K * S, H)
-        own = (q_PKNH @ keys.transpose(-1, -2)).unflatten(2, (-1, S))
-        L = keys.shape[2]
-        if S > 1:
-            step = torch.arange(L, device=q.device)
-            own = own.masked_fill(step > step[L - S :, None], -torch.inf)
-        before = self._of_prompts(self._by_photo(q_PKNH) @ self.prefix.keys[index].transpose(-1, -2))
-        before = before.unflatten(2, (-1, S))
+        return self._of_many(index, q, keys, values) if q.shape[2] > 1 else self._of_one(index, q, keys, values)
+
+    def _of_many(self, index: int, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attention of several tokens a prompt: fused, which is worth a copy of the prefix, a block's at a time."""
+        S, L = q.shape[2], keys.shape[2]
+        prefix, photos = self.prefix, self.photo_of_prompt_P
+        T = prefix.keys[index].shape[2]
+        step = torch.arange(L, device=q.device)
+        sees_11ST = torch.ones(1, 1, S, T, dtype=torch.bool, device=q.device)
         if self._prefix_mask_BT is not None:
-            before = before.masked_fill(~self._prefix_mask_BT[self.photo_of_prompt_P, None, None, None], -torch.inf)
-        share = torch.cat([before, own], dim=-1).softmax(-1, dtype=torch.float32).to(v.dtype).flatten(2, 3)
+            sees_11ST = self._prefix_mask_BT[photos, None, None].expand(-1, -1, S, -1)
+        causal_11SL = (step <= step[L - S :, None]).expand(len(sees_11ST), 1, S, L)
+        return F.scaled_dot_product_attention(
+            q,
+            torch.cat([prefix.keys[index][photos], keys], dim=2),
+            torch.cat([prefix.values[index][photos], values], dim=2),
+            attn_mask=torch.cat([sees_11ST, causal_11SL], dim=-1),
+            enable_gqa=q.shape[1] != keys.shape[1],
+        )
+
+    def _of_one(self, index: int, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attention of one token a prompt: all prompts of a photo share its keys as they lie there."""
+        P, heads, _, H = q.shape
+        K = keys.shape[1]
+        # Query heads of one key head side by side, as if they were more tokens.
+        q_PKGH = (q * H**-0.5).reshape(P, K, heads // K, H)
+        own = q_PKGH @ keys.transpose(-1, -2)
+        before = self._of_prompts(self._by_photo(q_PKGH) @ self.prefix.keys[index].transpose(-1, -2))
+        if self._prefix_mask_BT is not None:
+            before = before.masked_fill(~self._prefix_mask_BT[self.photo_of_prompt_P, None, None], -torch.inf)
+        share = torch.cat([before, own], dim=-1).softmax(-1, dtype=torch.float32).to(values.dtype)
         T = before.shape[-1]
         seen = share[..., T:] @ values
         seen = seen + self._of_prompts(self._by_photo(share[..., :T]) @ self.prefix.values[index])
-        return seen.reshape(P, heads, S, H)
+        return seen.reshape(P, heads, 1, H)
 
-    def _by_photo(self, x_PKNX: Tensor) -> Tensor:
-        """(P, K, N, X) of prompts to (B, K, prompts * N, X)."""
-        rows = x_PKNX if self._row_BN is None else x_PKNX[self._row_BN]
+    def _by_photo(self, x_PKGX: Tensor) -> Tensor:
+        """(P, K, G, X) of prompts to (B, K, prompts * G, X)."""
+        rows = x_PKGX if self._row_BN is None else x_PKGX[self._row_BN]
         return rows.unflatten(0, (len(self.prefix.lengths), -1)).transpose(1, 2).flatten(2, 3)
 
     def _of_prompts(self, x_BKMX: Tensor) -> Tensor:
