@@ -439,6 +439,9 @@ def evaluate(
     concurrency: Annotated[int, typer.Option("--concurrency", help="Requests to endpoints side by side.")] = 8,
     max_requests: Annotated[int | None, typer.Option("--max-requests", help="To endpoints, in all runs.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Of endpoints, in all runs.")] = None,
+    quantize: Annotated[
+        str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -474,8 +477,8 @@ def evaluate(
     if {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
         from talking_points.talking_points import TalkingPoints
 
-        ours = TalkingPoints.from_pretrained(folder, device=device)
-    settings = {"model": model, "split": split, "describers": describer, "localizers": localizer}
+        ours = TalkingPoints.from_pretrained(folder, device=device, quantize=quantize)
+    settings = {"model": model, "quantize": quantize, "split": split, "describers": describer, "localizers": localizer}
     out.mkdir(parents=True, exist_ok=True)
     with Ledger(out) as ledger, _Progress() as progress:
         budget = Budget(max_requests=max_requests, max_tokens=max_tokens, spent=ledger.spent())

@@ -55,18 +55,22 @@ class TalkingPoints:
         self.localizer = PointLocalizer(network, cache=cache, memory_bytes=memory_bytes)
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> TalkingPoints:
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, device: str | None = None, quantize: str | None = None
+    ) -> TalkingPoints:
         """Load both roles over one base.
 
         Args:
             name_or_folder: "mini" (embedded), a checkpoint folder, or a Hugging Face Hub id ("owner/name"),
                 which is downloaded once into the Hub's cache.
             device: "cpu", "cuda", "cuda:1", ...; None: a GPU if there is one, else the CPU.
+            quantize: "nf4" or "int8" for the base's language model, with bitsandbytes; None: as it is.
 
         Raises:
+            ImportError: bitsandbytes is not installed.
             ValueError: no such model or device, another checkpoint version, or weights that do not fit.
         """
-        return cls(load_network(name_or_folder, device=device))
+        return cls(load_network(name_or_folder, device=device, quantize=quantize))
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory."""

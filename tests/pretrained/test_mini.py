@@ -62,3 +62,22 @@ def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) ->
 
 
 FLOOR = 60.0
+
+
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_quantized_base_says_much_the_same(mini: TalkingPoints, quantize: str, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    small = TalkingPoints.from_pretrained("mini", device="cpu", quantize=quantize)
+    assert small.network.llama.get_memory_footprint() < 0.7 * mini.network.llama.get_memory_footprint()
+    [whole], [lossy] = mini.round_trip(HOPPER, [(115.5, 430.5)]), small.round_trip(HOPPER, [(115.5, 430.5)])
+    shared = set(whole.description.split()) & set(lossy.description.split())
+    assert len(shared) > 0.7 * len(set(whole.description.split()))
+    assert whole.found_px is not None and lossy.found_px is not None
+    assert abs(whole.found_px[0] - lossy.found_px[0]) < 50
+    with pytest.raises(ValueError, match="cannot be saved"):
+        small.save_pretrained(tmp_path / "small")
+
+
+def test_an_unknown_quantization_is_told() -> None:
+    with pytest.raises(ValueError, match="quantize is 'q4'; allowed: nf4, int8"):
+        TalkingPoints.from_pretrained("mini", device="cpu", quantize="q4")

@@ -9,7 +9,9 @@ localizer/            a PEFT adapter, and heads.safetensors: its projector, text
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_mode
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
@@ -34,6 +36,8 @@ HEAD = "lm_head"
 """The descriptor adapts it too, as OMG-LLaVA's published adapter does; the localizer never reads it."""
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
+QUANTIZATIONS = ("nf4", "int8")
+"""Of bitsandbytes: 4 bits a weight (QLoRA's) or 8."""
 BASE_PARTS = ("segmenter", "projector", "text_to_vision")
 
 
@@ -69,13 +73,15 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
 
 
 def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write the whole folder; it appears complete or not at all.
+    """Write the whole folder; it appears complete or not at all. A quantized network is a ValueError.
 
     Args:
         network: with or without roles.
         folder: replaced if it is a checkpoint already; any other non-empty folder is refused.
         dtype: of every weight in the files; None: as each is in memory.
     """
+    if getattr(network.llama, "is_quantized", False):
+        raise ValueError("a quantized network cannot be saved: what it has lost is lost; load it without quantize")
     with _replacing(folder) as new:
         (new / "config.json").write_text(json.dumps(network.config.to_dict(), indent=2) + "\n")
         base = {name: t for name, t in network.state_dict().items() if name.split(".")[0] in BASE_PARTS}
@@ -104,6 +110,7 @@ def load_checkpoint(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     roles: tuple[str, ...] = ROLES,
+    quantize: str | None = None,
 ) -> PointNetwork:
     """Read a checkpoint folder.
 
@@ -111,13 +118,15 @@ def load_checkpoint(
         folder: as `save_checkpoint` writes it.
         device, dtype: as `PointNetwork.place` takes them; fixed from here on.
         roles: adapters to load, of those that the folder holds.
+        quantize: one of `QUANTIZATIONS` for the base's language model, which must not be saved then; None: as it is.
 
     Raises:
+        ImportError: bitsandbytes, which quantizes, is not installed.
         FileNotFoundError: a file is missing.
         ValueError: another format version, or weights that are missing, unknown or misshaped; they are named.
     """
     config = ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
-    language, tokenizer = _load_language_model(folder / "language_model", dtype)
+    language, tokenizer = _load_language_model(folder / "language_model", dtype, quantize, device)
     network = PointNetwork(config, language, tokenizer)
     vision_path = folder / "vision.safetensors"
     vision = read_tensors(vision_path)
@@ -152,7 +161,10 @@ def _load_role(network: PointNetwork, role: str, folder: Path) -> None:
         load_weights(network.localizer, read_tensors(path), source=str(path))
 
 
-def _load_language_model(folder: Path, dtype: torch.dtype) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+def _load_language_model(
+    folder: Path, dtype: torch.dtype, quantize: str | None, device: torch.device | str
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    quantized = _quantization(quantize, dtype, device)
     model_type = read_json(folder / "config.json").get("model_type")
     if model_type != "llama":
         raise ValueError(f"{folder / 'config.json'}: model_type is {model_type!r}, expected 'llama'")
@@ -161,10 +173,29 @@ def _load_language_model(folder: Path, dtype: torch.dtype) -> tuple[LlamaForCaus
         config.validate()
     _check_language_model_files(folder, config)
     with _naming(folder):
-        model = LlamaForCausalLM.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True)
+        model = LlamaForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **quantized
+        )
     with _naming(folder / "tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     return model, tokenizer
+
+
+def _quantization(quantize: str | None, dtype: torch.dtype, device: torch.device | str) -> dict[str, Any]:
+    """What transformers is told so that linear layers hold 4 or 8 bits a weight; the head stays as it is."""
+    if quantize is None:
+        return {}
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(f"quantize is {quantize!r}; allowed: {', '.join(QUANTIZATIONS)}, or none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ImportError("--quantize needs bitsandbytes: pip install bitsandbytes")
+    if quantize == "nf4":
+        config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    else:
+        # It says at every product that the input is cast.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": config, "device_map": {"": str(device)}}
 
 
 @contextmanager

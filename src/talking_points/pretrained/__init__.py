@@ -58,10 +58,12 @@ def load_network(
     *,
     device: str | None = None,
     roles: tuple[str, ...] = ("descriptor", "localizer"),
+    quantize: str | None = None,
 ) -> PointNetwork:
-    """Load a model on a device, in fp32 on the CPU and bf16 on a GPU.
+    """Load a model on a device, in fp32 on the CPU and bf16 on a GPU; `quantize` as `load_checkpoint` takes it.
 
     Raises:
+        ImportError: bitsandbytes is not installed.
         ValueError: no such model, the device is absent, or the checkpoint does not fit.
     """
     import torch
@@ -71,7 +73,7 @@ def load_network(
     folder = find_checkpoint(name_or_folder)
     chosen = choose_device(device)
     dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
-    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles)
+    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize)
 
 
 def choose_device(device: str | None) -> torch.device:
