@@ -127,6 +127,15 @@ def test_texts_of_others_are_of_other_photos() -> None:
         assert len({samples[k].photo_id for k in here}) == 1
 
 
+def test_swapped_without_another_of_its_kind_takes_any_other_photo() -> None:
+    samples = make_set("plain", SCENES[:2], points=2, seed=0)
+    samples[:2] = [replace(sample, object_name="dog") for sample in samples[:2]]
+    assert [samples[k].photo_id != s.photo_id for k, s in zip(swapped(samples, seed=0), samples, strict=True)] == [
+        True
+    ] * 4
+    assert swapped(samples[:2], seed=0) == [0, 1]
+
+
 def test_breakdowns_by_hand() -> None:
     samples = make_set("plain", SCENES[:2], points=4, seed=0)
     found = true_points(samples)

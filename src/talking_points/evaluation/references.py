@@ -42,7 +42,7 @@ def shuffled(samples: Sequence[Sample], *, seed: int) -> list[int]:
 
 
 def swapped(samples: Sequence[Sample], *, seed: int) -> list[int]:
-    """For each sample the index of one on another photo whose first object is of the same kind.
+    """For each sample the index of one on another photo whose first object is of the same kind, or else on any other.
 
     The other's text, shown with this photo and scored against the other's point: "does it look?". A photo's samples
     go to one other photo together.
@@ -53,8 +53,9 @@ def swapped(samples: Sequence[Sample], *, seed: int) -> list[int]:
     other_of: dict[str, int] = {}
     for number, group in enumerate(groups):
         kind = group[0].object_name
-        alike = [g for n, g in enumerate(groups) if n != number and g[0].object_name == kind]
-        other = alike[int(rng.integers(len(alike)))] if alike else group
+        others = [g for n, g in enumerate(groups) if n != number]
+        alike = [g for g in others if g[0].object_name == kind] or others or [group]
+        other = alike[int(rng.integers(len(alike)))]
         for place, sample in enumerate(group):
             other_of[sample.sample_id] = index_of[other[place % len(other)].sample_id]
     return [other_of[sample.sample_id] for sample in samples]

@@ -14,6 +14,7 @@ import json
 import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,10 +61,15 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
     """
     if role not in ROLES:
         raise ValueError(f"role is {role!r}; allowed: {', '.join(ROLES)}")
-    if isinstance(network.language, PeftModel):
-        network.language.add_adapter(role, lora)
-    else:
-        network.language = PeftModel(network.language, lora, adapter_name=role, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():
+        # PEFT's advice on merging an adapted head that is tied to the embedding (ours are not merged), and a name that
+        # it still calls and transformers has renamed.
+        warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        if isinstance(network.language, PeftModel):
+            network.language.add_adapter(role, lora)
+        else:
+            network.language = PeftModel(network.language, lora, adapter_name=role, autocast_adapter_dtype=False)
     if role == "localizer":
         parts = network.new_localizer_parts()
         parts.projector.load_state_dict(network.projector.state_dict())
