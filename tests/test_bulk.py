@@ -114,6 +114,11 @@ def test_answers_to_something_else_are_not_continued(network: PointNetwork, poin
     with pytest.raises(ValueError, match="choose another --out"):
         run_bulk("describe", loader(network), points, out, model="tiny")
     assert out.read_text() == "".join(lines[:2])
+    for foreign in (b"my notes, without an end of line", b'{"model": "other"', b"my notes\n", b'{"a": 1}\nrest'):
+        out.write_bytes(foreign)
+        with pytest.raises(ValueError, match="choose another --out"):
+            run_bulk("describe", loader(network), points, out, model="tiny")
+        assert out.read_bytes() == foreign
     with pytest.raises(ValueError, match="the input itself"):
         run_bulk("describe", loader(network), points, points, model="tiny")
 

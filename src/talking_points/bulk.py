@@ -24,7 +24,6 @@ from talking_points.talking_points import TalkingPoints
 
 Task = Literal["describe", "localize", "round-trip"]
 Engine = Literal["local", "ray"]
-ENGINES: tuple[Engine, ...] = ("local", "ray")
 
 ROLES: dict[Task, tuple[str, ...]] = {
     "describe": ("descriptor",),
@@ -87,14 +86,13 @@ class Answerer:
         record: dict[str, Any] = {}
         try:
             parsed = _parse(line)
-            record = {key: value for key, value in parsed.items() if key not in ANSWER_KEYS or key == "description"}
+            record = _carried(self.task, parsed)
             point_px, text = None, None
             if self.task == "localize":
                 text = _text_of(parsed)
                 self.tp.network.prompts.localize(text)
             else:
                 point_px = _point_of(parsed)
-                record.pop("description", None)
             side = self.tp.network.config.vision.image_size
             photo = prepare_photo(self.folder / _photo_of(parsed), side)
             if point_px is not None:
@@ -274,37 +272,65 @@ def read_lines(file: BinaryIO) -> Iterator[str]:
 
 
 def _check_done(source: Path, out: Path, task: Task, model: str) -> int:
-    """How many lines `out` answers already; a last line that was cut off by a kill is taken out."""
+    """How many lines `out` answers already; a last line that was cut off by a kill is taken out.
+
+    Nothing of a file that is not an answer to `source` is touched.
+    """
     if not out.exists():
         return 0
-    done, end, last = 0, 0, b""
+    done, end, last, torn = 0, 0, b"", b""
     with out.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
                 done, end, last = done + 1, end + len(line), line
-    if out.stat().st_size > end:
-        os.truncate(out, end)
-    if not done:
-        return 0
-    other = ValueError(
-        f"{out} holds answers to another file, of another command or of another model; choose another --out"
-    )
+            else:
+                torn = line
     with source.open("rb") as file:
-        asked = next(itertools.islice(read_lines(file), done - 1, None), None)
-    try:
-        answer = json.loads(last)
-        if asked is None or answer["model"] != model:
-            raise other
-        if "problem" in answer:
-            return done
-        wanted = {key: value for key, value in _parse(asked).items() if key not in ANSWER_KEYS}
-    except (ValueError, TypeError, KeyError):
-        raise other from None
-    has = {"describe": "description", "localize": "found_x", "round-trip": "description"}[task]
-    found = "found_x" in answer
-    if has not in answer or (task == "describe" and found) or any(answer.get(k) != v for k, v in wanted.items()):
-        raise other
+        asked = list(itertools.islice(read_lines(file), max(0, done - 1), done + 1))
+    before, after = (asked[:1], asked[1:]) if done else ([], asked)
+    fits = len(before) == min(done, 1) and all(_is_answer(task, model, line, last) for line in before)
+    if torn:
+        fits = fits and any(_begins(task, model, line, torn) for line in after)
+    if not fits:
+        raise ValueError(
+            f"{out} holds answers to another file, of another command or of another model; choose another --out"
+        )
+    if torn:
+        os.truncate(out, end)
     return done
+
+
+def _is_answer(task: Task, model: str, asked: str, line: bytes) -> bool:
+    """Whether a line of `out` is the answer to a line of the input."""
+    keys = {"describe": {"description"}, "localize": {"found_x", "found_y"}, "round-trip": {"description"}}[task]
+    try:
+        answer = json.loads(line)
+        found = set(answer) & {"found_x", "found_y", "problem"}
+        right = "problem" in found or (keys <= set(answer) and (task != "describe" or not found))
+        return right and line.startswith(_beginning(task, model, asked))
+    except (ValueError, TypeError):
+        return False
+
+
+def _begins(task: Task, model: str, asked: str, torn: bytes) -> bool:
+    """Whether a torn line may be the beginning of the answer to a line of the input."""
+    whole = _beginning(task, model, asked)
+    return torn.startswith(whole) or whole.startswith(torn)
+
+
+def _beginning(task: Task, model: str, asked: str) -> bytes:
+    """What every answer to a line begins with."""
+    try:
+        record = _carried(task, _parse(asked))
+    except ValueError:
+        record = {}
+    return json.dumps({**record, "model": model})[:-1].encode()
+
+
+def _carried(task: Task, record: dict[str, Any]) -> dict[str, Any]:
+    """What of a line goes into its answer."""
+    kept = {"description"} if task == "localize" else set()
+    return {key: value for key, value in record.items() if key not in ANSWER_KEYS or key in kept}
 
 
 def _parse(line: str) -> dict[str, Any]:

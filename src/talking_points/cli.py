@@ -421,8 +421,12 @@ def evaluate(
     ] = None,
     points: Annotated[int, typer.Option("--points", help="With --source: points of each photo.")] = 4,
     split: Annotated[
-        str, typer.Option("--split", help="'val' while you choose; 'test' for the last measurement.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--split",
+            help="'test' for the last measurement; with --source also 'val', to choose by: the default there.",
+        ),
+    ] = None,
     model: ModelOption = "mini",
     describer: Annotated[
         list[str] | None,
@@ -452,6 +456,7 @@ def evaluate(
     for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}; allowed: at least 1")
+    split = split or ("test" if data else "val")
     keep_freed_memory()
     from talking_points.dataset.sources.loading import parse_sources
 

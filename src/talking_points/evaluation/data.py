@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
@@ -117,7 +115,7 @@ def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list
                     Sample(
                         sample_id=f"{photo_id}/{number}",
                         photo_id=photo_id,
-                        open_photo=partial(_photo, source.photo_path(photo_id)),
+                        open_photo=partial(open_photo, source.photo_path(photo_id)),
                         size_wh=scene.size_wh,
                         point_px=(point.x, point.y),
                         source="ap-10k",
@@ -128,10 +126,6 @@ def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list
                     )
                 )
     return samples
-
-
-def _photo(path: Path) -> Image.Image:
-    return open_photo(path)
 
 
 def _counted(samples: list[Sample]) -> list[Sample]:

@@ -112,11 +112,11 @@ def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, f
 
     Of samples whose object and part are known; empty when none is.
     """
-    named = [
-        (is_named(sample.object_name, words), is_named(sample.part_name, words))
-        for sample, text in zip(samples, texts, strict=True)
-        if sample.object_name and sample.part_name and (words := words_of(text)) is not None
-    ]
+    named = []
+    for sample, text in zip(samples, texts, strict=True):
+        if sample.object_name and sample.part_name:
+            words = words_of(text)
+            named.append((is_named(sample.object_name, words), is_named(sample.part_name, words)))
     if not named:
         return {}
     of_object, of_part = np.mean(named, axis=0) * 100
