@@ -1,0 +1,77 @@
+"""The command line: parse, call the library, print.
+
+Only the answer goes to stdout; what is being done goes to stderr. The exit status is 0, or 2 with one line on
+stderr for bad input, or 130 after Ctrl-C (and `parity` has 1 for numbers that differ). torch takes seconds to
+import, so it is imported by the library, after everything that can be checked without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import talking_points
+from talking_points.cli import dataset, evaluate, points, train, weights
+
+# typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="Describe one pixel of a photo in words, and find it again from those words.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(points.describe)
+app.command()(points.localize)
+app.command("round-trip")(points.round_trip)
+app.command()(points.demo)
+app.command("build-dataset")(dataset.build_dataset)
+app.command("inspect-dataset")(dataset.inspect_dataset)
+app.add_typer(train.train_app, name="train")
+app.command()(evaluate.evaluate)
+app.command()(evaluate.compare)
+app.command("import-omg-llava")(weights.import_omg_llava)
+app.command()(weights.parity)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"talking-points {talking_points.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what follows the program's name; those of the process unless given.
+    """
+    try:
+        status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except _ClickException as error:
+        status = _fail(error.format_message())  # type: ignore[attr-defined]
+    except (ValueError, OSError, ImportError) as error:
+        status = _fail(str(error))
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> int:
+    """Print a message as one line. typer prints the help for a command that got no arguments by itself."""
+    if message:
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return 2

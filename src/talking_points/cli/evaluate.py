@@ -1,0 +1,141 @@
+"""Commands that score: evaluate, compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from talking_points.cli.console import Progress, find_model, log
+from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, SeedOption
+from talking_points.memory import keep_freed_memory
+
+
+def evaluate(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the report goes; an earlier run there resumes.")
+    ],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", metavar="PATH", help="A built set, a JSON-lines file of triplets, or AP-10K. Repeatable."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME=DIR", help="Or part-labelled photos, to draw points from. Repeatable."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="With --source: 'plain' photos, or 'hard' crops and mosaics. Repeatable; both."),
+    ] = None,
+    points: Annotated[int, typer.Option("--points", help="With --source: points of each photo.")] = 4,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="'test' for the last measurement; with --source also 'val', to choose by: the default there.",
+        ),
+    ] = None,
+    model: ModelOption = "mini",
+    describer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--describer",
+            help="ground-truth, descriptor, object-caption, region-caption, file:PATH or endpoint:URL,MODEL. "
+            "Repeatable; the first two.",
+        ),
+    ] = None,
+    localizer: Annotated[
+        list[str] | None,
+        typer.Option("--localizer", help="localizer, blind:DIR (trained blind), or endpoint:URL,MODEL. Repeatable."),
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests to endpoints side by side.")] = 8,
+    max_requests: Annotated[int | None, typer.Option("--max-requests", help="To endpoints, in all runs.")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Of endpoints, in all runs.")] = None,
+    quantize: Annotated[
+        str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Score describers through localizers, beside references that show what a score is worth, as JSON."""
+    if bool(data) == bool(source):
+        raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
+    for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} is {value}; allowed: at least 1")
+    split = split or ("test" if data else "val")
+    keep_freed_memory()
+    from talking_points.dataset.sources.loading import parse_sources
+
+    sources = parse_sources(source or [])
+    folder = find_model(model)
+    from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
+    from talking_points.dataset.ledger import Ledger
+    from talking_points.evaluation import run
+    from talking_points.evaluation.contestants import open_describers, open_localizers
+
+    problems: list[str] = []
+    if data:
+        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems)
+    else:
+        chosen = run.sets_of_sources(sources, sets or ["plain", "hard"], split=split, points=points, seed=seed)
+    for problem in problems:
+        log(f"passed over: {problem}")
+    samples = [sample for one in chosen for sample in one.samples]
+    have_texts = all(sample.text is not None for sample in samples)
+    describer = describer or [*(["ground-truth"] if have_texts else []), "descriptor"]
+    localizer = localizer or ["localizer"]
+    ours = None
+    if {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
+        from talking_points.talking_points import TalkingPoints
+
+        ours = TalkingPoints.from_pretrained(folder, device=device, quantize=quantize)
+    settings = {"model": model, "quantize": quantize, "split": split, "describers": describer, "localizers": localizer}
+    out.mkdir(parents=True, exist_ok=True)
+    with Ledger(out) as ledger, Progress() as progress:
+        budget = Budget(max_requests=max_requests, max_tokens=max_tokens, spent=ledger.spent())
+
+        def ask(config: EndpointConfig) -> Endpoint:
+            return Endpoint(config, ledger, budget)
+
+        describers = open_describers(describer, ours, samples, ask, concurrency=concurrency)
+        localizers = open_localizers(localizer, ours, ask, concurrency=concurrency, device=device)
+        report = run.evaluate(
+            chosen,
+            describers,
+            localizers,
+            out,
+            settings=settings,
+            seed=seed,
+            problems=problems,
+            on_progress=progress.show,
+        )
+    for name, check in report["checks"].items():
+        if not check["passed"]:
+            log(f'warning: {name}: the checks of the pairing failed, see "checks" in the report')
+    typer.echo(json.dumps(report, indent=2))
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(metavar="A", help="Where `evaluate` wrote.")],
+    other: Annotated[Path, typer.Argument(metavar="B", help="Where it wrote another time.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what changed from one evaluation to another: paired differences in mPCK, with intervals."""
+    from talking_points.evaluation.compare import compare as run
+
+    rows = run(one, other)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        low, high = row["difference_ci"]
+        typer.echo(
+            f"{row['set']}: {row['describer']} -> {row['localizer']}: {row['mpck'][0]:.1f} -> {row['mpck'][1]:.1f}, "
+            f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+        )

@@ -1,0 +1,190 @@
+"""`talking-points train ...`: one command a stage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from talking_points.cli.console import log
+from talking_points.cli.options import DeviceOption, OutOption, SeedOption, SourceOption
+from talking_points.memory import keep_freed_memory
+
+train_app = typer.Typer(help="Train the network, stage by stage.", no_args_is_help=True)
+
+
+StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
+RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
+PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
+PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
+LoraRankOption = Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter; the 7B's is 512.")]
+LoraAlphaOption = Annotated[int, typer.Option("--lora-alpha", help="Scale of the adapter; the 7B's is 256.")]
+LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B's is 0.05.")]
+BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
+
+
+@train_app.command("trunk")
+def train_trunk(
+    source: SourceOption,
+    out: OutOption,
+    steps: StepsOption = 2400,
+    learning_rate: RateOption = 1.5e-3,
+    photos: PhotosOption = 16,
+    side: Annotated[int, typer.Option("--side", help="Side of the square seen, in pixels; a multiple of 32.")] = 192,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start", metavar="DIR", help="Where a trunk finished that is to learn more. Use another --seed."
+        ),
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Train mini's trunk: the part that each cell of a photo shows, and where on it the cell is."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, 1, seed, weight_decay=0.05)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import TRUNK_FILE
+    from talking_points.training.run import train_trunk as run
+
+    finished = run(sources, out, loop, photos=sizes.photos, side=side, start=start, device=choose_device(device))
+    _finish(finished, out / TRUNK_FILE)
+
+
+@train_app.command("base")
+def train_base(
+    source: SourceOption,
+    out: OutOption,
+    trunk: Annotated[
+        Path | None, typer.Option("--trunk", metavar="DIR", help="Where `train trunk` finished; else mini's own.")
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--start", metavar="DIR", help="Checkpoint folder of a base that is to learn more. Use another --seed."
+        ),
+    ] = None,
+    steps: StepsOption = 3000,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 8,
+    points: PointsOption = 4,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Train mini's base over its trunk: masks, class words, captions, pointing at regions and points."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_base as run
+
+    _finish(run(sources, out, loop, sizes, trunk=trunk, start=start, device=choose_device(device)), out / "checkpoint")
+
+
+@train_app.command("descriptor")
+def train_descriptor(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 450,
+    learning_rate: RateOption = 1.5e-3,
+    photos: PhotosOption = 8,
+    points: PointsOption = 8,
+    lora_rank: LoraRankOption = 32,
+    lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Train the descriptor's adapter over a frozen base."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.model.checkpoint import lora_config
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_role
+
+    lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    _finish(
+        train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)),
+        out / "checkpoint",
+    )
+
+
+@train_app.command("localizer")
+def train_localizer(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 400,
+    learning_rate: RateOption = 1.5e-3,
+    photos: PhotosOption = 8,
+    points: PointsOption = 8,
+    lora_rank: LoraRankOption = 32,
+    lora_alpha: LoraAlphaOption = 32,
+    lora_dropout: LoraDropoutOption = 0.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
+    ] = False,
+) -> None:
+    """Train the localizer's adapter, projector and heads over a frozen base."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
+    from talking_points.model.checkpoint import lora_config
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_role
+
+    lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+    chosen = choose_device(device)
+    _finish(
+        train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind),
+        out / "checkpoint",
+    )
+
+
+@train_app.command("join")
+def train_join(
+    descriptor: Annotated[Path, typer.Option("--descriptor", metavar="DIR", help="Checkpoint folder.")],
+    localizer: Annotated[Path, typer.Option("--localizer", metavar="DIR", help="Checkpoint folder, same base.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
+) -> None:
+    """Put a descriptor and a localizer over one base into one checkpoint folder."""
+    from talking_points.training.run import join_roles
+
+    join_roles(descriptor, localizer, out)
+    log(f"wrote {out}")
+
+
+def _training(
+    source: list[str],
+    steps: int,
+    rate: float,
+    photos: int,
+    points: int,
+    seed: int,
+    *,
+    weight_decay: float = 0.0,
+) -> Any:
+    """Sources, loop and sizes of a training command, and its log on stderr."""
+    import logging
+
+    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
+    # when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    keep_freed_memory()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    from talking_points.dataset.sources.loading import parse_sources
+
+    sources = parse_sources(source)
+    from talking_points.training.batches import BatchSizes
+    from talking_points.training.loop import LoopConfig
+
+    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed)
+    return sources, loop, BatchSizes(photos=photos, points=points)
+
+
+def _finish(finished: bool, written: Path) -> None:
+    if finished:
+        log(f"wrote {written}")
+    else:
+        raise typer.Exit(143)
