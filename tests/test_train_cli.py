@@ -69,6 +69,20 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert "holds no evaluation" in capsys.readouterr().err
     assert (tmp_path / "scores" / "answers.jsonl").read_bytes() == answers
 
+    # The paper's Table 4, with the blind localizer's place taken by another checkpoint, in all styles.
+    other = ("--localizer", f"localizer:{tmp_path / 'localizer' / 'checkpoint'}")
+    table = ("--table", 4, *other, "--styles", "--set", "mirrored", "--split", "test", "--points", 1)
+    assert run("evaluate", *source, "--model", mini, *table, "--out", tmp_path / "table") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [row["row"] for row in report["paper"]] == ["language model not adapted", "adapted"]
+    assert set(report["sha256"]) == {"model", other[1]}
+    panel = report["styles"]["mirrored"]
+    assert set(panel["spread"]) == {"localizer", other[1]} and "telegraphic" in panel["matrix"]["ground-truth"]
+    page = (tmp_path / "table" / "report.html").read_text()
+    assert "telegraphic" in page and "Beside the paper" in page
+    assert run("compare", tmp_path / "table", tmp_path / "table") == 0
+    capsys.readouterr()
+
     photo = next((people / "photos").iterdir())
     assert run("localize", photo, "the left shoe", "--model", mini, "--json") == 0
     [point] = json.loads(capsys.readouterr().out)["points"]

@@ -65,3 +65,50 @@ def test_named_keypoints_have_no_texts(ap_10k_writer: Callable[..., None], tmp_p
     ap_10k_writer(tmp_path / "ap", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
     samples = read_samples(tmp_path / "ap", "test", no_problem)
     assert {s.kind for s in samples} == {"named"} and all(s.text is None and s.part_name for s in samples)
+
+
+def test_keypoints_in_pairs(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
+    ap_10k_writer(tmp_path / "ap", {"train": [], "val": [], "test": ["000000000007", "000000000009"]})
+    alone = read_samples(tmp_path / "ap", "test", no_problem)
+    paired = read_samples(tmp_path / "ap", "test", no_problem, cross_photo=True)
+    assert 0 < len(paired) <= len(alone)
+    for sample in paired:
+        other = sample.described
+        assert other is not None and other.photo_id != sample.photo_id
+        assert (other.object_name, other.part_name) == (sample.object_name, sample.part_name)
+
+
+def write_spair(folder: Path, **changes: object) -> Path:
+    pair = {"category": "cat", "src_imname": "a.jpg", "trg_imname": "b.jpg", "kps_ids": ["0", "2"]}
+    pair |= {"src_imsize": [40, 20, 3], "trg_imsize": [30, 30, 3], "src_bndbox": [1, 1, 30, 19]}
+    pair |= {"trg_bndbox": [2, 2, 22, 12], "src_kps": [[3, 4], [5, 6]], "trg_kps": [[7, 8], [9, 10]], **changes}
+    (folder / "PairAnnotation" / "test").mkdir(parents=True, exist_ok=True)
+    (folder / "JPEGImages" / "cat").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 20), "red").save(folder / "JPEGImages" / "cat" / "a.jpg")
+    Image.new("RGB", (30, 30), "blue").save(folder / "JPEGImages" / "cat" / "b.jpg")
+    path = folder / "PairAnnotation" / "test" / "000001-a-b:cat.json"
+    path.write_text(json.dumps(pair))
+    return path
+
+
+def test_spair_71k(tmp_path: Path) -> None:
+    path = write_spair(tmp_path)
+    one, two = read_samples(tmp_path, "test", no_problem)
+    assert (one.point_px, two.point_px) == ((7.5, 8.5), (9.5, 10.5)) and one.size_wh == (30, 30)
+    assert one.described is not None and one.described.point_px == (3.5, 4.5)
+    assert one.described.open_photo().size == (40, 20) and one.open_photo().size == (30, 30)
+    assert one.object_box_xyxy == (2, 2, 22, 12) and one.object_name == "cat"
+    with pytest.raises(ValueError, match="has the splits train, val, test"):
+        read_samples(tmp_path, "trn", no_problem)
+    for bad, word in (
+        ({"src_imsize": [4, 4, 3]}, "the pair says"),
+        ({"trg_kps": [[99, 1], [1, 1]]}, "outside"),
+        ({"trg_kps": [[1, 1]]}, "2 points and 1"),
+        ({"src_imname": "gone.jpg"}, "gone.jpg"),
+        ({"src_bndbox": None}, "not iterable"),
+    ):
+        write_spair(tmp_path, **bad)
+        problems: list[str] = []
+        with pytest.raises(ValueError, match="holds nothing to score"):
+            read_samples(tmp_path, "test", problems.append)
+        assert problems[0].startswith(str(path)) and word in problems[0]

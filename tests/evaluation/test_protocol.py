@@ -15,7 +15,7 @@ from talking_points.evaluation.protocol import Row, breakdowns, describe_samples
 from talking_points.evaluation.references import box_centres, constant_points, shuffled, swapped, true_points
 from talking_points.evaluation.run import SampleSet, evaluate
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.evaluation.sets import make_set
+from talking_points.evaluation.sets import CROSS_PHOTO, make_set
 
 
 def scene(index: int) -> Scene:
@@ -87,7 +87,7 @@ def test_sets_are_equal_under_a_seed_and_texts_name_the_part() -> None:
 
 
 def test_unknown_set() -> None:
-    with pytest.raises(ValueError, match="set is 'easy'; allowed: plain, hard"):
+    with pytest.raises(ValueError, match="set is 'easy'; allowed: plain, hard, mirrored"):
         make_set("easy", SCENES, points=1, seed=0)
 
 
@@ -191,19 +191,59 @@ def test_written_texts(tmp_path: Path) -> None:
     lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
     path.write_text("\n".join(lines))
     assert list(
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)[f"file:{path}"].values()
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)[
+            f"file:{path}"
+        ].values()
     ) == ["text 0", "text 1"]
     path.write_text(lines[0])
     with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1)
+        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)
     with pytest.raises(FileNotFoundError, match="no such file of texts"):
-        open_describers(["file:nowhere"], None, samples, no_endpoint, concurrency=1)
+        open_describers(["file:nowhere"], None, samples, no_endpoint, concurrency=1, device=None)
     with pytest.raises(ValueError, match="the data has no text for 1 samples"):
-        open_describers(["ground-truth"], None, [replace(samples[0], text=None)], no_endpoint, concurrency=1)
+        open_describers(
+            ["ground-truth"], None, [replace(samples[0], text=None)], no_endpoint, concurrency=1, device=None
+        )
     with pytest.raises(ValueError, match="describer is 'gpt'; allowed: ground-truth"):
-        open_describers(["gpt"], None, samples, no_endpoint, concurrency=1)
+        open_describers(["gpt"], None, samples, no_endpoint, concurrency=1, device=None)
     with pytest.raises(ValueError, match="localizer is 'molmo'; allowed: localizer"):
         open_localizers(["molmo"], None, no_endpoint, concurrency=1, device=None)
+
+
+@pytest.mark.parametrize("name", CROSS_PHOTO)
+def test_points_described_on_one_photo_are_sought_in_the_changed_one(name: str) -> None:
+    plain = {s.sample_id: s for s in make_set("plain", SCENES, points=3, seed=1)}
+    changed = make_set(name, SCENES, points=3, seed=1)
+    assert changed and [s.sample_id for s in changed] == [s.sample_id for s in make_set(name, SCENES, points=3, seed=1)]
+    for sample in changed:
+        was = plain[sample.sample_id.removeprefix(f"{name}/")]
+        assert sample.described is not None and sample.described.point_px == was.point_px and sample.text == was.text
+        photo, (x, y) = sample.open_photo(), sample.point_px
+        assert photo.size == sample.size_wh and 0 <= x <= photo.width and 0 <= y <= photo.height
+        x0, y0, x1, y1 = sample.part_box_xyxy or (0, 0, 0, 0)
+        assert x0 <= x <= x1 and y0 <= y <= y1
+        if name == "mirrored":
+            assert x == photo.width - sample.described.point_px[0] and y == sample.described.point_px[1]
+    # What is described is the unchanged photo, what is searched the changed one.
+    seen: list[tuple[int, int]] = []
+
+    class Watches:
+        def describe(self, photo: Image.Image, points_px: list[tuple[float, float]]) -> list[str]:
+            seen.append(photo.size)
+            return ["x"] * len(points_px)
+
+    assert describe_samples(Watches(), changed) == ["x"] * len(changed)
+    assert set(seen) == {(100, 50)}
+
+
+def test_a_crop_keeps_its_points_where_they_were() -> None:
+    for sample in make_set("cropped", SCENES, points=3, seed=1):
+        assert sample.described is not None
+        inside = np.asarray(sample.open_photo())
+        whole = np.asarray(sample.described.open_photo())
+        x, y = (int(v - 0.5) for v in sample.point_px)
+        was_x, was_y = (int(v - 0.5) for v in sample.described.point_px)
+        assert (inside[y, x] == whole[was_y, was_x]).all() and inside.shape != whole.shape

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from talking_points.cli.console import Progress, find_model, log
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, SeedOption
+from talking_points.evaluation.paper import contestants_of
 from talking_points.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from talking_points.evaluation.samples import Sample
 
 
 def evaluate(
@@ -20,7 +25,9 @@ def evaluate(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            "--data", metavar="PATH", help="A built set, a JSON-lines file of triplets, or AP-10K. Repeatable."
+            "--data",
+            metavar="PATH",
+            help="A built set, a JSON-lines file of triplets, AP-10K or SPair-71k. Repeatable.",
         ),
     ] = None,
     source: Annotated[
@@ -29,7 +36,11 @@ def evaluate(
     ] = None,
     sets: Annotated[
         list[str] | None,
-        typer.Option("--set", help="With --source: 'plain' photos, or 'hard' crops and mosaics. Repeatable; both."),
+        typer.Option(
+            "--set",
+            help="With --source: 'plain' photos, or 'hard' crops and mosaics; 'mirrored', 'cropped' or 'recoloured' to "
+            "be found in a changed photo. Repeatable; the first two.",
+        ),
     ] = None,
     points: Annotated[int, typer.Option("--points", help="With --source: points of each photo.")] = 4,
     split: Annotated[
@@ -44,14 +55,36 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--describer",
-            help="ground-truth, descriptor, object-caption, region-caption, file:PATH or endpoint:URL,MODEL. "
-            "Repeatable; the first two.",
+            help="ground-truth, descriptor, descriptor:DIR, object-caption, region-caption, file:PATH or "
+            "endpoint:URL,MODEL. Repeatable; the first two.",
         ),
     ] = None,
     localizer: Annotated[
         list[str] | None,
-        typer.Option("--localizer", help="localizer, blind:DIR (trained blind), or endpoint:URL,MODEL. Repeatable."),
+        typer.Option(
+            "--localizer",
+            help="localizer, localizer:DIR, blind:DIR (trained blind), or endpoint:URL,MODEL. Repeatable.",
+        ),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="The paper's 1, 3, 4 or 'figure': its contestants, and its rows beside ours."),
+    ] = None,
+    styles: Annotated[
+        bool, typer.Option("--styles", help="Every text in other styles too: a matrix of styles and judges.")
+    ] = False,
+    style_writer: Annotated[
+        str | None,
+        typer.Option("--style-writer", help="endpoint:URL,MODEL that rewrites for --styles; rules unless given."),
+    ] = None,
+    cross_photo: Annotated[
+        bool,
+        typer.Option(
+            "--cross-photo",
+            help="Described in one photo, found in another: with AP-10K the same keypoint of the same species, with "
+            "--source the photo mirrored, cropped and recoloured.",
+        ),
+    ] = False,
     concurrency: Annotated[int, typer.Option("--concurrency", help="Requests to endpoints side by side.")] = 8,
     max_requests: Annotated[int | None, typer.Option("--max-requests", help="To endpoints, in all runs.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Of endpoints, in all runs.")] = None,
@@ -68,6 +101,10 @@ def evaluate(
     for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}; allowed: at least 1")
+    if style_writer is not None and not styles:
+        raise ValueError("--style-writer comes with --styles")
+    if table is not None:
+        describer, localizer = contestants_of(table, describer or [], localizer or [])
     split = split or ("test" if data else "val")
     keep_freed_memory()
     from talking_points.dataset.sources.loading import parse_sources
@@ -77,13 +114,17 @@ def evaluate(
     from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
     from talking_points.dataset.ledger import Ledger
     from talking_points.evaluation import run
-    from talking_points.evaluation.contestants import open_describers, open_localizers
+    from talking_points.evaluation.contestants import hashes_of, open_describers, open_localizers
+    from talking_points.evaluation.endpoints import parse_endpoint
+    from talking_points.evaluation.sets import CROSS_PHOTO
+    from talking_points.evaluation.styles import asked_texts, styled_texts
 
     problems: list[str] = []
     if data:
-        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems)
+        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems, cross_photo=cross_photo)
     else:
-        chosen = run.sets_of_sources(sources, sets or ["plain", "hard"], split=split, points=points, seed=seed)
+        sets = sets or (list(CROSS_PHOTO) if cross_photo else ["plain", "hard"])
+        chosen = run.sets_of_sources(sources, sets, split=split, points=points, seed=seed)
     for problem in problems:
         log(f"passed over: {problem}")
     samples = [sample for one in chosen for sample in one.samples]
@@ -95,7 +136,15 @@ def evaluate(
         from talking_points.talking_points import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device, quantize=quantize)
-    settings = {"model": model, "quantize": quantize, "split": split, "describers": describer, "localizers": localizer}
+    settings = {
+        "model": model,
+        "quantize": quantize,
+        "split": split,
+        "describers": describer,
+        "localizers": localizer,
+        "sha256": hashes_of(folder, [*describer, *localizer]),
+        "style_writer": style_writer,
+    }
     out.mkdir(parents=True, exist_ok=True)
     with Ledger(out) as ledger, Progress() as progress:
         budget = Budget(max_requests=max_requests, max_tokens=max_tokens, spent=ledger.spent())
@@ -103,7 +152,12 @@ def evaluate(
         def ask(config: EndpointConfig) -> Endpoint:
             return Endpoint(config, ledger, budget)
 
-        describers = open_describers(describer, ours, samples, ask, concurrency=concurrency)
+        def restyle(who: str, of: Sequence[Sample], texts: list[str]) -> Mapping[str, list[str]]:
+            if style_writer is not None:
+                return asked_texts(texts, ask(parse_endpoint(style_writer)), concurrency=concurrency)
+            return styled_texts(of, texts, written=who == "ground-truth", seed=seed)
+
+        describers = open_describers(describer, ours, samples, ask, concurrency=concurrency, device=device)
         localizers = open_localizers(localizer, ours, ask, concurrency=concurrency, device=device)
         report = run.evaluate(
             chosen,
@@ -112,6 +166,8 @@ def evaluate(
             out,
             settings=settings,
             seed=seed,
+            restyle=restyle if styles else None,
+            table=table,
             problems=problems,
             on_progress=progress.show,
         )

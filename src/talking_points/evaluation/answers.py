@@ -57,7 +57,7 @@ class KeptAnswers:
 
 
 _SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("set", "describer", "localizer", "sample", "photo", "object", "part")]
+    [(name, pa.string()) for name in ("set", "describer", "style", "localizer", "sample", "photo", "object", "part")]
     + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
     + [("text", pa.string())]
     + [(name, pa.float64()) for name in ("found_x", "found_y", "error")]
@@ -78,6 +78,7 @@ def write_samples(path: Path, rows: Sequence[Row]) -> None:
                 {
                     "set": row.set_name,
                     "describer": row.describer,
+                    "style": row.style,
                     "localizer": row.localizer,
                     "sample": sample.sample_id,
                     "photo": sample.photo_id,

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from talking_points.evaluation.metrics import mpck, mpck_difference
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, str]
+"""Set, describer, style and localizer."""
 
 
 def compare(one: Path, other: Path) -> list[dict[str, Any]]:
@@ -39,7 +40,8 @@ def compare(one: Path, other: Path) -> list[dict[str, Any]]:
             {
                 "set": name,
                 "describer": key[1],
-                "localizer": key[2],
+                **({"style": key[2]} if key[2] else {}),
+                "localizer": key[3],
                 "n": len(photos),
                 "mpck": [round(mpck(before), 2), round(mpck(after), 2)],
                 "difference": round(difference, 2),
@@ -59,10 +61,10 @@ def _report(folder: Path) -> dict[str, Any]:
 
 def _errors(folder: Path) -> dict[Key, list[tuple[str, float]]]:
     """For each row the photo and the error of its samples, infinite where there is no answer."""
-    columns = ["set", "describer", "localizer", "photo", "error"]
+    columns = ["set", "describer", "style", "localizer", "photo", "error"]
     found: dict[Key, list[tuple[str, float]]] = {}
     for line in pq.read_table(folder / "samples.parquet", columns=columns).to_pylist():
-        key = (line["set"], line["describer"], line["localizer"])
+        key = (line["set"], line["describer"], line["style"], line["localizer"])
         error = np.inf if line["error"] is None else line["error"]
         found.setdefault(key, []).append((line["photo"], error))
     return found

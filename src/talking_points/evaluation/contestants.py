@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
@@ -16,8 +18,16 @@ from talking_points.localizer import PointLocalizer
 from talking_points.model.network import PointNetwork
 from talking_points.talking_points import TalkingPoints
 
-DESCRIBERS = ("ground-truth", "descriptor", "object-caption", "region-caption", "file:PATH", "endpoint:URL,MODEL")
-LOCALIZERS = ("localizer", "blind:DIR", "endpoint:URL,MODEL")
+DESCRIBERS = (
+    "ground-truth",
+    "descriptor",
+    "descriptor:DIR",
+    "object-caption",
+    "region-caption",
+    "file:PATH",
+    "endpoint:URL,MODEL",
+)
+LOCALIZERS = ("localizer", "localizer:DIR", "blind:DIR", "endpoint:URL,MODEL")
 
 WrittenTexts = Mapping[str, str]
 """Texts by the ids of the samples that they are about."""
@@ -53,35 +63,68 @@ def open_describers(
     ask: Callable[[EndpointConfig], Endpoint],
     *,
     concurrency: int,
+    device: str | None,
 ) -> Mapping[str, Describer | WrittenTexts]:
     """Describers by name; texts written beforehand by the samples' ids.
 
     Args:
         ask: opens an endpoint.
         concurrency: requests side by side.
+        device: of a `descriptor:DIR`.
 
     Raises:
         ValueError, FileNotFoundError: no such name or file, or samples without a text; says which.
     """
     opened: dict[str, Describer | WrittenTexts] = {}
     for name in names:
+        kind, _, where = name.partition(":")
         if name == "ground-truth":
             opened[name] = _complete({s.sample_id: s.text for s in samples if s.text is not None}, samples, "the data")
         elif name == "descriptor":
             assert tp is not None
             opened[name] = tp
+        elif kind == "descriptor" and where:
+            opened[name] = PointDescriptor.from_pretrained(where, device=device)
         elif name in ("object-caption", "region-caption"):
             assert tp is not None
             region = "predicted-mask" if name == "object-caption" else "gaussian"
             opened[name] = BaseCaptioner(tp.network, tp.descriptor.cache, region=region)
-        elif name.startswith("file:"):
-            path = Path(name.removeprefix("file:"))
+        elif kind == "file":
+            path = Path(where)
             opened[name] = _complete(_read_texts(path), samples, str(path))
-        elif name.startswith("endpoint:"):
+        elif kind == "endpoint":
             opened[name] = EndpointDescriber(ask(parse_endpoint(name)), concurrency=concurrency)
         else:
             raise ValueError(f"describer is {name!r}; allowed: {', '.join(DESCRIBERS)}")
     return opened
+
+
+def hashes_of(model: Path, names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report.
+
+    Args:
+        model: the folder behind "descriptor", "localizer" and the captions.
+        names: of describers and localizers.
+    """
+    folders = {"model": model}
+    for name in names:
+        kind, _, where = name.partition(":")
+        if kind in ("descriptor", "localizer", "blind") and where:
+            folders[name] = Path(where)
+    return {name: _hash_of_folder(folder) for name, folder in folders.items()}
+
+
+def _hash_of_folder(folder: Path) -> str:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such checkpoint folder: {folder}")
+    hashed = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json") and path.name != "report.json":
+            hashed.update(str(path.relative_to(folder)).encode())
+            with path.open("rb") as file:
+                for block in iter(partial(file.read, 1 << 20), b""):
+                    hashed.update(block)
+    return hashed.hexdigest()[:16]
 
 
 def _complete(texts: WrittenTexts, samples: Sequence[Sample], where: str) -> WrittenTexts:
@@ -126,6 +169,8 @@ def open_localizers(
         if name == "localizer":
             assert tp is not None
             opened[name] = tp
+        elif kind == "localizer" and where:
+            opened[name] = PointLocalizer.from_pretrained(where, device=device)
         elif kind == "blind" and where:
             opened["blind"] = BlindLocalizer.from_pretrained(where, device=device)
         elif kind == "endpoint":

@@ -1,4 +1,4 @@
-"""Samples from files: a set of the builder (Parquet), triplets (JSON lines), AP-10K."""
+"""Samples from files: a set of the builder (Parquet), triplets (JSON lines), AP-10K, SPair-71k."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
 from talking_points.images import open_photo
+from talking_points.points import check_points
 from talking_points.records import triplet_from_dict
 
+SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
 
-def read_samples(path: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
+
+def read_samples(
+    path: Path, split: str, on_problem: Callable[[str], None], *, cross_photo: bool = False
+) -> list[Sample]:
     """Read what is to be scored.
 
     Args:
-        path: folder of a built set or of AP-10K, or a JSON-lines file of triplets, photos relative to it.
+        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it.
         split: of a folder.
         on_problem: told of every line that is passed over, with its number and what is wrong.
+        cross_photo: of AP-10K, each keypoint is described on another photo of the species and sought here.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing to score there; says why.
@@ -33,8 +39,11 @@ def read_samples(path: Path, split: str, on_problem: Callable[[str], None]) -> l
         if split not in SPLITS:
             raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
         samples = _built(path, split)
+    elif (path / "PairAnnotation").is_dir():
+        samples = _spair_71k(path, split, on_problem)
     elif path.is_dir():
         samples = _ap_10k(path, split, on_problem)
+        samples = _in_pairs(samples) if cross_photo else samples
     else:
         raise FileNotFoundError(f"no such file or folder: {path}")
     if not samples:
@@ -125,6 +134,88 @@ def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list
                         kind="named",
                     )
                 )
+    return samples
+
+
+def _in_pairs(samples: list[Sample]) -> list[Sample]:
+    """Each keypoint with the one of the same name and species on the next photo that has it, which is described.
+
+    Keypoints that no other photo has are left out.
+    """
+    alike: dict[tuple[str | None, str | None], list[Sample]] = {}
+    for sample in samples:
+        alike.setdefault((sample.object_name, sample.part_name), []).append(sample)
+    paired = []
+    for sample in samples:
+        group = alike[sample.object_name, sample.part_name]
+        start = group.index(sample)
+        others = [other for other in group[start + 1 :] + group[:start] if other.photo_id != sample.photo_id]
+        if others:
+            paired.append(replace(sample, described=others[0]))
+    return paired
+
+
+def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
+    """Points of pairs of photos, as SPair-71k is distributed.
+
+        PairAnnotation/{trn,val,test}/*.json
+        JPEGImages/<category>/<name>.jpg
+
+    The point of the first photo is described, that of the second sought. Points are (x, y) of pixels.
+    """
+    if split not in SPAIR_SPLITS:
+        raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
+    samples = []
+    for path in sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")):
+        try:
+            samples += _pair(folder, path)
+        except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+            on_problem(f"{path}: {' '.join(str(error).split()) or type(error).__name__}")
+    return samples
+
+
+def _pair(folder: Path, path: Path) -> list[Sample]:
+    pair = json.loads(path.read_text(encoding="utf-8"))
+    category = str(pair["category"])
+    sides = []
+    for side in ("src", "trg"):
+        photo = folder / "JPEGImages" / category / Path(str(pair[f"{side}_imname"])).name
+        size_wh = open_photo(photo).size
+        if list(pair[f"{side}_imsize"][:2]) != list(size_wh):
+            raise ValueError(f"{photo} is {size_wh}, the pair says {pair[f'{side}_imsize'][:2]}")
+        x0, y0, x1, y1 = (float(value) for value in pair[f"{side}_bndbox"])
+        sides.append((photo, size_wh, (x0, y0, x1, y1), pair[f"{side}_kps"]))
+    (one, one_wh, one_box, one_points), (other, other_wh, other_box, other_points) = sides
+    if len(one_points) != len(other_points):
+        raise ValueError(f"the photos have {len(one_points)} points and {len(other_points)}; expected pairs")
+    samples = []
+    for number, (from_px, to_px) in enumerate(zip(one_points, other_points, strict=True)):
+        # The file counts pixels; the point is the pixel's centre.
+        known = [(float(x) + 0.5, float(y) + 0.5) for x, y in (from_px, to_px)]
+        check_points(known[:1], one_wh)
+        check_points(known[1:], other_wh)
+        described = Sample(
+            sample_id=f"{path.stem}/{number}/described",
+            photo_id=f"{category}/{one.name}",
+            open_photo=partial(open_photo, one),
+            size_wh=one_wh,
+            point_px=known[0],
+            object_box_xyxy=one_box,
+        )
+        samples.append(
+            Sample(
+                sample_id=f"{path.stem}/{number}",
+                photo_id=f"{category}/{other.name}",
+                open_photo=partial(open_photo, other),
+                size_wh=other_wh,
+                point_px=known[1],
+                source="spair-71k",
+                object_name=category,
+                object_box_xyxy=other_box,
+                kind="named",
+                described=described,
+            )
+        )
     return samples
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from talking_points.evaluation.figures import FigurePoint, draw_points
 from talking_points.evaluation.protocol import Row
+from talking_points.evaluation.report import SCORES
 
 CURVE_TO = 0.3
 """Largest threshold of the curves, in normalised coordinates."""
@@ -45,14 +46,16 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
     parts = [_head(report)]
     for name in sets:
         here = [row for row in rows if row.set_name == name]
-        summaries = [one for one in report["rows"] if one["set"] == name]
+        summaries = [one for one in report["rows"] if one["set"] == name and not one.get("style")]
         parts += [
             f"<h2>{escape(name)}: {summaries[0]['n']} points</h2>",
             _scores(summaries),
+            _beside_paper([one for one in report["paper"] if one["set"] == name]),
             _named(report["texts"][name]),
             _check(report["checks"][name]),
             _differences([one for one in report["differences"] if one["set"] == name]),
-            _curves(here),
+            _styles(report["styles"].get(name)),
+            _curves([row for row in here if not row.style]),
             _breakdowns(report["breakdowns"][name]),
             _samples(here),
         ]
@@ -138,6 +141,47 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> str:
     return "<h3>Paired differences in mPCK</h3>" + _table(["row", "against", "mPCK", "95% interval"], lines, words=2)
 
 
+def _beside_paper(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    lines = [
+        [
+            row["row"] if whose == "paper" else f"{row['describer']} → {row['localizer']}",
+            whose,
+            *("" if (value := row[whose][key]) is None else f"{value:.1f}" for key in SCORES),
+            _ci(row["ours"]["mpck_ci"]) if whose == "ours" else "",
+        ]
+        for row in rows
+        for whose in ("paper", "ours")
+    ]
+    head = ["row", "", "PCK@0.1", "PCK@0.2", "mPCK", "95% interval"]
+    return "<h3>Beside the paper's table</h3>" + _table(head, lines, words=2)
+
+
+def _styles(panel: Mapping[str, Any] | None) -> str:
+    """The style matrix, each score on a ground as strong as it is high."""
+    if panel is None:
+        return ""
+    judges = list(panel["spread"])
+    lines = []
+    for who, styles in panel["matrix"].items():
+        for style, scores in styles.items():
+            cells = "".join(
+                f'<td style="background: rgba(38, 110, 190, {scores[j] / 200:.2f})">{scores[j]:.1f}</td>'
+                for j in judges
+            )
+            lines.append(f"<tr><td class=word>{escape(who)}</td><td class=word>{escape(style)}</td>{cells}</tr>")
+        cells = "".join(f"<td>{panel['spread'][j][who]:.1f}</td>" for j in judges)
+        lines.append(f"<tr><td class=word>{escape(who)}</td><td class=word><i>best − worst</i></td>{cells}</tr>")
+    head = "".join(f"<th>{escape(judge)}</th>" for judge in judges)
+    means = "; ".join(f"{who} {score:.1f}" for who, score in panel["describers"].items())
+    return (
+        "<h3>The same facts in other words (mPCK by judge)</h3>"
+        f"<div class=wide><table><tr><th class=word>text from</th><th class=word>style</th>{head}</tr>"
+        f"{''.join(lines)}</table></div><p>Mean over the judges, as written: {escape(means)}.</p>"
+    )
+
+
 def _curves(rows: Sequence[Row]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -145,11 +189,11 @@ def _curves(rows: Sequence[Row]) -> str:
     at = np.linspace(0, CURVE_TO, 61)
     # A fixed salt: equal reports are equal files.
     with rc_context({"svg.hashsalt": "talking-points", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8, 4), layout="constrained")
+        shown = [row for row in rows if row.localizer != "oracle"]
+        # The legend stands below: names of checkpoints are long.
+        figure = Figure(figsize=(8, 4 + 0.25 * len(shown)), layout="constrained")
         axis = figure.subplots()
-        for row in rows:
-            if row.localizer == "oracle":
-                continue
+        for row in shown:
             curve, low, high = _curve(row, at)
             [line] = axis.plot(at, curve, label=f"{row.describer} → {row.localizer}")
             axis.fill_between(at, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
@@ -158,7 +202,7 @@ def _curves(rows: Sequence[Row]) -> str:
         axis.set_xlim(0, CURVE_TO)
         axis.set_ylim(0, 100)
         axis.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize="small")
+        figure.legend(loc="outside lower center", fontsize="small")
         svg = io.StringIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
     return svg.getvalue()[svg.getvalue().index("<svg") :]
@@ -196,7 +240,7 @@ def _breakdowns(of_rows: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any
 
 def _samples(rows: Sequence[Row]) -> str:
     """Best, median and worst of the first row whose texts a model wrote; else of the first row."""
-    real = [row for row in rows if row.describer not in ("none", "shuffled", "swapped-photo")]
+    real = [row for row in rows if row.describer not in ("none", "shuffled", "swapped-photo") and not row.style]
     if not real:
         return ""
     row = next((one for one in real if one.describer != "ground-truth"), real[0])

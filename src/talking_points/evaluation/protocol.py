@@ -40,6 +40,8 @@ class Row:
     """(N, 2); NaN where there was no answer."""
     true_px: Points
     """(N, 2): the samples' points, except for texts that are about another one."""
+    style: str = ""
+    """The other style that the describer's texts were put into; empty: as it wrote them."""
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -61,6 +63,7 @@ class Row:
             "set": self.set_name,
             "describer": self.describer,
             "localizer": self.localizer,
+            **({"style": self.style} if self.style else {}),
             "n": len(errors),
             "unanswered": len(errors) - answered,
             **{f"pck@{threshold:g}": round(pck(errors, threshold), 2) for threshold in THRESHOLDS},
@@ -80,8 +83,10 @@ def _finite(value: float, digits: int) -> float | None:
 
 
 def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[str]:
-    """The describer's text of every sample, photos together where the describer can."""
-    groups = by_photo(samples)
+    """The describer's text of every sample, photos together where the describer can. Cross-photo: of the other one."""
+    asked = [s.described or s for s in samples]
+    unique = list({s.sample_id: s for s in asked}.values())
+    groups = by_photo(unique)
     photos, points = [group[0].open_photo() for group in groups], [[s.point_px for s in group] for group in groups]
     together = getattr(describer, "describe_photos", None)
     texts = together(photos, points) if together else list(map(describer.describe, photos, points))
@@ -90,7 +95,7 @@ def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[st
         for group, some in zip(groups, texts, strict=True)
         for s, text in zip(group, some, strict=True)
     }
-    return [said[sample.sample_id] for sample in samples]
+    return [said[sample.sample_id] for sample in asked]
 
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
@@ -121,6 +126,36 @@ def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, f
         return {}
     of_object, of_part = np.mean(named, axis=0) * 100
     return {"names_object": round(float(of_object), 2), "names_part": round(float(of_part), 2)}
+
+
+def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
+    """Describers in all styles by all judges.
+
+    Returns:
+        `matrix`: describer -> style -> judge -> mPCK, "as written" among the styles. `describers`: each one's mean
+        over the judges, as it wrote. `spread`: judge -> describer -> mPCK of its best style minus that of its worst,
+        the judge's (want of) robustness.
+    """
+    matrix: dict[str, dict[str, dict[str, float]]] = {}
+    styled = {row.describer for row in rows if row.style}
+    for row in rows:
+        if row.describer in styled:
+            of_style = matrix.setdefault(row.describer, {}).setdefault(row.style or "as written", {})
+            of_style[row.localizer] = round(mpck(row.errors), 2)
+    judges = list(dict.fromkeys(judge for styles in matrix.values() for judge in styles["as written"]))
+    return {
+        "matrix": matrix,
+        "describers": {
+            who: round(float(np.mean(list(styles["as written"].values()))), 2) for who, styles in matrix.items()
+        },
+        "spread": {
+            judge: {
+                who: round(max(s[judge] for s in styles.values()) - min(s[judge] for s in styles.values()), 2)
+                for who, styles in matrix.items()
+            }
+            for judge in judges
+        },
+    }
 
 
 def breakdowns(row: Row) -> dict[str, dict[str, dict[str, Any]]]:

@@ -24,6 +24,7 @@ from talking_points.evaluation.contestants import WrittenTexts
 from talking_points.evaluation.data import read_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.page import html_page
+from talking_points.evaluation.paper import beside_paper
 from talking_points.evaluation.protocol import (
     Points,
     Row,
@@ -31,6 +32,7 @@ from talking_points.evaluation.protocol import (
     describe_samples,
     localize_texts,
     named_shares,
+    style_panel,
 )
 from talking_points.evaluation.references import (
     box_centres,
@@ -51,6 +53,8 @@ PHOTOS_AT_ONCE = 64
 """Photos that are opened, described and searched together; what is kept when a run is killed."""
 BORROWED = ("shuffled", "swapped-photo")
 """Describers that take the text of another sample."""
+Restyle = Callable[[str, Sequence[Sample], list[str]], Mapping[str, list[str]]]
+"""A describer's name, the samples and its texts of them -> the texts in other styles, by style."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,16 +89,19 @@ def sets_of_sources(
     return made
 
 
-def sets_of_data(paths: Sequence[Path], *, split: str, limit: int | None, problems: list[str]) -> list[SampleSet]:
+def sets_of_data(
+    paths: Sequence[Path], *, split: str, limit: int | None, problems: list[str], cross_photo: bool = False
+) -> list[SampleSet]:
     """Sets read from files; the constant is the mean of each set's own points.
 
     Args:
         limit: samples of each set, at most; whole photos, the first ones.
         problems: gets a line for each sample that is passed over.
+        cross_photo: as `data.read_samples` takes it.
     """
     sets = []
     for path in paths:
-        samples = read_samples(path, split, problems.append)
+        samples = read_samples(path, split, problems.append, cross_photo=cross_photo)
         if limit is not None:
             kept: list[Sample] = []
             for group in by_photo(samples):
@@ -122,6 +129,8 @@ def evaluate(
     *,
     settings: Mapping[str, Any],
     seed: int,
+    restyle: Restyle | None = None,
+    table: str | None = None,
     problems: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
@@ -135,6 +144,8 @@ def evaluate(
             and `samples.parquet`.
         settings: model, split and the like, for the report; a run with other settings does not resume this one.
         seed: of the shuffling.
+        restyle: gives every describer's texts in other styles, which are scored beside them; None: as written alone.
+        table: the paper's, whose rows the report then holds beside ours (`paper.TABLES`).
         problems: samples that were passed over, for the report.
         on_progress: told set, samples done and their number.
 
@@ -158,23 +169,27 @@ def evaluate(
         "checks": {},
         "texts": {},
         "breakdowns": {},
+        "styles": {},
     }
     key = json.dumps({name: report[name] for name in (*settings, "seed", "data")}, sort_keys=True)
     all_rows: list[Row] = []
     with KeptAnswers(out / "answers.jsonl", key) as answers:
         for one in sets:
-            rows = _rows(one, describers, localizers, answers, seed, on_progress)
+            rows = _rows(one, describers, localizers, answers, seed, restyle, on_progress)
             report["rows"] += [row.summary() for row in rows]
             report["differences"] += _differences(rows)
+            if restyle is not None:
+                report["styles"][one.name] = style_panel(rows)
             report["checks"][one.name] = _checks(rows)
-            texts = {row.describer: row.texts for row in rows if row.describer not in (*BORROWED, "none")}
+            texts = {row.describer: row.texts for row in rows if row.describer in describers}
             report["texts"][one.name] = {name: named_shares(one.samples, some) for name, some in texts.items()}
             report["breakdowns"][one.name] = {
                 f"{row.describer} -> {row.localizer}": breakdowns(row)
                 for row in rows
-                if row.describer in describers and row.localizer in localizers
+                if row.describer in describers and row.localizer in localizers and not row.style
             }
             all_rows += rows
+    report["paper"] = beside_paper(table, report["rows"]) if table is not None else []
     write_samples(out / "samples.parquet", all_rows)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (out / "report.md").write_text(markdown_tables(report))
@@ -188,18 +203,23 @@ def _rows(
     localizers: Mapping[str, Localizer],
     answers: KeptAnswers,
     seed: int,
+    restyle: Restyle | None,
     on_progress: Callable[[str, int, int], None],
 ) -> list[Row]:
     samples = one.samples
     true = true_points(samples)
     texts = _texts(one, describers, answers, on_progress)
+    styled = {} if restyle is None else {name: restyle(name, samples, said) for name, said in texts.items()}
     rows = []
 
-    def add(describer: str, localizer: str, said: list[str], found_px: Points, true_px: Points = true) -> None:
+    def add(
+        describer: str, localizer: str, said: list[str], found_px: Points, true_px: Points = true, style: str = ""
+    ) -> None:
         rows.append(
             Row(
                 set_name=one.name,
                 describer=describer,
+                style=style,
                 localizer=localizer,
                 samples=samples,
                 texts=said,
@@ -212,6 +232,10 @@ def _rows(
         for describer, said in texts.items():
             name = f"{one.name} {describer} -> {localizer}"
             add(describer, localizer, said, _found(name, finder, samples, said, answers, on_progress))
+            for style, reworded in styled.get(describer, {}).items():
+                name = f"{one.name} {describer} ({style}) -> {localizer}"
+                found = _found(name, finder, samples, reworded, answers, on_progress)
+                add(describer, localizer, reworded, found, style=style)
     reference = "ground-truth" if "ground-truth" in texts else next(iter(texts), None)
     if reference is not None and localizers:
         judge, finder = next(iter(localizers.items()))
@@ -286,6 +310,7 @@ def _windows(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
 
 def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What looking is worth (against the blind localizer), and what each describer loses to the first."""
+    rows = [row for row in rows if not row.style]
     of = {(row.describer, row.localizer): row for row in rows}
     localizers = list(dict.fromkeys(row.localizer for row in rows if row.describer not in ("none", *BORROWED)))
     describers = list(dict.fromkeys(row.describer for row in rows if row.describer not in ("none", *BORROWED)))
@@ -308,12 +333,12 @@ def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _checks(rows: Sequence[Row]) -> dict[str, Any]:
     """Whether photos and texts are paired as they should: true points score 100, other samples' texts far less."""
-    of = {(row.describer, row.localizer): row for row in rows}
+    of = {(row.describer, row.localizer): row for row in rows if not row.style}
     oracle = of["none", "oracle"].summary()["mpck"]
     checks: dict[str, Any] = {"oracle_mpck": oracle, "passed": oracle == 100.0}
     mixed = next((row for row in rows if row.describer == "shuffled"), None)
     if mixed is not None:
-        judged = [row for row in rows if row.localizer == mixed.localizer]
+        judged = [row for row in rows if row.localizer == mixed.localizer and not row.style]
         first = next((row for row in judged if row.describer == "ground-truth"), judged[0])
         difference, low, _ = mpck_difference(first.errors, mixed.errors, first.photos)
         checks |= {

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from talking_points.dataset.synthesis import PointFacts
+
 Box = tuple[float, float, float, float]
 
 
@@ -32,6 +34,10 @@ class Sample:
     """"sift", "smooth", "named", or "" for a point anywhere."""
     alike: int = 0
     """How many objects of the object's name the photo shows; 0: not known."""
+    facts: PointFacts | None = None
+    """What rules wrote the text from; None where they did not."""
+    described: Sample | None = None
+    """Cross-photo: the point of another photo that is described, to be found again here. None: this one."""
 
     @property
     def point_unit(self) -> tuple[float, float]:

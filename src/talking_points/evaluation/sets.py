@@ -1,29 +1,35 @@
-"""Point sets made from part-labelled photos: the photos as they are, and a hard set of crops and mosaics."""
+"""Point sets made from part-labelled photos: as they are, crops and mosaics, and points sought in another one."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from talking_points.dataset.keypoints import PointSample, sample_points
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.scene import Scene, compose
-from talking_points.dataset.synthesis import facts_of_points, write_point_text
-from talking_points.evaluation.samples import Sample
+from talking_points.dataset.synthesis import PointFacts, facts_of_points, write_point_text
+from talking_points.evaluation.samples import Box, Sample
 
 SETS = {"plain": "paper", "hard": "place-free"}
 """Set name to the dialect that its texts are written in."""
+CROSS_PHOTO = ("mirrored", "cropped", "recoloured")
+"""Sets whose points are described on the photo as it is, in the paper's dialect, and sought in a changed one."""
+CROP_SHARE = (0.6, 0.9)
+"""Of the photo's sides that a crop keeps."""
 SIFT_SHARE = 0.5
 """Of the points; the others are drawn anywhere in a part."""
 
 
 def check_set(name: str) -> None:
     """Raise a ValueError for a name that is no set's."""
-    if name not in SETS:
-        raise ValueError(f"set is {name!r}; allowed: {', '.join(SETS)}")
+    if name not in (*SETS, *CROSS_PHOTO):
+        raise ValueError(f"set is {name!r}; allowed: {', '.join((*SETS, *CROSS_PHOTO))}")
 
 
 def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384) -> list[Sample]:
@@ -31,13 +37,17 @@ def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long
 
     Args:
         name: "plain": every scene as it is, place words of the paper's dialect. "hard": as many composed scenes
-            (crops and mosaics, often several people or cars), texts that name no place in the photo.
+            (crops and mosaics, often several people or cars), texts that name no place in the photo. "mirrored",
+            "cropped", "recoloured": the points of "plain" in a changed photo, described on the unchanged one.
         scenes: of one split.
         points: of each scene.
         seed: equal seeds give equal sets.
         long_side: of composed scenes, in pixels.
     """
     check_set(name)
+    if name in CROSS_PHOTO:
+        plain = make_set("plain", scenes, points=points, seed=seed)
+        return [changed for sample in plain if (changed := _changed(sample, name, seed)) is not None]
     samples = []
     for index, scene in enumerate(scenes):
         rng = np.random.default_rng([seed, index])
@@ -48,11 +58,64 @@ def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long
         facts = facts_of_points(shown, [(one.x, one.y) for one in drawn])
         for number, (one, known) in enumerate(zip(drawn, facts, strict=True)):
             text = write_point_text(known, DIALECTS[SETS[name]], rng)
-            samples.append(_sample(shown, one, text, f"{name}/{index}", number))
+            samples.append(_sample(shown, one, text, known, f"{name}/{index}", number))
     return samples
 
 
-def _sample(scene: Scene, drawn: PointSample, text: str, photo_id: str, number: int) -> Sample:
+def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
+    """A sample's point in its photo mirrored, cropped or recoloured; None where the crop leaves the point out.
+
+    What is done to a photo is a function of its id and the seed: all its points are in the same one.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(sample.photo_id.encode())])
+    width, height = sample.size_wh
+    x0, y0, x1, y1 = 0, 0, width, height
+    if how == "cropped":
+        new_width, new_height = (max(1, round(side * rng.uniform(*CROP_SHARE))) for side in sample.size_wh)
+        x0, y0 = int(rng.integers(width - new_width + 1)), int(rng.integers(height - new_height + 1))
+        x1, y1 = x0 + new_width, y0 + new_height
+    if not (x0 <= sample.point_px[0] <= x1 and y0 <= sample.point_px[1] <= y1):
+        return None
+    shown = (x1 - x0, y1 - y0)
+
+    def moved_x(x: float) -> float:
+        return float(width - x if how == "mirrored" else min(max(x - x0, 0), shown[0]))
+
+    def moved_y(y: float) -> float:
+        return float(min(max(y - y0, 0), shown[1]))
+
+    def moved(box: Box | None) -> Box | None:
+        if box is None:
+            return None
+        left, right = sorted((moved_x(box[0]), moved_x(box[2])))
+        return left, moved_y(box[1]), right, moved_y(box[3])
+
+    order = [(1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1)][int(rng.integers(4))]
+
+    def open_changed() -> Image.Image:
+        photo = sample.open_photo()
+        if how == "mirrored":
+            return ImageOps.mirror(photo)
+        if how == "cropped":
+            return photo.crop((x0, y0, x1, y1))
+        channels = photo.split()
+        return Image.merge("RGB", [channels[k] for k in order])
+
+    return replace(
+        sample,
+        sample_id=f"{how}/{sample.sample_id}",
+        photo_id=f"{how}/{sample.photo_id}",
+        open_photo=open_changed,
+        size_wh=shown,
+        point_px=(moved_x(sample.point_px[0]), moved_y(sample.point_px[1])),
+        object_box_xyxy=moved(sample.object_box_xyxy),
+        part_box_xyxy=moved(sample.part_box_xyxy),
+        facts=None,
+        described=sample,
+    )
+
+
+def _sample(scene: Scene, drawn: PointSample, text: str, facts: PointFacts, photo_id: str, number: int) -> Sample:
     part = scene.parts[drawn.part_index]
     thing = scene.objects[part.object_index]
     return Sample(
@@ -69,4 +132,5 @@ def _sample(scene: Scene, drawn: PointSample, text: str, photo_id: str, number: 
         part_box_xyxy=part.box_xyxy,
         kind="" if drawn.kind == "random" else drawn.kind,
         alike=sum(other.name == thing.name for other in scene.objects),
+        facts=facts,
     )

@@ -1,0 +1,208 @@
+"""The same facts in other words: does a score depend on the judge's dialect?
+
+Some styles are made of a text alone, whoever wrote it. Others are written anew from a sample's facts, where it has
+them. Or a language model behind an endpoint writes them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from talking_points.dataset.describers.endpoint import Endpoint
+from talking_points.dataset.relations import DIALECTS, Dialect
+from talking_points.dataset.synthesis import write_point_text
+from talking_points.evaluation.pointing import prompt
+from talking_points.evaluation.samples import Sample
+
+_BRITISH = {
+    "gray": "grey",
+    "center": "centre",
+    "color": "colour",
+    "colored": "coloured",
+    "pants": "trousers",
+    "sneaker": "trainer",
+    "sneakers": "trainers",
+    "sweater": "jumper",
+    "hood": "bonnet",
+    "trunk": "boot",
+    "windshield": "windscreen",
+    "tire": "tyre",
+    "fender": "wing",
+    "purse": "handbag",
+    "toward": "towards",
+}
+_SYNONYMS = {
+    "keypoint": "location",
+    "point": "location",
+    "spot": "location",
+    "mark": "location",
+    "person": "individual",
+    "woman": "lady",
+    "man": "guy",
+    "car": "automobile",
+    "vehicle": "automobile",
+    "photo": "shot",
+    "picture": "shot",
+    "image": "shot",
+    "center": "midpoint",
+    "middle": "midpoint",
+    "slightly": "a little",
+    "smooth": "even",
+    "textured": "patterned",
+    "features": "has",
+    "shows": "has",
+    "toward": "in the direction of",
+    "near": "by",
+    "jacket": "coat",
+    "skin": "bare skin",
+    "pants": "slacks",
+    "bag": "handbag",
+    "shoe": "footwear",
+    "rim": "border",
+}
+_DROPPED = frozenset(
+    re.split(
+        " ",
+        "the a an is are it lies sits located situated found this that which who where there and "
+        "their its own marked point keypoint spot more exactly precisely specifically namely as",
+    )
+)
+_WORD = re.compile(r"[A-Za-z]+")
+
+
+def british(text: str) -> str:
+    """British spelling and words.
+
+    Example:
+        >>> british("Below the center of the gray hood.")
+        'Below the centre of the grey bonnet.'
+    """
+    return _reworded(text, _BRITISH)
+
+
+def synonyms(text: str) -> str:
+    """Other words for the same things.
+
+    Example:
+        >>> synonyms("the point is slightly above the middle of the car.")
+        'the location is a little above the midpoint of the automobile.'
+    """
+    return _reworded(text, _SYNONYMS)
+
+
+def one_sentence(text: str) -> str:
+    """All sentences strung together.
+
+    Example:
+        >>> one_sentence("It is on the car. The paint is white.")
+        'It is on the car; the paint is white.'
+    """
+    sentences = _sentences(text)
+    return "; ".join([sentences[0], *(s[:1].lower() + s[1:] for s in sentences[1:])]) + "." if sentences else text
+
+
+def fine_to_coarse(text: str) -> str:
+    """Sentences, and the clauses in them, in reverse order. A clause that begins with "which" stays behind its noun.
+
+    Example:
+        >>> fine_to_coarse("It is on the car, on the hood. The paint is white.")
+        'The paint is white. on the hood, It is on the car.'
+    """
+    turned = []
+    for sentence in reversed(_sentences(text)):
+        clauses: list[str] = []
+        for clause in sentence.split(", "):
+            if clauses and clause.startswith(("which ", "who ", "about ", "slightly ")):
+                clauses[-1] += f", {clause}"
+            else:
+                clauses.append(clause)
+        turned.append(", ".join(reversed(clauses)))
+    return ". ".join(turned) + "." if turned else text
+
+
+def telegraphic(text: str) -> str:
+    """Without articles, verbs of being and the like; nothing is left out where that would leave nothing.
+
+    Example:
+        >>> telegraphic("The point is on the black car, on its own left door.")
+        'on black car, on left door.'
+    """
+    sentences = []
+    for sentence in _sentences(text):
+        clauses = (" ".join(w for w in clause.split() if w.lower() not in _DROPPED) for clause in sentence.split(", "))
+        sentences.append(", ".join(clause for clause in clauses if clause))
+    return ". ".join(s for s in sentences if s) + "." if any(sentences) else text
+
+
+REWORDINGS: Mapping[str, Callable[[str], str]] = {
+    "british": british,
+    "synonyms": synonyms,
+    "one-sentence": one_sentence,
+    "fine-to-coarse": fine_to_coarse,
+    "telegraphic": telegraphic,
+}
+"""Styles of any text."""
+REWRITINGS: Mapping[str, Dialect] = {
+    "short": DIALECTS["short"],
+    "coarse": DIALECTS["coarse"],
+    "place-free": DIALECTS["place-free"],
+    "written fine-to-coarse": replace(DIALECTS["paper"], order="fine-to-coarse"),
+}
+"""Styles that are written from a sample's facts."""
+ASKED = {
+    "short": "as a person in a hurry would say it, in at most fifteen words",
+    "fine-to-coarse": "from the point's surroundings to the part, and last the object",
+    "synonyms": "with other words for as many things as possible",
+    "british": "in British spelling and British words",
+    "one-sentence": "in a single sentence",
+    "telegraphic": "in telegraphic style, without articles and verbs",
+}
+"""Styles that a language model is asked for, in words."""
+
+
+def styled_texts(samples: Sequence[Sample], texts: Sequence[str], *, written: bool, seed: int) -> dict[str, list[str]]:
+    """Texts in every style that rules can give them.
+
+    Args:
+        samples: what the texts are about.
+        texts: one a sample.
+        written: the texts say the samples' facts, so that styles that are written from facts may stand beside them.
+        seed: of the wording.
+    """
+    styled = {name: [reword(text) for text in texts] for name, reword in REWORDINGS.items()}
+    if written and all(sample.facts is not None for sample in samples):
+        for name, dialect in REWRITINGS.items():
+            styled[name] = [
+                write_point_text(sample.facts, dialect, np.random.default_rng([seed, index]))
+                for index, sample in enumerate(samples)
+                if sample.facts is not None
+            ]
+    return styled
+
+
+def asked_texts(texts: Sequence[str], endpoint: Endpoint, *, concurrency: int) -> dict[str, list[str]]:
+    """Texts in the styles of `ASKED`, by a language model; errors as `Endpoint.ask`."""
+
+    def ask(style: str, text: str) -> str:
+        return " ".join(endpoint.ask(prompt("rewrite", style=ASKED[style], text=text), None, seed=0).split())
+
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="styles") as pool:
+        return {style: list(pool.map(lambda text, s=style: ask(s, text), texts)) for style in ASKED}
+
+
+def _reworded(text: str, words: Mapping[str, str]) -> str:
+    def other(match: re.Match[str]) -> str:
+        word = match.group()
+        found = words.get(word.lower(), word)
+        return found.capitalize() if word[0].isupper() and found is not word else found
+
+    return _WORD.sub(other, text)
+
+
+def _sentences(text: str) -> list[str]:
+    return [sentence for part in re.split(r"\.\s+", text.strip()) if (sentence := part.strip().rstrip("."))]
