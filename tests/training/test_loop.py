@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
-from talking_points.training.loop import STATE_FILE, LoopConfig, train
+from talking_points.training.loop import LoopConfig, train
+from talking_points.training.state import load_state
 
 
 class Batches(Dataset[Tensor]):
@@ -29,6 +31,9 @@ class Batches(Dataset[Tensor]):
 
     def __getitem__(self, step: int) -> Tensor:
         return torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+
+    def part(self, step: int, index: int, of: int) -> Tensor:
+        return self[step][index::of]
 
 
 def run(folder: Path, steps: int, *, die_at: int | None = None, workers: int = 0) -> tuple[nn.Module, bool]:
@@ -88,7 +93,8 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     config = LoopConfig(steps=10, learning_rate=0.01, save_every=100, workers=0)
     parameters = dict(layer.named_parameters())
     assert not train({"layer": layer}, parameters, Batches(10), objective, config, tmp_path)
-    assert torch.load(tmp_path / STATE_FILE, weights_only=True)["step"] == 4
+    found = load_state(tmp_path)
+    assert found is not None and found[1]["step"] == 4
     assert train({"layer": layer}, parameters, Batches(10), objective, config, tmp_path)
     assert calls == 10
 
@@ -133,15 +139,126 @@ def test_other_batches_are_refused(tmp_path: Path) -> None:
         train({"m": model}, dict(model.named_parameters()), Others(5), lambda b: (model(b).sum(), {}), config, tmp_path)
 
 
+def test_a_broken_state_is_passed_over_for_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole, _ = run(tmp_path / "whole", 10)
+    run(tmp_path / "cut", 9)  # saves after steps 3, 6 and 9, and keeps two
+    before, last = sorted((tmp_path / "cut").glob("state-*.pt"))
+    assert "-00000006-" in before.name and "-00000009-" in last.name
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    (tmp_path / "cut" / "state.part").write_bytes(b"cut off by a kill")
+    resumed, _ = run(tmp_path / "cut", 10)
+    assert f"{last} is broken" in caplog.text
+    assert losses(tmp_path / "cut").keys() == losses(tmp_path / "whole").keys()
+    assert not last.exists()  # the resumed run has written its own
+    for path in (tmp_path / "cut").glob("state-*.pt"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="every training state in .* is broken, state-00000010-.*; delete them"):
+        run(tmp_path / "cut", 12)
+
+
+def curve(folder: Path, *, accumulate: int = 1, precision: str = "fp32") -> dict[int, float]:
+    """Ten steps in which rows count differently, as texts of many lengths do."""
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        counts = batch[:, 0] > -0.5
+        loss = ((model(batch) - 1).square().squeeze(1) * counts).sum() / counts.sum().clamp(min=1)
+        return loss, {"loss": loss.item(), "weight": float(counts.sum())}
+
+    config = LoopConfig(
+        steps=10,
+        learning_rate=0.05,
+        warmup_steps=2,
+        save_every=4,
+        log_every=1,
+        workers=0,
+        accumulate=accumulate,
+        precision=precision,
+    )
+    assert train({"model": model}, dict(model.named_parameters()), Batches(10), objective, config, folder)
+    return losses(folder)
+
+
+def launch(count: int, code: str) -> None:
+    """Run code in processes that know of each other, as torchrun and `accelerate launch` start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root = Path(__file__).resolve().parents[2]
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+
+
+def test_two_processes_and_accumulated_parts_train_as_one_process_does(tmp_path: Path) -> None:
+    one = curve(tmp_path / "one")
+    assert one[10] < 0.5 * one[1]
+    assert curve(tmp_path / "parts", accumulate=4) == pytest.approx(one, abs=1e-6)
+    launch(
+        2,
+        "from pathlib import Path; from tests.training.test_loop import curve; "
+        f"curve(Path({str(tmp_path / 'two')!r})); curve(Path({str(tmp_path / 'both')!r}), accumulate=2)",
+    )
+    assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
+    assert losses(tmp_path / "both") == pytest.approx(one, abs=1e-6)
+
+
+def test_bf16_trains_nearly_as_fp32_does(tmp_path: Path) -> None:
+    assert curve(tmp_path / "bf16", precision="bf16") == pytest.approx(curve(tmp_path / "fp32"), rel=0.05)
+
+
+def test_batches_that_come_whole_only_are_not_shared(tmp_path: Path) -> None:
+    layer = nn.Linear(3, 1)
+    whole = TensorDataset(torch.zeros(4, 3))
+    config = LoopConfig(steps=4, learning_rate=0.01, workers=0, accumulate=2)
+    with pytest.raises(ValueError, match="cannot be shared by 2"):
+        train({"m": layer}, dict(layer.named_parameters()), whole, lambda b: (layer(b).sum(), {}), config, tmp_path)
+
+
+def test_a_launcher_must_leave_precision_to_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match="mixed precision fp16; leave that to --precision"):
+        run(tmp_path, 3)
+
+
 def test_rate_warms_up_and_decays() -> None:
     config = LoopConfig(steps=110, learning_rate=1.0, warmup_steps=10)
     assert config.rate_at(0) == pytest.approx(0.1)
     assert config.rate_at(9) == pytest.approx(1.0)
     assert config.rate_at(60) == pytest.approx(0.51)  # half way down a cosine from 1 to 0.02
     assert config.rate_at(110) == pytest.approx(0.02)
+    constant = LoopConfig(steps=110, learning_rate=1.0, warmup_steps=10, schedule="constant")
+    assert constant.rate_at(0) == pytest.approx(0.1)
+    assert constant.rate_at(10) == constant.rate_at(109) == 1.0
 
 
-@pytest.mark.parametrize("changes", [{"steps": 0}, {"learning_rate": float("nan")}, {"learning_rate": -1.0}])
-def test_a_bad_config_is_refused(changes: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": -1.0},
+        {"accumulate": 0},
+        {"warmup_steps": -1},
+        {"weight_decay": -0.1},
+        {"schedule": "linear"},
+        {"precision": "fp16"},
+        {"tracker": "mlflow"},
+    ],
+)
+def test_a_bad_config_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="allowed"):
         LoopConfig(**{"steps": 5, "learning_rate": 0.1, **changes})  # type: ignore[arg-type]

@@ -377,9 +377,9 @@ def first_of(batch: list[Any]) -> Any:
     return batch[0]
 
 
-def batches_from(dataset: Dataset[Any], start_step: int, *, workers: int) -> DataLoader[Any]:
-    """Batches of steps start_step, start_step + 1, ..., made ahead of time by worker processes."""
-    steps = range(start_step, len(dataset))  # type: ignore[arg-type]
+def batches_from(dataset: Dataset[Any], start: int, *, workers: int) -> DataLoader[Any]:
+    """Items start, start + 1, ..., made ahead of time by worker processes."""
+    steps = range(start, len(dataset))  # type: ignore[arg-type]
     return DataLoader(
         dataset,
         batch_size=1,
