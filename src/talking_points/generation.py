@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import LlamaForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -35,21 +38,40 @@ def run_blocks(
         position_PS: rotary positions.
         attend: attention over whatever came before, of which it keeps account.
         blocks: which; None: all.
+
+    With `llama.model.gradient_checkpointing` a training keeps of each block its input, queries, keys, values and
+    what attention gave; all else, above all the MLP's wide inside, is computed again for the gradients. Attention is
+    not, and what it keeps account of is kept once.
     """
     model = llama.model
     cos, sin = model.rotary_emb(hidden_PSD, position_ids=position_PS)
+    again = model.gradient_checkpointing and torch.is_grad_enabled()
+    run = partial(checkpoint, use_reentrant=False) if again else _call
     for index in range(len(model.layers)) if blocks is None else blocks:
         block = model.layers[index]
-        attention = block.self_attn
-        x = block.input_layernorm(hidden_PSD)
-        q, k, v = (
-            projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        q, k = apply_rotary_pos_emb(q, k, cos, sin)
-        hidden_PSD = hidden_PSD + attention.o_proj(attend(index, q, k, v).transpose(1, 2).flatten(2))
-        hidden_PSD = hidden_PSD + block.mlp(block.post_attention_layernorm(hidden_PSD))
+        q, k, v = run(_before_attention, block, hidden_PSD, cos, sin)
+        hidden_PSD = run(_after_attention, block, hidden_PSD, attend(index, q, k, v))
     return hidden_PSD
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+def _before_attention(block: Any, hidden_PSD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values by heads, rotated."""
+    attention = block.self_attn
+    x = block.input_layernorm(hidden_PSD)
+    q, k, v = (
+        projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    return *apply_rotary_pos_emb(q, k, cos, sin), v
+
+
+def _after_attention(block: Any, hidden_PSD: Tensor, attended: Tensor) -> Tensor:
+    hidden_PSD = hidden_PSD + block.self_attn.o_proj(attended.transpose(1, 2).flatten(2))
+    return hidden_PSD + block.mlp(block.post_attention_layernorm(hidden_PSD))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,8 @@ from talking_points.training.state import load_state
 class Batches(Dataset[Tensor]):
     """Step -> batch, as the real ones: a function of the step."""
 
+    most_parts = 4
+
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
@@ -224,7 +226,7 @@ def test_batches_that_come_whole_only_are_not_shared(tmp_path: Path) -> None:
     layer = nn.Linear(3, 1)
     whole = TensorDataset(torch.zeros(4, 3))
     config = LoopConfig(steps=4, learning_rate=0.01, workers=0, accumulate=2)
-    with pytest.raises(ValueError, match="cannot be shared by 2"):
+    with pytest.raises(ValueError, match="has 1 parts at most, and 1 processes times 2 accumulated are more"):
         train({"m": layer}, dict(layer.named_parameters()), whole, lambda b: (layer(b).sum(), {}), config, tmp_path)
 
 

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = 130
     except _ClickException as error:
         status = _fail(error.format_message())  # type: ignore[attr-defined]
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         status = _fail(str(error))
     sys.exit(status or 0)
 

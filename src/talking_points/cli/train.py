@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from talking_points.cli.console import log
 from talking_points.cli.options import DeviceOption, OutOption, SeedOption, SourceOption
 from talking_points.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from talking_points.training.recipes import RoleRecipe
 
 train_app = typer.Typer(help="Train the network, stage by stage.", no_args_is_help=True)
 
@@ -20,10 +23,52 @@ StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
 RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
 PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
 PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
-LoraRankOption = Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter; the 7B's is 512.")]
-LoraAlphaOption = Annotated[int, typer.Option("--lora-alpha", help="Scale of the adapter; the 7B's is 256.")]
-LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B's is 0.05.")]
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="A set that build-dataset wrote, or a .jsonl of triplets."),
+]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", metavar="NAME", help="mini, 7b, or a TOML file; the options below change it.")
+]
+RoleSourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME=DIR", help="Part-labelled photos to compose scenes from. Repeatable."),
+]
+RoleStepsOption = Annotated[int | None, typer.Option("--steps", help="Steps in all.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Times that everything is seen; or --steps.")]
+ScenesOption = Annotated[
+    int | None, typer.Option("--scenes", help="With --source: so many scenes that repeat; else every scene is new.")
+]
+RoleRateOption = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
+ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="After the warm-up: cosine or constant.")]
+RolePhotosOption = Annotated[int | None, typer.Option("--photos", help="Photos a step, of all processes together.")]
+RolePointsOption = Annotated[int | None, typer.Option("--points", help="Points of each photo; with --data, at most.")]
+AccumulateOption = Annotated[
+    int | None, typer.Option("--accumulate", help="Parts that a process takes its share of a step in.")
+]
+PrecisionOption = Annotated[str | None, typer.Option("--precision", help="fp32 or bf16.")]
+RecomputeOption = Annotated[
+    bool | None,
+    typer.Option("--recompute/--no-recompute", help="Activation checkpointing of the language model's blocks."),
+]
+QuantizeOption = Annotated[
+    str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
+]
+LoraRankOption = Annotated[int | None, typer.Option("--lora-rank", help="Rank of the adapter.")]
+LoraAlphaOption = Annotated[int | None, typer.Option("--lora-alpha", help="Scale of the adapter.")]
+LoraDropoutOption = Annotated[float | None, typer.Option("--lora-dropout", help="Dropout before the adapter.")]
+FeatureCacheOption = Annotated[
+    Path | None,
+    typer.Option("--feature-cache", metavar="DIR", help="Keeps what the frozen encoder says; runs may share it."),
+]
+FeatureCacheGbOption = Annotated[float, typer.Option("--feature-cache-gb", help="Room for it.")]
+TrackerOption = Annotated[
+    str | None, typer.Option("--tracker", help="wandb or trackio, beside TensorBoard's files in --out.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print sizes, steps, tokens and memory as JSON; load no weights.")
+]
 
 
 @train_app.command("trunk")
@@ -83,44 +128,92 @@ def train_base(
 
 @train_app.command("descriptor")
 def train_descriptor(
-    source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 450,
-    learning_rate: RateOption = 1.5e-3,
-    photos: PhotosOption = 8,
-    points: PointsOption = 8,
-    lora_rank: LoraRankOption = 32,
-    lora_alpha: LoraAlphaOption = 32,
-    lora_dropout: LoraDropoutOption = 0.0,
+    source: RoleSourceOption = None,
+    data: DataOption = None,
+    recipe: RecipeOption = "mini",
+    steps: RoleStepsOption = None,
+    epochs: EpochsOption = None,
+    scenes: ScenesOption = None,
+    learning_rate: RoleRateOption = None,
+    schedule: ScheduleOption = None,
+    photos: RolePhotosOption = None,
+    points: RolePointsOption = None,
+    accumulate: AccumulateOption = None,
+    precision: PrecisionOption = None,
+    recompute: RecomputeOption = None,
+    quantize: QuantizeOption = None,
+    lora_rank: LoraRankOption = None,
+    lora_alpha: LoraAlphaOption = None,
+    lora_dropout: LoraDropoutOption = None,
+    feature_cache: FeatureCacheOption = None,
+    feature_cache_gb: FeatureCacheGbOption = 100.0,
+    tracker: TrackerOption = None,
+    dry_run: DryRunOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Train the descriptor's adapter over a frozen base."""
-    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
-    from talking_points.model.checkpoint import lora_config
-    from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_role
+    from talking_points.training.recipes import read_recipe
 
-    lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-    _finish(
-        train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)),
-        out / "checkpoint",
+    changes = dict(
+        steps=steps,
+        epochs=epochs,
+        scenes=scenes,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        photos=photos,
+        points=points,
+        accumulate=accumulate,
+        precision=precision,
+        recompute=recompute,
+        quantize=quantize,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
+    )
+    _train_role(
+        "descriptor",
+        read_recipe(recipe, "descriptor", **changes),
+        base,
+        out,
+        source=source,
+        data=data,
+        feature_cache=feature_cache,
+        feature_cache_gb=feature_cache_gb,
+        tracker=tracker,
+        dry_run=dry_run,
+        seed=seed,
+        device=device,
     )
 
 
 @train_app.command("localizer")
 def train_localizer(
-    source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 400,
-    learning_rate: RateOption = 1.5e-3,
-    photos: PhotosOption = 8,
-    points: PointsOption = 8,
-    lora_rank: LoraRankOption = 32,
-    lora_alpha: LoraAlphaOption = 32,
-    lora_dropout: LoraDropoutOption = 0.0,
+    source: RoleSourceOption = None,
+    data: DataOption = None,
+    recipe: RecipeOption = "mini",
+    steps: RoleStepsOption = None,
+    epochs: EpochsOption = None,
+    scenes: ScenesOption = None,
+    learning_rate: RoleRateOption = None,
+    schedule: ScheduleOption = None,
+    photos: RolePhotosOption = None,
+    points: RolePointsOption = None,
+    accumulate: AccumulateOption = None,
+    precision: PrecisionOption = None,
+    recompute: RecomputeOption = None,
+    quantize: QuantizeOption = None,
+    lora_rank: LoraRankOption = None,
+    lora_alpha: LoraAlphaOption = None,
+    lora_dropout: LoraDropoutOption = None,
+    feature_cache: FeatureCacheOption = None,
+    feature_cache_gb: FeatureCacheGbOption = 100.0,
+    tracker: TrackerOption = None,
+    dry_run: DryRunOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     blind: Annotated[
@@ -128,16 +221,38 @@ def train_localizer(
     ] = False,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
-    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
-    from talking_points.model.checkpoint import lora_config
-    from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_role
+    from talking_points.training.recipes import read_recipe
 
-    lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-    chosen = choose_device(device)
-    _finish(
-        train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind),
-        out / "checkpoint",
+    changes = dict(
+        steps=steps,
+        epochs=epochs,
+        scenes=scenes,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        photos=photos,
+        points=points,
+        accumulate=accumulate,
+        precision=precision,
+        recompute=recompute,
+        quantize=quantize,
+        lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
+        lora_dropout=lora_dropout,
+    )
+    _train_role(
+        "localizer",
+        read_recipe(recipe, "localizer", **changes),
+        base,
+        out,
+        source=source,
+        data=data,
+        feature_cache=feature_cache,
+        feature_cache_gb=feature_cache_gb,
+        tracker=tracker,
+        dry_run=dry_run,
+        seed=seed,
+        device=device,
+        blind=blind,
     )
 
 
@@ -154,6 +269,77 @@ def train_join(
     log(f"wrote {out}")
 
 
+def _train_role(
+    role: str,
+    recipe: RoleRecipe,
+    base: Path,
+    out: Path,
+    *,
+    source: list[str] | None,
+    data: Path | None,
+    feature_cache: Path | None,
+    feature_cache_gb: float,
+    tracker: str | None,
+    dry_run: bool,
+    seed: int,
+    device: str | None,
+    blind: bool = False,
+) -> None:
+    _prepare()
+    from talking_points.dataset.sources.loading import parse_sources
+
+    sources = parse_sources(source or [])
+    if data is not None and not data.exists():
+        raise FileNotFoundError(f"--data {data}: no such file or folder")
+    if not feature_cache_gb > 0:
+        raise ValueError(f"--feature-cache-gb is {feature_cache_gb}; allowed: a positive number")
+    from talking_points.training.run import role_batches, role_loop, role_lora, train_role
+
+    # What can be wrong with the settings is said before photos are read.
+    role_loop(recipe, recipe.steps or 1, tracker=tracker, seed=seed)
+    role_lora(role, recipe)
+    if dry_run:
+        import json
+
+        from talking_points.training.dry_run import plan
+
+        batches = role_batches(role, recipe, base, sources=sources, data=data, seed=seed)
+        typer.echo(json.dumps(plan(role, recipe, base, batches, processes=_processes()), indent=2))
+        return
+    from talking_points.training.features import FeatureCache
+
+    cache = None if feature_cache is None else FeatureCache(feature_cache, int(feature_cache_gb * 1e9))
+    finished = train_role(
+        role,
+        recipe,
+        base,
+        out,
+        sources=sources,
+        data=data,
+        feature_cache=cache,
+        tracker=tracker,
+        seed=seed,
+        device=_device(device),
+        blind=blind,
+    )
+    _finish(finished, out / "checkpoint")
+
+
+def _processes() -> int:
+    """Of this training, as torchrun and `accelerate launch` tell."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _device(device: str | None) -> Any:
+    """Each process of a machine has a GPU of its own."""
+    from talking_points.pretrained import choose_device
+
+    chosen = choose_device(device)
+    if chosen.type == "cuda" and chosen.index is None and _processes() > 1:
+        return choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
+    return chosen
+
+
 def _training(
     source: list[str],
     steps: int,
@@ -165,14 +351,7 @@ def _training(
     weight_decay: float = 0.0,
 ) -> Any:
     """Sources, loop and sizes of a training command, and its log on stderr."""
-    import logging
-
-    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
-    # when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    keep_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    _prepare()
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
@@ -183,8 +362,25 @@ def _training(
     return sources, loop, BatchSizes(photos=photos, points=points)
 
 
+def _prepare() -> None:
+    """Memory, threads, and a log on stderr, of the first process alone."""
+    import logging
+
+    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
+    # when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    keep_freed_memory()
+    level = logging.INFO if _first_process() else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _finish(finished: bool, written: Path) -> None:
-    if finished:
-        log(f"wrote {written}")
-    else:
+    if not finished:
         raise typer.Exit(143)
+    if _first_process():
+        log(f"wrote {written}")

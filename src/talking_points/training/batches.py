@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,6 +99,8 @@ class PointBatch:
     """What the adapters learn from: points and their texts."""
 
     pixels_B3SS: Tensor
+    photo_keys: list[bytes]
+    """Hashes of the squares: equal ones look the same."""
     points_BP2: Tensor
     """[0, 1]^2 of the square."""
     texts: list[list[str]]
@@ -319,7 +322,7 @@ class BaseBatches(Dataset[BaseBatch]):
 
 
 class PointBatches(Dataset[PointBatch]):
-    """Step -> batch for the adapters."""
+    """Step -> batch for the adapters, of composed scenes."""
 
     def __init__(
         self,
@@ -330,13 +333,28 @@ class PointBatches(Dataset[PointBatch]):
         sizes: BatchSizes,
         seed: int,
         steps: int,
+        fixed: int | None = None,
     ) -> None:
+        """
+        Args:
+            scenes: to compose from.
+            dialects: of the texts, drawn for each step.
+            side: of the square, in pixels.
+            seed: with the step, all that a batch depends on.
+            fixed: so many scenes and their points are composed, and come again in a new order each time, with new
+                texts: what a feature cache needs. None: every scene is new.
+        """
+        if fixed is not None and fixed < 1:
+            raise ValueError(f"scenes is {fixed}; allowed: at least 1")
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
+        self.fixed = fixed
         self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
+        self.samples, self.most_parts = sizes.photos * sizes.points, sizes.photos
 
     def __str__(self) -> str:
+        again = "" if self.fixed is None else f" as {self.fixed} scenes"
         return (
-            f"{len(self.scenes)} photos at {self.side} px, {self.sizes.photos} x {self.sizes.points} a step, "
+            f"{len(self.scenes)} photos{again} at {self.side} px, {self.sizes.photos} x {self.sizes.points} a step, "
             f"seed {self.seed}, dialects {', '.join(d.name for d in self.dialects)}"
         )
 
@@ -344,21 +362,44 @@ class PointBatches(Dataset[PointBatch]):
         return self.steps
 
     def __getitem__(self, step: int) -> PointBatch:
-        # A stream apart from the base's.
-        rng = np.random.default_rng([self.seed, step, 1])
-        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
-        scenes = [compose(self.scenes, rng, self.side) for _ in range(self.sizes.photos)]
-        points, texts = [], []
-        for scene in scenes:
-            places = [(one.x, one.y) for one in draw_points(scene, self.sizes.points, rng)]
+        return self.part(step, 0, 1)
+
+    def part(self, step: int, index: int, of: int) -> PointBatch:
+        """Every `of`-th photo of a step, from photo `index` on; each is a function of seed, step and its number."""
+        dialect = self.dialects[int(np.random.default_rng([self.seed, step, 1]).integers(len(self.dialects)))]
+        shown, points, texts = [], [], []
+        for number in range(index, self.sizes.photos, of):
+            rng = np.random.default_rng([self.seed, step, 1, number])
+            scene, places = self._scene(step * self.sizes.photos + number, rng)
+            shown.append(scene)
             points.append(square_tensor(places, scene))
             texts.append([write_point_text(facts, dialect, rng) for facts in facts_of_points(scene, places)])
-        return PointBatch(
-            pixels_B3SS=torch.stack([scene_pixels(scene, self.side) for scene in scenes]),
-            points_BP2=torch.stack(points),
-            texts=texts,
-            record_ids=[scene.photo_id for scene in scenes],
+        return point_batch(
+            [scene_pixels(scene, self.side) for scene in shown], points, texts, [scene.photo_id for scene in shown]
         )
+
+    def _scene(self, turn: int, rng: np.random.Generator) -> tuple[Scene, list[tuple[float, float]]]:
+        """The scene that is shown at a turn, and its points in pixels."""
+        if self.fixed is not None:
+            epoch, place = divmod(turn, self.fixed)
+            order = np.random.default_rng([self.seed, epoch, 4]).permutation(self.fixed)
+            # Streams apart from those of steps: they have another length.
+            rng = np.random.default_rng([self.seed, 3, int(order[place]), 0, 0])
+        scene = compose(self.scenes, rng, self.side)
+        return scene, [(one.x, one.y) for one in draw_points(scene, self.sizes.points, rng)]
+
+
+def point_batch(
+    pixels: Sequence[Tensor], points: Sequence[Tensor], texts: list[list[str]], record_ids: list[str]
+) -> PointBatch:
+    """Photos with as many points each, together."""
+    return PointBatch(
+        pixels_B3SS=torch.stack(list(pixels)),
+        photo_keys=[hashlib.blake2b(one.numpy(), digest_size=16).digest() for one in pixels],
+        points_BP2=torch.stack(list(points)),
+        texts=texts,
+        record_ids=record_ids,
+    )
 
 
 def draw_points(scene: Scene, count: int, rng: np.random.Generator) -> list[PointSample]:

@@ -100,7 +100,7 @@ def train(
         parameters: what is updated, by a name that stays the same between runs.
         batches: step -> batch; `str()` of it says what it draws from, and a resumed run must say the same. For more
             than one process, or `accumulate`, it has `part(step, index, of)`, too: one of `of` parts of that step's
-            batch. `samples`, if it has it, is how many samples a step sees.
+            batch, at most `most_parts`. `samples`, if it has it, is how many samples a step sees.
         objective: batch -> loss and what to log. A metric "weight", if there, is how many things the loss is the mean
             of, and parts count by it; without it all count alike.
         config: the loop's.
@@ -116,8 +116,12 @@ def train(
     accelerator = _accelerator(next(iter(parameters.values())).device)
     processes, index = accelerator.num_processes, accelerator.process_index
     of = processes * config.accumulate
-    if of > 1 and not hasattr(batches, "part"):
-        raise ValueError(f"batches of this training cannot be shared by {of}; start one process, without accumulation")
+    most = getattr(batches, "most_parts", 1)
+    if of > most:
+        raise ValueError(
+            f"a step of this training has {most} parts at most, and {processes} processes times {config.accumulate} "
+            "accumulated are more; take fewer, or more --photos"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     step_module = _Step(modules, parameters, objective, config.precision)
     model = accelerator.prepare_model(step_module, device_placement=False)

@@ -17,6 +17,7 @@ from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import keypoint_numbers
 from talking_points.training.batches import BaseBatch, PointBatch
+from talking_points.training.features import FrozenVision
 from talking_points.training.segmentation import mask_losses, prompt_loss, segmentation_loss
 from talking_points.training.trunk import PLACE_WEIGHT, DenseHead, dense_losses, part_accuracy
 
@@ -124,32 +125,43 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
     }
 
 
-def descriptor_objective(network: PointNetwork, batch: PointBatch) -> tuple[Tensor, Metrics]:
-    """Language modelling of the description's tokens (paper 3.2); the vision encoder is frozen."""
+def descriptor_objective(
+    network: PointNetwork, batch: PointBatch, vision: FrozenVision | None = None
+) -> tuple[Tensor, Metrics]:
+    """Language modelling of the description's tokens (paper 3.2); the vision encoder is frozen.
+
+    Args:
+        vision: where features come from; None: computed here.
+    """
+    vision = vision or FrozenVision(network, None, maps=False)
+    features = vision.photos(batch)
     with torch.no_grad():
-        features = network.segmenter(batch.pixels_B3SS)
-        marks_BPD = network.mark_tokens(features, batch.points_BP2)
+        marks_BPD = network.projector.project_queries(vision.points(batch, features))
     prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.projector))
     suffixes, question_lengths = _answers(network.prompts, network.prompts.describe(), batch.texts)
     hidden_BPSD = read_behind(network, prefix, suffixes, marks_BPD)
     loss = answer_loss(network, hidden_BPSD, suffixes, question_lengths)
-    return loss, {"loss": loss.item()}
+    question = len(network.prompts.describe())
+    return loss, {"loss": loss.item(), "weight": float(sum(len(s) - question for row in suffixes for s in row))}
 
 
-def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool = False) -> tuple[Tensor, Metrics]:
+def localizer_objective(
+    network: PointNetwork, batch: PointBatch, vision: FrozenVision | None = None, *, blind: bool = False
+) -> tuple[Tensor, Metrics]:
     """Mean squared error of the square's coordinates (paper eq. 1), beside a heatmap loss where there is a heatmap.
 
     Args:
+        vision: as `descriptor_objective` takes it.
         blind: blank the image tokens and the heatmap's cells: the text-only reference.
     """
     assert network.localizer is not None
-    with torch.no_grad():
-        if blind:
+    if blind:
+        with torch.no_grad():
             # All blank photos are the same one.
-            one = network.segmenter(batch.pixels_B3SS[:1]).blank()
+            one = network.segmenter(batch.pixels_B3SS[:1].to(network.device)).blank()
             features = one.select(torch.zeros(len(batch.pixels_B3SS), dtype=torch.long, device=network.device))
-        else:
-            features = network.segmenter(batch.pixels_B3SS)
+    else:
+        features = (vision or FrozenVision(network, None, maps=True)).photos(batch)
     suffixes = [[network.prompts.localize(text) for text in row] for row in batch.texts]
     prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.localizer.projector))
     hidden_BPSD = read_behind(network, prefix, suffixes, None)
@@ -157,8 +169,10 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
     B, P, _ = seg_BPD.shape
     photo_of_text = torch.arange(B, device=seg_BPD.device).repeat_interleave(P)
     decoder, inputs = network.segmenter.mask_decoder, features.decoder_inputs
-    located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
-    true_P2 = batch.points_BP2.flatten(0, 1)
+    # Coordinates are computed in fp32, whatever the language model's type.
+    with torch.autocast(network.device.type, enabled=False):
+        located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
+    true_P2 = batch.points_BP2.flatten(0, 1).to(network.device)
     mse = F.mse_loss(located.regressed_P2, true_P2)
     loss = REGRESSION_WEIGHT * mse
     metrics = {"mse": mse.item()}
@@ -171,6 +185,7 @@ def localizer_objective(network: PointNetwork, batch: PointBatch, *, blind: bool
         near_regressed = (located.regressed_P2 - true_P2).norm(dim=-1)
     return loss, {
         "loss": loss.item(),
+        "weight": float(B * P),
         **metrics,
         "within_0.1": float((near < 0.1).float().mean()),
         "regressed_within_0.1": float((near_regressed < 0.1).float().mean()),

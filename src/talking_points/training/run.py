@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,14 +16,27 @@ from torch import nn
 import talking_points
 from talking_points.dataset.scene import class_names
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.model.checkpoint import attach_role, load_checkpoint, read_tensors, save_checkpoint
+from talking_points.model.checkpoint import (
+    attach_role,
+    load_checkpoint,
+    lora_config,
+    read_json,
+    read_tensors,
+    save_checkpoint,
+)
+from talking_points.model.config import ModelConfig
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights
-from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, TrunkBatches
-from talking_points.training.loop import LoopConfig, train
+from talking_points.training.batches import BaseBatches, BatchSizes, PointBatch, PointBatches, TrunkBatches
+from talking_points.training.built import TripletBatches, open_triplets
+from talking_points.training.features import FeatureCache, FrozenVision
+from talking_points.training.loop import LoopConfig, is_main_process, train
 from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
 from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
+from talking_points.training.recipes import RoleRecipe
 from talking_points.training.trunk import DenseHead, TrunkHead, trunk_objective
+
+log = logging.getLogger(__name__)
 
 DESCRIPTOR_DIALECTS = ("paper",)
 """The descriptor speaks one dialect, the paper's."""
@@ -153,13 +168,15 @@ def train_base(
 
 def train_role(
     role: str,
-    sources: Mapping[str, Path],
+    recipe: RoleRecipe,
     base: Path,
     out: Path,
-    loop: LoopConfig,
-    sizes: BatchSizes,
     *,
-    lora: LoraConfig,
+    sources: Mapping[str, Path] | None = None,
+    data: Path | None = None,
+    feature_cache: FeatureCache | None = None,
+    tracker: str | None = None,
+    seed: int = 0,
     device: torch.device,
     blind: bool = False,
 ) -> bool:
@@ -167,40 +184,116 @@ def train_role(
 
     Args:
         role: "descriptor" or "localizer".
+        recipe: how; it is written to `out`, too.
         base: checkpoint folder; its other role, if any, is left out.
-        lora: form of the adapter.
+        sources: part-labelled photos, to compose scenes from; or
+        data: triplets, as `open_triplets` takes them.
+        feature_cache: keeps what the frozen encoder says.
+        tracker: as `LoopConfig.tracker`.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    network = load_checkpoint(base, device=device, roles=())
+    batches = role_batches(role, recipe, base, sources=sources, data=data, seed=seed)
+    loop = role_loop(recipe, len(batches), tracker=tracker, seed=seed)
+    network = load_checkpoint(
+        base,
+        device=device,
+        dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
+        roles=(),
+        quantize=recipe.quantize,
+    )
     if blind:
         # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
         network.config = dataclasses.replace(network.config, coordinate_head="regression")
-    torch.manual_seed(loop.seed)
-    attach_role(network, role, lora)
+    torch.manual_seed(seed)
+    attach_role(network, role, role_lora(role, recipe))
     parameters = role_parameters(network, role)
-    batches = PointBatches(
-        load_scenes(sources, "train"),
-        dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
-        side=network.config.vision.image_size,
-        sizes=sizes,
-        seed=loop.seed,
-        steps=loop.steps,
-    )
+    modules: dict[str, nn.Module] = {"language": network.language}
+    if network.localizer is not None:
+        modules["localizer"] = network.localizer
+    network.llama.model.gradient_checkpointing = recipe.recompute
+    maps = network.localizer is not None and network.config.coordinate_head != "regression"
+    vision = FrozenVision(network, feature_cache, maps=maps)
 
-    def objective(batch):  # type: ignore[no-untyped-def]
+    def objective(batch: PointBatch) -> tuple[torch.Tensor, dict[str, float]]:
         if role == "descriptor":
-            return descriptor_objective(network, batch.to(device))
-        return localizer_objective(network, batch.to(device), blind=blind)
+            return descriptor_objective(network, batch, vision)
+        return localizer_objective(network, batch, vision, blind=blind)
 
-    modules = {"language": network.language}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(recipe.to_toml(role))
     finished = train(modules, parameters, batches, objective, loop, out / "training")
-    if finished:
+    log.info("%d photos went through the vision encoder", vision.encoded)
+    if finished and is_main_process():
+        if recipe.quantize is not None:
+            # The checkpoint's base is the one on disk, of which the quantized one has lost something.
+            trained, network = network, load_checkpoint(base, dtype=network.dtype, roles=())
+            attach_role(network, role, role_lora(role, recipe))
+            _copy_role(role, trained, network)
         save_checkpoint(network, out / "checkpoint")
     return finished
+
+
+def role_loop(recipe: RoleRecipe, steps: int, *, tracker: str | None, seed: int) -> LoopConfig:
+    """The loop's settings in a recipe."""
+    return LoopConfig(
+        steps=steps,
+        learning_rate=recipe.learning_rate,
+        schedule=recipe.schedule,
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        accumulate=recipe.accumulate,
+        precision=recipe.precision,
+        save_every=recipe.save_every,
+        log_every=recipe.log_every,
+        workers=recipe.workers,
+        tracker=tracker,
+        seed=seed,
+    )
+
+
+def role_lora(role: str, recipe: RoleRecipe) -> LoraConfig:
+    """The adapter's form in a recipe."""
+    return lora_config(role, rank=recipe.lora_rank, alpha=recipe.lora_alpha, dropout=recipe.lora_dropout)
+
+
+def role_batches(
+    role: str,
+    recipe: RoleRecipe,
+    base: Path,
+    *,
+    sources: Mapping[str, Path] | None,
+    data: Path | None,
+    seed: int,
+) -> PointBatches | TripletBatches:
+    """A role's batches, as many as the recipe has steps or epochs. Of `base` the sizes alone are read."""
+    config_path = base / "config.json"
+    side = ModelConfig.from_dict(read_json(config_path), source=str(config_path)).vision.image_size
+    sizes = BatchSizes(photos=recipe.photos, points=recipe.points)
+    if (data is None) == (not sources):
+        raise ValueError("give --source, to compose scenes from, or --data, triplets: one of them")
+    if data is not None:
+        if recipe.scenes is not None:
+            raise ValueError("scenes are composed from --source; triplets of --data come as they are")
+        return TripletBatches(
+            open_triplets(data), side=side, sizes=sizes, seed=seed, steps=recipe.steps, epochs=recipe.epochs or 1
+        )
+    assert sources is not None
+    scenes = load_scenes(sources, "train")
+    epoch_steps = math.ceil((recipe.scenes or len(scenes)) / recipe.photos)
+    return PointBatches(
+        scenes,
+        dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
+        side=side,
+        sizes=sizes,
+        seed=seed,
+        steps=recipe.steps or epoch_steps * (recipe.epochs or 1),
+        fixed=recipe.scenes,
+    )
 
 
 def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]:
@@ -211,6 +304,8 @@ def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]
         assert network.localizer is not None
         parameters |= {f"localizer.{n}": p for n, p in network.localizer.named_parameters()}
     for parameter in parameters.values():
+        # fp32 whatever the base's type: small steps are lost in bf16.
+        parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     return parameters
 
@@ -230,14 +325,20 @@ def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dty
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
         raise ValueError(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
     attach_role(network, "localizer", other.language.peft_config["localizer"])
-    assert network.localizer is not None and other.localizer is not None
-    network.localizer.load_state_dict(other.localizer.state_dict())
-    into = dict(network.language.named_parameters())
-    with torch.no_grad():
-        for name, parameter in other.language.named_parameters():
-            if ".localizer." in name:
-                into[name].copy_(parameter)
+    _copy_role("localizer", other, network)
     save_checkpoint(network, out, dtype=dtype)
+
+
+def _copy_role(role: str, source: PointNetwork, into: PointNetwork) -> None:
+    """Weights of a role that both networks have."""
+    if role == "localizer":
+        assert source.localizer is not None and into.localizer is not None
+        into.localizer.load_state_dict(source.localizer.state_dict())
+    own = dict(into.language.named_parameters())
+    with torch.no_grad():
+        for name, parameter in source.language.named_parameters():
+            if ".lora_" in name and f".{role}." in name:
+                own[name].copy_(parameter)
 
 
 def _base_weights(network: PointNetwork) -> dict[str, torch.Tensor]:

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from talking_points.records import Triplet, write_triplets
+from talking_points.training.batches import BatchSizes
+from talking_points.training.built import TripletBatches, TripletLines, open_triplets
+
+
+def write_lines(folder: Path, counts: list[int]) -> Path:
+    """A file of lines with so many triplets on each photo."""
+    folder.mkdir(exist_ok=True)
+    triplets = []
+    for number, count in enumerate(counts):
+        noise = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        triplets += [
+            Triplet(
+                photo_path=f"{number}.png",
+                point_px=(4.0 * k, 3.0),
+                size_wh=(40, 30),
+                text=f"{number} and {k} " * (k + 1),
+            )
+            for k in range(count)
+        ]
+    write_triplets(folder / "own.jsonl", triplets)
+    return folder / "own.jsonl"
+
+
+def test_every_triplet_comes_once_an_epoch(tmp_path: Path) -> None:
+    triplets = TripletLines(write_lines(tmp_path, [1] * 8 + [2] * 4 + [4, 7]))
+    batches = TripletBatches(triplets, side=64, sizes=BatchSizes(photos=2, points=4), seed=1, epochs=3)
+    assert len(batches) == 3 * batches.epoch_steps
+    orders = []
+    for epoch in range(3):
+        seen: list[str] = []
+        for step in range(epoch * batches.epoch_steps, (epoch + 1) * batches.epoch_steps):
+            batch = batches[step]
+            assert batch.points_BP2.shape[:2] == (len(batch.texts), len(batch.texts[0]))
+            assert sum(len(row) for row in batch.texts) == 8
+            seen += [text for row in batch.texts for text in row]
+        assert set(seen) == {triplets[k].text for k in range(len(triplets))}
+        # 8 singles and one of the seven fill a batch and begin another; nothing else comes twice.
+        assert sum(Counter(seen).values()) - len(set(seen)) <= 2 * 8
+        orders.append(seen)
+    assert orders[0] != orders[1]
+
+
+def test_parts_of_a_step_are_the_step(tmp_path: Path) -> None:
+    triplets = TripletLines(write_lines(tmp_path, [1] * 9))
+    batches = TripletBatches(triplets, side=64, sizes=BatchSizes(photos=4, points=1), seed=1)
+    whole, parts = batches[1], [batches.part(1, index, 2) for index in range(2)]
+    assert sorted(whole.record_ids) == sorted(parts[0].record_ids + parts[1].record_ids)
+    assert batches[1].texts == whole.texts  # and again
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "own.jsonl").write_text(""), "holds no triplet"),
+        (lambda folder: (folder / "own.jsonl").write_text("{}\n"), "own.jsonl:1: photo_path is missing"),
+        (lambda folder: (folder / "0.png").unlink(), "triplet 1: no photo"),
+    ],
+)
+def test_bad_lines_are_refused(change, message: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write_lines(tmp_path, [2])
+    change(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        open_triplets(file)
+
+
+def test_other_things_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no built set with a train split"):
+        open_triplets(tmp_path)
+    with pytest.raises(ValueError, match="neither a folder that build-dataset wrote nor a file of lines"):
+        open_triplets(tmp_path / "own.csv")
+    file = write_lines(tmp_path, [1])
+    Image.new("RGB", (10, 10)).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match="its triplet says"):
+        TripletLines(file).photo(0)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from talking_points.dataset.scene import Scene
+from talking_points.training.batches import BatchSizes, PointBatches
+from talking_points.training.features import FeatureCache, FrozenVision
+from talking_points.training.objectives import descriptor_objective, localizer_objective
+from tests.tiny import tiny_network
+
+ROOM = 10**9
+
+
+def batches(scenes: list[Scene]) -> PointBatches:
+    """Three steps over four scenes: all of them have been seen after two."""
+    return PointBatches(
+        scenes, dialects=("paper",), side=64, sizes=BatchSizes(photos=2, points=2), seed=3, steps=4, fixed=4
+    )
+
+
+def test_what_was_put_is_what_comes_back(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, ROOM)
+    tensors = {"a": torch.randn(2, 3), "b": torch.tensor([True, False]), "c": torch.ones(3, dtype=torch.bfloat16)}
+    assert cache.get("ab12") is None
+    cache.put("ab12", tensors)
+    for one in (cache, FeatureCache(tmp_path, ROOM)):  # another run finds it, too
+        found = one.get("ab12")
+        assert found is not None and found.keys() == tensors.keys()
+        assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+        assert one.bytes == sum(file.stat().st_size for file in tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_a_broken_file_is_named_and_made_anew(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    FeatureCache(tmp_path, ROOM).put("ab12", {"a": torch.arange(100.0)})
+    [file] = tmp_path.rglob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-4] ^= 1
+    file.write_bytes({"flipped": bytes(content), "cut": bytes(content[:-40]), "empty": b""}[damage])
+    cache = FeatureCache(tmp_path, ROOM)
+    assert cache.get("ab12") is None
+    assert f"{file} is broken" in caplog.text
+    cache.put("ab12", {"a": torch.ones(2)})
+    assert cache.get("ab12") is not None
+
+
+def test_a_full_cache_keeps_what_it_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = FeatureCache(tmp_path, 2000)
+    for number in range(5):
+        cache.put(f"k{number}", {"a": torch.zeros(200)})
+    assert cache.get("k0") is not None and cache.get("k4") is None
+    assert cache.bytes <= 2000 and caplog.text.count("is full") == 1
+    with pytest.raises(ValueError, match="room for 0 bytes; allowed"):
+        FeatureCache(tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("role", "objective", "head"),
+    [
+        ("descriptor", descriptor_objective, "heatmap"),
+        ("localizer", localizer_objective, "heatmap"),
+        ("localizer", localizer_objective, "regression"),
+    ],
+)
+def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ignore[no-untyped-def]
+    role: str, objective, head: str, scenes: list[Scene], tmp_path: Path
+) -> None:
+    network, drawn = tiny_network(head=head), batches(scenes)
+    maps = role == "localizer" and head == "heatmap"
+    vision = FrozenVision(network, FeatureCache(tmp_path, ROOM), maps=maps)
+    with network.acting_as(role), torch.no_grad():
+        for step in range(4):
+            loss, _ = objective(network, drawn[step], vision)
+            torch.testing.assert_close(loss, objective(network, drawn[step])[0], rtol=1e-4, atol=1e-5)
+            if step == 1:
+                encoded = vision.encoded
+        assert vision.encoded == encoded > 0
+        # Another run shares it; another encoder does not.
+        other = FrozenVision(network, FeatureCache(tmp_path, ROOM), maps=maps)
+        objective(network, drawn[0], other)
+        assert other.encoded == 0
+        network.segmenter.mask_decoder.query_feat.weight.add_(1)
+        changed = FrozenVision(network, FeatureCache(tmp_path, ROOM), maps=maps)
+        objective(network, drawn[0], changed)
+        assert changed.encoded > 0
+
+
+def test_fixed_scenes_come_again_with_new_texts(scenes: list[Scene]) -> None:
+    drawn = batches(scenes)
+    keys = [drawn[step].photo_keys for step in range(4)]
+    first, second = keys[0] + keys[1], keys[2] + keys[3]
+    assert len(set(first)) == 4 and set(first) == set(second)
+    texts = dict(zip(first, drawn[0].texts + drawn[1].texts, strict=True))
+    again = dict(zip(second, drawn[2].texts + drawn[3].texts, strict=True))
+    assert any(texts[key] != again[key] for key in texts)
+    points = dict(zip(first, torch.cat([drawn[0].points_BP2, drawn[1].points_BP2]), strict=True))
+    points_again = dict(zip(second, torch.cat([drawn[2].points_BP2, drawn[3].points_BP2]), strict=True))
+    assert all(torch.equal(points[key], points_again[key]) for key in points)
+    with pytest.raises(ValueError, match="scenes is 0; allowed"):
+        PointBatches(scenes, dialects=("paper",), side=64, sizes=BatchSizes(), seed=0, steps=1, fixed=0)
