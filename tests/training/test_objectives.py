@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.network import PointNetwork
 from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
 from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
@@ -168,6 +169,87 @@ def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # typ
             for b in range(2)
         ]
     torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-5, rtol=1e-4)
+
+
+ROLES = [("descriptor", descriptor_objective), ("localizer", localizer_objective)]
+
+
+def gradients(network: PointNetwork, role: str, objective, batch, alone: bool) -> tuple[float, dict[str, Tensor]]:  # type: ignore[no-untyped-def]
+    """Loss and gradients of a batch, or their weighted means over its texts, each behind a prefix of its own."""
+    parameters = role_parameters(network, role)
+    batches = [batch]
+    if alone:
+        batches = [
+            dataclasses.replace(
+                batch,
+                pixels_B3SS=batch.pixels_B3SS[b : b + 1],
+                photo_keys=batch.photo_keys[b : b + 1],
+                points_BP2=batch.points_BP2[b : b + 1, p : p + 1],
+                texts=[[text]],
+            )
+            for b, row in enumerate(batch.texts)
+            for p, text in enumerate(row)
+        ]
+    weights = total = 0.0
+    with network.acting_as(role):
+        for one in batches:
+            loss, metrics = objective(network, one)
+            (loss * metrics["weight"]).backward()
+            total += loss.item() * metrics["weight"]
+            weights += metrics["weight"]
+    found = {name: p.grad / weights for name, p in parameters.items() if p.grad is not None}
+    for parameter in parameters.values():
+        parameter.grad = None
+    return total / weights, found
+
+
+@pytest.mark.parametrize(("role", "objective"), ROLES)
+def test_texts_of_a_photo_over_one_prefix_learn_what_they_learn_apart(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
+    network = tiny_network()
+    loss, together = gradients(network, role, objective, point_batch, alone=False)
+    loss_apart, apart = gradients(network, role, objective, point_batch, alone=True)
+    assert loss == pytest.approx(loss_apart, rel=1e-5)
+    assert together.keys() == apart.keys() and len(together) > 20
+    for name, gradient in together.items():
+        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=1e-5, msg=lambda said, n=name: f"{n}: {said}")
+
+
+@pytest.mark.parametrize(("role", "objective"), ROLES)
+def test_recomputed_activations_are_fewer_and_give_the_same_gradients(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
+    network, kept, found = tiny_network(), [], []
+    for recompute in (False, True):
+        network.llama.model.gradient_checkpointing = recompute
+        storages: dict[int, int] = {}
+
+        def keep(tensor: Tensor, seen: dict[int, int] = storages) -> Tensor:
+            seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found.append(gradients(network, role, objective, point_batch, alone=False))
+        kept.append(sum(storages.values()))
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[0][1])
+    assert kept[1] < 0.9 * kept[0]
+
+
+@pytest.mark.parametrize(("role", "objective"), ROLES)
+def test_bf16_learns_and_coordinates_stay_fp32(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
+    network = tiny_network(roles=())
+    attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
+    network.place("cpu", torch.bfloat16)
+    parameters = role_parameters(network, role)
+    assert {p.dtype for p in parameters.values()} == {torch.float32}
+    optimizer, losses = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0), []
+    with network.acting_as(role):
+        for _ in range(8):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss, _ = objective(network, point_batch)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    assert loss.dtype == torch.float32 and losses[-1] < 0.99 * losses[0]
 
 
 @torch.no_grad()

@@ -102,7 +102,14 @@ class TripletBatches(Dataset[PointBatch]):
     """
 
     def __init__(
-        self, triplets: Triplets, *, side: int, sizes: BatchSizes, seed: int, steps: int | None = None
+        self,
+        triplets: Triplets,
+        *,
+        side: int,
+        sizes: BatchSizes,
+        seed: int,
+        steps: int | None = None,
+        epochs: int = 1,
     ) -> None:
         """
         Args:
@@ -110,7 +117,7 @@ class TripletBatches(Dataset[PointBatch]):
             side: of the square, in pixels.
             sizes: photos times points are the triplets of a step; at most `points` of them share a photo.
             seed: with the step, all that a batch depends on.
-            steps: None: one epoch.
+            steps: None: as many as `epochs` have.
         """
         self.triplets, self.side, self.sizes, self.seed = triplets, side, sizes, seed
         self.samples, self.most_parts = sizes.photos * sizes.points, sizes.photos
