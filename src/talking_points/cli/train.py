@@ -334,10 +334,12 @@ def _device(device: str | None) -> Any:
     """Each process of a machine has a GPU of its own."""
     from talking_points.pretrained import choose_device
 
-    chosen = choose_device(device)
-    if chosen.type == "cuda" and chosen.index is None and _processes() > 1:
-        return choose_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
-    return chosen
+    if _processes() > 1 and device in (None, "cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return choose_device(device)
 
 
 def _training(

@@ -395,7 +395,7 @@ def point_batch(
     """Photos with as many points each, together."""
     return PointBatch(
         pixels_B3SS=torch.stack(list(pixels)),
-        photo_keys=[hashlib.blake2b(one.numpy(), digest_size=16).digest() for one in pixels],
+        photo_keys=[hashlib.blake2b(one.numpy().data, digest_size=16).digest() for one in pixels],
         points_BP2=torch.stack(list(points)),
         texts=texts,
         record_ids=record_ids,

@@ -19,7 +19,7 @@ RECIPES = Path(talking_points.__file__).parent / "recipes"
 """The embedded ones, by file name."""
 MAX_BYTES = 2**20
 """A larger recipe is none."""
-_TYPES = {
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "int": (int, "a whole number"),
     "int | None": (int, "a whole number"),
     "float": ((int, float), "a number"),

@@ -1,0 +1,154 @@
+"""The commands of docs/training.md, on a few generated photos and a tiny base."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from talking_points.cli import main
+from talking_points.model.checkpoint import save_checkpoint
+from tests.tiny import tiny_network
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = ROOT / "docs" / "training.md"
+FEWER = ["--steps", "2", "--photos", "2", "--points", "2", "--lora-rank", "4"]
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    return int(exit_.value.code or 0)
+
+
+def commands() -> list[str]:
+    """The guide's shell lines, in order."""
+    blocks = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("own")
+    label_map_writer(folder / "people", [f"{n:04d}" for n in range(12)], ["0900", "0901"])
+    for number, photo in enumerate(sorted((folder / "people" / "photos").iterdir())):
+        # Photos that look alike go to one split together: each gets light and shade of its own.
+        shade = np.random.default_rng(number).integers(0, 256, (4, 4), dtype=np.uint8)
+        with Image.open(photo) as image:
+            own = Image.fromarray(shade).resize(image.size).convert("RGB")
+            Image.blend(image.convert("RGB"), own, 0.6).save(photo, quality=95)
+    save_checkpoint(tiny_network(roles=()), folder / "mini")
+    return folder
+
+
+def test_every_command_of_the_guide_runs(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not GUIDE.is_file():
+        pytest.skip("docs/ is not beside the tests")
+    monkeypatch.chdir(workplace)
+    told = commands()
+    assert len(told) >= 10
+    for command in told:
+        words = shlex.split(command)
+        if words[0] == "accelerate":  # as its processes start; what it launches is tested below
+            words = words[words.index("-m") + 1 :]
+        training = "train" in words and "join" not in words and "--dry-run" not in words
+        fewer = FEWER[4 if "--epochs" in words else 0 :] if training else []
+        if "--epochs" in words and "--photos" not in words:
+            fewer = ["--photos", "2", *fewer]
+        assert run(*words[1:], *fewer) == 0, command
+        said = capsys.readouterr()
+        if "--dry-run" in words:
+            plan = json.loads(said.out)
+            assert plan["trained_weights"] > 0 and plan["memory_gb"]["all"] > 0 and plan["tokens_in_all"] > 0
+            assert not (workplace / "runs" / "7b").exists()
+    assert (workplace / "mine" / "descriptor").is_dir() and (workplace / "mine" / "localizer").is_dir()
+    assert (workplace / "scores" / "report.json").is_file()
+    # The second run over the same photos did nothing that the first had done.
+    again = [*shlex.split(next(c for c in told if "runs/cached " in c))[1:], "--photos", "2", "--points", "2"]
+    again[again.index("runs/cached")] = "runs/cached-again"
+    assert run(*again, "--lora-rank", 4) == 0
+
+
+def test_a_dry_run_reads_no_weights(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outline = tmp_path / "outline"
+    shutil.copytree(workplace / "mini", outline, ignore=shutil.ignore_patterns("*.safetensors"))
+    source = ("--source", f"label-map={workplace / 'people'}")
+    out = tmp_path / "out"
+    settings = ("--recipe", "mini", "--lora-rank", 4, "--points", 2)
+    assert run("train", "localizer", *source, "--base", outline, "--out", out, *settings, "--dry-run") == 0
+    plan = json.loads(capsys.readouterr().out)
+    network = tiny_network(roles=("localizer",))
+    assert network.localizer is not None
+    own = [p.numel() for n, p in network.language.named_parameters() if ".lora_" in n]
+    assert plan["trained_weights"] == sum(own) + sum(p.numel() for p in network.localizer.parameters())
+    assert plan["steps"] == 400 and plan["samples_a_step"] == 16
+    assert not out.exists()
+
+
+def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tmp_path: Path) -> None:
+    def command(out: str) -> list[str]:
+        recipe = tmp_path / "short.toml"
+        recipe.write_text(
+            "[descriptor]\nsteps = 12\nlearning_rate = 1e-2\nphotos = 2\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
+            "lora_dropout = 0.1\nsave_every = 2\nlog_every = 1\nworkers = 0\n"
+        )
+        source = f"label-map={workplace / 'people'}"
+        where = ["--base", str(workplace / "mini"), "--out", str(tmp_path / out), "--device", "cpu"]
+        return ["train", "descriptor", "--recipe", str(recipe), "--source", source, *where]
+
+    def losses(out: str) -> list[dict[str, float]]:
+        return [json.loads(line) for line in (tmp_path / out / "training" / "metrics.jsonl").read_text().splitlines()]
+
+    assert run(*command("whole")) == 0
+    metrics = tmp_path / "cut" / "training" / "metrics.jsonl"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "talking_points", *command("cut")], env=environment, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 5):
+        pass
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert run(*command("cut")) == 0
+    assert losses("cut") == losses("whole") and len(losses("whole")) == 12
+    one, other = (tmp_path / out / "checkpoint/descriptor/adapter_model.safetensors" for out in ("cut", "whole"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--recipe", "maxi"], "no recipe 'maxi'"),
+        (["--precision", "fp16"], "precision is 'fp16'; allowed: fp32, bf16"),
+        (["--schedule", "linear"], "schedule is 'linear'; allowed: cosine, constant"),
+        (["--steps", "2", "--epochs", "2"], "give steps or epochs"),
+        (["--lora-dropout", "1"], "lora_dropout is 1.0"),
+        (["--data", "nowhere"], "--data nowhere: no such file or folder"),
+        (["--data", "{here}"], "give --source, to compose scenes from, or --data"),
+        (["--feature-cache-gb", "0"], "--feature-cache-gb is 0.0; allowed"),
+        (["--accumulate", "9", "--steps", "1", "--photos", "2"], "has 2 parts at most"),
+        (["--tracker", "mlflow"], "tracker is 'mlflow'"),
+        (["--scenes", "0"], "scenes is 0; allowed"),
+        (["--base", "{here}"], "no such file: "),
+    ],
+)
+def test_bad_settings_are_one_line(
+    changes: list[str], message: str, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ("--source", f"label-map={workplace / 'people'}")
+    where = ("--base", workplace / "mini", "--out", tmp_path / "out", "--lora-rank", 4)
+    assert run("train", "localizer", *source, *where, *(word.format(here=tmp_path) for word in changes)) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert message in error[-1] and error[-1].startswith("error: ")
