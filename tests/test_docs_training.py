@@ -19,6 +19,7 @@ from PIL import Image
 from talking_points.cli import main
 from talking_points.model.checkpoint import save_checkpoint
 from tests.tiny import tiny_network
+from tests.training.test_loop import launch, losses
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "training.md"
@@ -108,7 +109,7 @@ def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tm
         where = ["--base", str(workplace / "mini"), "--out", str(tmp_path / out), "--device", "cpu"]
         return ["train", "descriptor", "--recipe", str(recipe), "--source", source, *where]
 
-    def losses(out: str) -> list[dict[str, float]]:
+    def told(out: str) -> list[dict[str, float]]:
         return [json.loads(line) for line in (tmp_path / out / "training" / "metrics.jsonl").read_text().splitlines()]
 
     assert run(*command("whole")) == 0
@@ -122,9 +123,25 @@ def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tm
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert run(*command("cut")) == 0
-    assert losses("cut") == losses("whole") and len(losses("whole")) == 12
+    assert told("cut") == told("whole") and len(told("whole")) == 12
     one, other = (tmp_path / out / "checkpoint/descriptor/adapter_model.safetensors" for out in ("cut", "whole"))
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("role", ["descriptor", "localizer"])
+def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(
+        f"[{role}]\nsteps = 10\nlearning_rate = 1e-3\nphotos = 3\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
+        "lora_dropout = 0.0\nlog_every = 1\nworkers = 0\n"
+    )
+    settings = ["train", role, "--recipe", str(recipe), "--source", f"label-map={workplace / 'people'}"]
+    settings += ["--base", str(workplace / "mini"), "--device", "cpu", "--out"]
+    assert run(*settings, tmp_path / "one") == 0
+    launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'two')]!r})")
+    one, two = (losses(tmp_path / out / "training") for out in ("one", "two"))
+    assert len(one) == 10 and two == pytest.approx(one, abs=1e-4)
+    assert (tmp_path / "two" / "checkpoint" / role).is_dir()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,196 @@
+"""Samples a second of the roles' training on mini, and what each saving brings.
+
+    python benchmarks/training.py --source label-map=DIR --source coco-parts=DIR > training.json
+
+All ways of a role work on the same batches, in one process, and take turns; a figure is the fastest of its turns, as
+whatever else the machine does can only slow it down. A sample is a point with its text. Measured are whole steps:
+vision, language model, gradients, optimizer. Memory is that of what autograd keeps, counted by storages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+
+import talking_points
+from talking_points.dataset.scene import Scene
+from talking_points.dataset.sources.loading import load_scenes, parse_sources
+from talking_points.memory import keep_freed_memory
+from talking_points.model.checkpoint import attach_role, load_checkpoint
+from talking_points.model.network import PointNetwork
+from talking_points.pretrained import find_checkpoint
+from talking_points.training.batches import BatchSizes, PointBatch, PointBatches
+from talking_points.training.built import SORTED_TOGETHER
+from talking_points.training.features import FeatureCache, FrozenVision
+from talking_points.training.objectives import descriptor_objective, localizer_objective
+from talking_points.training.recipes import read_recipe
+from talking_points.training.run import (
+    DESCRIPTOR_DIALECTS,
+    LOCALIZER_DIALECTS,
+    role_lora,
+    role_parameters,
+)
+
+STEPS = 2
+"""Batches that every way works through in a turn."""
+
+
+def apart(batch: PointBatch) -> PointBatch:
+    """The same points and texts, each with the photo to itself: a sequence for each text."""
+    points = batch.points_BP2.shape[1]
+    return dataclasses.replace(
+        batch,
+        pixels_B3SS=batch.pixels_B3SS.repeat_interleave(points, 0),
+        photo_keys=[key for key in batch.photo_keys for _ in range(points)],
+        points_BP2=batch.points_BP2.flatten(0, 1)[:, None],
+        texts=[[text] for row in batch.texts for text in row],
+        record_ids=[one for one in batch.record_ids for _ in range(points)],
+    )
+
+
+def kept_bytes(network: PointNetwork, run: Callable[[], Tensor]) -> int:
+    """What autograd keeps of a forward pass, weights left out."""
+    storages: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run()
+    return sum(storages.values())
+
+
+def measure_role(role: str, scenes: Sequence[Scene], base: Path, folder: Path, turns: int) -> dict[str, Any]:
+    recipe = read_recipe("mini", role)
+    network = load_checkpoint(base, roles=())
+    torch.manual_seed(0)
+    attach_role(network, role, role_lora(role, recipe))
+    parameters = role_parameters(network, role)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5)
+    sizes = BatchSizes(photos=recipe.photos, points=recipe.points)
+    dialects = DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS
+    side = network.config.vision.image_size
+    count = sizes.photos * STEPS
+    drawn = PointBatches(scenes, dialects=dialects, side=side, sizes=sizes, seed=0, steps=STEPS, fixed=count)
+    batches = [drawn[step] for step in range(STEPS)]
+    objective = descriptor_objective if role == "descriptor" else localizer_objective
+    maps = role == "localizer" and network.config.coordinate_head != "regression"
+    plain = FrozenVision(network, None, maps=maps)
+    cached = FrozenVision(network, FeatureCache(folder / role, 10**10), maps=maps)
+    network.language.train()
+
+    def step(batch: PointBatch, vision: FrozenVision, recompute: bool = False) -> None:
+        network.llama.model.gradient_checkpointing = recompute
+        objective(network, batch, vision)[0].backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    alone = [apart(batch) for batch in batches]
+    ways: dict[str, Callable[[int], None]] = {
+        "plain": lambda n: step(batches[n], plain),
+        "cached": lambda n: step(batches[n], cached),
+        "cached, a sequence for each text": lambda n: step(alone[n], cached),
+        "cached, recomputed": lambda n: step(batches[n], cached, True),
+    }
+    best = dict.fromkeys(ways, float("inf"))
+    for turn in range(turns + 1):  # the first one fills the cache and pays for allocation
+        for name, way in ways.items():
+            for n in range(STEPS):
+                begun = time.perf_counter()
+                way(n)
+                if turn:
+                    best[name] = min(best[name], time.perf_counter() - begun)
+    samples = sizes.photos * sizes.points
+    rates = {name: round(samples / seconds, 2) for name, seconds in best.items()}
+    memory = {}
+    for name, recompute in (("kept", False), ("recomputed", True)):
+        network.llama.model.gradient_checkpointing = recompute
+        memory[name] = kept_bytes(network, lambda: objective(network, batches[0], cached)[0])
+    network.llama.model.gradient_checkpointing = False
+    begun = time.perf_counter()
+    for n in range(STEPS):
+        _ = drawn[n]
+    return {
+        "samples_a_second": rates,
+        "ratios": {
+            "cached / plain": round(rates["cached"] / rates["plain"], 2),
+            "one prefix / a sequence for each text": round(
+                rates["cached"] / rates["cached, a sequence for each text"], 2
+            ),
+            "recomputed / kept": round(rates["cached, recomputed"] / rates["cached"], 2),
+        },
+        "kept_mb_for_gradients": {name: round(size / 1e6, 1) for name, size in memory.items()},
+        "batch_seconds_in_a_worker": round((time.perf_counter() - begun) / STEPS, 3),
+        "cache_mb_a_photo": round(cached.cache.bytes / count / 1e6, 2) if cached.cache is not None else None,
+    }
+
+
+def padding(scenes: Sequence[Scene], network: PointNetwork) -> dict[str, float]:
+    """Share of text tokens that are padding in batches of 8 texts of all dialects, as drawn and grouped by length."""
+    sizes = BatchSizes(photos=8, points=8)
+    drawn = PointBatches(scenes, dialects=LOCALIZER_DIALECTS, side=64, sizes=sizes, seed=1, steps=16)
+    texts = [text for step in range(16) for row in drawn[step].texts for text in row]
+    lengths = np.array([len(network.prompts.localize(text)) for text in texts])
+    words = np.array([len(text) for text in texts])
+    order = np.random.default_rng(0).permutation(len(texts))
+    run = 8 * SORTED_TOGETHER
+    grouped = np.concatenate(
+        [order[k : k + run][np.argsort(words[order[k : k + run]], kind="stable")] for k in range(0, len(order), run)]
+    )
+
+    def share(indices: np.ndarray) -> float:
+        rows = lengths[indices].reshape(-1, 8)
+        return round(float(1 - rows.sum() / (rows.max(1) * 8).sum()), 3)
+
+    return {"as drawn": share(order), "grouped by length": share(grouped)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument("--base", default="mini")
+    parser.add_argument("--turns", type=int, default=4)
+    given = parser.parse_args()
+    keep_freed_memory()
+    scenes = load_scenes(parse_sources(given.source), "train")
+    base = find_checkpoint(given.base)
+    with tempfile.TemporaryDirectory() as folder:
+        roles = {
+            role: measure_role(role, scenes, base, Path(folder), given.turns) for role in ("descriptor", "localizer")
+        }
+    result = {
+        "command": " ".join(sys.argv),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        "device": f"cpu, {torch.get_num_threads()} threads",
+        "versions": {
+            "talking_points": talking_points.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+        "roles": roles,
+        "padding_share": padding(scenes, load_checkpoint(base, roles=())),
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
