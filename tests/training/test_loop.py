@@ -236,6 +236,12 @@ def test_a_launcher_must_leave_precision_to_us(tmp_path: Path, monkeypatch: pyte
         run(tmp_path, 3)
 
 
+def test_weights_in_shards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ValueError, match="the launcher asks for FSDP, and each process holds the whole base"):
+        run(tmp_path, 3)
+
+
 def test_rate_warms_up_and_decays() -> None:
     config = LoopConfig(steps=110, learning_rate=1.0, warmup_steps=10)
     assert config.rate_at(0) == pytest.approx(0.1)

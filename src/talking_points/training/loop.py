@@ -262,11 +262,17 @@ def _accelerator(device: torch.device) -> Accelerator:
     """Processes as `accelerate launch` or torchrun has set them up; one without either.
 
     Raises:
-        ValueError: the launcher asks for a precision, which is the loop's to set.
+        ValueError: the launcher asks for a precision, which is the loop's to set, or for weights in shards.
     """
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if asked != "no":
         raise ValueError(f"the launcher asks for mixed precision {asked}; leave that to --precision, and set no there")
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true":
+            raise ValueError(
+                f"the launcher asks for {name}, and each process holds the whole base here (DDP); launch without it, "
+                "and make the base small with --quantize nf4 if it does not fit"
+            )
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no",
