@@ -156,12 +156,7 @@ def evaluate(
     report: dict[str, Any] = {
         **settings,
         "seed": seed,
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "data": {one.name: {"samples": len(one.samples), "sha256": _hash(one.samples)} for one in sets},
         "passed_over": list(problems),
         "rows": [],
@@ -195,6 +190,16 @@ def evaluate(
     (out / "report.md").write_text(markdown_tables(report))
     (out / "report.html").write_text(html_page(report, all_rows))
     return report
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part in a run, for its report."""
+    return {
+        "talking_points": talking_points.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _rows(
@@ -231,10 +236,10 @@ def _rows(
     for localizer, finder in localizers.items():
         for describer, said in texts.items():
             name = f"{one.name} {describer} -> {localizer}"
-            add(describer, localizer, said, _found(name, finder, samples, said, answers, on_progress))
+            add(describer, localizer, said, found_points(name, finder, samples, said, answers, on_progress))
             for style, reworded in styled.get(describer, {}).items():
                 name = f"{one.name} {describer} ({style}) -> {localizer}"
-                found = _found(name, finder, samples, reworded, answers, on_progress)
+                found = found_points(name, finder, samples, reworded, answers, on_progress)
                 add(describer, localizer, reworded, found, style=style)
     reference = "ground-truth" if "ground-truth" in texts else next(iter(texts), None)
     if reference is not None and localizers:
@@ -246,7 +251,7 @@ def _rows(
         ):
             said = [texts[reference][k] for k in others]
             name = f"{one.name} {describer} -> {judge}"
-            found = _found(name, finder, samples, said, answers, on_progress)
+            found = found_points(name, finder, samples, said, answers, on_progress)
             # Swapped texts are scored against the point they are about, carried over; shuffled ones against this one.
             carried = np.array([samples[k].point_unit for k in others]) * sizes
             add(describer, judge, said, found, carried if describer == "swapped-photo" else true)
@@ -280,7 +285,7 @@ def _texts(
     return texts
 
 
-def _found(
+def found_points(
     stage: str,
     localizer: Localizer,
     samples: Sequence[Sample],
@@ -288,6 +293,13 @@ def _found(
     answers: KeptAnswers,
     on_progress: Callable[[str, int, int], None],
 ) -> Points:
+    """(N, 2) points that a localizer finds from texts, pixels; NaN where it has none. What `answers` holds is not asked.
+
+    Args:
+        stage: whose answers they are; the progress is told of it.
+        samples: whose photos are searched.
+        texts: (N,) one a sample.
+    """
     text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
     # Texts of a file may have changed since an earlier run.
     name = f"{stage} {hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]}"
