@@ -293,7 +293,7 @@ def found_points(
     answers: KeptAnswers,
     on_progress: Callable[[str, int, int], None],
 ) -> Points:
-    """(N, 2) points that a localizer finds from texts, pixels; NaN where it has none. What `answers` holds is not asked.
+    """(N, 2) points that a localizer finds from texts, pixels; NaN where none. What `answers` knows is not asked.
 
     Args:
         stage: whose answers they are; the progress is told of it.
