@@ -108,7 +108,7 @@ def write_point_bench(folder: Path) -> None:
 
 
 def write_refspatial_bench(folder: Path) -> None:
-    for name, box in (("Location", LEFT), ("Placement", (0, 32, 60, 40)), ("Unseen", RIGHT)):
+    for shade, name, box in ((40, "Location", LEFT), (50, "Placement", (0, 32, 60, 40)), (60, "Unseen", RIGHT)):
         entries = [
             {
                 "id": number,
@@ -123,7 +123,7 @@ def write_refspatial_bench(folder: Path) -> None:
             for number in range(2)
         ]
         for number in range(2):
-            save_photo(folder / name / "image" / f"{number}.png", 60 + 50 * number)
+            save_photo(folder / name / "image" / f"{number}.png", shade + 100 * number)
             # Masks with other values than 255 count as well.
             save_mask(folder / name / "mask" / f"{number}.png", mask_of(box), value=255 - 254 * number)
         (folder / name / "question.json").write_text(json.dumps(entries))
