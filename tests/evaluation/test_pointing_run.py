@@ -85,9 +85,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert low == 0 and 33.33 < high < 100 and row["categories"]["Unseen"]["score_ci"] == [0, 0]
     assert len(report["passed_over"]) == 1 and "entry 2: expected an object" in report["passed_over"][0]
     table = (tmp_path / "out" / "report.md").read_text().splitlines()
-    assert table[0].startswith(
-        "**refspatial-bench** (6 tasks on 6 photos; 1 entries passed over; the score is accuracy)"
-    )
+    assert table[0].startswith("**refspatial-bench** (6 tasks on 6 photos, passed over: 1; the score is accuracy)")
     assert f"| finder | 33.3 | {low:.1f} to {high:.1f} |" in table and "| Location | 2 | 100.0 | 0.0 | 100.0 |" in table
     samples = pq.read_table(tmp_path / "out" / "samples.parquet").to_pylist()
     assert len(samples) == 18

@@ -18,7 +18,7 @@ from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing_sets import LAYOUTS
 from talking_points.evaluation.pointing_sets.task import Layout, PointingTask
-from talking_points.evaluation.run import found_points, versions
+from talking_points.evaluation.run import find_points, versions
 from talking_points.interfaces import Localizer
 
 
@@ -64,7 +64,7 @@ def evaluate_pointing(
     answers_px: dict[str, list[NDArray[np.float64]]] = {}
     with KeptAnswers(out / "answers.jsonl", key) as answers:
         for name, localizer in localizers.items():
-            found = found_points(f"{layout} {name}", localizer, tasks, texts, answers, on_progress)
+            found = find_points(f"{layout} {name}", localizer, tasks, texts, answers, on_progress)
             answers_px[name] = [point[None][np.isfinite(point).all(keepdims=True)] for point in found]
     answers_px |= _references(tasks)
     of_layout = LAYOUTS[layout]
@@ -141,7 +141,7 @@ def pointing_table(report: Mapping[str, Any]) -> str:
         report: as `evaluate_pointing` returns it.
     """
     rows, data, metrics = report["rows"], report["data"], report["metrics"]
-    passed_over = f"; {len(report['passed_over'])} entries passed over" if report["passed_over"] else ""
+    passed_over = f", passed over: {len(report['passed_over'])}" if report["passed_over"] else ""
     score = f"the mean over categories of {metrics[0]}" if report["mean_of_categories"] else metrics[0]
     scores = [
         [row["localizer"], f"{row['score']:.1f}", "{:.1f} to {:.1f}".format(*row["score_ci"])]

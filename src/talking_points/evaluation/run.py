@@ -236,10 +236,10 @@ def _rows(
     for localizer, finder in localizers.items():
         for describer, said in texts.items():
             name = f"{one.name} {describer} -> {localizer}"
-            add(describer, localizer, said, found_points(name, finder, samples, said, answers, on_progress))
+            add(describer, localizer, said, find_points(name, finder, samples, said, answers, on_progress))
             for style, reworded in styled.get(describer, {}).items():
                 name = f"{one.name} {describer} ({style}) -> {localizer}"
-                found = found_points(name, finder, samples, reworded, answers, on_progress)
+                found = find_points(name, finder, samples, reworded, answers, on_progress)
                 add(describer, localizer, reworded, found, style=style)
     reference = "ground-truth" if "ground-truth" in texts else next(iter(texts), None)
     if reference is not None and localizers:
@@ -251,7 +251,7 @@ def _rows(
         ):
             said = [texts[reference][k] for k in others]
             name = f"{one.name} {describer} -> {judge}"
-            found = found_points(name, finder, samples, said, answers, on_progress)
+            found = find_points(name, finder, samples, said, answers, on_progress)
             # Swapped texts are scored against the point they are about, carried over; shuffled ones against this one.
             carried = np.array([samples[k].point_unit for k in others]) * sizes
             add(describer, judge, said, found, carried if describer == "swapped-photo" else true)
@@ -285,7 +285,7 @@ def _texts(
     return texts
 
 
-def found_points(
+def find_points(
     stage: str,
     localizer: Localizer,
     samples: Sequence[Sample],
