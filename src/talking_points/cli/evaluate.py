@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from talking_points.cli.console import Progress, find_model, log
-from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, SeedOption
+from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, ObjectOption, PartOption, SeedOption
 from talking_points.evaluation.paper import contestants_of
 from talking_points.memory import keep_freed_memory
 
@@ -91,6 +91,8 @@ def evaluate(
     quantize: Annotated[
         str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
     ] = None,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")] = "local",
     workers: Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")] = 1,
@@ -113,9 +115,11 @@ def evaluate(
         describer, localizer = contestants_of(table, describer or [], localizer or [])
     split = split or ("test" if data else "val")
     keep_freed_memory()
+    from talking_points.dataset.selection import Selection
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source or [])
+    selection = Selection(objects=tuple(only_object or ()), parts=tuple(only_part or ()))
     folder = find_model(model)
     from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
     from talking_points.dataset.ledger import Ledger
@@ -129,10 +133,12 @@ def evaluate(
 
     problems: list[str] = []
     if data:
-        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems, cross_photo=cross_photo)
+        chosen = run.sets_of_data(
+            data, split=split, limit=limit, problems=problems, cross_photo=cross_photo, selection=selection
+        )
     else:
         sets = sets or (list(CROSS_PHOTO) if cross_photo else ["plain", "hard"])
-        chosen = run.sets_of_sources(sources, sets, split=split, points=points, seed=seed)
+        chosen = run.sets_of_sources(sources, sets, split=split, points=points, seed=seed, selection=selection)
     for problem in problems:
         log(f"passed over: {problem}")
     samples = [sample for one in chosen for sample in one.samples]
@@ -153,6 +159,7 @@ def evaluate(
         "model": model,
         "quantize": quantize,
         "split": split,
+        "only": str(selection),
         "describers": describer,
         "localizers": localizer,
         "sha256": hashes_of(folder, names),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from talking_points.cli.console import log
-from talking_points.cli.options import DeviceOption, OutOption, SeedOption, SourceOption
+from talking_points.cli.options import DeviceOption, ObjectOption, OutOption, PartOption, SeedOption, SourceOption
 from talking_points.memory import keep_freed_memory
 
 train_app = typer.Typer(help="Train the network, stage by stage.", no_args_is_help=True)
@@ -70,6 +70,8 @@ def train_base(
     learning_rate: RateOption = 1e-3,
     photos: PhotosOption = 8,
     points: PointsOption = 4,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -78,7 +80,17 @@ def train_base(
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run
 
-    _finish(run(sources, out, loop, sizes, trunk=trunk, start=start, device=choose_device(device)), out / "checkpoint")
+    finished = run(
+        sources,
+        out,
+        loop,
+        sizes,
+        trunk=trunk,
+        start=start,
+        selection=_selection(only_object, only_part),
+        device=choose_device(device),
+    )
+    _finish(finished, out / "checkpoint")
 
 
 @train_app.command("descriptor")
@@ -93,6 +105,8 @@ def train_descriptor(
     lora_rank: LoraRankOption = 32,
     lora_alpha: LoraAlphaOption = 32,
     lora_dropout: LoraDropoutOption = 0.0,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -103,10 +117,10 @@ def train_descriptor(
     from talking_points.training.run import train_role
 
     lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-    _finish(
-        train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=choose_device(device)),
-        out / "checkpoint",
-    )
+    chosen = choose_device(device)
+    only = _selection(only_object, only_part)
+    finished = train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=chosen, selection=only)
+    _finish(finished, out / "checkpoint")
 
 
 @train_app.command("localizer")
@@ -121,6 +135,8 @@ def train_localizer(
     lora_rank: LoraRankOption = 32,
     lora_alpha: LoraAlphaOption = 32,
     lora_dropout: LoraDropoutOption = 0.0,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
     blind: Annotated[
@@ -135,10 +151,11 @@ def train_localizer(
 
     lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     chosen = choose_device(device)
-    _finish(
-        train_role("localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind),
-        out / "checkpoint",
+    only = _selection(only_object, only_part)
+    finished = train_role(
+        "localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind, selection=only
     )
+    _finish(finished, out / "checkpoint")
 
 
 @train_app.command("join")
@@ -181,6 +198,12 @@ def _training(
 
     loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed)
     return sources, loop, BatchSizes(photos=photos, points=points)
+
+
+def _selection(objects: list[str] | None, parts: list[str] | None) -> Any:
+    from talking_points.dataset.selection import Selection
+
+    return Selection(objects=tuple(objects or ()), parts=tuple(parts or ()))
 
 
 def _finish(finished: bool, written: Path) -> None:

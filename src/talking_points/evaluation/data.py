@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
+from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
 from talking_points.images import open_photo
@@ -49,6 +50,25 @@ def read_samples(
     if not samples:
         raise ValueError(f"{path} holds nothing to score" + (f" in its {split} split" if path.is_dir() else ""))
     return _counted(samples)
+
+
+def selected_samples(samples: list[Sample], selection: Selection, where: str) -> list[Sample]:
+    """Those on the wanted objects and parts.
+
+    Raises:
+        ValueError: there is none; the message says what there is.
+    """
+    chosen = [
+        s
+        for s in samples
+        if selection.wants_object(s.object_name or "", s.object_category) and selection.wants_part(s.part_name or "")
+    ]
+    if not chosen:
+        names = [name for s in samples for name in (s.object_name, s.object_category) if name]
+        raise nothing_wanted(
+            selection, where, names + [s.part_name for s in samples if selection.parts and s.part_name]
+        )
+    return chosen
 
 
 def _built(folder: Path, split: str) -> list[Sample]:

@@ -18,10 +18,11 @@ import transformers
 import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
+from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.answers import KeptAnswers, write_samples
 from talking_points.evaluation.contestants import WrittenTexts
-from talking_points.evaluation.data import read_samples
+from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.page import html_page
 from talking_points.evaluation.paper import beside_paper
@@ -67,7 +68,13 @@ class SampleSet:
 
 
 def sets_of_sources(
-    sources: Mapping[str, Path], names: Sequence[str], *, split: str, points: int, seed: int
+    sources: Mapping[str, Path],
+    names: Sequence[str],
+    *,
+    split: str,
+    points: int,
+    seed: int,
+    selection: Selection = EVERYTHING,
 ) -> list[SampleSet]:
     """Sets made from part-labelled photos; the constant is the mean point of their train split.
 
@@ -76,8 +83,9 @@ def sets_of_sources(
     """
     for name in names:
         check_set(name)
-    scenes = load_scenes(sources, split)
-    units = [photo_to_unit(drawn, s.size_wh) for s in load_scenes(sources, "train") if (drawn := _drawn_points(s))]
+    scenes = load_scenes(sources, split, selection)
+    seen = load_scenes(sources, "train", selection)
+    units = [photo_to_unit(drawn, s.size_wh) for s in seen if (drawn := _drawn_points(s))]
     mean_unit = np.concatenate(units).mean(0)
     made = [
         SampleSet(name=name, samples=make_set(name, scenes, points=points, seed=seed), mean_unit=mean_unit)
@@ -90,7 +98,13 @@ def sets_of_sources(
 
 
 def sets_of_data(
-    paths: Sequence[Path], *, split: str, limit: int | None, problems: list[str], cross_photo: bool = False
+    paths: Sequence[Path],
+    *,
+    split: str,
+    limit: int | None,
+    problems: list[str],
+    cross_photo: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> list[SampleSet]:
     """Sets read from files; the constant is the mean of each set's own points.
 
@@ -101,7 +115,8 @@ def sets_of_data(
     """
     sets = []
     for path in paths:
-        samples = read_samples(path, split, problems.append, cross_photo=cross_photo)
+        read = read_samples(path, split, problems.append, cross_photo=cross_photo)
+        samples = selected_samples(read, selection, str(path))
         if limit is not None:
             kept: list[Sample] = []
             for group in by_photo(samples):

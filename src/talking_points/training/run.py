@@ -13,6 +13,7 @@ from torch import nn
 
 import talking_points
 from talking_points.dataset.scene import class_names
+from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import attach_role, load_checkpoint, read_tensors, save_checkpoint
 from talking_points.model.network import PointNetwork
@@ -99,6 +100,7 @@ def train_base(
     *,
     trunk: Path | None = None,
     start: Path | None = None,
+    selection: Selection = EVERYTHING,
     device: torch.device,
 ) -> bool:
     """Train mini's base: masks, class words, captions, pointing at regions and points.
@@ -106,6 +108,7 @@ def train_base(
     Args:
         trunk: folder that `train_trunk` wrote, for a base that starts with it and nothing else; None: the embedded one.
         start: checkpoint folder of a base that is to learn more, in place of a trunk; its roles, if any, are left out.
+        selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
@@ -114,7 +117,7 @@ def train_base(
         raise ValueError("give --trunk, for a new base, or --start, for one that is to learn more, not both")
     trunk_folder = trunk or EMBEDDED_TRUNK
     trunk_weights = None if start is not None else _read_trunk(trunk_folder)
-    scenes = load_scenes(sources, "train")
+    scenes = load_scenes(sources, "train", selection)
     names = class_names(scenes)
     if trunk_weights is None:
         assert start is not None
@@ -162,6 +165,7 @@ def train_role(
     lora: LoraConfig,
     device: torch.device,
     blind: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> bool:
     """Train one role over a frozen base.
 
@@ -171,6 +175,7 @@ def train_role(
         lora: form of the adapter.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
+        selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
@@ -183,7 +188,7 @@ def train_role(
     attach_role(network, role, lora)
     parameters = role_parameters(network, role)
     batches = PointBatches(
-        load_scenes(sources, "train"),
+        load_scenes(sources, "train", selection),
         dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
         side=network.config.vision.image_size,
         sizes=sizes,

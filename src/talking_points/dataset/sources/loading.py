@@ -49,7 +49,9 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
         source = open_source(name, folder, split)
         found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
         for scene in found:
-            names |= {one.name for one in (*scene.objects, *(scene.parts if selection.parts else ()))}
+            names |= {one.name for one in scene.objects}
+            if selection.parts:
+                names |= {one.name for one in scene.parts}
         found = [scene for scene in (select(one, selection) for one in found) if scene.parts]
         log.info("%s %s: %d photos", name, split, len(found))
         scenes += found
