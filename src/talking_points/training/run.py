@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from safetensors.torch import save_file
 from torch import nn
 
@@ -220,20 +220,36 @@ def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]
     return parameters
 
 
+class DifferentBases(ValueError):
+    """Two checkpoints were to share a base and do not."""
+
+
 def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dtype = torch.float16) -> None:
     """One checkpoint of two roles trained over the same base.
 
     Raises:
         ValueError: the two bases differ.
     """
-    network = load_checkpoint(descriptor, roles=("descriptor",))
-    other = load_checkpoint(localizer, roles=("localizer",))
+    save_checkpoint(load_joined(descriptor, localizer), out, dtype=dtype)
+
+
+def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str = "cpu") -> PointNetwork:
+    """One network of two roles trained over the same base, in fp32, nothing to be trained yet.
+
+    Raises:
+        ValueError: a role is missing; `DifferentBases`: the two bases differ.
+    """
+    network = load_checkpoint(descriptor, device=device, roles=("descriptor",))
+    other = load_checkpoint(localizer, device=device, roles=("localizer",))
+    for one, role, folder in ((network, "descriptor", descriptor), (other, "localizer", localizer)):
+        if not (isinstance(one.language, PeftModel) and role in one.language.peft_config):
+            raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
     mine, theirs = _base_weights(network), _base_weights(other)
     for name, tensor in theirs.items():
         if name not in mine or not torch.equal(mine[name], tensor):
-            raise ValueError(f"{descriptor} and {localizer} stand on different bases: {name} differs")
+            raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {name} differs")
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
-        raise ValueError(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
+        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
     attach_role(network, "localizer", other.language.peft_config["localizer"])
     assert network.localizer is not None and other.localizer is not None
     network.localizer.load_state_dict(other.localizer.state_dict())
@@ -242,7 +258,8 @@ def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dty
         for name, parameter in other.language.named_parameters():
             if ".localizer." in name:
                 into[name].copy_(parameter)
-    save_checkpoint(network, out, dtype=dtype)
+    network.requires_grad_(False)
+    return network.eval()
 
 
 def _base_weights(network: PointNetwork) -> dict[str, torch.Tensor]:
