@@ -72,7 +72,7 @@ def test_points_of_labelled_photos_have_no_texts(people: Path) -> None:
 
 def test_of_a_file_some_photos_are_held_out(people: Path, tmp_path: Path) -> None:
     lines = [
-        f'{{"photo_path": "people/photos/{n:04d}.jpg", "point_px": [{x}, 60], "size_wh": [60, 120], "text": "a"}}'
+        f'{{"photo_path": "people/photos/{n:04d}.jpg", "point_px": [{x}, 60], "size_wh": [60, 120]}}'
         for n in range(4)
         for x in (20, 30)
     ]

@@ -1,4 +1,4 @@
-"""Samples from files: a set of the builder (Parquet), triplets (JSON lines), AP-10K, SPair-71k."""
+"""Samples from files: a built set (Parquet), triplets or points without texts (JSON lines), AP-10K, SPair-71k."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from talking_points.points import check_points
 from talking_points.records import triplet_from_dict
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
+AP_10K_SPLITS = ("train", "val", "test")
 
 
 def read_samples(
@@ -26,8 +27,9 @@ def read_samples(
     """Read what is to be scored.
 
     Args:
-        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it.
-        split: of a folder.
+        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it;
+            a line may leave out the text.
+        split: of a folder; "all" is all three of AP-10K's.
         on_problem: told of every line that is passed over, with its number and what is wrong.
         cross_photo: of AP-10K, each keypoint is described on another photo of the species and sought here.
 
@@ -101,7 +103,10 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
             if not line.strip():
                 continue
             try:
-                triplet = triplet_from_dict(json.loads(line))
+                record = json.loads(line)
+                # A point without a text can be described and found; only the true text is not there to compare with.
+                has_text = not isinstance(record, dict) or "text" in record
+                triplet = triplet_from_dict(record if has_text else {**record, "text": "-"})
                 photo = path.parent / triplet.photo_path
                 if photo not in sizes:
                     sizes[photo] = open_photo(photo).size
@@ -117,7 +122,7 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
                     open_photo=partial(open_photo, photo),
                     size_wh=triplet.size_wh,
                     point_px=triplet.point_px,
-                    text=triplet.text,
+                    text=triplet.text if has_text else None,
                     source=triplet.source,
                     object_name=triplet.object_name,
                     part_name=triplet.part_name,
@@ -130,6 +135,8 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
 
 def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
     """Named keypoints of animals, which have no texts; hidden ones are left out."""
+    if split == "all":
+        return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem)]
     source = open_source("ap-10k", folder, split)
     samples = []
     for photo_id in source.photo_ids:

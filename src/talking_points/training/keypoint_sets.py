@@ -141,10 +141,8 @@ class KeypointSet:
         if self.path is None:
             scenes = load_scenes(self.sources, split, selection)
             return make_set(self.set_name, scenes, points=self.points, seed=seed, texts=False)
-        samples: list[Sample] = []
         problems: list[str] = []
-        for one in SPLITS[:3] if split == "all" else (split,):
-            samples += read_samples(self.path, one, problems.append)
+        samples = read_samples(self.path, split, problems.append)
         for problem in problems:
             log.warning("passed over: %s", problem)
         return selected_samples(samples, selection, f"{self.path}, split {split},")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import CACHE_BYTES, PhotoCache, encode_photos
+from talking_points.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
 from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
@@ -26,6 +26,7 @@ from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
+from talking_points.model.segmenter import ImageFeatures
 from talking_points.points import photo_to_square
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import (
@@ -49,6 +50,8 @@ log = logging.getLogger(__name__)
 
 SHOWN = 20
 """Texts in the table of an evaluation."""
+GPU_CACHE_BYTES = 2**33
+"""Room for what is kept of photos on a GPU: the 7B's features of one take some 100 MB. Ours."""
 WEIGHTS_FILE = "evaluated.safetensors"
 STOPPED_FILE = "stopped.json"
 
@@ -69,7 +72,6 @@ class Watch:
         policy: Policy,
         localizers: Mapping[str, PointLocalizer],
         samples: Sequence[Sample],
-        cache: PhotoCache,
         folder: Path,
         *,
         every: int,
@@ -77,8 +79,7 @@ class Watch:
         if every < 1:
             raise ValueError(f"evaluate_every is {every}; allowed: at least 1")
         self.policy, self.localizers, self.samples = policy, localizers, samples
-        self.cache, self.folder, self.every = cache, folder, every
-        self.descriptor = PointDescriptor(policy.network, cache=cache)
+        self.folder, self.every = folder, every
 
     def after(self, steps: int) -> Metrics:
         """Evaluate when it is time to; returns the newest evaluation's scores."""
@@ -90,15 +91,16 @@ class Watch:
 
     def evaluate(self, steps: int) -> dict[str, Any]:
         """Describe and find again; the weights are kept beside, for a training that a rule stops later."""
-        # The descriptor's own prefixes are of earlier weights.
-        self.cache.forget("descriptor")
-        texts = describe_samples(self.descriptor, self.samples)
-        self.cache.forget("descriptor")
+        # A cache of its own: photos are encoded in the same company each time, and so to the last bit the same.
+        network, cache = self.policy.network, PhotoCache()
+        texts = describe_samples(PointDescriptor(network, cache=cache), self.samples)
         true_px, sizes = [s.point_px for s in self.samples], [s.size_wh for s in self.samples]
         errors: dict[str, NDArray[np.float64]] = {}
         for name, localizer in self.localizers.items():
-            readable = [text if is_readable(text, localizer.network.prompts) else "" for text in texts]
-            errors[name] = normalised_errors(localize_texts(localizer, self.samples, readable), true_px, sizes)
+            theirs = localizer.network
+            judge = PointLocalizer(theirs, cache=cache if theirs is network else None)
+            readable = [text if is_readable(text, theirs.prompts) else "" for text in texts]
+            errors[name] = normalised_errors(localize_texts(judge, self.samples, readable), true_px, sizes)
         found: dict[str, Any] = {
             "steps": steps,
             "points": len(texts),
@@ -209,10 +211,8 @@ class Reinforcement:
     def sample(self, batch: KeypointBatch) -> Rollout:
         """Texts of the batch's points, drawn as the batch's seed says."""
         network, config = self.policy.network, self.config
-        with torch.no_grad():
-            features = encode_photos(network, batch.photos, self.cache).features
         return self.policy.sample(
-            features,
+            encoded_alone(network, batch.photos, self.cache),
             [
                 torch.tensor(photo_to_square(points, photo.size_wh), dtype=torch.float32)
                 for photo, points in zip(batch.photos, batch.points_px, strict=True)
@@ -234,6 +234,8 @@ class Reinforcement:
         photo_of_text = [k for k, points in enumerate(batch.points_px) for _ in range(G * len(points))]
         found_JN2 = []
         for judge in self.judges.values():
+            encoded_alone(judge.network, batch.photos, judge.cache)
+            judge.cache.forget("localizer")
             asked: list[list[str]] = [[] for _ in batch.photos]
             for photo, text in dict.fromkeys(zip(photo_of_text, texts, strict=True)):
                 if is_readable(text, judge.network.prompts):
@@ -255,6 +257,16 @@ class Reinforcement:
         if self.config.guard == "fluency":
             return fluency_penalty(reference_mean_N.float().cpu())
         return torch.zeros(len(rollout.texts))
+
+
+@torch.no_grad()
+def encoded_alone(network: PointNetwork, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> ImageFeatures:
+    """Features of photos, each encoded by itself.
+
+    A batch's sums are rounded as its size says: only so is what is kept of a photo the same whichever others were
+    encoded before, and a resumed training the same as an unbroken one.
+    """
+    return ImageFeatures.join([encode_photos(network, [photo], cache).features for photo in photos])
 
 
 def is_readable(text: str, prompts: Prompts) -> bool:
@@ -305,7 +317,8 @@ def train_grpo(
         the last evaluation before); False when SIGTERM stopped it.
     """
     network, judges = load_judged(descriptor, localizers, device=device)
-    cache = PhotoCache(CACHE_BYTES)
+    cache_bytes = GPU_CACHE_BYTES if device.type == "cuda" else CACHE_BYTES
+    cache = PhotoCache(cache_bytes)
     policy = Policy(network, blocks=config.blocks)
     for name, judge in judges.items():
         side, theirs = network.config.vision.image_size, judge.network.config.vision.image_size
@@ -313,8 +326,7 @@ def train_grpo(
             raise ValueError(
                 f"{name} sees photos at {theirs} px and the descriptor at {side}; give one of the same size"
             )
-        if judge.network is network:
-            judge.cache = cache
+        judge.cache = cache if judge.network is network else PhotoCache(cache_bytes)
     unseen = {
         f"unseen{number}": PointLocalizer(_localizer_alone(folder, device))
         for number, folder in zip(_numbers(watching.unseen), watching.unseen, strict=True)
@@ -333,7 +345,7 @@ def train_grpo(
         batches.groups_an_epoch / sizes.photos,
         sum(parameter.numel() for parameter in policy.parameters.values()),
     )
-    watch = Watch(policy, {**judges, **unseen}, watching.samples, cache, out / "evaluations", every=watching.every)
+    watch = Watch(policy, {**judges, **unseen}, watching.samples, out / "evaluations", every=watching.every)
     objective = Reinforcement(policy, judges, cache, config, watch)
     # No module is put into training mode: with dropout, what is sampled would not be what is trained.
     try:
