@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -337,7 +338,9 @@ def train_grpo(
         sizes=sizes,
         seed=loop.seed,
         steps=loop.steps,
-        settings=f"{config}, evaluated every {watching.every} steps",
+        settings=f"descriptor {_fingerprint(policy.reference.values())}, "
+        f"localizers {' '.join(_fingerprint(_heads(judge)) for judge in judges.values())}, "
+        f"{config}, evaluated every {watching.every} steps",
     )
     log.info(
         "%s; an epoch is %.0f steps; %d weights learn",
@@ -382,6 +385,19 @@ def load_judged(
         if name not in judges:
             judges[name] = PointLocalizer(_localizer_alone(folder, device))
     return network, judges
+
+
+def _fingerprint(weights: Iterable[Tensor]) -> str:
+    """Tells trainings apart that start from, or are judged by, different checkpoints."""
+    digest = hashlib.blake2b(digest_size=4)
+    for tensor in weights:
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _heads(judge: PointLocalizer) -> Iterable[Tensor]:
+    assert judge.network.localizer is not None
+    return judge.network.localizer.state_dict().values()
 
 
 def _numbers(folders: Sequence[Path]) -> list[str]:
