@@ -1,4 +1,4 @@
-"""The benchmark that needs a GPU runs here at small size, so that it does not fail when there is one."""
+"""The benchmark that needs a GPU runs here at small size, and one's plain step is compared with what it is beside."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ import pytest
 import torch
 
 from talking_points import descriptor, encoding
+from talking_points.encoding import PhotoCache
+from talking_points.localizer import PointLocalizer
+from talking_points.training.grpo import GRPOConfig
+from talking_points.training.policy import Policy
+from talking_points.training.reinforce import Reinforcement, is_readable
+from tests.tiny import tiny_network
 
-THROUGHPUT = Path(__file__).parents[1] / "benchmarks" / "throughput.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    if not BENCHMARKS.is_dir():
+        pytest.skip("benchmarks/ is not beside the tests")
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def throughput(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    if not THROUGHPUT.is_file():
-        pytest.skip("benchmarks/ is not beside the tests")
-    spec = importlib.util.spec_from_file_location("throughput", THROUGHPUT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "throughput", module)
-    spec.loader.exec_module(module)
+    module = load("throughput", monkeypatch)
     # What the benchmark sets for random weights goes back after the test.
     monkeypatch.setattr(descriptor, "MAX_NEW_TOKENS", descriptor.MAX_NEW_TOKENS)
     monkeypatch.setattr(encoding, "MOST_AT_ONCE", encoding.MOST_AT_ONCE)
@@ -40,3 +51,27 @@ def test_random_weights_at_small_size(throughput: ModuleType) -> None:
         assert set(row["stages_seconds"]) == {"vision", "prefix", "describe", "localize", "rest"}
         assert row["round_trips_a_second"] > 0 and row["decode_flop_a_second"] > 0
     assert result["peaks"]["flop_a_second"] > 0
+
+
+@pytest.mark.parametrize("photos_once", [False, True])
+def test_the_plain_grpo_step_is_ours_done_slowly(
+    throughput: ModuleType, monkeypatch: pytest.MonkeyPatch, photos_once: bool
+) -> None:
+    """Of the same texts: log-probabilities, and where the judge finds them."""
+    monkeypatch.setattr("talking_points.training.policy.MAX_NEW_TOKENS", 8)
+    grpo = load("grpo", monkeypatch)
+    network, config = tiny_network(), GRPOConfig(blocks=1)
+    [batch] = grpo.batches_of(network, photos=2, points=2, steps=1)
+    cache = PhotoCache()
+    ours = Reinforcement(Policy(network, blocks=1), {"judge": PointLocalizer(network, cache=cache)}, cache, config)
+    rollout = ours.sample(batch)
+    texts = [network.prompts.decode(one.ids) for one in rollout.texts]
+    plain = grpo.Plain(network, tiny_network(), config, photos_once=photos_once)
+    rows = grpo.rows_of(batch, config.group_size)
+    said = [one.ids + [network.prompts.end_id] * one.ended for one in rollout.texts]
+    got, wanted = plain.logprobs(network, batch, rows, said), ours.policy.logprobs(rollout)
+    torch.testing.assert_close(got * rollout.is_token_NT, wanted, atol=1e-4, rtol=1e-4)
+    readable = [text if is_readable(text, network.prompts) else "the point" for text in texts]
+    [found], true = ours.find(batch, readable)
+    torch.testing.assert_close(plain.find(batch, rows, readable), found, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(rows.true_N2, true)

@@ -463,6 +463,8 @@ def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["build-dataset", "--source", "label-map=absent", "--out", "set"], 2),
         (["build-dataset", "--source", "label-map=.", "--out", "set", "--dialect", "latin"], 2),
         (["inspect-dataset", "."], 2),
+        (["evaluate-pointing", "--data", "absent", "--layout", "ap-10k", "--out", "scores"], 2),
+        (["evaluate-pointing", "--data", ".", "--layout", "point-bench", "--out", "scores"], 2),
     ],
 )
 def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):

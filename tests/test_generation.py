@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from talking_points.generation import Sampling, SharedPrefix, generate, read_prefixes, read_suffixes
+from talking_points.generation import (
+    Sampling,
+    SharedPrefix,
+    generate,
+    read_prefix_blocks,
+    read_prefixes,
+    read_suffixes,
+)
 from tests.tiny import tiny_network
 
 WIDTH = 32
@@ -93,3 +100,42 @@ def test_a_small_top_p_leaves_the_likeliest_token() -> None:
 def test_impossible_sampling_is_told(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+@torch.no_grad()
+def test_kept_states_lead_to_the_same_log_probabilities() -> None:
+    """The last block, started from what sampling kept, says again how likely each token was."""
+    network = tiny_network()
+    llama, end_id = network.llama, network.prompts.end_id
+    suffixes, photos = torch.randn(3, 4, WIDTH), torch.tensor([0, 1, 1])
+    with network.acting_as("descriptor"):
+        padded = torch.nn.utils.rnn.pad_sequence([torch.randn(n, WIDTH) for n in (5, 8)], batch_first=True)
+        states, lower = read_prefix_blocks(llama, padded, [5, 8], blocks=range(1))
+        _, upper = read_prefix_blocks(llama, states, [5, 8], blocks=range(1, 2))
+        prefix = SharedPrefix(keys=lower.keys + upper.keys, values=lower.values + upper.values, lengths=[5, 8])
+        texts = generate(
+            llama,
+            prefix,
+            photos,
+            suffixes,
+            end_id=end_id,
+            # Long enough, and hot enough, that some texts end and leave the batch.
+            max_new_tokens=40,
+            sampling=Sampling(temperature=3.0, samples=4),
+            generator=torch.Generator().manual_seed(1),
+            keep_before=1,
+        )
+        flat = [one for of_prompt in texts for one in of_prompt]
+        assert len({len(one.ids) for one in flat}) > 1
+        kept = torch.nn.utils.rnn.pad_sequence([one.states_LD for one in flat], batch_first=True)
+        hidden = read_suffixes(llama, prefix, photos.repeat_interleave(4), kept, blocks=range(1, 2))
+        for row, one in zip(hidden, flat, strict=True):
+            said = one.ids + [end_id] * one.ended
+            logprobs = llama.lm_head(row[3 : 3 + len(said)]).log_softmax(-1)
+            assert one.states_LD is not None and len(one.states_LD) == 4 + len(one.ids)
+            torch.testing.assert_close(
+                logprobs.gather(-1, torch.tensor(said)[:, None]).squeeze(-1),
+                torch.tensor(one.logprobs),
+                atol=1e-4,
+                rtol=1e-4,
+            )

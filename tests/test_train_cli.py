@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert "telegraphic" in page and "Beside the paper" in page
     assert run("compare", tmp_path / "table", tmp_path / "table") == 0
     capsys.readouterr()
+
+    # Ray gives the same answers.
+    if importlib.util.find_spec("ray") is not None:
+        spread = (*blind, *scored[:-1], tmp_path / "ray", "--engine", "ray", "--workers", 2)
+        assert run("evaluate", *source, "--model", mini, *spread) == 0
+        capsys.readouterr()
+        for one, other in zip(samples, pq.read_table(tmp_path / "ray" / "samples.parquet").to_pylist(), strict=True):
+            assert (one["sample"], one["localizer"]) == (other["sample"], other["localizer"])
+            if one["describer"] == "ground-truth":  # the same text; photos one by one round otherwise
+                assert other["found_x"] == pytest.approx(one["found_x"], abs=0.5)
 
     photo = next((people / "photos").iterdir())
     assert run("localize", photo, "the left shoe", "--model", mini, "--json") == 0

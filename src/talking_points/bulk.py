@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 from talking_points.encoding import PreparedPhoto, prepare_photo
 from talking_points.model.network import PointNetwork
 from talking_points.points import check_points
+from talking_points.ray_actors import start_actors
 from talking_points.talking_points import TalkingPoints
 
 Task = Literal["describe", "localize", "round-trip"]
@@ -236,13 +237,6 @@ def _answer_with_ray(
     workers: int,
 ) -> Iterator[list[Answered]]:
     """Answers of windows, in order; each actor has one to work on and one waiting."""
-    try:
-        import ray
-    except ImportError:
-        raise ImportError("--engine ray needs Ray: pip install 'talking-points[scale]'") from None
-    if not ray.is_initialized():
-        at_home = not os.environ.get("RAY_ADDRESS")
-        ray.init(num_cpus=workers if at_home else None, log_to_driver=False)
 
     class Actor:
         def __init__(self) -> None:
@@ -251,7 +245,9 @@ def _answer_with_ray(
         def answer(self, window: list[str]) -> list[Answered]:
             return next(_answer_here(self.answerer, [window]))
 
-    actors = [ray.remote(Actor).remote() for _ in range(workers)]
+    actors = start_actors(Actor, workers=workers)
+    import ray
+
     running: deque[Any] = deque()
     for turn, window in enumerate(windows):
         running.append(actors[turn % workers].answer.remote(window))

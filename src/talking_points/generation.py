@@ -130,6 +130,19 @@ class SharedPrefix:
 def read_prefixes(llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> SharedPrefix:
     """Run (T, D) prefixes of B photos through the language model."""
     embeds_BTD = torch.nn.utils.rnn.pad_sequence(list(prefixes), batch_first=True)
+    return read_prefix_blocks(llama, embeds_BTD, [len(one) for one in prefixes])[1]
+
+
+def read_prefix_blocks(
+    llama: LlamaForCausalLM, hidden_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
+) -> tuple[Tensor, SharedPrefix]:
+    """`read_prefixes` through some of the blocks: the states after them, and keys and values of these blocks alone.
+
+    Args:
+        hidden_BTD: right-padded embeddings, or states after the blocks before.
+        lengths: T of each photo.
+        blocks: as `run_blocks` takes it.
+    """
     keys: list[Tensor] = []
     values: list[Tensor] = []
 
@@ -139,8 +152,9 @@ def read_prefixes(llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> Shared
         # Padding stands right of everything that counts, so causality alone hides it.
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
-    run_blocks(llama, embeds_BTD, torch.arange(embeds_BTD.shape[1], device=embeds_BTD.device)[None], attend)
-    return SharedPrefix(keys=keys, values=values, lengths=[len(one) for one in prefixes])
+    position_1T = torch.arange(hidden_BTD.shape[1], device=hidden_BTD.device)[None]
+    hidden_BTD = run_blocks(llama, hidden_BTD, position_1T, attend, blocks=blocks)
+    return hidden_BTD, SharedPrefix(keys=keys, values=values, lengths=list(lengths))
 
 
 class _Behind:
@@ -219,6 +233,12 @@ class _Behind:
         rows = x_BKMX.unflatten(2, (slots // x_BKMX.shape[0], -1)).transpose(1, 2).flatten(0, 1)
         return rows if self._slot_P is None else rows[self._slot_P]
 
+    def positions(self, count: int) -> Tensor:
+        """(P, count) rotary positions of the tokens that follow what was read so far."""
+        photos = self.photo_of_prompt_P
+        lengths_B = torch.tensor(self.prefix.lengths, device=photos.device)
+        return lengths_B[photos, None] + torch.arange(self.length, self.length + count, device=photos.device)
+
     def _grown(self, index: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Own keys and values with the new tokens' behind them."""
         S = k.shape[2]
@@ -242,25 +262,32 @@ class _Behind:
 
 
 def read_suffixes(
-    llama: LlamaForCausalLM, prefix: SharedPrefix, photo_of_prompt_P: Tensor, suffix_PSD: Tensor
+    llama: LlamaForCausalLM,
+    prefix: SharedPrefix,
+    photo_of_prompt_P: Tensor,
+    suffix_PSD: Tensor,
+    *,
+    blocks: range | None = None,
 ) -> Tensor:
     """(P, S, D) last hidden states of right-padded suffixes behind their photos' prefixes.
 
     Args:
         photo_of_prompt_P: ascending.
+        suffix_PSD: embeddings; with `blocks`, the states that these last blocks start from.
     """
-    return _read(llama, _Behind(prefix, photo_of_prompt_P, suffix_PSD.shape[1]), suffix_PSD)
+    behind = _Behind(prefix, photo_of_prompt_P, suffix_PSD.shape[1])
+    return llama.model.norm(run_blocks(llama, suffix_PSD, behind.positions(suffix_PSD.shape[1]), behind, blocks=blocks))
 
 
-def _read(llama: LlamaForCausalLM, behind: _Behind, embeds_PSD: Tensor) -> Tensor:
-    """Last hidden states of tokens that follow what was read so far."""
+def _read(llama: LlamaForCausalLM, behind: _Behind, embeds_PSD: Tensor, split: int) -> tuple[Tensor, Tensor]:
+    """Last hidden states of tokens that follow what was read so far, and those before block `split`."""
     S = embeds_PSD.shape[1]
-    lengths_B = torch.tensor(behind.prefix.lengths, device=embeds_PSD.device)
-    step_S = torch.arange(behind.length, behind.length + S, device=embeds_PSD.device)
-    position_PS = lengths_B[behind.photo_of_prompt_P, None] + step_S
-    hidden_PSD = run_blocks(llama, embeds_PSD, position_PS, behind)
+    position_PS, states_PSD = behind.positions(S), embeds_PSD
+    if split:
+        states_PSD = run_blocks(llama, embeds_PSD, position_PS, behind, blocks=range(split))
+    hidden_PSD = run_blocks(llama, states_PSD, position_PS, behind, blocks=range(split, len(llama.model.layers)))
     behind.length += S
-    return llama.model.norm(hidden_PSD)
+    return llama.model.norm(hidden_PSD), states_PSD
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -297,6 +324,8 @@ class GeneratedText:
     tokens."""
     ended: bool
     """False: cut off at the longest length."""
+    states_LD: Tensor | None = None
+    """Of the suffix and every id, before block `keep_before`; None when that was not asked for."""
 
 
 def generate(
@@ -309,6 +338,7 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
+    keep_before: int | None = None,
 ) -> list[list[GeneratedText]]:
     """Continue P prompts, all at once; finished ones leave the batch.
 
@@ -318,13 +348,17 @@ def generate(
         end_id: token that ends a text.
         max_new_tokens: longest text, the end token not counted.
         generator: of the samples.
+        keep_before: index of a block; the states that it starts from are kept with the texts.
 
     Returns:
         For each prompt its `sampling.samples` texts.
     """
     P, S, _ = suffix_PSD.shape
     behind = _Behind(prefix, photo_of_prompt_P, S + max_new_tokens)
-    logits_PV = llama.lm_head(_read(llama, behind, suffix_PSD)[:, -1])
+    split = 0 if keep_before is None else keep_before
+    hidden_PSD, states_PSD = _read(llama, behind, suffix_PSD, split)
+    kept = None if keep_before is None else [(list(range(P)), states_PSD)]
+    logits_PV = llama.lm_head(hidden_PSD[:, -1])
     if sampling.samples > 1:
         rows = torch.arange(P, device=suffix_PSD.device).repeat_interleave(sampling.samples)
         behind.rows(rows)
@@ -354,10 +388,35 @@ def generate(
             behind.rows(keep)
             token_P = token_P[keep]
             text_of_row = [text_of_row[row] for row in running]
-        hidden_P1D = _read(llama, behind, llama.get_input_embeddings()(token_P)[:, None])
+        hidden_P1D, states_P1D = _read(llama, behind, llama.get_input_embeddings()(token_P)[:, None], split)
+        if kept is not None:
+            kept.append((text_of_row, states_P1D))
         logits_PV = llama.lm_head(hidden_P1D[:, -1])
-    texts = [GeneratedText(ids=i, logprobs=p, ended=e) for i, p, e in zip(ids, logprobs, ended, strict=True)]
+    states = [None] * total if kept is None else _states_of_texts(kept, sampling.samples, [S + len(i) for i in ids])
+    texts = [
+        GeneratedText(ids=i, logprobs=p, ended=e, states_LD=s)
+        for i, p, e, s in zip(ids, logprobs, ended, states, strict=True)
+    ]
     return [texts[p * sampling.samples : (p + 1) * sampling.samples] for p in range(P)]
+
+
+def _states_of_texts(
+    kept: Sequence[tuple[Sequence[int], Tensor]], samples: int, lengths: Sequence[int]
+) -> list[Tensor | None]:
+    """(L, D) states of each text, out of those of each reading.
+
+    Args:
+        kept: first the prompts' own, then a token's a reading; with each, which texts its rows belong to.
+        samples: texts a prompt.
+        lengths: of each text, its prompt's suffix counted.
+    """
+    (_, first_PSD), *others = kept
+    S = first_PSD.shape[1]
+    states_NLD = first_PSD.new_zeros(len(lengths), S + len(others), first_PSD.shape[-1])
+    states_NLD[:, :S] = first_PSD.repeat_interleave(samples, 0)
+    for step, (texts, states_P1D) in enumerate(others):
+        states_NLD[list(texts), S + step] = states_P1D[:, 0]
+    return [states_LD[:length] for states_LD, length in zip(states_NLD, lengths, strict=True)]
 
 
 def _choose(logits_PV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:

@@ -36,6 +36,8 @@ def test_triplets_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         problems, ["gone.png", "outside", "text is empty", "the line says", "Expecting"], strict=True
     ):
         assert word in problem
+    file.write_text(json.dumps({name: value for name, value in good.items() if name != "text"}))
+    assert [one.text for one in read_samples(file, "test", no_problem)] == [None]
     file.write_text(lines[1])
     with pytest.raises(ValueError, match="holds nothing to score"):
         read_samples(file, "test", problems.append)
@@ -65,6 +67,9 @@ def test_named_keypoints_have_no_texts(ap_10k_writer: Callable[..., None], tmp_p
     ap_10k_writer(tmp_path / "ap", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
     samples = read_samples(tmp_path / "ap", "test", no_problem)
     assert {s.kind for s in samples} == {"named"} and all(s.text is None and s.part_name for s in samples)
+    everything = read_samples(tmp_path / "ap", "all", no_problem)
+    assert {s.photo_id for s in everything} == {"1", "2", "3", "4"}
+    assert {s.object_category for s in everything} == {"Bovidae", "Canidae"}
 
 
 def test_keypoints_in_pairs(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:

@@ -8,6 +8,8 @@ import pytest
 from talking_points.evaluation.metrics import (
     box_errors,
     error_quantiles,
+    grouped_mean,
+    mean_interval,
     mpck,
     mpck_difference,
     mpck_interval,
@@ -87,3 +89,15 @@ def test_paired_difference() -> None:
     assert high - low < 0.75 * (own_high - own_low)
     with pytest.raises(ValueError, match="same samples"):
         mpck_difference(one, one[:-1], photos)
+
+
+def test_groups_count_the_same_and_one_group_is_none() -> None:
+    # Eyes: two of three right; paws: none of one.
+    scores, names = [100.0, 100.0, 0.0, 0.0], ["eye", "eye", "eye", "paw"]
+    assert grouped_mean(scores) == 50.0
+    assert grouped_mean(scores, names) == pytest.approx((200 / 3 + 0) / 2)
+    photos = ["a", "b", "a", "b"]
+    assert mean_interval(scores, photos, ["one"] * 4) == mean_interval(scores, photos)
+    # Two photos, each drawn 0, 1 or 2 times: aa is eyes 50 alone; ab as above; bb is eyes 100 and paws 0.
+    assert mean_interval(scores, photos, names) == (pytest.approx(100 / 3), 50.0)
+    assert mean_interval([100.0] * 4, photos, names) == (100.0, 100.0)

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import talking_points
-from talking_points.cli import dataset, evaluate, points, train, weights
+from talking_points.cli import dataset, evaluate, pointing, points, train, weights
 
 # typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -33,6 +33,7 @@ app.command("build-dataset")(dataset.build_dataset)
 app.command("inspect-dataset")(dataset.inspect_dataset)
 app.add_typer(train.train_app, name="train")
 app.command()(evaluate.evaluate)
+app.command("evaluate-pointing")(pointing.evaluate_pointing)
 app.command()(evaluate.compare)
 app.command("import-omg-llava")(weights.import_omg_llava)
 app.command()(weights.parity)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from talking_points.cli.console import Progress, find_model, log
-from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, SeedOption
+from talking_points.cli.options import DeviceOption, JsonOption, ModelOption, ObjectOption, PartOption, SeedOption
 from talking_points.evaluation.paper import contestants_of
 from talking_points.memory import keep_freed_memory
 
@@ -91,7 +91,11 @@ def evaluate(
     quantize: Annotated[
         str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
     ] = None,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")] = "local",
+    workers: Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")] = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -101,38 +105,53 @@ def evaluate(
     for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}; allowed: at least 1")
+    if engine not in ("local", "ray"):
+        raise ValueError(f"--engine is {engine!r}; allowed: local, ray")
+    if workers < 1 or (workers > 1 and engine == "local"):
+        raise ValueError(f"--workers is {workers}; allowed: 1, or 1 and more with --engine ray")
     if style_writer is not None and not styles:
         raise ValueError("--style-writer comes with --styles")
     if table is not None:
         describer, localizer = contestants_of(table, describer or [], localizer or [])
     split = split or ("test" if data else "val")
     keep_freed_memory()
+    from talking_points.dataset.selection import Selection
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source or [])
+    selection = Selection(objects=tuple(only_object or ()), parts=tuple(only_part or ()))
     folder = find_model(model)
     from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
     from talking_points.dataset.ledger import Ledger
     from talking_points.evaluation import run
-    from talking_points.evaluation.contestants import hashes_of, open_describers, open_localizers
+    from talking_points.evaluation.contestants import hashes_of, open_describers, open_localizers, short_name
     from talking_points.evaluation.endpoints import parse_endpoint
+    from talking_points.evaluation.remote import Contestants, RemoteContestant, is_remote
     from talking_points.evaluation.sets import CROSS_PHOTO
     from talking_points.evaluation.styles import asked_texts, styled_texts
+    from talking_points.ray_actors import start_actors
 
     problems: list[str] = []
     if data:
-        chosen = run.sets_of_data(data, split=split, limit=limit, problems=problems, cross_photo=cross_photo)
+        chosen = run.sets_of_data(
+            data, split=split, limit=limit, problems=problems, cross_photo=cross_photo, selection=selection
+        )
     else:
         sets = sets or (list(CROSS_PHOTO) if cross_photo else ["plain", "hard"])
-        chosen = run.sets_of_sources(sources, sets, split=split, points=points, seed=seed)
+        chosen = run.sets_of_sources(sources, sets, split=split, points=points, seed=seed, selection=selection)
     for problem in problems:
         log(f"passed over: {problem}")
     samples = [sample for one in chosen for sample in one.samples]
     have_texts = all(sample.text is not None for sample in samples)
     describer = describer or [*(["ground-truth"] if have_texts else []), "descriptor"]
     localizer = localizer or ["localizer"]
+    names = [*describer, *localizer]
+    remote: dict[str, RemoteContestant] = {}
+    if engine == "ray":
+        actors = start_actors(Contestants, folder.absolute(), device, quantize, workers=workers)
+        remote = {name: RemoteContestant(name, actors) for name in names if is_remote(name)}
     ours = None
-    if {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
+    if not remote and {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
         from talking_points.talking_points import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device, quantize=quantize)
@@ -140,9 +159,10 @@ def evaluate(
         "model": model,
         "quantize": quantize,
         "split": split,
+        "only": str(selection),
         "describers": describer,
         "localizers": localizer,
-        "sha256": hashes_of(folder, [*describer, *localizer]),
+        "sha256": hashes_of(folder, names),
         "style_writer": style_writer,
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -157,8 +177,14 @@ def evaluate(
                 return asked_texts(texts, ask(parse_endpoint(style_writer)), concurrency=concurrency)
             return styled_texts(of, texts, written=who == "ground-truth", seed=seed)
 
-        describers = open_describers(describer, ours, samples, ask, concurrency=concurrency, device=device)
-        localizers = open_localizers(localizer, ours, ask, concurrency=concurrency, device=device)
+        here = [name for name in describer if name not in remote]
+        opened = open_describers(here, ours, samples, ask, concurrency=concurrency, device=device)
+        describers = {name: remote.get(name) or opened[name] for name in describer}
+        finders = open_localizers(
+            [name for name in localizer if name not in remote], ours, ask, concurrency=concurrency, device=device
+        )
+        finders = {**finders, **{short_name(name): remote[name] for name in localizer if name in remote}}
+        localizers = {short_name(name): finders[short_name(name)] for name in localizer}
         report = run.evaluate(
             chosen,
             describers,

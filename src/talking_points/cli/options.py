@@ -29,3 +29,11 @@ OutOption = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where results go; an earlier run there resumes.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds make equal choices.")]
+ObjectOption = Annotated[
+    list[str] | None,
+    typer.Option("--object", help="Only points on these: an object's name, or its family in AP-10K. Repeatable."),
+]
+PartOption = Annotated[
+    list[str] | None,
+    typer.Option("--part", help="Only points on these parts, by their name or a word of it. Repeatable."),
+]

@@ -99,6 +99,11 @@ def open_describers(
     return opened
 
 
+def short_name(localizer: str) -> str:
+    """What a localizer is called in reports: "blind" whatever its folder, others as they are."""
+    return "blind" if localizer.startswith("blind:") else localizer
+
+
 def hashes_of(model: Path, names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report.
 
@@ -172,7 +177,7 @@ def open_localizers(
         elif kind == "localizer" and where:
             opened[name] = PointLocalizer.from_pretrained(where, device=device)
         elif kind == "blind" and where:
-            opened["blind"] = BlindLocalizer.from_pretrained(where, device=device)
+            opened[short_name(name)] = BlindLocalizer.from_pretrained(where, device=device)
         elif kind == "endpoint":
             opened[name] = EndpointLocalizer(ask(parse_endpoint(name)), concurrency=concurrency)
         else:

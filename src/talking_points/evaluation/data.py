@@ -1,4 +1,4 @@
-"""Samples from files: a set of the builder (Parquet), triplets (JSON lines), AP-10K, SPair-71k."""
+"""Samples from files: a built set (Parquet), triplets or points without texts (JSON lines), AP-10K, SPair-71k."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
+from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
 from talking_points.images import open_photo
@@ -17,6 +18,7 @@ from talking_points.points import check_points
 from talking_points.records import triplet_from_dict
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
+AP_10K_SPLITS = ("train", "val", "test")
 
 
 def read_samples(
@@ -25,8 +27,9 @@ def read_samples(
     """Read what is to be scored.
 
     Args:
-        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it.
-        split: of a folder.
+        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it;
+            a line may leave out the text.
+        split: of a folder; "all" is all three of AP-10K's.
         on_problem: told of every line that is passed over, with its number and what is wrong.
         cross_photo: of AP-10K, each keypoint is described on another photo of the species and sought here.
 
@@ -51,6 +54,25 @@ def read_samples(
     return _counted(samples)
 
 
+def selected_samples(samples: list[Sample], selection: Selection, where: str) -> list[Sample]:
+    """Those on the wanted objects and parts.
+
+    Raises:
+        ValueError: there is none; the message says what there is.
+    """
+    chosen = [
+        s
+        for s in samples
+        if selection.wants_object(s.object_name or "", s.object_category) and selection.wants_part(s.part_name or "")
+    ]
+    if not chosen:
+        names = [name for s in samples for name in (s.object_name, s.object_category) if name]
+        raise nothing_wanted(
+            selection, where, names + [s.part_name for s in samples if selection.parts and s.part_name]
+        )
+    return chosen
+
+
 def _built(folder: Path, split: str) -> list[Sample]:
     opened = BuiltSplit(folder, split)
     return [
@@ -63,6 +85,7 @@ def _built(folder: Path, split: str) -> list[Sample]:
             text=record.text,
             source=record.source,
             object_name=record.object_name,
+            object_category=record.object_category,
             part_name=record.part_name,
             object_box_xyxy=record.object_box_xyxy,
             part_box_xyxy=record.part_box_xyxy,
@@ -80,7 +103,10 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
             if not line.strip():
                 continue
             try:
-                triplet = triplet_from_dict(json.loads(line))
+                record = json.loads(line)
+                # A point without a text can be described and found; only the true text is not there to compare with.
+                has_text = not isinstance(record, dict) or "text" in record
+                triplet = triplet_from_dict(record if has_text else {**record, "text": "-"})
                 photo = path.parent / triplet.photo_path
                 if photo not in sizes:
                     sizes[photo] = open_photo(photo).size
@@ -96,7 +122,7 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
                     open_photo=partial(open_photo, photo),
                     size_wh=triplet.size_wh,
                     point_px=triplet.point_px,
-                    text=triplet.text,
+                    text=triplet.text if has_text else None,
                     source=triplet.source,
                     object_name=triplet.object_name,
                     part_name=triplet.part_name,
@@ -109,6 +135,8 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
 
 def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
     """Named keypoints of animals, which have no texts; hidden ones are left out."""
+    if split == "all":
+        return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem)]
     source = open_source("ap-10k", folder, split)
     samples = []
     for photo_id in source.photo_ids:
@@ -129,6 +157,7 @@ def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list
                         point_px=(point.x, point.y),
                         source="ap-10k",
                         object_name=thing.name,
+                        object_category=thing.category,
                         part_name=point.name,
                         object_box_xyxy=thing.box_xyxy,
                         kind="named",

@@ -93,7 +93,7 @@ def mpck_difference(
     if np.shape(one) != np.shape(other):
         raise ValueError(f"the rows have {np.shape(one)} and {np.shape(other)} errors; expected the same samples")
     differences = _scores(one) - _scores(other)
-    low, high = _interval(differences, photos, seed, draws)
+    low, high = mean_interval(differences, photos, seed=seed, draws=draws)
     return float(differences.mean()), low, high
 
 
@@ -104,7 +104,7 @@ def mpck_interval(errors: ArrayLike, photos: Sequence[str], *, seed: int = 0, dr
         errors: (N,) normalised distances.
         photos: (N,) the photo of each.
     """
-    return _interval(_scores(errors), photos, seed, draws)
+    return mean_interval(_scores(errors), photos, seed=seed, draws=draws)
 
 
 def _scores(errors: ArrayLike) -> NDArray[np.float64]:
@@ -112,10 +112,48 @@ def _scores(errors: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.mean([np.asarray(errors, float) < t for t in MPCK_THRESHOLDS], axis=0) * 100)
 
 
-def _interval(scores: NDArray[np.float64], photos: Sequence[str], seed: int, draws: int) -> tuple[float, float]:
-    _, photo_of = np.unique(np.asarray(photos), return_inverse=True)
-    sums, counts = np.bincount(photo_of, scores), np.bincount(photo_of)
-    drawn = np.random.default_rng(seed).integers(0, len(counts), (draws, len(counts)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+def grouped_mean(scores: ArrayLike, groups: Sequence[str] | None = None) -> float:
+    """Mean of the scores; with groups the mean of the groups' means, each counting the same.
+
+    Example:
+        >>> grouped_mean([100, 100, 100, 0]), grouped_mean([100, 100, 100, 0], ["eye", "eye", "eye", "paw"])
+        (75.0, 50.0)
+    """
+    values, group_of = np.asarray(scores, float), _numbers(groups, np.size(scores))
+    return float((np.bincount(group_of, values) / np.bincount(group_of)).mean())
+
+
+def mean_interval(
+    scores: ArrayLike,
+    photos: Sequence[str],
+    groups: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 2000,
+) -> tuple[float, float]:
+    """95% bootstrap interval of `grouped_mean`, photos drawn with replacement: samples of one are not independent.
+
+    Args:
+        scores: (N,)
+        photos: (N,) the photo of each.
+        groups: (N,) the group of each; None: all are one. One that a draw misses does not count in it.
+    """
+    photo_of = _numbers(photos, np.size(scores))
+    group_of = _numbers(groups, np.size(scores))
+    shape = int(photo_of.max()) + 1, int(group_of.max()) + 1
+    sums_PG, counts_PG = np.zeros(shape), np.zeros(shape)
+    np.add.at(sums_PG, (photo_of, group_of), np.asarray(scores, float))
+    np.add.at(counts_PG, (photo_of, group_of), 1)
+    drawn = np.random.default_rng(seed).integers(0, shape[0], (draws, shape[0]))
+    times_DP = np.stack([np.bincount(some, minlength=shape[0]) for some in drawn]).astype(float)
+    sums_DG, counts_DG = times_DP @ sums_PG, times_DP @ counts_PG
+    means = (sums_DG / np.maximum(counts_DG, 1)).sum(1) / (counts_DG > 0).sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _numbers(names: Sequence[str] | None, count: int) -> NDArray[np.int64]:
+    """Names as numbers from 0; without names all are 0."""
+    if names is None:
+        return np.zeros(count, dtype=np.int64)
+    return np.unique(np.asarray(names), return_inverse=True)[1]

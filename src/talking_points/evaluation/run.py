@@ -18,10 +18,11 @@ import transformers
 import talking_points
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene import Scene
+from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.answers import KeptAnswers, write_samples
 from talking_points.evaluation.contestants import WrittenTexts
-from talking_points.evaluation.data import read_samples
+from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.page import html_page
 from talking_points.evaluation.paper import beside_paper
@@ -67,7 +68,13 @@ class SampleSet:
 
 
 def sets_of_sources(
-    sources: Mapping[str, Path], names: Sequence[str], *, split: str, points: int, seed: int
+    sources: Mapping[str, Path],
+    names: Sequence[str],
+    *,
+    split: str,
+    points: int,
+    seed: int,
+    selection: Selection = EVERYTHING,
 ) -> list[SampleSet]:
     """Sets made from part-labelled photos; the constant is the mean point of their train split.
 
@@ -76,8 +83,9 @@ def sets_of_sources(
     """
     for name in names:
         check_set(name)
-    scenes = load_scenes(sources, split)
-    units = [photo_to_unit(drawn, s.size_wh) for s in load_scenes(sources, "train") if (drawn := _drawn_points(s))]
+    scenes = load_scenes(sources, split, selection)
+    seen = load_scenes(sources, "train", selection)
+    units = [photo_to_unit(drawn, s.size_wh) for s in seen if (drawn := _drawn_points(s))]
     mean_unit = np.concatenate(units).mean(0)
     made = [
         SampleSet(name=name, samples=make_set(name, scenes, points=points, seed=seed), mean_unit=mean_unit)
@@ -90,7 +98,13 @@ def sets_of_sources(
 
 
 def sets_of_data(
-    paths: Sequence[Path], *, split: str, limit: int | None, problems: list[str], cross_photo: bool = False
+    paths: Sequence[Path],
+    *,
+    split: str,
+    limit: int | None,
+    problems: list[str],
+    cross_photo: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> list[SampleSet]:
     """Sets read from files; the constant is the mean of each set's own points.
 
@@ -101,7 +115,8 @@ def sets_of_data(
     """
     sets = []
     for path in paths:
-        samples = read_samples(path, split, problems.append, cross_photo=cross_photo)
+        read = read_samples(path, split, problems.append, cross_photo=cross_photo)
+        samples = selected_samples(read, selection, str(path))
         if limit is not None:
             kept: list[Sample] = []
             for group in by_photo(samples):
@@ -156,12 +171,7 @@ def evaluate(
     report: dict[str, Any] = {
         **settings,
         "seed": seed,
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "data": {one.name: {"samples": len(one.samples), "sha256": _hash(one.samples)} for one in sets},
         "passed_over": list(problems),
         "rows": [],
@@ -195,6 +205,16 @@ def evaluate(
     (out / "report.md").write_text(markdown_tables(report))
     (out / "report.html").write_text(html_page(report, all_rows))
     return report
+
+
+def versions() -> dict[str, str]:
+    """Of what takes part in a run, for its report."""
+    return {
+        "talking_points": talking_points.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _rows(
@@ -231,10 +251,10 @@ def _rows(
     for localizer, finder in localizers.items():
         for describer, said in texts.items():
             name = f"{one.name} {describer} -> {localizer}"
-            add(describer, localizer, said, _found(name, finder, samples, said, answers, on_progress))
+            add(describer, localizer, said, find_points(name, finder, samples, said, answers, on_progress))
             for style, reworded in styled.get(describer, {}).items():
                 name = f"{one.name} {describer} ({style}) -> {localizer}"
-                found = _found(name, finder, samples, reworded, answers, on_progress)
+                found = find_points(name, finder, samples, reworded, answers, on_progress)
                 add(describer, localizer, reworded, found, style=style)
     reference = "ground-truth" if "ground-truth" in texts else next(iter(texts), None)
     if reference is not None and localizers:
@@ -246,7 +266,7 @@ def _rows(
         ):
             said = [texts[reference][k] for k in others]
             name = f"{one.name} {describer} -> {judge}"
-            found = _found(name, finder, samples, said, answers, on_progress)
+            found = find_points(name, finder, samples, said, answers, on_progress)
             # Swapped texts are scored against the point they are about, carried over; shuffled ones against this one.
             carried = np.array([samples[k].point_unit for k in others]) * sizes
             add(describer, judge, said, found, carried if describer == "swapped-photo" else true)
@@ -280,7 +300,7 @@ def _texts(
     return texts
 
 
-def _found(
+def find_points(
     stage: str,
     localizer: Localizer,
     samples: Sequence[Sample],
@@ -288,6 +308,13 @@ def _found(
     answers: KeptAnswers,
     on_progress: Callable[[str, int, int], None],
 ) -> Points:
+    """(N, 2) points that a localizer finds from texts, pixels; NaN where none. What `answers` knows is not asked.
+
+    Args:
+        stage: whose answers they are; the progress is told of it.
+        samples: whose photos are searched.
+        texts: (N,) one a sample.
+    """
     text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
     # Texts of a file may have changed since an earlier run.
     name = f"{stage} {hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]}"

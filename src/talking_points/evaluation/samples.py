@@ -26,6 +26,8 @@ class Sample:
     """The ground-truth description; None where there is none."""
     source: str = ""
     object_name: str | None = None
+    object_category: str = ""
+    """The broader class of the object, such as its family; "" where there is none."""
     part_name: str | None = None
     object_box_xyxy: Box | None = None
     """Pixels, as `part_box_xyxy`."""

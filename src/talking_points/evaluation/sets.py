@@ -32,7 +32,9 @@ def check_set(name: str) -> None:
         raise ValueError(f"set is {name!r}; allowed: {', '.join((*SETS, *CROSS_PHOTO))}")
 
 
-def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384) -> list[Sample]:
+def make_set(
+    name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384, texts: bool = True
+) -> list[Sample]:
     """Draw points and write their texts.
 
     Args:
@@ -43,10 +45,11 @@ def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long
         points: of each scene.
         seed: equal seeds give equal sets.
         long_side: of composed scenes, in pixels.
+        texts: False: the same points without any text.
     """
     check_set(name)
     if name in CROSS_PHOTO:
-        plain = make_set("plain", scenes, points=points, seed=seed)
+        plain = make_set("plain", scenes, points=points, seed=seed, texts=texts)
         return [changed for sample in plain if (changed := _changed(sample, name, seed)) is not None]
     samples = []
     for index, scene in enumerate(scenes):
@@ -55,9 +58,11 @@ def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long
         if not shown.parts:
             continue
         drawn = sample_points(shown, points, rng, sift_share=SIFT_SHARE)
-        facts = facts_of_points(shown, [(one.x, one.y) for one in drawn])
+        facts: list[PointFacts | None] = [None] * len(drawn)
+        if texts:
+            facts = list(facts_of_points(shown, [(one.x, one.y) for one in drawn]))
         for number, (one, known) in enumerate(zip(drawn, facts, strict=True)):
-            text = write_point_text(known, DIALECTS[SETS[name]], rng)
+            text = None if known is None else write_point_text(known, DIALECTS[SETS[name]], rng)
             samples.append(_sample(shown, one, text, known, f"{name}/{index}", number))
     return samples
 
@@ -115,7 +120,9 @@ def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
     )
 
 
-def _sample(scene: Scene, drawn: PointSample, text: str, facts: PointFacts, photo_id: str, number: int) -> Sample:
+def _sample(
+    scene: Scene, drawn: PointSample, text: str | None, facts: PointFacts | None, photo_id: str, number: int
+) -> Sample:
     part = scene.parts[drawn.part_index]
     thing = scene.objects[part.object_index]
     return Sample(
@@ -127,6 +134,7 @@ def _sample(scene: Scene, drawn: PointSample, text: str, facts: PointFacts, phot
         text=text,
         source=scene.source,
         object_name=thing.name,
+        object_category=thing.category,
         part_name=part.name,
         object_box_xyxy=thing.box_xyxy,
         part_box_xyxy=part.box_xyxy,

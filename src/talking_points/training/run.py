@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from safetensors.torch import save_file
 from torch import nn
 
 import talking_points
 from talking_points.dataset.scene import class_names
+from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import (
     attach_role,
@@ -114,6 +115,7 @@ def train_base(
     *,
     trunk: Path | None = None,
     start: Path | None = None,
+    selection: Selection = EVERYTHING,
     device: torch.device,
 ) -> bool:
     """Train mini's base: masks, class words, captions, pointing at regions and points.
@@ -121,6 +123,7 @@ def train_base(
     Args:
         trunk: folder that `train_trunk` wrote, for a base that starts with it and nothing else; None: the embedded one.
         start: checkpoint folder of a base that is to learn more, in place of a trunk; its roles, if any, are left out.
+        selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
@@ -129,7 +132,7 @@ def train_base(
         raise ValueError("give --trunk, for a new base, or --start, for one that is to learn more, not both")
     trunk_folder = trunk or EMBEDDED_TRUNK
     trunk_weights = None if start is not None else _read_trunk(trunk_folder)
-    scenes = load_scenes(sources, "train")
+    scenes = load_scenes(sources, "train", selection)
     names = class_names(scenes)
     if trunk_weights is None:
         assert start is not None
@@ -179,6 +182,7 @@ def train_role(
     seed: int = 0,
     device: torch.device,
     blind: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> bool:
     """Train one role over a frozen base.
 
@@ -192,11 +196,12 @@ def train_role(
         tracker: as `LoopConfig.tracker`.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
+        selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    batches = role_batches(role, recipe, base, sources=sources, data=data, seed=seed)
+    batches = role_batches(role, recipe, base, sources=sources, data=data, selection=selection, seed=seed)
     loop = role_loop(recipe, len(batches), tracker=tracker, seed=seed)
     network = load_checkpoint(
         base,
@@ -268,6 +273,7 @@ def role_batches(
     *,
     sources: Mapping[str, Path] | None,
     data: Path | None,
+    selection: Selection = EVERYTHING,
     seed: int,
 ) -> PointBatches | TripletBatches:
     """A role's batches, as many as the recipe has steps or epochs. Of `base` the sizes alone are read."""
@@ -277,13 +283,15 @@ def role_batches(
     if (data is None) == (not sources):
         raise ValueError("give --source, to compose scenes from, or --data, triplets: one of them")
     if data is not None:
+        if selection != EVERYTHING:
+            raise ValueError("--object and --part choose from --source; triplets of --data come as they are")
         if recipe.scenes is not None:
             raise ValueError("scenes are composed from --source; triplets of --data come as they are")
         return TripletBatches(
             open_triplets(data), side=side, sizes=sizes, seed=seed, steps=recipe.steps, epochs=recipe.epochs or 1
         )
     assert sources is not None
-    scenes = load_scenes(sources, "train")
+    scenes = load_scenes(sources, "train", selection)
     epoch_steps = math.ceil((recipe.scenes or len(scenes)) / recipe.photos)
     return PointBatches(
         scenes,
@@ -310,23 +318,40 @@ def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]
     return parameters
 
 
+class DifferentBases(ValueError):
+    """Two checkpoints were to share a base and do not."""
+
+
 def join_roles(descriptor: Path, localizer: Path, out: Path, *, dtype: torch.dtype = torch.float16) -> None:
     """One checkpoint of two roles trained over the same base.
 
     Raises:
         ValueError: the two bases differ.
     """
-    network = load_checkpoint(descriptor, roles=("descriptor",))
-    other = load_checkpoint(localizer, roles=("localizer",))
+    save_checkpoint(load_joined(descriptor, localizer), out, dtype=dtype)
+
+
+def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str = "cpu") -> PointNetwork:
+    """One network of two roles trained over the same base, in fp32, nothing to be trained yet.
+
+    Raises:
+        ValueError: a role is missing; `DifferentBases`: the two bases differ.
+    """
+    network = load_checkpoint(descriptor, device=device, roles=("descriptor",))
+    other = load_checkpoint(localizer, device=device, roles=("localizer",))
+    for one, role, folder in ((network, "descriptor", descriptor), (other, "localizer", localizer)):
+        if not (isinstance(one.language, PeftModel) and role in one.language.peft_config):
+            raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
     mine, theirs = _base_weights(network), _base_weights(other)
     for name, tensor in theirs.items():
         if name not in mine or not torch.equal(mine[name], tensor):
-            raise ValueError(f"{descriptor} and {localizer} stand on different bases: {name} differs")
+            raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {name} differs")
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
-        raise ValueError(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
+        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
     attach_role(network, "localizer", other.language.peft_config["localizer"])
     _copy_role("localizer", other, network)
-    save_checkpoint(network, out, dtype=dtype)
+    network.requires_grad_(False)
+    return network.eval()
 
 
 def _copy_role(role: str, source: PointNetwork, into: PointNetwork) -> None:

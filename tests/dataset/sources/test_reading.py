@@ -44,6 +44,9 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "half.json").write_text('{"a": ')
     with pytest.raises(ValueError, match="half.json is not valid JSON"):
         read_json(tmp_path / "half.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="deep.json is not valid JSON"):
+        read_json(tmp_path / "deep.json")
     with pytest.raises(FileNotFoundError, match="no.json is missing"):
         read_json(tmp_path / "no.json")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from talking_points.dataset.scene import Scene, resize
+from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, open_source
 
 log = logging.getLogger(__name__)
@@ -30,21 +31,32 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
     return sources
 
 
-def load_scenes(sources: Mapping[str, Path], split: str) -> list[Scene]:
+def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = EVERYTHING) -> list[Scene]:
     """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
 
+    Args:
+        selection: which objects and parts; the rest is background.
+
     Raises:
-        ValueError: a source has no parts, or a photo of it is bad; also FileNotFoundError, when a file is missing.
+        ValueError: a source has no parts, nothing is of the selection, or a photo is bad; also FileNotFoundError, when
+            a file is missing.
     """
     scenes: list[Scene] = []
+    names: set[str] = set()
     if "ap-10k" in sources:
         raise ValueError("--source ap-10k has keypoints and no parts, and this needs parts: use another source")
     for name, folder in sources.items():
         source = open_source(name, folder, split)
         found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
-        found = [scene for scene in found if scene.parts]
+        for scene in found:
+            names |= {one.name for one in scene.objects}
+            if selection.parts:
+                names |= {one.name for one in scene.parts}
+        found = [scene for scene in (select(one, selection) for one in found) if scene.parts]
         log.info("%s %s: %d photos", name, split, len(found))
         scenes += found
+    if not scenes and selection != EVERYTHING:
+        raise nothing_wanted(selection, f"the {split} split", sorted(names))
     return scenes
 
 

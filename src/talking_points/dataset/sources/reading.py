@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
         raise FileNotFoundError(f"{path} is missing")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
 
 

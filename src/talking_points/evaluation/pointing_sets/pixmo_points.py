@@ -1,0 +1,153 @@
+"""PixMo-Points' evaluation set (allenai/pixmo-points-eval): web photos, a few words, a mask for all that they name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
+
+from talking_points.evaluation.pointing_metrics import pixmo_points_scores, points_on_mask
+from talking_points.evaluation.pointing_sets.masks import Mask, Pixels, checked_mask, nearest_pixel
+from talking_points.evaluation.pointing_sets.task import Entry, Layout, Point, PointingTask, text_of
+from talking_points.images import open_photo
+from talking_points.points import scaled_to_photo
+
+COLUMNS = ("image_url", "image_sha256", "label", "points", "masks")
+ROWS_AT_ONCE = 8
+"""Rows whose masks are unpacked together."""
+
+
+def entries(folder: Path) -> Iterator[Entry]:
+    """List the rows of the set, whose photos are there by URL only and lie beside it as local files.
+
+        data/test-*.parquet         as distributed
+        images/<image_sha256>.jpg   what `image_url` gave, named by its bytes' SHA-256; any ending, or none
+
+    `points` are in percent of the photo, `masks` of its size, one a point. The category is how many things there are
+    to point at.
+
+    Raises:
+        FileNotFoundError, ValueError: there are no such files, or they have other columns.
+    """
+    files = sorted((folder / "data").glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{folder / 'data'} holds no Parquet file")
+    if not (folder / "images").is_dir():
+        raise FileNotFoundError(f"no such folder: {folder / 'images'}; the photos' files belong there, see the docs")
+    photos = {path.stem: path for path in sorted((folder / "images").iterdir())}
+    for file in files:
+        with _opened(file) as opened:
+            number = 0
+            for batch in opened.iter_batches(ROWS_AT_ONCE, columns=list(COLUMNS)):
+                rows = batch.select(list(COLUMNS[:-1])).to_pylist()
+                for row, masks in zip(rows, batch.column("masks"), strict=True):
+                    yield f"{file}, row {number}", partial(_read, photos, f"{file.stem}/{number}", row, masks)
+                    number += 1
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    try:
+        opened = pq.ParquetFile(file)
+    except ValueError as error:
+        raise ValueError(f"{file} is no Parquet file: {error}") from None
+    missing = [name for name in COLUMNS if name not in opened.schema_arrow.names]
+    if missing:
+        raise ValueError(f"{file} has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    kind = opened.schema_arrow.field("masks").type
+    if str(kind).count("list<") != 3 or "bool" not in str(kind):
+        raise ValueError(f"{file}: masks are {kind}; expected lists of lists of lists of bool")
+    return opened
+
+
+def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.ListScalar) -> list[PointingTask]:
+    text = text_of(row, "label")
+    sha256 = row["image_sha256"]
+    if not isinstance(sha256, str) or sha256 not in photos:
+        raise FileNotFoundError(f"images/ has no file {sha256} (from {row['image_url']!r:.200})")
+    path = photos[sha256]
+    if _sha256(path) != sha256:
+        raise ValueError(f"{path} is another file than was labelled: its SHA-256 is not its name")
+    size_wh = open_photo(path).size
+    labelled_px = _labelled(row["points"], size_wh)
+    # A set of nothing has one empty mask or none.
+    kept = _masks(masks, size_wh) if labelled_px else ()
+    if len(kept) != len(labelled_px):
+        raise ValueError(f"{len(labelled_px)} points and {len(kept)} masks; expected one mask a point")
+    perfect_px = tuple(_on_mask(one.pixels(), point) for one, point in zip(kept, labelled_px, strict=True))
+    return [
+        PointingTask(
+            sample_id=task_id,
+            photo_id=sha256,
+            open_photo=partial(open_photo, path),
+            size_wh=size_wh,
+            point_px=perfect_px[0] if perfect_px else (math.nan, math.nan),
+            text=text,
+            source="pixmo-points",
+            category=("nothing there", "one thing")[len(kept)] if len(kept) < 2 else "several things",
+            perfect_px=perfect_px,
+            masks=kept,
+            labelled_px=labelled_px,
+        )
+    ]
+
+
+def _sha256(path: Path) -> str:
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, 1 << 20), b""):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _labelled(points: Any, size_wh: tuple[int, int]) -> tuple[Point, ...]:
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise ValueError(f"expected a list of points, got {str(points):.100}")
+    numbers = [point.get(axis) for point in points for axis in ("x", "y")]
+    if not all(isinstance(value, int | float) and 0 <= value <= 100 for value in numbers):
+        raise ValueError(f"points must have x and y from 0 to 100, got {str(points):.100}")
+    pairs = np.asarray(numbers, float).reshape(-1, 2)
+    return tuple((float(x), float(y)) for x, y in scaled_to_photo(pairs, size_wh, full_scale=100)) if numbers else ()
+
+
+def _masks(masks: pa.ListScalar, size_wh: tuple[int, int]) -> tuple[Mask, ...]:
+    if not masks.is_valid:
+        raise ValueError("there are no masks")
+    kept = []
+    for number, mask in enumerate(masks):
+        try:
+            kept.append(checked_mask(_pixels(mask), size_wh))
+        except ValueError as error:
+            raise ValueError(f"mask {number}: {error}") from None
+    return tuple(kept)
+
+
+def _pixels(mask: pa.ListScalar) -> Pixels:
+    """(H, W) of a list of rows."""
+    rows = mask.values
+    if rows is None or rows.null_count or len(set(rows.value_lengths().to_pylist())) != 1:
+        raise ValueError("expected rows of one length")
+    bits = rows.flatten()
+    if bits.null_count:
+        raise ValueError("a pixel is null")
+    return np.asarray(bits.to_numpy(zero_copy_only=False), bool).reshape(len(rows), -1)
+
+
+def _on_mask(pixels: Pixels, point_px: Point) -> Point:
+    """The labelled point, or where that lies beside its mask, the nearest one that is on it."""
+    # Whole numbers: the metric rounds, and they are what rounding leaves alone.
+    return point_px if points_on_mask(point_px, pixels, rounded=True)[0] else nearest_pixel(pixels, point_px)
+
+
+def _scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    return pixmo_points_scores(found_px, task.labelled_px, [mask.pixels() for mask in task.masks])
+
+
+LAYOUT = Layout(entries=entries, scores=_scores)

@@ -1,0 +1,28 @@
+"""Actors on Ray that each hold a model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+
+def start_actors(kind: type, *arguments: Any, workers: int) -> list[Any]:
+    """Start actors of a class, a GPU each where the cluster has enough of them.
+
+    Args:
+        kind: made in each actor with the arguments.
+        workers: how many actors.
+
+    Raises:
+        ImportError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ImportError("--engine ray needs Ray: pip install 'talking-points[scale]'") from None
+    if not ray.is_initialized():
+        at_home = not os.environ.get("RAY_ADDRESS")
+        ray.init(num_cpus=workers if at_home else None, log_to_driver=False)
+    gpus = 1 if ray.cluster_resources().get("GPU", 0) >= workers else 0
+    actor = ray.remote(num_cpus=1, num_gpus=gpus)(kind)
+    return [actor.remote(*arguments) for _ in range(workers)]

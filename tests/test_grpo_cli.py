@@ -1,0 +1,79 @@
+"""Reinforce, evaluate and go on, by the command line, with the embedded model and generated points."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from talking_points.cli import main
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(a) for a in arguments])
+    return int(exit_.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory, ap_10k_writer) -> Path:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("data") / "ap10k"
+    names = {"train": ["000000000001", "000000000002"], "val": ["000000000011"], "test": ["000000000021"]}
+    ap_10k_writer(folder, names)
+    return folder
+
+
+def test_the_papers_direction_and_its_score(animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = ("--descriptor", "mini", "--localizer", "mini", "--out", tmp_path / "run")
+    points = ("--keypoints", animals, "--preset", "bovidae-to-canidae", "--held-out-points", 2)
+    steps = ("--steps", 2, "--evaluate-every", 2, "--photos", 1, "--points", 1, "--group-size", 2)
+    assert run("train", "grpo", *models, *points, *steps) == 0
+    assert capsys.readouterr().err.endswith(f"wrote {tmp_path / 'run' / 'checkpoint'}\n")
+    table = (tmp_path / "run" / "evaluations" / "000002.md").read_text()
+    assert "2 held-out points" in table and table.count("| dog ") == 2
+    assert len((tmp_path / "run" / "training" / "metrics.jsonl").read_text().splitlines()) == 1
+
+    scored = ("--data", animals, "--split", "test", "--object", "Canidae", "--model", tmp_path / "run" / "checkpoint")
+    assert run("evaluate", *scored, "--describer", "descriptor", "--out", tmp_path / "scores") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["only"] == "object Canidae"
+    assert {row["n"] for row in report["rows"] if row["describer"] == "descriptor"} == {2}
+
+    assert run("train", "grpo", *models, *points, *steps, "--reward", "pck") == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "reward mse" in error and "reward pck" in error and "use another --out" in error
+
+
+GRPO = ("train", "grpo", "--descriptor", "mini", "--localizer", "mini", "--out", "x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (GRPO, "give a file or folder of keypoints, or sources of part-labelled photos"),
+        ((*GRPO, "--keypoints", "{animals}", "--group-size", "1"), "group_size is 1; allowed: 2 or more"),
+        ((*GRPO, "--keypoints", "{animals}", "--reward", "iou"), "reward is 'iou'; allowed: mse, distance, pck"),
+        ((*GRPO, "--keypoints", "/nowhere"), "no such file or folder: /nowhere"),
+        ((*GRPO, "--keypoints", "{animals}", "--object", "Felidae"), "it has Bovidae, Canidae, antelope, dog"),
+        ((*GRPO, "--keypoints", "{animals}", "--preset", "cats"), "preset is 'cats'; allowed: bovidae-to-canidae"),
+        ((*GRPO, "--source", "ap-10k={animals}"), "--source ap-10k has keypoints and no parts"),
+        ((*GRPO, "--keypoints", "{animals}", "--blocks", "99"), "blocks is 99; allowed: at most"),
+        ((*GRPO, "--keypoints", "{animals}", "--unseen-localizer", "maxi"), "unknown model 'maxi'"),
+        ((*GRPO, "--keypoints", "{animals}", "--evaluate-every", "0"), "evaluate_every is 0; allowed: at least 1"),
+        ((*GRPO, "--keypoints", "{animals}", "--held-out-points", "0"), "held_out_points is 0; allowed: at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[str, ...],
+    message: str,
+    animals: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*(a.format(animals=animals) for a in arguments)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    assert not (tmp_path / "x" / "checkpoint").exists()
