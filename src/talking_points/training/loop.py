@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -273,12 +273,7 @@ def _accelerator(device: torch.device) -> Accelerator:
                 f"the launcher asks for {name}, and each process holds the whole base here (DDP); launch without it, "
                 "and make the base small with --quantize nf4 if it does not fit"
             )
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="no",
-        # Buffers are constants here.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 def _groups(parameters: Mapping[str, nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
