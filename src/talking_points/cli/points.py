@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import talking_points
+from talking_points.answers import Answer, answers_as_json
 from talking_points.cli.console import Progress, find_model, log, say
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
 
@@ -55,17 +55,6 @@ DEMO_POINTS_PX = [(345.5, 120.5), (265.5, 265.5), (306.5, 392.5), (115.5, 430.5)
 
 
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """One point of an answer; what a command does not know is None. Points are in pixels of the photo."""
-
-    asked_px: tuple[float, float] | None = None
-    description: str | None = None
-    found_px: tuple[float, float] | None = None
-    error: float | None = None
-    """Distance of asked and found in the photo's normalised coordinates."""
 
 
 def describe(
@@ -285,22 +274,10 @@ def _give(
         draw_points(image, points).save(figure)
         say(f"wrote {figure}")
     if as_json:
-        typer.echo(json.dumps(_as_json(answers, image, path, model), indent=2))
+        typer.echo(json.dumps(answers_as_json(answers, image.size, model=model, path=str(path)), indent=2))
     else:
         for answer in answers:
             typer.echo(_as_text(answer))
-
-
-def _as_json(answers: list[Answer], image: Image.Image, path: Path, model: str) -> dict[str, Any]:
-    points = []
-    for answer in answers:
-        x, y = answer.asked_px or (None, None)
-        found_x, found_y = answer.found_px or (None, None)
-        point = {"x": x, "y": y, "description": answer.description}
-        point |= {"found_x": found_x, "found_y": found_y, "error": answer.error}
-        points.append({key: value for key, value in point.items() if value is not None})
-    photo = {"path": str(path), "width": image.width, "height": image.height}
-    return {"model": model, "photo": photo, "points": points}
 
 
 def _as_text(answer: Answer) -> str:
