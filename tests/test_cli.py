@@ -14,7 +14,7 @@ from PIL import Image
 import talking_points
 from talking_points import pretrained
 from talking_points.cli import main
-from talking_points.cli.points import DEMO_POINTS_PX
+from talking_points.demo import DEMO_POINTS_PX
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 

@@ -14,6 +14,7 @@ import talking_points
 from talking_points.answers import Answer, answers_as_json
 from talking_points.cli.console import Progress, find_model, log, say
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
+from talking_points.demo import DEMO_POINTS_PX, demo_photo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,10 +49,6 @@ FigureOption = Annotated[
     Path | None,
     typer.Option("--figure", metavar="OUT.png", help="Draw the points and the texts into a file."),
 ]
-
-
-# On the photo of Grace Hopper that matplotlib ships (512x600): the cap, the face, the collar, the jacket.
-DEMO_POINTS_PX = [(345.5, 120.5), (265.5, 265.5), (306.5, 392.5), (115.5, 430.5)]
 
 
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
@@ -161,9 +158,7 @@ def demo(
     ),
 ) -> None:
     """Round trip of a few points on the photo of Grace Hopper that matplotlib ships."""
-    from matplotlib.cbook import get_sample_data
-
-    path = Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    path = demo_photo()
     image = talking_points.open_photo(path)
     _check_figure(figure)
     answers = _there_and_back(image, DEMO_POINTS_PX, model, device)

@@ -159,12 +159,12 @@ async def _prefill(
         found = await service.answer("localize", engine, prepared, texts=words)
         for name, one in zip(bare_texts, found.answers, strict=True):
             place = _place(one, size_wh)
-            labelled = {interface.keypoint_type: list(interface.labels[:1])} if interface.labels else {}
+            value: dict[str, Any] = {**place}
+            if interface.labels:
+                value[interface.keypoint_type] = list(interface.labels[:1])
             # A text of the whole photo has an id of its own; the new region takes another.
             region = name if texts[name]["value"].get("x") is not None else uuid.uuid4().hex[:10]
-            result.append(
-                _region(region, interface.keypoint, interface.keypoint_type, {**place, **labelled}, interface, size_wh)
-            )
+            result.append(_region(region, interface.keypoint, interface.keypoint_type, value, interface, size_wh))
             result.append(_text_region(region, one, place, interface, size_wh))
     return answer
 
@@ -188,7 +188,7 @@ def _place(answer: Answer, size_wh: tuple[int, int]) -> dict[str, float]:
 def _text_region(
     name: str, answer: Answer, place: dict[str, Any], interface: Interface, size_wh: tuple[int, int]
 ) -> dict[str, Any]:
-    shape = {key: place[key] for key in ("x", "y", "width") if key in place}
+    shape: dict[str, Any] = {key: place[key] for key in ("x", "y", "width") if key in place}
     return _region(name, interface.text, "textarea", {**shape, "text": [answer.description]}, interface, size_wh)
 
 
