@@ -40,9 +40,12 @@ Click a pixel of a photo to read what it is on (★), and see where those words 
 _HINT = "Click anywhere on the photo. Edit a text and press *Find this text* to see where it leads then."
 _START = "Open a photo, or try the example."
 _CSS = """
-.gradio-container {max-width: 1180px !important; margin: 0 auto !important}
-#photo img {cursor: crosshair; object-fit: contain}
-.note p {font-size: 0.95rem; margin: 0.1rem 0}
+.gradio-container {max-width: 1180px !important; width: 100% !important; margin: 0 auto !important}
+#photo img {cursor: crosshair; object-fit: contain; max-height: 78vh}
+.point, .point > div, .point .row {background: var(--block-background-fill) !important}
+.point .row {padding: 0 0.8rem 0.8rem; gap: 0.6rem}
+.note {padding: 0 0.8rem 0.4rem !important}
+.note p {font-size: 0.95rem; margin: 0}
 .asked {color: #e3120b} .found {color: #0b7a47}
 .dark .asked {color: #ff6b66} .dark .found {color: #3ddc97}
 button:focus-visible, textarea:focus-visible, input:focus-visible {outline: 3px solid #2563eb !important}
@@ -142,7 +145,7 @@ def make_page(service: Service) -> gr.Blocks:
         gr.Markdown(_INTRO)
         with gr.Row():
             with gr.Column(scale=6, min_width=320):
-                upload = gr.File(label="Drop a photo here, or press to open one", file_types=FILE_TYPES, height=130)
+                upload = gr.File(label="Photo", show_label=False, file_types=FILE_TYPES, height=130, elem_id="upload")
                 image = gr.Image(
                     label="Photo: click a pixel", interactive=False, visible=False, format="jpeg", elem_id="photo",
                     buttons=["fullscreen"],
@@ -169,7 +172,7 @@ def make_page(service: Service) -> gr.Blocks:
                     find_own = gr.Button("Find it", variant="primary", elem_id="find-own")
                 boxes, texts, notes, finds, removes = [], [], [], [], []
                 for n in range(MOST_POINTS):
-                    with gr.Group(visible=False, elem_id=f"point-{n + 1}") as box:
+                    with gr.Group(visible=False, elem_id=f"point-{n + 1}", elem_classes="point") as box:
                         texts.append(
                             gr.Textbox(
                                 label=f"Point {n + 1}",
@@ -178,14 +181,14 @@ def make_page(service: Service) -> gr.Blocks:
                                 elem_id=f"text-{n + 1}",
                             )  # fmt: skip
                         )
-                        notes.append(gr.Markdown(elem_id=f"note-{n + 1}", elem_classes="note", padding=True))
+                        notes.append(gr.Markdown(elem_id=f"note-{n + 1}", elem_classes="note"))
                         with gr.Row():
-                            finds.append(gr.Button("Find this text", size="sm", elem_id=f"find-{n + 1}"))
-                            removes.append(gr.Button("Remove", size="sm", elem_id=f"remove-{n + 1}"))
+                            finds.append(gr.Button("Find this text", size="sm", min_width=120, elem_id=f"find-{n + 1}"))
+                            removes.append(gr.Button("Remove", size="sm", min_width=80, elem_id=f"remove-{n + 1}"))
                     boxes.append(box)
                 with gr.Row():
-                    figure = gr.Button("Save the figure", size="sm", elem_id="figure")
-                    as_json = gr.Button("Save as JSON", size="sm", elem_id="json")
+                    figure = gr.Button("Save the figure", size="sm", min_width=120, elem_id="figure")
+                    as_json = gr.Button("Save as JSON", size="sm", min_width=120, elem_id="json")
         address, file_name = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
 
         def emptied(session: Session) -> dict[Any, Any]:

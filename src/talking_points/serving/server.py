@@ -66,6 +66,9 @@ class _Server(uvicorn.Server):
         leaving = asyncio.create_task(leave())
         await super().shutdown(sockets)
         leaving.cancel()
+        if self.force_exit:
+            # uvicorn leaves this out when it is forced.
+            await self.lifespan.shutdown()
 
 
 def serve(app: Gate, engines: Mapping[str, Engine], listening: socket.socket) -> None:
