@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -39,16 +40,14 @@ def engine(tp: TalkingPoints) -> Iterator[Engine]:
 @pytest.fixture
 def client_of(engine: Engine) -> Iterator[Callable[..., TestClient]]:
     """A client of an application with the settings given, without a page."""
-    opened: list[TestClient] = []
+    with ExitStack() as opened:
 
-    def client(**settings: object) -> TestClient:
-        app = make_app({"tiny": engine}, ServingConfig(**settings), page=False)  # type: ignore[arg-type]
-        opened.append(TestClient(app, raise_server_exceptions=False))
-        return opened[-1]
+        def client(**settings: object) -> TestClient:
+            app = make_app({"tiny": engine}, ServingConfig(**settings), page=False)  # type: ignore[arg-type]
+            # Entered, so that all requests share one event loop, as they do in a server.
+            return opened.enter_context(TestClient(app, raise_server_exceptions=False))
 
-    yield client
-    for one in opened:
-        one.close()
+        yield client
 
 
 @pytest.fixture
