@@ -465,6 +465,9 @@ def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["inspect-dataset", "."], 2),
         (["evaluate-pointing", "--data", "absent", "--layout", "ap-10k", "--out", "scores"], 2),
         (["evaluate-pointing", "--data", ".", "--layout", "point-bench", "--out", "scores"], 2),
+        (["serve", "--help"], 0),
+        (["serve", "--max-points", "0"], 2),
+        (["serve", "--port", "0", "--model", "foo"], 2),
     ],
 )
 def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):

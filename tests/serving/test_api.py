@@ -14,8 +14,8 @@ from httpx2 import Response
 from PIL import Image
 
 from talking_points.serving import fetching
-from talking_points.serving.config import ServingConfig
-from talking_points.serving.engine import Engine, EngineConfig
+from talking_points.serving.config import EngineConfig, ServingConfig
+from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import SIZE_WH, photo_bytes
@@ -131,7 +131,7 @@ def test_broken_photos(client_of: Callable[..., TestClient], photo: bytes, said:
         (b'{"photo": "AAAA", "points": [[' + b"9" * 5000 + b", 1]]}", "no JSON"),
         (b'{"photo": "AAAA", "points": [[1]]}', "points.0.1: Field required"),
         (b'{"photo": "AAAA", "points": []}', "points: List should have at least 1 item"),
-        (b'{"photo": "AAAA", "points": [["1", true]]}', "points"),
+        (b'{"photo": "AAAA", "points": [["1", true]]}', "points.0.0: Input should be a valid number"),
         (b'{"photo": "AAAA"}', "points: Field required"),
         (b'{"photo": "AAAA", "points": [[1, 1]], "n": 1}', "n: Extra inputs are not permitted"),
         (b'{"photo": 1, "points": [[1, 1]]}', "photo: Input should be a valid string"),

@@ -9,7 +9,8 @@ from PIL import Image
 
 from talking_points.answers import Answer
 from talking_points.encoding import PreparedPhoto
-from talking_points.serving.engine import BusyError, Engine, EngineConfig, StoppedError
+from talking_points.serving.config import EngineConfig
+from talking_points.serving.engine import BusyError, Engine, StoppedError
 from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import photo_bytes
 

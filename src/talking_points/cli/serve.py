@@ -60,8 +60,13 @@ def serve(
         token = os.environ.get(token_env)
         if not token:
             raise ValueError(f"--token-env {token_env}: that environment variable is not set, or empty")
-    from talking_points.serving.config import ServingConfig
+    for option, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
+        if not 0 < value <= 10_000:
+            raise ValueError(f"{option} is {value}; allowed: above 0, at most 10000")
+    from talking_points.serving.config import EngineConfig, ServingConfig
+    from talking_points.serving.listening import open_socket
 
+    waits = EngineConfig(wait_ms=wait_ms, max_waiting=max_waiting)
     config = ServingConfig(
         max_photo_bytes=int(max_megabytes * 1e6),
         max_pixels=int(max_megapixels * 1e6),
@@ -72,15 +77,13 @@ def serve(
         label_studio_url=label_studio,
         label_studio_token=os.environ.get("LABEL_STUDIO_API_KEY") if label_studio else None,
     )
-    folders = {name: find_model(name) for name in names}
-    from talking_points.serving.server import make_app, open_socket
-    from talking_points.serving.server import serve as run
-
     listening = open_socket(host, port)
-    from talking_points.serving.engine import Engine, EngineConfig
+    folders = {name: find_model(name) for name in names}
+    from talking_points.serving.engine import Engine
+    from talking_points.serving.server import make_app
+    from talking_points.serving.server import serve as run
     from talking_points.talking_points import TalkingPoints
 
-    waits = EngineConfig(wait_ms=wait_ms, max_waiting=max_waiting)
     engines = {
         name: Engine(name, TalkingPoints.from_pretrained(folder, device=device), waits)
         for name, folder in folders.items()

@@ -1,10 +1,26 @@
-"""What the server allows."""
+"""How requests wait, and what the server allows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from talking_points.images import MAX_PIXELS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """How requests wait. All values are ours."""
+
+    wait_ms: float = 5.0
+    """Longest time that a request waits for others to join it, in milliseconds, when the network is free."""
+    max_waiting: int = 128
+    """Points and texts that may wait; a request that would make it more is refused."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wait_ms <= 1000:
+            raise ValueError(f"wait_ms is {self.wait_ms}; allowed: 0 to 1000 milliseconds")
+        if self.max_waiting < 1:
+            raise ValueError(f"max_waiting is {self.max_waiting}; allowed: at least 1 point or text")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +50,7 @@ class ServingConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_photo_bytes", "max_pixels", "max_points", "max_text_chars", "body_timeout_s"):
+            # Written so that NaN fails, too.
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: more than 0")
         if self.max_pixels > MAX_PIXELS:
@@ -43,6 +60,9 @@ class ServingConfig:
                 f"max_bytes_in_flight is {self.max_bytes_in_flight:,}; allowed: at least the {self.max_body_bytes:,} "
                 "that the largest photo takes"
             )
+        url = self.label_studio_url
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"label_studio_url is {url!r}; allowed: an address such as http://localhost:8080")
         if self.token is not None and (len(self.token) < 8 or not self.token.isascii()):
             raise ValueError("the token is too short or not ASCII; allowed: at least 8 ASCII characters")
 

@@ -21,6 +21,7 @@ from PIL import Image
 from talking_points.answers import Answer
 from talking_points.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
 from talking_points.points import check_points
+from talking_points.serving.config import EngineConfig
 from talking_points.talking_points import TalkingPoints
 
 log = logging.getLogger(__name__)
@@ -31,22 +32,6 @@ OnText = Callable[[int, str], None]
 """Told, in the engine's thread, the number of a point in its request and its description so far."""
 
 LONGEST_RETRY_S = 60
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
-    """How requests wait. All values are ours."""
-
-    wait_ms: float = 5.0
-    """Longest time that a request waits for others to join it, in milliseconds, when the network is free."""
-    max_waiting: int = 128
-    """Points and texts that may wait; a request that would make it more is refused."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.wait_ms <= 1000:
-            raise ValueError(f"wait_ms is {self.wait_ms}; allowed: 0 to 1000 milliseconds")
-        if self.max_waiting < 1:
-            raise ValueError(f"max_waiting is {self.max_waiting}; allowed: at least 1 point or text")
 
 
 class BusyError(RuntimeError):

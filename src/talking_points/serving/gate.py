@@ -34,6 +34,7 @@ class Gate:
         self.app, self.config, self.metrics = app, config, metrics
         self.requests_in_flight = 0
         self._bytes_in_flight = 0
+        metrics.in_flight.set_function(lambda: self.requests_in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

@@ -27,6 +27,7 @@ class Metrics:
         self.refused = Counter(
             "talking_points_refused", "Requests refused before they were read.", ["reason"], registry=self.registry
         )
+        self.in_flight = Gauge("talking_points_in_flight", "Requests being read or answered.", registry=self.registry)
         self.batch_prompts = Histogram(
             "talking_points_batch_prompts",
             "Points and texts that went through a model together.",

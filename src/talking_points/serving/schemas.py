@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
 PhotoSource = Annotated[
@@ -16,8 +16,9 @@ PhotoSource = Annotated[
         examples=["data:image/jpeg;base64,/9j/4AAQ..."],
     ),
 ]
+Pixels = Annotated[FiniteFloat, Strict()]
 PointsPx = Annotated[
-    list[tuple[FiniteFloat, FiniteFloat]],
+    list[tuple[Pixels, Pixels]],
     Field(
         min_length=1,
         description="x and y of each, in pixels of the upright photo from its top left corner; the centre of "

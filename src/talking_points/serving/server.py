@@ -39,18 +39,6 @@ def make_app(engines: Mapping[str, Engine], config: ServingConfig, *, page: bool
     return Gate(app, config, metrics)
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Listen on an address; port 0 takes any free one. An OSError of one line when it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(
-            f"cannot listen on {host}, port {port} ({reason}); choose others with --host and --port"
-        ) from None
-
-
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, is_idle: Callable[[], bool]) -> None:
         super().__init__(config)
