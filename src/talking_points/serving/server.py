@@ -45,18 +45,16 @@ class _Server(uvicorn.Server):
         self._is_idle = is_idle
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Open pages hold event streams that never end; once every question is answered there is nothing to wait for.
-        async def leave() -> None:
+        # Open pages hold event streams that never end: once every question is answered they are hung up.
+        async def hang_up() -> None:
             while not self._is_idle():
                 await asyncio.sleep(0.05)
-            self.force_exit = True
+            for connection in list(self.server_state.connections):
+                connection.transport.close()
 
-        leaving = asyncio.create_task(leave())
+        hanging_up = asyncio.create_task(hang_up())
         await super().shutdown(sockets)
-        leaving.cancel()
-        if self.force_exit:
-            # uvicorn leaves this out when it is forced.
-            await self.lifespan.shutdown()
+        hanging_up.cancel()
 
 
 def serve(app: Gate, engines: Mapping[str, Engine], listening: socket.socket) -> None:
