@@ -18,11 +18,17 @@ from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import attach_role, load_checkpoint, read_tensors, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights
-from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, TrunkBatches
+from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, ReadingBatches, TrunkBatches
 from talking_points.training.loop import LoopConfig, train
 from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
-from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
-from talking_points.training.trunk import DenseHead, TrunkHead, trunk_objective
+from talking_points.training.objectives import (
+    Probes,
+    base_objective,
+    descriptor_objective,
+    localizer_objective,
+    reading_objective,
+)
+from talking_points.training.trunk import TrunkHead, trunk_objective
 
 DESCRIPTOR_DIALECTS = ("paper",)
 """The descriptor speaks one dialect, the paper's."""
@@ -129,9 +135,11 @@ def train_base(
         load_weights(network.segmenter.trunk, trunk_weights, source=str(trunk_folder))
         network.to(device)
         fit_projector(network, scenes)
-    dense_head = DenseHead(network.config.vision.width, len(names)).to(device)
+    if network.heatmap is None:
+        raise ValueError(f"{start} has no heatmap (its coordinate_head is regression); a base is trained with one")
+    probes = Probes(network.config.vision.width, len(names)).to(device)
     network.requires_grad_(True)
-    modules = {"network": network, "dense_head": dense_head}
+    modules = {"network": network, "probes": probes}
     batches = BaseBatches(
         scenes,
         names,
@@ -145,9 +153,44 @@ def train_base(
         modules,
         _parameters(modules),
         batches,
-        lambda batch: base_objective(network, dense_head, batch.to(device)),
+        lambda batch: base_objective(network, probes, batch.to(device)),
         loop,
         out / "training",
+    )
+    if finished:
+        save_checkpoint(network, out / "checkpoint")
+    return finished
+
+
+def train_reading(
+    sources: Mapping[str, Path], base: Path, out: Path, loop: LoopConfig, sizes: BatchSizes, *, device: torch.device
+) -> bool:
+    """Teach a base's language model to read where texts say a point is, without photos; `train_base` goes on from it.
+
+    Args:
+        base: checkpoint folder; its roles, if any, are left out.
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    network = load_checkpoint(base, device=device, roles=())
+    if network.heatmap is None:
+        raise ValueError(f"{base} has no heatmap (its coordinate_head is regression); reading is learned for one")
+    modules = {"llama": network.llama, "text_to_vision": network.text_to_vision, "heatmap": network.heatmap}
+    for module in modules.values():
+        module.requires_grad_(True)
+    batches = ReadingBatches(
+        load_scenes(sources, "train"),
+        dialects=LOCALIZER_DIALECTS,
+        side=network.config.vision.image_size,
+        sizes=sizes,
+        seed=loop.seed,
+        steps=loop.steps,
+    )
+    # The cells' places have nothing to do with texts alone, and get no gradient.
+    parameters = {name: p for name, p in _parameters(modules).items() if ".cell_places." not in f".{name}."}
+    finished = train(
+        modules, parameters, batches, lambda batch: reading_objective(network, batch.to(device)), loop, out / "training"
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
