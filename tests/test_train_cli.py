@@ -32,7 +32,22 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
     assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
     assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
-    start = ("--start", tmp_path / "base" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
+    assert (
+        run(
+            "train",
+            "reading",
+            *source,
+            "--base",
+            tmp_path / "base/checkpoint",
+            "--out",
+            tmp_path / "read",
+            "--steps",
+            1,
+            *small,
+        )
+        == 0
+    )
+    start = ("--start", tmp_path / "read" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
     assert run("train", "base", *source, *start, "--steps", 1, *small) == 0
     base = tmp_path / "more" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):

@@ -94,6 +94,26 @@ def train_base(
     _finish(finished, out / "checkpoint")
 
 
+@train_app.command("reading")
+def train_reading(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 500,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 6,
+    points: PointsOption = 12,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Teach a base to read where texts say that a point is, without photos; `train base --start` goes on from it."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_reading as run
+
+    _finish(run(sources, base, out, loop, sizes, device=choose_device(device)), out / "checkpoint")
+
+
 @train_app.command("descriptor")
 def train_descriptor(
     source: SourceOption,

@@ -227,6 +227,7 @@ def train_role(
     if blind:
         # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
         network.config = dataclasses.replace(network.config, coordinate_head="regression")
+        network.heatmap = None
     torch.manual_seed(loop.seed)
     attach_role(network, role, lora)
     parameters = role_parameters(network, role)
