@@ -16,6 +16,9 @@ class Answer:
     found_px: tuple[float, float] | None = None
     error: float | None = None
     """Distance of asked and found in the photo's normalised coordinates."""
+    confidence: float | None = None
+    """See `FoundPoint`."""
+    runner_up_px: tuple[float, float] | None = None
 
 
 def answers_as_json(
@@ -35,6 +38,9 @@ def answers_as_json(
         found_x, found_y = answer.found_px or (None, None)
         point = {"x": x, "y": y, "description": answer.description}
         point |= {"found_x": found_x, "found_y": found_y, "error": answer.error}
+        other_x, other_y = answer.runner_up_px or (None, None)
+        sure = None if answer.confidence is None else round(answer.confidence, 4)
+        point |= {"confidence": sure, "runner_up_x": other_x, "runner_up_y": other_y}
         points.append({key: value for key, value in point.items() if value is not None})
     photo = {"width": size_wh[0], "height": size_wh[1]}
     return {"model": model, "photo": photo if path is None else {"path": path, **photo}, "points": points}

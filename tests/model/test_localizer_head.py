@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from talking_points.model.localizer_head import Heatmap, likeliest_points
+from talking_points.model.localizer_head import Heatmap, chances, likeliest_points
 
 
 def peaks(*places: tuple[float, float, float], size: int = 64) -> torch.Tensor:
@@ -55,3 +55,13 @@ def test_a_sure_reader_points_at_the_place_in_the_part() -> None:
     wanted, sureness = torch.tensor([[[0.25, 0.75, 0, 0, 0, 0]]]), torch.tensor([[[500.0, 500, 0, 0, 0, 0]]])
     logits = mask + Heatmap.nearness(places, wanted, sureness)[0]
     assert likeliest_points(logits)[0].tolist() == pytest.approx((0.625, 0.75), abs=0.02)
+
+
+def test_chances_of_two_peaks() -> None:
+    logits = peaks((0.2, 0.5, 1.0), (0.8, 0.5, 3.0))
+    answer = likeliest_points(logits)
+    sure, other, of_other = chances(logits, answer, torch.tensor(1.0))
+    assert float(sure) == pytest.approx(0.75, abs=0.01) and float(of_other) == pytest.approx(0.25, abs=0.01)
+    assert other[0].tolist() == pytest.approx((0.2, 0.5), abs=0.02)
+    # Hotter is less sure, and the answer stays.
+    assert chances(logits, answer, torch.tensor(3.0))[0] < sure

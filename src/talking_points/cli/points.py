@@ -119,8 +119,15 @@ def localize(
 
     finder = PointLocalizer.from_pretrained(folder, device=device)
     say(f"finding {len(text)} point(s)")
-    found = finder.localize(image, text)
-    answers = [Answer(description=one, found_px=p) for one, p in zip(text, found, strict=True)]
+    answers = [
+        Answer(
+            description=one,
+            found_px=found.point_px,
+            confidence=found.confidence,
+            runner_up_px=found.runner_up_px,
+        )
+        for one, found in zip(text, finder.locate(image, text), strict=True)
+    ]
     _give(answers, image, photo, model, as_json=as_json, figure=figure)
 
 
@@ -279,6 +286,11 @@ def _as_text(answer: Answer) -> str:
     asked = f"({answer.asked_px[0]:g}, {answer.asked_px[1]:g})" if answer.asked_px else ""
     found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
     lines = [f"{asked or found}: {answer.description or '(no description)'}"]
+    if answer.confidence is not None:
+        other = ""
+        if answer.runner_up_px is not None:
+            other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
+        lines.append(f"  {100 * answer.confidence:.0f}% sure to be within a tenth of the photo's longer side{other}")
     if answer.asked_px and answer.found_px and answer.error is not None:
         pixels = math.dist(answer.asked_px, answer.found_px)
         lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases 
 LoraRankOption = Annotated[int, typer.Option("--lora-rank", help="Rank of the adapter; the 7B's is 512.")]
 LoraAlphaOption = Annotated[int, typer.Option("--lora-alpha", help="Scale of the adapter; the 7B's is 256.")]
 LoraDropoutOption = Annotated[float, typer.Option("--lora-dropout", help="The 7B's is 0.05.")]
+DialectOption = Annotated[
+    list[str] | None,
+    typer.Option("--dialect", help="Of the texts: paper, coarse, place-free or short. Repeatable; the role's own mix."),
+]
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
 
 
@@ -128,19 +133,36 @@ def train_descriptor(
     lora_dropout: LoraDropoutOption = 0.0,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
+    dialect: DialectOption = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", help="'predicted-mask': keypoints without the Gaussian, as in the paper's Table 3."),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Train the descriptor's adapter over a frozen base."""
+    dialects = _dialects(dialect)
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
     from talking_points.model.checkpoint import lora_config
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_role
+    from talking_points.training.run import DESCRIPTOR_DIALECTS, train_role
 
     lora = lora_config("descriptor", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-    chosen = choose_device(device)
     only = _selection(only_object, only_part)
-    finished = train_role("descriptor", sources, base, out, loop, sizes, lora=lora, device=chosen, selection=only)
+    finished = train_role(
+        "descriptor",
+        sources,
+        base,
+        out,
+        loop,
+        sizes,
+        lora=lora,
+        dialects=dialects or DESCRIPTOR_DIALECTS,
+        region=region,
+        device=choose_device(device),
+        selection=only,
+    )
     _finish(finished, out / "checkpoint")
 
 
@@ -163,20 +185,62 @@ def train_localizer(
     blind: Annotated[
         bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
     ] = False,
+    dialect: DialectOption = None,
+    frozen_language: Annotated[
+        bool, typer.Option("--frozen-language-model", help="Train projector and heads only, as in the paper's Table 4.")
+    ] = False,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
+    dialects = _dialects(dialect)
     sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed)
     from talking_points.model.checkpoint import lora_config
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_role
+    from talking_points.training.run import LOCALIZER_DIALECTS, train_role
 
     lora = lora_config("localizer", rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
     chosen = choose_device(device)
     only = _selection(only_object, only_part)
     finished = train_role(
-        "localizer", sources, base, out, loop, sizes, lora=lora, device=chosen, blind=blind, selection=only
+        "localizer",
+        sources,
+        base,
+        out,
+        loop,
+        sizes,
+        lora=lora,
+        dialects=dialects or LOCALIZER_DIALECTS,
+        device=chosen,
+        blind=blind,
+        frozen_language=frozen_language,
+        selection=only,
     )
     _finish(finished, out / "checkpoint")
+
+
+@train_app.command("calibrate")
+def train_calibrate(
+    source: SourceOption,
+    model: Annotated[Path, typer.Option("--model", metavar="DIR", help="Checkpoint folder with a localizer.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
+    points: Annotated[int, typer.Option("--points", help="Of each photo.")] = 4,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Fit how sure the localizer says it is to how often it is right, on photos held out of its training."""
+    sources, loop, _ = _training(source, 1, 1.0, 1, points, seed)
+    import torch
+
+    from talking_points.evaluation.run import sets_of_sources
+    from talking_points.localizer import PointLocalizer
+    from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+    from talking_points.pretrained import choose_device
+    from talking_points.training.calibration import calibrate
+
+    network = load_checkpoint(model, device=choose_device(device))
+    chosen = sets_of_sources(sources, ["plain", "hard"], split="val", points=points, seed=loop.seed)
+    found = calibrate(PointLocalizer(network), [sample for one in chosen for sample in one.samples])
+    save_checkpoint(network, out, dtype=torch.float16)
+    typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 
 @train_app.command("join")
@@ -354,6 +418,15 @@ def _selection(objects: list[str] | None, parts: list[str] | None) -> Any:
     from talking_points.dataset.selection import Selection
 
     return Selection(objects=tuple(objects or ()), parts=tuple(parts or ()))
+
+
+def _dialects(names: list[str] | None) -> tuple[str, ...]:
+    from talking_points.dataset.relations import DIALECTS
+
+    for name in names or []:
+        if name not in DIALECTS:
+            raise ValueError(f"--dialect is {name!r}; allowed: {', '.join(DIALECTS)}")
+    return tuple(names or ())
 
 
 def _finish(finished: bool, written: Path) -> None:

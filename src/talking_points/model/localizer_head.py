@@ -40,6 +40,8 @@ class LocatedPoints:
     """The paper's regression, whichever head answers."""
     heatmap_logits_Phw: Tensor | None
     """Over the stride-4 cells; None without a heatmap."""
+    temperature: Tensor | None
+    """What the logits are divided by before they say how sure the head is; None without a heatmap."""
 
 
 class CoordinateHead(nn.Module):
@@ -50,6 +52,8 @@ class CoordinateHead(nn.Module):
         # ReLU and a sigmoid at the end are ours; the paper names only the sizes.
         self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
         self.heatmap = Heatmap(query_channels // 2) if heatmap else None
+        # Set by `training.calibration`, after the weights are trained; answers do not depend on it.
+        self.register_buffer("temperature", torch.ones(()) if heatmap else None)
 
     def forward(
         self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
@@ -63,10 +67,15 @@ class CoordinateHead(nn.Module):
         """
         regressed_P2 = self.mlp(text_PF)
         if self.heatmap is None:
-            return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None)
+            return LocatedPoints(
+                points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None, temperature=None
+            )
         logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
         return LocatedPoints(
-            points_P2=likeliest_points(logits_Phw), regressed_P2=regressed_P2, heatmap_logits_Phw=logits_Phw
+            points_P2=likeliest_points(logits_Phw),
+            regressed_P2=regressed_P2,
+            heatmap_logits_Phw=logits_Phw,
+            temperature=self.temperature,
         )
 
 
@@ -149,6 +158,32 @@ def likeliest_points(logits_Phw: Tensor) -> Tensor:
     near_Phw = (grid_y[:, None] - best_P2[:, 1, None, None]) ** 2 + (grid_x - best_P2[:, 0, None, None]) ** 2
     local_Phw = prob_P1hw[:, 0] * (near_Phw < min(RADII) ** 2)
     return _means(local_Phw / local_Phw.sum((-2, -1), keepdim=True))
+
+
+def chances(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How sure a heatmap is of its answers, and what else it would have answered.
+
+    Args:
+        logits_Phw: over cells of the square.
+        points_P2: the answers, in [0, 1]^2 of the square.
+        temperature: calibrated one.
+
+    Returns:
+        (P,) probability within 0.1 of the answer; (P, 2) the likeliest point farther than 0.2 from it, and (P,) the
+        probability within 0.1 of that.
+    """
+    prob_Phw = (logits_Phw / temperature).flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
+    height, width = prob_Phw.shape[-2:]
+    y = (torch.arange(height, device=prob_Phw.device) + 0.5) / height
+    x = (torch.arange(width, device=prob_Phw.device) + 0.5) / width
+
+    def apart(points: Tensor) -> Tensor:
+        return ((y[:, None] - points[:, 1, None, None]) ** 2 + (x - points[:, 0, None, None]) ** 2).sqrt()
+
+    here_Phw = apart(points_P2)
+    sure_P = (prob_Phw * (here_Phw < min(RADII))).sum((-2, -1))
+    elsewhere_P2 = likeliest_points(logits_Phw.masked_fill(here_Phw < max(RADII), -torch.inf))
+    return sure_P, elsewhere_P2, (prob_Phw * (apart(elsewhere_P2) < min(RADII))).sum((-2, -1))
 
 
 def _means(prob_Phw: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -206,8 +206,11 @@ def train_role(
     sizes: BatchSizes,
     *,
     lora: LoraConfig,
+    dialects: Sequence[str],
     device: torch.device,
     blind: bool = False,
+    region: str | None = None,
+    frozen_language: bool = False,
     selection: Selection = EVERYTHING,
 ) -> bool:
     """Train one role over a frozen base.
@@ -216,8 +219,11 @@ def train_role(
         role: "descriptor" or "localizer".
         base: checkpoint folder; its other role, if any, is left out.
         lora: form of the adapter.
+        dialects: that its texts are in, each as often as it is named.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
+        region: where keypoints look, if not where the base's config says; kept in the checkpoint (paper, Table 3).
+        frozen_language: leave the language model as the base has it (paper, Table 4).
         selection: which objects and parts it learns of.
 
     Returns:
@@ -228,12 +234,21 @@ def train_role(
         # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
         network.config = dataclasses.replace(network.config, coordinate_head="regression")
         network.heatmap = None
+    if region is not None:
+        vision = dataclasses.replace(network.config.vision, region=region)
+        network.config = dataclasses.replace(network.config, vision=vision)
+        network.segmenter.config = vision
     torch.manual_seed(loop.seed)
     attach_role(network, role, lora)
     parameters = role_parameters(network, role)
+    if frozen_language:
+        for name in [name for name in parameters if ".lora_" in name]:
+            parameters.pop(name).requires_grad_(False)
+    if not parameters:
+        raise ValueError(f"with the language model frozen the {role} has nothing to train")
     batches = PointBatches(
         load_scenes(sources, "train", selection),
-        dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
+        dialects=dialects,
         side=network.config.vision.image_size,
         sizes=sizes,
         seed=loop.seed,
