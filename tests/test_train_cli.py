@@ -59,6 +59,10 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "descriptor", *source, "--base", base, *region, "--steps", 1, *small) == 0
     frozen = ("--frozen-language-model", "--dialect", "short", "--out", tmp_path / "frozen")
     assert run("train", "localizer", *source, "--base", base, *frozen, "--steps", 1, *small) == 0
+    mse = ("--regression", "--out", tmp_path / "mse", "--steps", 1)
+    assert run("train", "localizer", *source, "--base", base, *mse, *small) == 0
+    head = json.loads((tmp_path / "mse" / "checkpoint" / "config.json").read_text())["coordinate_head"]
+    assert head == "regression"
     vision = json.loads((tmp_path / "without" / "checkpoint" / "config.json").read_text())["vision"]
     assert vision["region"] == "predicted-mask"
     adapter = load_file(tmp_path / "frozen" / "checkpoint" / "localizer" / "adapter_model.safetensors")

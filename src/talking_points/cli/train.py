@@ -189,6 +189,9 @@ def train_localizer(
     frozen_language: Annotated[
         bool, typer.Option("--frozen-language-model", help="Train projector and heads only, as in the paper's Table 4.")
     ] = False,
+    regression: Annotated[
+        bool, typer.Option("--regression", help="The paper's coordinate head, where the base has a heatmap.")
+    ] = False,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
     dialects = _dialects(dialect)
@@ -213,6 +216,7 @@ def train_localizer(
         blind=blind,
         frozen_language=frozen_language,
         selection=only,
+        regression=regression,
     )
     _finish(finished, out / "checkpoint")
 

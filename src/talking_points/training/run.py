@@ -212,6 +212,7 @@ def train_role(
     region: str | None = None,
     frozen_language: bool = False,
     selection: Selection = EVERYTHING,
+    regression: bool = False,
 ) -> bool:
     """Train one role over a frozen base.
 
@@ -225,12 +226,13 @@ def train_role(
         region: where keypoints look, if not where the base's config says; kept in the checkpoint (paper, Table 3).
         frozen_language: leave the language model as the base has it (paper, Table 4).
         selection: which objects and parts it learns of.
+        regression: a localizer with the paper's coordinate head, over a base that has a heatmap.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
     network = load_checkpoint(base, device=device, roles=())
-    if blind:
+    if blind or regression:
         # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
         network.config = dataclasses.replace(network.config, coordinate_head="regression")
         network.heatmap = None
