@@ -53,6 +53,7 @@ class CoordinateHead(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
         self.heatmap = Heatmap(query_channels // 2) if heatmap else None
         # Set by `training.calibration`, after the weights are trained; answers do not depend on it.
+        self.temperature: Tensor | None
         self.register_buffer("temperature", torch.ones(()) if heatmap else None)
 
     def forward(
