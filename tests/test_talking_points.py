@@ -22,7 +22,7 @@ def tp() -> TalkingPoints:
 
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 70, 3), dtype=np.uint8))
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 70, 3), dtype=np.uint8))
 
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]

@@ -179,9 +179,12 @@ def test_other_bodies_models_and_methods(client: TestClient) -> None:
     assert client.post("/v1/describe", content=b"photo").status_code == 415
     response = form(client, "describe", point="1,1", model="huge")
     assert response.status_code == 404 and message(response) == "model 'huge' is not served here; served: tiny"
-    assert "no file named photo" in message(client.post("/v1/describe", files={"picture": b"a"}, data={}))
+    other = client.post("/v1/describe", files={"picture": b"a"}, data={})
+    assert message(other) == "unknown field 'picture'; allowed: photo, point, model"
+    empty = client.post("/v1/describe", files={"other": ("", b"")}, data={"photo": "a"})
+    assert message(empty) == "unknown field 'other'; allowed: photo, point, model"
     assert "no file named photo" in message(
-        client.post("/v1/describe", files={"other": ("", b"")}, data={"photo": "a"})
+        client.post("/v1/describe", data={"photo": "a"}, files={"photo": ("", b"")})
     )
     broken = client.post(
         "/v1/describe", content=b"--x\r\n", headers={"Content-Type": "multipart/form-data; boundary=y"}

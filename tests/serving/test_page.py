@@ -184,7 +184,7 @@ def test_broken_and_too_large_files_are_told(visit: Callable[..., Any], photo: P
     tab.set_input_files("#upload input[type=file]", broken)
     tab.get_by_text("the photo is not a photo").first.wait_for()
     tab.set_input_files("#upload input[type=file]", large)
-    tab.get_by_text("exceeds the maximum", exact=False).first.wait_for()
+    tab.get_by_text("exceed the maximum", exact=False).first.wait_for()
     # and goes on
     tab.reload()
     tab.wait_for_selector("#example")
@@ -198,7 +198,7 @@ def test_on_a_phone_with_keys_alone(visit: Callable[..., Any], photo: Path) -> N
     tab = visit(375, 740)
     open_photo(tab, photo)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 375
-    tab.get_by_text("Without a mouse").focus()
+    tab.get_by_role("button", name="Without a mouse").focus()
     tab.keyboard.press("Enter")
     tab.wait_for_selector("#by-numbers", state="visible")
     tab.get_by_label("x, pixels from the left").fill("30")

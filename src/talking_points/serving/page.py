@@ -196,10 +196,7 @@ def make_page(service: Service) -> gr.Blocks:
             return {box: gr.Group(visible=False) for box in boxes} | {text: "" for text in texts}
 
         def show(session: Session, data: bytes) -> dict[Any, Any]:
-            try:
-                photo = service.open(data)
-            except ValueError as error:
-                raise gr.Error(str(error), print_exception=False) from None
+            photo = service.open(data)
             session.data, session.size_wh, session.shown = data, photo.size, shown_photo(photo)
             session.prepared = {}
             width, height = photo.size
@@ -212,9 +209,12 @@ def make_page(service: Service) -> gr.Blocks:
             }
 
         def open_upload(session: Session, path: str | None) -> dict[Any, Any]:
-            if path is None:
-                return {}
-            return show(session, Path(path).read_bytes())
+            try:
+                return show(session, Path(path).read_bytes()) if path else {upload: None}
+            except ValueError as error:
+                # An error would leave the broken file where the next one is to be dropped.
+                gr.Warning(str(error))
+                return {upload: None}
 
         def written(
             session: Session, n: int, ask: Callable[[OnText], Future[list[Answer]]]
@@ -278,7 +278,9 @@ def make_page(service: Service) -> gr.Blocks:
                     "round-trip", prepared, points_px=DEMO_POINTS_PX, on_text=lambda n, text: latest.update({n: text})
                 )
                 while wait_for([future], timeout=REFRESH_S).not_done:
-                    yield {texts[places[n]]: text for n, text in list(latest.items())}
+                    # Gradio takes no empty update.
+                    if latest:
+                        yield {texts[places[n]]: text for n, text in list(latest.items())}
                 answers = future.result()
             except (BusyError, StoppedError) as error:
                 yield emptied(session) | {image: picture(session)}
