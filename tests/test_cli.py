@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +14,8 @@ from PIL import Image
 import talking_points
 from talking_points import pretrained
 from talking_points.cli import main
-from talking_points.cli.points import DEMO_POINTS_PX
+from talking_points.demo import DEMO_POINTS_PX
+from talking_points.localizer import FoundPoint
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 
@@ -40,11 +41,12 @@ class FakeTalkingPoints:
         assert photo.mode == "RGB"
         return [f"a point at {x:g} {y:g}" for x, y in points_px]
 
-    def localize(self, photo, texts):
+    def locate(self, photo, texts):
         assert photo.mode == "RGB"
         if max(map(len, texts)) > 1000:
             raise ValueError("text 1 has 1001 tokens;\nthe model reads 512")
-        return [(3.0, 4.0) for _ in texts]
+        other = FoundPoint(point_px=(3.0, 4.0), confidence=0.876, runner_up_px=(7.5, 8.0))
+        return [other if " or " in text else replace(other, confidence=None, runner_up_px=None) for text in texts]
 
     def round_trip(self, photo, points_px):
         return [
@@ -122,6 +124,14 @@ class TestAnswers:
     def test_localize_json(self, run, photo):
         _, out, _ = run("localize", photo, "the left eye", "--json")
         assert json.loads(out)["points"] == [{"description": "the left eye", "found_x": 3, "found_y": 4}]
+        _, out, _ = run("localize", photo, "the left or the right eye", "--json")
+        [point] = json.loads(out)["points"]
+        assert (point["confidence"], point["runner_up_x"], point["runner_up_y"]) == (0.876, 7.5, 8)
+
+    def test_localize_says_how_sure_it_is(self, run, photo):
+        _, out, _ = run("localize", photo, "the left or the right eye")
+        sure = "  88% sure to be within a tenth of the photo's longer side; or else at (7.5, 8.0)\n"
+        assert out == f"(3.0, 4.0): the left or the right eye\n{sure}"
 
     def test_round_trip(self, run, photo):
         status, out, _ = run("round-trip", photo, "--point", "10,20")
@@ -465,6 +475,9 @@ def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["inspect-dataset", "."], 2),
         (["evaluate-pointing", "--data", "absent", "--layout", "ap-10k", "--out", "scores"], 2),
         (["evaluate-pointing", "--data", ".", "--layout", "point-bench", "--out", "scores"], 2),
+        (["serve", "--help"], 0),
+        (["serve", "--max-points", "0"], 2),
+        (["serve", "--port", "0", "--model", "foo"], 2),
     ],
 )
 def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from talking_points.images import CLIP_MEAN_RGB, CLIP_STD_RGB, letterbox, open_photo
+from talking_points.images import CLIP_MEAN_RGB, CLIP_STD_RGB, decode_photo, letterbox, open_photo
 from talking_points.points import photo_to_square
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -35,6 +35,15 @@ class TestKindsOfPhoto:
 
     def test_path_as_text(self, tmp_path):
         assert open_photo(str(save(noise(3, 2), tmp_path / "a.png"))).size == (3, 2)
+
+    def test_bytes_are_the_file(self, tmp_path):
+        path = save(noise(30, 20), tmp_path / "a.png")
+        assert decode_photo(path.read_bytes()).tobytes() == open_photo(path).tobytes()
+        for data, said in ((b"", "the photo is not a photo"), (path.read_bytes()[:-500], "the photo is truncated")):
+            with pytest.raises(ValueError, match=said):
+                decode_photo(data)
+        with pytest.raises(ValueError, match="the photo is 30x20, 600 pixels; at most 5"):
+            decode_photo(path.read_bytes(), max_pixels=5)
 
     def test_greyscale(self, tmp_path):
         opened = open_photo(save(Image.new("L", (4, 3), 77), tmp_path / "a.png"))

@@ -8,6 +8,7 @@ import talking_points
 # Changing this list is a decision about other people's programs: say so in CHANGELOG.md.
 PUBLIC_NAMES = [
     "Describer",
+    "FoundPoint",
     "Keypoint",
     "Localizer",
     "PhotoCache",

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from talking_points.encoding import prepare_photo
 from talking_points.generation import generate, read_prefixes
 from talking_points.model.language import embed_suffixes
 from talking_points.pretrained import choose_device, load_network
@@ -21,7 +22,7 @@ def tp() -> TalkingPoints:
 
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 70, 3), dtype=np.uint8))
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 70, 3), dtype=np.uint8))
 
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
@@ -67,6 +68,21 @@ def test_shared_prefix_decoding_is_transformers_greedy_decoding(tp: TalkingPoint
                 eos_token_id=prompts.end_id,
             )[0].tolist()
             assert ours[p][0].ids == [t for t in theirs if t != prompts.end_id]
+
+
+def test_texts_are_told_as_they_are_written(tp: TalkingPoints, photo: Image.Image) -> None:
+    """Over two photos and batches of two prompts: the last that is told of each point is its whole text."""
+    side = tp.network.config.vision.image_size
+    photos = [prepare_photo(photo, side), prepare_photo(photo.rotate(90, expand=True), side)]
+    small = TalkingPoints(tp.network, memory_bytes=1)
+    told: dict[int, list[list[int]]] = {}
+    texts = small.descriptor.describe_prepared(
+        photos, [POINTS, [(1.0, 2.0)]], on_token=lambda point, ids: told.setdefault(point, []).append(list(ids))
+    )
+    assert texts == tp.descriptor.describe_prepared(photos, [POINTS, [(1.0, 2.0)]])
+    for point, text in enumerate([*texts[0], *texts[1]]):
+        assert tp.network.prompts.decode(told[point][-1]) == text
+        assert [len(ids) for ids in told[point]] == list(range(1, len(told[point]) + 1))
 
 
 def test_round_trip_error_is_in_normalised_coordinates(tp: TalkingPoints, photo: Image.Image) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file
 
 from talking_points.cli import main
 
@@ -32,17 +33,50 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
     assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
     assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
-    start = ("--start", tmp_path / "base" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
+    assert (
+        run(
+            "train",
+            "reading",
+            *source,
+            "--base",
+            tmp_path / "base/checkpoint",
+            "--out",
+            tmp_path / "read",
+            "--steps",
+            1,
+            *small,
+        )
+        == 0
+    )
+    start = ("--start", tmp_path / "read" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
     assert run("train", "base", *source, *start, "--steps", 1, *small) == 0
     base = tmp_path / "more" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
         assert run("train", role, *source, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
+    # The ablations of the paper's Tables 3 and 4, and a localizer of one dialect.
+    region = ("--region", "predicted-mask", "--out", tmp_path / "without")
+    assert run("train", "descriptor", *source, "--base", base, *region, "--steps", 1, *small) == 0
+    frozen = ("--frozen-language-model", "--dialect", "short", "--out", tmp_path / "frozen")
+    assert run("train", "localizer", *source, "--base", base, *frozen, "--steps", 1, *small) == 0
+    mse = ("--regression", "--out", tmp_path / "mse", "--steps", 1)
+    assert run("train", "localizer", *source, "--base", base, *mse, *small) == 0
+    head = json.loads((tmp_path / "mse" / "checkpoint" / "config.json").read_text())["coordinate_head"]
+    assert head == "regression"
+    vision = json.loads((tmp_path / "without" / "checkpoint" / "config.json").read_text())["vision"]
+    assert vision["region"] == "predicted-mask"
+    adapter = load_file(tmp_path / "frozen" / "checkpoint" / "localizer" / "adapter_model.safetensors")
+    assert not any(tensor.any() for name, tensor in adapter.items() if ".lora_B." in name)
     mini = tmp_path / "mini"
     joined = ("--descriptor", tmp_path / "descriptor/checkpoint", "--localizer", tmp_path / "localizer/checkpoint")
     assert run("train", "join", *joined, "--out", mini) == 0
 
     capsys.readouterr()
+    assert run("train", "calibrate", *source, "--model", mini, "--out", mini, "--points", 1) == 0
+    fitted = json.loads(capsys.readouterr().out)
+    assert fitted["points"] >= 2 and 0 <= fitted["error"] <= 1 and fitted["temperature"] > 0
+    heads = load_file(mini / "localizer" / "heads.safetensors")
+    assert float(heads["head.temperature"]) == pytest.approx(fitted["temperature"], rel=2e-3)
     blind = ("--localizer", "localizer", "--localizer", f"blind:{tmp_path / 'localizer--blind' / 'checkpoint'}")
     captions = [part for name in ("object", "region") for part in ("--describer", f"{name}-caption")]
     said = ("--describer", "ground-truth", "--describer", "descriptor", *captions)
@@ -97,7 +131,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     photo = next((people / "photos").iterdir())
     assert run("localize", photo, "the left shoe", "--model", mini, "--json") == 0
     [point] = json.loads(capsys.readouterr().out)["points"]
-    assert point["found_x"] >= 0 and point["found_y"] >= 0
+    assert point["found_x"] >= 0 and point["found_y"] >= 0 and 0 <= point["confidence"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -121,6 +155,10 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
             "not both",
         ),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
+        (
+            ("train", "localizer", "--source", "label-map={people}", "--base", "x", "--out", "x", "--dialect", "slang"),
+            "--dialect is 'slang'; allowed: paper, coarse, place-free, short",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from talking_points.generation import Sampling
     from talking_points.images import letterbox, open_photo
     from talking_points.interfaces import Describer, Localizer
-    from talking_points.localizer import PointLocalizer
+    from talking_points.localizer import FoundPoint, PointLocalizer
     from talking_points.points import (
         check_points,
         coco_to_photo,
@@ -34,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Describer",
+    "FoundPoint",
     "Keypoint",
     "Localizer",
     "PhotoCache",
@@ -62,6 +63,7 @@ __all__ = [
 
 _MODULE_OF = {
     "Describer": "interfaces",
+    "FoundPoint": "localizer",
     "Keypoint": "records",
     "Localizer": "interfaces",
     "PhotoCache": "encoding",

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -100,10 +100,19 @@ class PointDescriptor:
         return self.describe_prepared([prepare_photo(photo, side) for photo in photos], points_px)
 
     def describe_prepared(
-        self, photos: Sequence[PreparedPhoto], points_px: Sequence[Sequence[tuple[float, float]]]
+        self,
+        photos: Sequence[PreparedPhoto],
+        points_px: Sequence[Sequence[tuple[float, float]]],
+        *,
+        on_token: Callable[[int, list[int]], None] | None = None,
     ) -> list[list[str]]:
-        """`describe_photos` of photos opened before."""
-        sampled = self._sample(photos, points_px, GREEDY, None)
+        """`describe_photos` of photos opened before.
+
+        Args:
+            on_token: told of each new token which point it is about, counted over all photos, and its text's ids so
+                far. After running out of memory a text may start over.
+        """
+        sampled = self._sample(photos, points_px, GREEDY, None, on_token)
         return [[one.text for [one] in of_photo] for of_photo in sampled]
 
     def sample(
@@ -126,23 +135,30 @@ class PointDescriptor:
         points_px: Sequence[Sequence[tuple[float, float]]],
         sampling: Sampling,
         generator: torch.Generator | None,
+        on_token: Callable[[int, list[int]], None] | None = None,
     ) -> list[list[list[SampledText]]]:
         network = self.network
         squares = [
             photo_to_square(check_points(points, photo.size_wh), photo.size_wh)
             for photo, points in zip(photos, points_px, strict=True)
         ]
-        asked = [(n, point) for n, points in enumerate(squares) for point in points]
+        numbered = list(enumerate((n, point) for n, points in enumerate(squares) for point in points))
         tokens = sampling.samples * (len(self._question()) + MAX_NEW_TOKENS)
 
-        def work(some: Sequence[tuple[int, NDArray[np.float64]]]) -> list[list[SampledText]]:
+        def work(batch: Sequence[tuple[int, tuple[int, NDArray[np.float64]]]]) -> list[list[SampledText]]:
+            first, some = batch[0][0], [one for _, one in batch]
             shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
             encoded = encode_photos(network, [photos[n] for n in shown], self.cache)
             points = [np.stack([point for m, point in some if m == n]) for n in shown]
-            return self._describe_encoded(encoded, points, sampling, generator)
+
+            def told(text: int, ids: list[int]) -> None:
+                if on_token is not None:
+                    on_token(first + text // sampling.samples, ids)
+
+            return self._describe_encoded(encoded, points, sampling, generator, told)
 
         with torch.inference_mode():
-            texts = in_batches(asked, prompts_at_once(network, tokens, self.memory_bytes), work)
+            texts = in_batches(numbered, prompts_at_once(network, tokens, self.memory_bytes), work)
         return split_by([len(points) for points in points_px], texts)
 
     def _describe_encoded(
@@ -151,6 +167,7 @@ class PointDescriptor:
         points_square: Sequence[NDArray[np.float64]],
         sampling: Sampling,
         generator: torch.Generator | None,
+        on_token: Callable[[int, list[int]], None],
     ) -> list[list[SampledText]]:
         """Texts of the points of B photos, one after the other. points_square: of each photo (P, 2) in [0, 1]^2."""
         network, prompts = self.network, self.network.prompts
@@ -176,6 +193,7 @@ class PointDescriptor:
                 max_new_tokens=MAX_NEW_TOKENS,
                 sampling=sampling,
                 generator=generator,
+                on_token=on_token,
             )
         return [
             [SampledText(text=prompts.decode(one.ids), logprobs=one.logprobs, ended=one.ended) for one in of_point]

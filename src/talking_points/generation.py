@@ -339,6 +339,7 @@ def generate(
     sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
     keep_before: int | None = None,
+    on_token: Callable[[int, list[int]], None] | None = None,
 ) -> list[list[GeneratedText]]:
     """Continue P prompts, all at once; finished ones leave the batch.
 
@@ -349,6 +350,7 @@ def generate(
         max_new_tokens: longest text, the end token not counted.
         generator: of the samples.
         keep_before: index of a block; the states that it starts from are kept with the texts.
+        on_token: told each new token's text, counted over all prompts' samples, and the text's ids so far.
 
     Returns:
         For each prompt its `sampling.samples` texts.
@@ -380,6 +382,8 @@ def generate(
             elif length < max_new_tokens:
                 ids[text].append(token)
                 logprobs[text].append(logprob)
+                if on_token is not None:
+                    on_token(text, ids[text])
         running = [row for row, text in enumerate(text_of_row) if not ended[text]]
         if not running or length == max_new_tokens:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -60,22 +61,31 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
         raise FileNotFoundError(f"no such photo: {path}")
     if not path.is_file():
         raise ValueError(f"{path} is not a file; expected a photo such as a JPEG or PNG")
+    return _decode(path, str(path), max_pixels)
+
+
+def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """`open_photo` of a file's bytes; errors speak of "the photo"."""
+    return _decode(io.BytesIO(data), "the photo", max_pixels)
+
+
+def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> Image.Image:
     # Pillow warns of large photos and of odd metadata. Here the first is an error at `max_pixels`, and the
     # second does not change the pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(path, formats=_FORMATS)
+            image = Image.open(source, formats=_FORMATS)
         except UnidentifiedImageError:
-            raise ValueError(f"{path} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
+            raise ValueError(f"{name} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
         except Image.DecompressionBombError:
             # The limit of Pillow itself, about 179 megapixels, which holds whatever `max_pixels` is.
-            raise ValueError(f"{path} has more pixels than the {max_pixels:,} allowed") from None
+            raise ValueError(f"{name} has more pixels than the {max_pixels:,} allowed") from None
         except _DECODING_ERRORS as error:
-            raise ValueError(f"{path} cannot be read as a photo: {error}") from None
+            raise ValueError(f"{name} cannot be read as a photo: {error}") from None
         with image:
-            _check_pixels(image.size, max_pixels, str(path))
-            return _upright_rgb(image, str(path))
+            _check_pixels(image.size, max_pixels, name)
+            return _upright_rgb(image, name)
 
 
 def letterbox(

@@ -343,7 +343,10 @@ def _vision(
     with _published_names(TEXT_TO_VISION_NAMES, trained.source), torch.device("meta"):
         _check(TextToVision(llm_width, 2 * config.width), states["text_to_vision"])
     weights = {
-        f"{part}.{name}": tensor.float().contiguous() for part in BASE_PARTS for name, tensor in states[part].items()
+        f"{part}.{name}": tensor.float().contiguous()
+        for part in BASE_PARTS
+        if part != "heatmap"  # ours: the published model's coordinates are regressed
+        for name, tensor in states[part].items()
     }
     return ModelConfig(name="omg-llava", vision=config), weights
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,25 @@ from talking_points.encoding import (
 )
 from talking_points.generation import read_suffixes
 from talking_points.model.language import embed_suffixes
+from talking_points.model.localizer_head import LocatedPoints, chances
 from talking_points.model.network import PointNetwork
 from talking_points.points import square_to_photo
+
+RUNNER_UP_SHARE = 0.5
+"""A second place that is at least this share as likely as the first is told. Ours."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundPoint:
+    """Where a text leads, and how surely."""
+
+    point_px: tuple[float, float]
+    """Pixels of the photo."""
+    confidence: float | None
+    """Probability that the point meant is within a tenth of the photo's longer side; None where the checkpoint's
+    coordinate head is a regression, which does not know."""
+    runner_up_px: tuple[float, float] | None
+    """Another place that fits the words nearly as well; None when there is none."""
 
 
 class PointLocalizer:
@@ -68,6 +86,11 @@ class PointLocalizer:
         """
         return self.localize_photos([photo], [texts])[0]
 
+    def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
+        """`localize`, and how sure each answer is and what else the text may mean. Arguments and errors as there."""
+        side = self.network.config.vision.image_size
+        return self.locate_prepared([prepare_photo(photo, side)], [texts])[0]
+
     def localize_photos(
         self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
     ) -> list[list[tuple[float, float]]]:
@@ -79,6 +102,12 @@ class PointLocalizer:
         self, photos: Sequence[PreparedPhoto], texts: Sequence[Sequence[str]]
     ) -> list[list[tuple[float, float]]]:
         """`localize_photos` of photos opened before."""
+        return [[found.point_px for found in some] for some in self.locate_prepared(photos, texts)]
+
+    def locate_prepared(
+        self, photos: Sequence[PreparedPhoto], texts: Sequence[Sequence[str]]
+    ) -> list[list[FoundPoint]]:
+        """`locate` of several photos, opened before."""
         network = self.network
         asked = [
             (n, suffix)
@@ -87,16 +116,16 @@ class PointLocalizer:
         ]
         tokens = max((len(suffix) for _, suffix in asked), default=1)
 
-        def work(some: Sequence[tuple[int, list[int]]]) -> list[NDArray[np.float64]]:
+        def work(some: Sequence[tuple[int, list[int]]]) -> list[_OnSquare]:
             shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
             encoded = self._encode([photos[n] for n in shown])
-            return self._localize_encoded(encoded, [[suffix for m, suffix in some if m == n] for n in shown])
+            return _rows(self.located(encoded, [[suffix for m, suffix in some if m == n] for n in shown]))
 
         with torch.inference_mode():
             squares = in_batches(asked, prompts_at_once(network, tokens, self.memory_bytes), work)
         return [
-            _on_photo(points, photo.size_wh)
-            for points, photo in zip(split_by([len(some) for some in texts], squares), photos, strict=True)
+            [_on_photo(one, photo.size_wh) for one in found]
+            for found, photo in zip(split_by([len(some) for some in texts], squares), photos, strict=True)
         ]
 
     def _suffixes(self, texts: Sequence[str]) -> list[list[int]]:
@@ -112,10 +141,8 @@ class PointLocalizer:
     def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
         return encode_photos(self.network, photos, self.cache)
 
-    def _localize_encoded(
-        self, photos: EncodedPhotos, suffixes: Sequence[Sequence[Sequence[int]]]
-    ) -> list[NDArray[np.float64]]:
-        """(2,) points in [0, 1]^2 of the square, of the prompts of B photos, one after the other."""
+    def located(self, photos: EncodedPhotos, suffixes: Sequence[Sequence[Sequence[int]]]) -> LocatedPoints:
+        """The head's answers to the prompts of B photos, one after the other; on the square."""
         network, parts = self.network, self.network.localizer
         counts = torch.tensor([len(prompts) for prompts in suffixes])
         flat = [prompt for prompts in suffixes for prompt in prompts]
@@ -127,12 +154,31 @@ class PointLocalizer:
             hidden_PSD = read_suffixes(network.llama, prefix, photo_of_text_P, suffix_PSD)
             rows = torch.arange(len(flat), device=network.device)
             seg_PD = hidden_PSD[rows, network.seg_positions(flat)]
-            located = parts(seg_PD, network.segmenter.mask_decoder, photos.features.decoder_inputs, photo_of_text_P)
-        return list(located.points_P2.cpu().double().numpy())
+            return parts(seg_PD, network.segmenter.mask_decoder, photos.features.decoder_inputs, photo_of_text_P)
 
 
-def _on_photo(points_square: Sequence[NDArray[np.float64]], size_wh: tuple[int, int]) -> list[tuple[float, float]]:
-    """Points of the square as pixels of the photo. On the padding, the photo's nearest point is the answer."""
-    if not points_square:
-        return []
-    return [(float(x), float(y)) for x, y in square_to_photo(np.stack(points_square), size_wh).clip((0, 0), size_wh)]
+_OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None]
+"""A (2,) point in [0, 1]^2 of the square, how sure it is, and the (2,) runner-up."""
+
+
+def _rows(located: LocatedPoints) -> list[_OnSquare]:
+    points = located.points_P2.cpu().double().numpy()
+    if located.heatmap_logits_Phw is None or located.temperature is None:
+        return [(point, None, None) for point in points]
+    sure_P, other_P2, of_other_P = chances(located.heatmap_logits_Phw, located.points_P2, located.temperature)
+    others = other_P2.cpu().double().numpy()
+    return [
+        (point, sure, other if of_other >= RUNNER_UP_SHARE * sure else None)
+        for point, sure, other, of_other in zip(points, sure_P.tolist(), others, of_other_P.tolist(), strict=True)
+    ]
+
+
+def _on_photo(found: _OnSquare, size_wh: tuple[int, int]) -> FoundPoint:
+    """In pixels of the photo. On the padding, the photo's nearest point is the answer."""
+    point, sure, other = found
+
+    def pixels(square: NDArray[np.float64]) -> tuple[float, float]:
+        [(x, y)] = square_to_photo(square[None], size_wh).clip((0, 0), size_wh)
+        return float(x), float(y)
+
+    return FoundPoint(point_px=pixels(point), confidence=sure, runner_up_px=None if other is None else pixels(other))

@@ -11,7 +11,7 @@ import torch
 
 from talking_points.descriptor import PointDescriptor
 from talking_points.encoding import Photo, PhotoCache, PreparedPhoto, prepare_photo
-from talking_points.localizer import PointLocalizer
+from talking_points.localizer import FoundPoint, PointLocalizer
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.points import check_points
@@ -108,6 +108,10 @@ class TalkingPoints:
     ) -> list[list[tuple[float, float]]]:
         """Points of texts about several photos at once. See `PointLocalizer.localize_photos`."""
         return self.localizer.localize_photos(photos, texts)
+
+    def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
+        """See `PointLocalizer.locate`."""
+        return self.localizer.locate(photo, texts)
 
     def round_trip(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from talking_points.model.localizer_head import likeliest_points
+from talking_points.model.localizer_head import Heatmap, chances, likeliest_points
 
 
 def peaks(*places: tuple[float, float, float], size: int = 64) -> torch.Tensor:
@@ -32,3 +32,36 @@ def test_many_near_beat_one_apart() -> None:
     logits = peaks((0.2, 0.2, 1.0), (0.75, 0.7, 0.7), (0.8, 0.75, 0.7))
     found = likeliest_points(logits)[0]
     assert (found - torch.tensor([0.775, 0.725])).norm() < 0.05
+
+
+def test_nearness_by_hand() -> None:
+    """-1/2 sum of sureness times squared distance, over the cell's four places and its own in the square."""
+    places = torch.rand(2, 4, 3, 5)
+    wanted, sureness = torch.rand(2, 7, 6), torch.rand(2, 7, 6)
+    found = Heatmap.nearness(places, wanted, sureness)
+    assert found.shape == (2, 7, 3, 5)
+    cell = torch.tensor([*places[1, :, 2, 3], 3.5 / 5, 2.5 / 3])
+    by_hand = -0.5 * (sureness[1, 4] * (cell - wanted[1, 4]) ** 2).sum()
+    assert found[1, 4, 2, 3] == pytest.approx(float(by_hand), abs=1e-5)
+
+
+def test_a_sure_reader_points_at_the_place_in_the_part() -> None:
+    """Two parts side by side; the mask says which, the text where in it."""
+    x = (torch.arange(32) + 0.5) / 32
+    in_part = torch.where(x < 0.5, 2 * x, 2 * x - 1).expand(32, 32)
+    down = x[:, None].expand(32, 32)
+    places = torch.stack([in_part, down, x.expand(32, 32), down])[None]
+    mask = torch.where(x < 0.5, -20.0, 0.0).expand(1, 32, 32)
+    wanted, sureness = torch.tensor([[[0.25, 0.75, 0, 0, 0, 0]]]), torch.tensor([[[500.0, 500, 0, 0, 0, 0]]])
+    logits = mask + Heatmap.nearness(places, wanted, sureness)[0]
+    assert likeliest_points(logits)[0].tolist() == pytest.approx((0.625, 0.75), abs=0.02)
+
+
+def test_chances_of_two_peaks() -> None:
+    logits = peaks((0.2, 0.5, 1.0), (0.8, 0.5, 3.0))
+    answer = likeliest_points(logits)
+    sure, other, of_other = chances(logits, answer, torch.tensor(1.0))
+    assert float(sure) == pytest.approx(0.75, abs=0.01) and float(of_other) == pytest.approx(0.25, abs=0.01)
+    assert other[0].tolist() == pytest.approx((0.2, 0.5), abs=0.02)
+    # Hotter is less sure, and the answer stays.
+    assert chances(logits, answer, torch.tensor(3.0))[0] < sure

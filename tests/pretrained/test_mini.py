@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import matplotlib
@@ -61,7 +62,7 @@ def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) ->
     assert mpck(errors) > FLOOR
 
 
-FLOOR = 60.0
+FLOOR = 75.0
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
@@ -72,8 +73,9 @@ def test_a_quantized_base_says_much_the_same(mini: TalkingPoints, quantize: str,
     [whole], [lossy] = mini.round_trip(HOPPER, [(115.5, 430.5)]), small.round_trip(HOPPER, [(115.5, 430.5)])
     shared = set(whole.description.split()) & set(lossy.description.split())
     assert len(shared) > 0.7 * len(set(whole.description.split()))
-    assert whole.found_px is not None and lossy.found_px is not None
-    assert abs(whole.found_px[0] - lossy.found_px[0]) < 50
+    # The same text leads to much the same place; another text may lead elsewhere.
+    [found_px] = small.localize(HOPPER, [whole.description])
+    assert whole.found_px is not None and math.dist(whole.found_px, found_px) < 50
     with pytest.raises(ValueError, match="cannot be saved"):
         small.save_pretrained(tmp_path / "small")
 

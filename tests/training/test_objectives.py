@@ -7,20 +7,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from talking_points.dataset.keypoints import PointSample
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
 from talking_points.model.network import PointNetwork
-from talking_points.training.batches import BaseBatches, BatchSizes, PointBatches, part_map_on_square
+from talking_points.training.batches import (
+    BaseBatches,
+    BatchSizes,
+    PointBatches,
+    ReadingBatches,
+    part_map_on_square,
+    place_in_boxes,
+)
 from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
+    Probes,
     base_objective,
     descriptor_objective,
     heatmap_loss,
     localizer_objective,
+    reading_objective,
 )
 from talking_points.training.run import role_parameters
 from talking_points.training.segmentation import MaskTargets, mask_losses, match, prompt_loss
-from talking_points.training.trunk import DenseHead
 from tests.tiny import tiny_network
 
 SIZES = BatchSizes(photos=2, points=4)
@@ -115,18 +124,46 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     network = tiny_network(roles=())
     decoder = network.segmenter.mask_decoder
     decoder.class_embed = nn.Parameter(F.normalize(torch.randn(len(names), 2, 8), dim=-1))
-    head = DenseHead(32, len(names))
+    probes = Probes(32, len(names))
     batch = BaseBatches(scenes, names, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=5)[0]
     # Most points lie in a cell whose centre shows their part, too.
     cells = (torch.cat([batch.points_BP2, batch.text_points_BP2], dim=1) * 16).long()
     on_part = batch.point_masks_BPHW.flatten(2).gather(2, (cells[..., 1] * 16 + cells[..., 0])[..., None])
     assert on_part.mean() > 0.7
     network.requires_grad_(True)
-    loss, metrics = base_objective(network, head, batch)
+    loss, metrics = base_objective(network, probes, batch)
     loss.backward()
     still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
     assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
+
+
+def test_places_of_points_by_hand(scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    part = scene.parts[0]
+    (x0, _, x1, y1), (left, top, right, bottom) = part.box_xyxy, scene.objects[part.object_index].box_xyxy
+    drawn = PointSample(x=(3 * x0 + x1) / 4, y=float(y1), part_index=0, kind="random")
+    place = ((3 * x0 + x1) / 4 - left) / (right - left), (y1 - top) / (bottom - top)
+    assert place_in_boxes(scene, drawn) == pytest.approx((0.25, 1.0, *place))
+
+
+def test_reading_is_learned_from_texts(scenes: list[Scene]) -> None:
+    network = tiny_network(roles=())
+    batch = ReadingBatches(scenes, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=2)[1]
+    assert len(batch.texts) == len(batch.places_P4) == 8
+    assert network.heatmap is not None
+    network.requires_grad_(True)
+    parts = (network.llama, network.text_to_vision, network.heatmap.wanted)
+    optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss, metrics = reading_objective(network, batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(metrics["loss"])
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(p.grad is None for p in network.segmenter.parameters())
 
 
 @pytest.mark.parametrize(

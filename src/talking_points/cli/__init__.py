@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 import talking_points
-from talking_points.cli import dataset, evaluate, pointing, points, train, weights
+from talking_points.cli import dataset, evaluate, pointing, points, serve, train, weights
 
 # typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -35,6 +35,7 @@ app.add_typer(train.train_app, name="train")
 app.command()(evaluate.evaluate)
 app.command("evaluate-pointing")(pointing.evaluate_pointing)
 app.command()(evaluate.compare)
+app.command()(serve.serve)
 app.command("import-omg-llava")(weights.import_omg_llava)
 app.command()(weights.parity)
 

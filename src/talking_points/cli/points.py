@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import talking_points
+from talking_points.answers import Answer, answers_as_json
 from talking_points.cli.console import Progress, find_model, log, say
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
+from talking_points.demo import DEMO_POINTS_PX, demo_photo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,22 +51,7 @@ FigureOption = Annotated[
 ]
 
 
-# On the photo of Grace Hopper that matplotlib ships (512x600): the cap, the face, the collar, the jacket.
-DEMO_POINTS_PX = [(345.5, 120.5), (265.5, 265.5), (306.5, 392.5), (115.5, 430.5)]
-
-
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """One point of an answer; what a command does not know is None. Points are in pixels of the photo."""
-
-    asked_px: tuple[float, float] | None = None
-    description: str | None = None
-    found_px: tuple[float, float] | None = None
-    error: float | None = None
-    """Distance of asked and found in the photo's normalised coordinates."""
 
 
 def describe(
@@ -133,8 +119,15 @@ def localize(
 
     finder = PointLocalizer.from_pretrained(folder, device=device)
     say(f"finding {len(text)} point(s)")
-    found = finder.localize(image, text)
-    answers = [Answer(description=one, found_px=p) for one, p in zip(text, found, strict=True)]
+    answers = [
+        Answer(
+            description=one,
+            found_px=found.point_px,
+            confidence=found.confidence,
+            runner_up_px=found.runner_up_px,
+        )
+        for one, found in zip(text, finder.locate(image, text), strict=True)
+    ]
     _give(answers, image, photo, model, as_json=as_json, figure=figure)
 
 
@@ -172,9 +165,7 @@ def demo(
     ),
 ) -> None:
     """Round trip of a few points on the photo of Grace Hopper that matplotlib ships."""
-    from matplotlib.cbook import get_sample_data
-
-    path = Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    path = demo_photo()
     image = talking_points.open_photo(path)
     _check_figure(figure)
     answers = _there_and_back(image, DEMO_POINTS_PX, model, device)
@@ -285,28 +276,21 @@ def _give(
         draw_points(image, points).save(figure)
         say(f"wrote {figure}")
     if as_json:
-        typer.echo(json.dumps(_as_json(answers, image, path, model), indent=2))
+        typer.echo(json.dumps(answers_as_json(answers, image.size, model=model, path=str(path)), indent=2))
     else:
         for answer in answers:
             typer.echo(_as_text(answer))
-
-
-def _as_json(answers: list[Answer], image: Image.Image, path: Path, model: str) -> dict[str, Any]:
-    points = []
-    for answer in answers:
-        x, y = answer.asked_px or (None, None)
-        found_x, found_y = answer.found_px or (None, None)
-        point = {"x": x, "y": y, "description": answer.description}
-        point |= {"found_x": found_x, "found_y": found_y, "error": answer.error}
-        points.append({key: value for key, value in point.items() if value is not None})
-    photo = {"path": str(path), "width": image.width, "height": image.height}
-    return {"model": model, "photo": photo, "points": points}
 
 
 def _as_text(answer: Answer) -> str:
     asked = f"({answer.asked_px[0]:g}, {answer.asked_px[1]:g})" if answer.asked_px else ""
     found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
     lines = [f"{asked or found}: {answer.description or '(no description)'}"]
+    if answer.confidence is not None:
+        other = ""
+        if answer.runner_up_px is not None:
+            other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
+        lines.append(f"  {100 * answer.confidence:.0f}% sure to be within a tenth of the photo's longer side{other}")
     if answer.asked_px and answer.found_px and answer.error is not None:
         pixels = math.dist(answer.asked_px, answer.found_px)
         lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,10 @@ StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
 RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
 PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
 PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
+DialectOption = Annotated[
+    list[str] | None,
+    typer.Option("--dialect", help="Of the texts: paper, coarse, place-free or short. Repeatable; the role's own mix."),
+]
 BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
 DataOption = Annotated[
     Path | None,
@@ -139,6 +144,26 @@ def train_base(
     _finish(finished, out / "checkpoint")
 
 
+@train_app.command("reading")
+def train_reading(
+    source: SourceOption,
+    base: BaseOption,
+    out: OutOption,
+    steps: StepsOption = 500,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 6,
+    points: PointsOption = 12,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Teach a base to read where texts say that a point is, without photos; `train base --start` goes on from it."""
+    sources, loop, sizes = _training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_reading as run
+
+    _finish(run(sources, base, out, loop, sizes, device=choose_device(device)), out / "checkpoint")
+
+
 @train_app.command("descriptor")
 def train_descriptor(
     base: BaseOption,
@@ -166,6 +191,11 @@ def train_descriptor(
     dry_run: DryRunOption = False,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
+    dialect: DialectOption = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", help="'predicted-mask': keypoints without the Gaussian, as in the paper's Table 3."),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
@@ -199,6 +229,8 @@ def train_descriptor(
         feature_cache_gb=feature_cache_gb,
         tracker=tracker,
         dry_run=dry_run,
+        region=region,
+        dialect=dialect,
         selection=_selection(only_object, only_part),
         seed=seed,
         device=device,
@@ -237,6 +269,13 @@ def train_localizer(
     blind: Annotated[
         bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
     ] = False,
+    dialect: DialectOption = None,
+    frozen_language: Annotated[
+        bool, typer.Option("--frozen-language-model", help="Train projector and heads only, as in the paper's Table 4.")
+    ] = False,
+    regression: Annotated[
+        bool, typer.Option("--regression", help="The paper's coordinate head, where the base has a heatmap.")
+    ] = False,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
     from talking_points.training.recipes import read_recipe
@@ -272,7 +311,36 @@ def train_localizer(
         seed=seed,
         device=device,
         blind=blind,
+        dialect=dialect,
+        frozen_language=frozen_language,
+        regression=regression,
     )
+
+
+@train_app.command("calibrate")
+def train_calibrate(
+    source: SourceOption,
+    model: Annotated[Path, typer.Option("--model", metavar="DIR", help="Checkpoint folder with a localizer.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
+    points: Annotated[int, typer.Option("--points", help="Of each photo.")] = 4,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Fit how sure the localizer says it is to how often it is right, on photos held out of its training."""
+    sources, loop, _ = _training(source, 1, 1.0, 1, points, seed)
+    import torch
+
+    from talking_points.evaluation.run import sets_of_sources
+    from talking_points.localizer import PointLocalizer
+    from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+    from talking_points.pretrained import choose_device
+    from talking_points.training.calibration import calibrate
+
+    network = load_checkpoint(model, device=choose_device(device))
+    chosen = sets_of_sources(sources, ["plain", "hard"], split="val", points=points, seed=loop.seed)
+    found = calibrate(PointLocalizer(network), [sample for one in chosen for sample in one.samples])
+    save_checkpoint(network, out, dtype=torch.float16)
+    typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 
 @train_app.command("join")
@@ -429,9 +497,14 @@ def _train_role(
     selection: Any,
     seed: int,
     device: str | None,
+    dialect: list[str] | None,
+    region: str | None = None,
     blind: bool = False,
+    frozen_language: bool = False,
+    regression: bool = False,
 ) -> None:
     _prepare()
+    dialects = _dialects(dialect)
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source or [])
@@ -445,12 +518,13 @@ def _train_role(
     role_loop(recipe, recipe.steps or 1, tracker=tracker, seed=seed)
     role_lora(role, recipe)
     if dry_run:
-        import json
-
         from talking_points.training.dry_run import plan
 
-        batches = role_batches(role, recipe, base, sources=sources, data=data, selection=selection, seed=seed)
-        typer.echo(json.dumps(plan(role, recipe, base, batches, processes=_processes()), indent=2))
+        batches = role_batches(
+            role, recipe, base, sources=sources, data=data, selection=selection, dialects=dialects, seed=seed
+        )
+        planned = plan(role, recipe, base, batches, processes=_processes(), frozen_language=frozen_language)
+        typer.echo(json.dumps(planned, indent=2))
         return
     from talking_points.training.features import FeatureCache
 
@@ -467,7 +541,11 @@ def _train_role(
         seed=seed,
         device=_device(device),
         blind=blind,
+        region=region,
+        frozen_language=frozen_language,
         selection=selection,
+        dialects=dialects,
+        regression=regression,
     )
     _finish(finished, out / "checkpoint")
 
@@ -515,6 +593,15 @@ def _selection(objects: list[str] | None, parts: list[str] | None) -> Any:
     from talking_points.dataset.selection import Selection
 
     return Selection(objects=tuple(objects or ()), parts=tuple(parts or ()))
+
+
+def _dialects(names: list[str] | None) -> tuple[str, ...] | None:
+    from talking_points.dataset.relations import DIALECTS
+
+    for name in names or []:
+        if name not in DIALECTS:
+            raise ValueError(f"--dialect is {name!r}; allowed: {', '.join(DIALECTS)}")
+    return tuple(names) if names else None
 
 
 def _prepare() -> None:

@@ -355,7 +355,9 @@ def _whole(box: Box) -> tuple[int, int, int, int]:
     return round(x0), round(y0), round(x1), round(y1)
 
 
-def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: int) -> Scene:
+def compose(
+    scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: int, *, whole_share: float = 0.18
+) -> Scene:
     """Draw one training scene: a whole photo, a crop of one, or a mosaic of two to four.
 
     Mirrored half of the time, with modest changes of colour, scale and aspect ratio. Objects end up anywhere,
@@ -365,6 +367,7 @@ def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: i
         scenes_pool: scenes to draw from, usually all of a training split.
         rng: source of all choices; equal generators give equal scenes.
         long_side: of the result, in pixels.
+        whole_share: of whole photos; of the others, two in five are crops and three in five mosaics.
 
     Returns:
         A scene with at least one part.
@@ -376,9 +379,9 @@ def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: i
         raise ValueError("compose needs at least one scene, got an empty pool")
     for _ in range(10):
         kind = rng.random()
-        if kind < 0.18:
+        if kind < whole_share:
             scene = _stretched(_drawn(scenes_pool, rng), rng)
-        elif kind < 0.50:
+        elif kind < whole_share + 0.39 * (1 - whole_share):
             scene = _random_crop(_drawn(scenes_pool, rng), rng)
         else:
             count = int(rng.choice([2, 2, 2, 3, 3, 4]))

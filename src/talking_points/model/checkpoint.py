@@ -39,7 +39,8 @@ KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
 QUANTIZATIONS = ("nf4", "int8")
 """Of bitsandbytes: 4 bits a weight (QLoRA's) or 8."""
-BASE_PARTS = ("segmenter", "projector", "text_to_vision")
+BASE_PARTS = ("segmenter", "projector", "text_to_vision", "heatmap")
+"""The last only where the config asks for it."""
 
 
 def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
@@ -57,7 +58,7 @@ def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float 
 def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
     """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
 
-    The localizer's projector and text-to-vision MLP start as copies of the base's.
+    The localizer's projector, text-to-vision MLP and heatmap start as copies of the base's.
     """
     if role not in ROLES:
         raise ValueError(f"role is {role!r}; allowed: {', '.join(ROLES)}")
@@ -74,6 +75,9 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
         parts = network.new_localizer_parts()
         parts.projector.load_state_dict(network.projector.state_dict())
         parts.text_to_vision.load_state_dict(network.text_to_vision.state_dict())
+        if parts.head.heatmap is not None:
+            assert network.heatmap is not None
+            parts.head.heatmap.load_state_dict(network.heatmap.state_dict())
         network.localizer = parts
     network.place(network.device, network.dtype)
 
@@ -136,10 +140,11 @@ def load_checkpoint(
     network = PointNetwork(config, language, tokenizer)
     vision_path = folder / "vision.safetensors"
     vision = read_tensors(vision_path)
-    for part in BASE_PARTS:
+    parts = [part for part in BASE_PARTS if getattr(network, part) is not None]
+    for part in parts:
         weights = {n.removeprefix(f"{part}."): t for n, t in vision.items() if n.startswith(f"{part}.")}
         load_weights(getattr(network, part), weights, source=f"{vision_path} ({part})")
-    unknown = sorted(n for n in vision if n.split(".")[0] not in BASE_PARTS)
+    unknown = sorted(n for n in vision if n.split(".")[0] not in parts)
     if unknown:
         raise ValueError(f"{vision_path}: unknown tensor {unknown[0]!r}")
     for role in roles:

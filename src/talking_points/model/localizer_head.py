@@ -19,6 +19,8 @@ GRID = 64
 """Cells a side on which the likeliest place is sought."""
 HIDDEN = 128
 """Width of the coordinate MLP's hidden layer. Paper A.5: 512-128-2."""
+NUM_PLACES = 4
+"""Numbers that say where a cell is: x, y in its part's box and in its object's."""
 
 
 class TextToVision(nn.Sequential):
@@ -38,6 +40,8 @@ class LocatedPoints:
     """The paper's regression, whichever head answers."""
     heatmap_logits_Phw: Tensor | None
     """Over the stride-4 cells; None without a heatmap."""
+    temperature: Tensor | None
+    """What the logits are divided by before they say how sure the head is; None without a heatmap."""
 
 
 class CoordinateHead(nn.Module):
@@ -47,7 +51,10 @@ class CoordinateHead(nn.Module):
         super().__init__()
         # ReLU and a sigmoid at the end are ours; the paper names only the sizes.
         self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
-        self.heatmap = Heatmap() if heatmap else None
+        self.heatmap = Heatmap(query_channels // 2) if heatmap else None
+        # Set by `training.calibration`, after the weights are trained; answers do not depend on it.
+        self.temperature: Tensor | None
+        self.register_buffer("temperature", torch.ones(()) if heatmap else None)
 
     def forward(
         self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
@@ -61,25 +68,36 @@ class CoordinateHead(nn.Module):
         """
         regressed_P2 = self.mlp(text_PF)
         if self.heatmap is None:
-            return LocatedPoints(points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None)
+            return LocatedPoints(
+                points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None, temperature=None
+            )
         logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
         return LocatedPoints(
-            points_P2=likeliest_points(logits_Phw), regressed_P2=regressed_P2, heatmap_logits_Phw=logits_Phw
+            points_P2=likeliest_points(logits_Phw),
+            regressed_P2=regressed_P2,
+            heatmap_logits_Phw=logits_Phw,
+            temperature=self.temperature,
         )
 
 
 class Heatmap(nn.Module):
-    """The mask that the base points at from [SEG], sharpened to a point: logits over the stride-4 cells.
+    """The mask that the base points at from [SEG], narrowed to the place that the text asks for: logits over the cells.
 
-    OMG-LLaVA's way from [SEG] to a mask (forward_llm_seg), so that the localizer starts from a base that points at
-    regions already and has only the place in the region to learn.
+    OMG-LLaVA's way from [SEG] to a mask (forward_llm_seg) says which region is meant. Where in it: every cell is read
+    for its place in its part and in its object, the text for the place that it asks for, and cells are weighed by how
+    near the two are. So "toward the top of the coat" needs no cell that it was learned on (ours).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
+        self.cell_places = nn.Conv2d(width, NUM_PLACES, kernel_size=1)
+        """x, y in the box of the cell's part, then in that of its object, each in [0, 1]."""
+        self.wanted = nn.Sequential(nn.Linear(2 * width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * (NUM_PLACES + 2)))
+        """The same numbers of the point that the text means, and x, y in the square; then how surely, each."""
 
     def forward(self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor) -> Tensor:
+        """(P, H, W) logits. Arguments as `CoordinateHead.forward`."""
         photos = inputs.mask_feature_BCHW.shape[0]
         counts_B = torch.bincount(photo_of_text_P, minlength=photos)
         is_text_BP = torch.arange(int(counts_B.max()), device=text_PF.device) < counts_B[:, None]
@@ -87,7 +105,31 @@ class Heatmap(nn.Module):
         text_BPF[is_text_BP] = text_PF
         query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
         decoded = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
-        return decoded.mask_logits[-1][is_text_BP] * self.scale
+        wanted_BP6, sureness_BP6 = self.wanted_places(text_BPF)
+        nearness_BPHW = self.nearness(self.cell_places(inputs.mask_feature_BCHW), wanted_BP6, sureness_BP6)
+        return (decoded.mask_logits[-1] * self.scale + nearness_BPHW)[is_text_BP]
+
+    def wanted_places(self, text_BPF: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, P, 6) places that texts ask for, and how surely: inverse variances, at least a little above 0."""
+        out_BP12 = self.wanted(text_BPF)
+        wanted, sureness = out_BP12.chunk(2, dim=-1)
+        return wanted, F.softplus(sureness)
+
+    @staticmethod
+    def nearness(places_B4HW: Tensor, wanted_BP6: Tensor, sureness_BP6: Tensor) -> Tensor:
+        """(B, P, H, W) minus half the squared distances of cells' places from wanted ones, as sure as each is."""
+        height, width = places_B4HW.shape[-2:]
+        x = (torch.arange(width, device=places_B4HW.device) + 0.5) / width
+        y = (torch.arange(height, device=places_B4HW.device) + 0.5) / height
+        square_2HW = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
+        places_B6N = torch.cat([places_B4HW, square_2HW.expand(len(places_B4HW), -1, -1, -1)], dim=1).flatten(2)
+        # (a - b)^2 multiplied out: no (B, P, 6, N) is made.
+        apart_BPN = (
+            sureness_BP6 @ places_B6N**2
+            - 2 * (sureness_BP6 * wanted_BP6) @ places_B6N
+            + (sureness_BP6 * wanted_BP6**2).sum(-1, keepdim=True)
+        )
+        return -0.5 * apart_BPN.unflatten(-1, (height, width))
 
 
 def likeliest_points(logits_Phw: Tensor) -> Tensor:
@@ -117,6 +159,32 @@ def likeliest_points(logits_Phw: Tensor) -> Tensor:
     near_Phw = (grid_y[:, None] - best_P2[:, 1, None, None]) ** 2 + (grid_x - best_P2[:, 0, None, None]) ** 2
     local_Phw = prob_P1hw[:, 0] * (near_Phw < min(RADII) ** 2)
     return _means(local_Phw / local_Phw.sum((-2, -1), keepdim=True))
+
+
+def chances(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How sure a heatmap is of its answers, and what else it would have answered.
+
+    Args:
+        logits_Phw: over cells of the square.
+        points_P2: the answers, in [0, 1]^2 of the square.
+        temperature: calibrated one.
+
+    Returns:
+        (P,) probability within 0.1 of the answer; (P, 2) the likeliest point farther than 0.2 from it, and (P,) the
+        probability within 0.1 of that.
+    """
+    prob_Phw = (logits_Phw / temperature).flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
+    height, width = prob_Phw.shape[-2:]
+    y = (torch.arange(height, device=prob_Phw.device) + 0.5) / height
+    x = (torch.arange(width, device=prob_Phw.device) + 0.5) / width
+
+    def apart(points: Tensor) -> Tensor:
+        return ((y[:, None] - points[:, 1, None, None]) ** 2 + (x - points[:, 0, None, None]) ** 2).sqrt()
+
+    here_Phw = apart(points_P2)
+    sure_P = (prob_Phw * (here_Phw < min(RADII))).sum((-2, -1))
+    elsewhere_P2 = likeliest_points(logits_Phw.masked_fill(here_Phw < max(RADII), -torch.inf))
+    return sure_P, elsewhere_P2, (prob_Phw * (apart(elsewhere_P2) < min(RADII))).sum((-2, -1))
 
 
 def _means(prob_Phw: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from talking_points.model.config import ModelConfig
-from talking_points.model.localizer_head import LocalizerParts, TextToVision
+from talking_points.model.localizer_head import Heatmap, LocalizerParts, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures, Segmenter
@@ -40,6 +40,8 @@ class PointNetwork(nn.Module):
         self.projector = self.new_projector()
         self.text_to_vision = TextToVision(self.llama.config.hidden_size, 2 * width)
         """The base's: [SEG] to a query of the mask decoder."""
+        self.heatmap = Heatmap(width) if config.coordinate_head == "heatmap" else None
+        """The base's: the localizer's starts as its copy."""
         self.localizer: LocalizerParts | None = None
         self._acting = threading.RLock()
 
@@ -72,6 +74,8 @@ class PointNetwork(nn.Module):
             self.localizer.projector.to(dtype=dtype)
         self.segmenter.float()
         self.text_to_vision.float()
+        if self.heatmap is not None:
+            self.heatmap.float()
         if self.localizer is not None:
             self.localizer.text_to_vision.float()
             self.localizer.head.float()

@@ -25,6 +25,8 @@ from talking_points.points import photo_to_square
 from talking_points.training.segmentation import MaskTargets
 
 MASK_STRIDE = 4
+WHOLE_SHARE = 0.3
+"""Of the scenes that the base and the roles are shown, whole photos; crops and mosaics of them are the others."""
 MAX_DRAWS = 20
 """Scenes drawn before giving up."""
 
@@ -72,6 +74,8 @@ class BaseBatch:
     text_points_BP2: Tensor
     """The points that the texts are about, [0, 1]^2 of the square."""
     texts: list[list[str]]
+    point_places_BP4: Tensor
+    """Places of the points, those of captions first, then those of texts; as `DenseTargets.places_B4HW` of cells."""
     point_masks_BPHW: Tensor
     """The parts that the points are on, those of captions first, then those of texts; at stride 4."""
     point_classes_BP: Tensor
@@ -89,9 +93,24 @@ class BaseBatch:
             points_BP2=self.points_BP2.to(device),
             phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
             text_points_BP2=self.text_points_BP2.to(device),
+            point_places_BP4=self.point_places_BP4.to(device),
             point_masks_BPHW=self.point_masks_BPHW.to(device),
             point_classes_BP=self.point_classes_BP.to(device),
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingBatch:
+    """What a base learns to read from: texts alone."""
+
+    texts: list[str]
+    places_P4: Tensor
+    """As `DenseTargets.places_B4HW` of cells, of the points that the texts are about."""
+    record_ids: list[str]
+
+    def to(self, device: torch.device) -> ReadingBatch:
+        """The batch on a device."""
+        return replace(self, places_P4=self.places_P4.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +137,7 @@ class BatchSizes:
     photos: int = 8
     """Scenes a step."""
     points: int = 8
-    """Points (or phrases, and captions, and half as many texts) of each scene."""
+    """Points (or phrases, captions and texts) of each scene."""
 
     def __post_init__(self) -> None:
         for name in ("photos", "points"):
@@ -157,6 +176,16 @@ def places_on_square(scene: Scene, part_map: NDArray[np.int16]) -> NDArray[np.fl
         x0, y0, x1, y1 = np.moveaxis(boxes[part_map], -1, 0)
         places += [(x[None] - x0) / (x1 - x0), (y[:, None] - y0) / (y1 - y0)]
     return np.where(part_map > 0, np.stack(places), 0).clip(0, 1).astype(np.float32)
+
+
+def place_in_boxes(scene: Scene, sample: PointSample) -> tuple[float, float, float, float]:
+    """x, y of a point in the box of its part, then in that of its object, in [0, 1]."""
+    part = scene.parts[sample.part_index]
+    places: list[float] = []
+    for x0, y0, x1, y1 in (part.box_xyxy, scene.objects[part.object_index].box_xyxy):
+        places += [(sample.x - x0) / (x1 - x0), (sample.y - y0) / (y1 - y0)]
+    x, y, object_x, object_y = (min(1.0, max(0.0, place)) for place in places)
+    return x, y, object_x, object_y
 
 
 def _cell_centres_px(scene: Scene, cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -248,6 +277,7 @@ class BaseBatches(Dataset[BaseBatch]):
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
             text_points_BP2=torch.stack([r["text_points"] for r in rows]),
             texts=[r["texts"] for r in rows],
+            point_places_BP4=torch.stack([r["point_places"] for r in rows]),
             point_masks_BPHW=torch.stack([r["point_masks"] for r in rows]),
             point_classes_BP=torch.stack([r["point_classes"] for r in rows]),
             record_ids=[r["scene"].photo_id for r in rows],
@@ -255,7 +285,7 @@ class BaseBatches(Dataset[BaseBatch]):
 
     def _photo(self, dialect: Dialect, rng: np.random.Generator) -> dict[str, Any]:
         for _ in range(MAX_DRAWS):
-            scene = compose(self.scenes, rng, self.side)
+            scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
             cells = self.side // MASK_STRIDE
             part_map = part_map_on_square(scene, cells)
             regions = self._regions(scene, part_map)
@@ -266,7 +296,7 @@ class BaseBatches(Dataset[BaseBatch]):
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
         captioned = draw_points(scene, self.sizes.points, rng)
         captions = [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned]
-        described = draw_points(scene, max(1, self.sizes.points // 2), rng)
+        described = draw_points(scene, self.sizes.points, rng)
         parts = [sample.part_index for sample in captioned + described]
         return {
             "scene": scene,
@@ -285,6 +315,7 @@ class BaseBatches(Dataset[BaseBatch]):
                 write_point_text(facts, dialect, rng)
                 for facts in facts_of_points(scene, [(one.x, one.y) for one in described])
             ],
+            "point_places": torch.tensor([place_in_boxes(scene, one) for one in captioned + described]),
             "point_masks": torch.from_numpy(np.stack([part_map == k + 1 for k in parts]).astype(np.float32)),
             "point_classes": torch.tensor([self.class_of[scene.parts[k].name] for k in parts]),
         }
@@ -319,6 +350,40 @@ class BaseBatches(Dataset[BaseBatch]):
         while named and len(named) < self.sizes.points:
             named = named + named
         return named[: self.sizes.points]
+
+
+class ReadingBatches(Dataset[ReadingBatch]):
+    """Step -> texts with the places that they speak of, for a base that is to learn to read them."""
+
+    def __init__(
+        self, scenes: Sequence[Scene], *, dialects: Sequence[str], side: int, sizes: BatchSizes, seed: int, steps: int
+    ) -> None:
+        self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
+        self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.scenes)} photos, texts of {self.sizes.photos} x {self.sizes.points} points a step, "
+            f"seed {self.seed}"
+        )
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> ReadingBatch:
+        # A stream apart from the others'.
+        rng = np.random.default_rng([self.seed, step, 3])
+        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
+        scenes = [compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE) for _ in range(self.sizes.photos)]
+        texts, places = [], []
+        for scene in scenes:
+            drawn = draw_points(scene, self.sizes.points, rng)
+            facts = facts_of_points(scene, [(one.x, one.y) for one in drawn])
+            texts += [write_point_text(known, dialect, rng) for known in facts]
+            places += [place_in_boxes(scene, one) for one in drawn]
+        return ReadingBatch(
+            texts=texts, places_P4=torch.tensor(places), record_ids=[scene.photo_id for scene in scenes]
+        )
 
 
 class PointBatches(Dataset[PointBatch]):
@@ -385,7 +450,7 @@ class PointBatches(Dataset[PointBatch]):
             order = np.random.default_rng([self.seed, epoch, 4]).permutation(self.fixed)
             # Streams apart from those of steps: they have another length.
             rng = np.random.default_rng([self.seed, 3, int(order[place]), 0, 0])
-        scene = compose(self.scenes, rng, self.side)
+        scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
         return scene, [(one.x, one.y) for one in draw_points(scene, self.sizes.points, rng)]
 
 

@@ -39,13 +39,20 @@ def empty_network(base: Path) -> PointNetwork:
 
 
 def plan(
-    role: str, recipe: RoleRecipe, base: Path, batches: PointBatches | TripletBatches, *, processes: int = 1
+    role: str,
+    recipe: RoleRecipe,
+    base: Path,
+    batches: PointBatches | TripletBatches,
+    *,
+    processes: int = 1,
+    frozen_language: bool = False,
 ) -> dict[str, Any]:
     """Sizes, steps, tokens and an estimate of memory.
 
     Args:
         batches: of the training, as long as it will be.
         processes: that share each step.
+        frozen_language: as `role_parameters` takes it.
     """
     network = empty_network(base)
     weights = _count(network)
@@ -53,7 +60,7 @@ def plan(
     vision_weights = _count(network.segmenter) + _count(network.text_to_vision)
     with torch.device("meta"):
         attach_role(network, role, role_lora(role, recipe))
-    trained = sum(p.numel() for p in role_parameters(network, role).values())
+    trained = sum(p.numel() for p in role_parameters(network, role, frozen_language=frozen_language).values())
     texts = [text for step in range(min(LOOKED_AT, len(batches))) for row in batches[step].texts for text in row]
     lengths = [len(ids) for ids in network.prompts.tokenizer(texts, add_special_tokens=False)["input_ids"]]
     prompts = network.prompts

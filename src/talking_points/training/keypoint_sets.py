@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from talking_points.dataset.sources.loading import load_scenes
 from talking_points.encoding import PreparedPhoto, prepare_photo
 from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.evaluation.sets import check_set, make_set
+from talking_points.evaluation.sets import SETS, make_set
 from talking_points.training.batches import BatchSizes
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,8 @@ class KeypointSet:
     """Of each photo of `sources`."""
 
     def __post_init__(self) -> None:
-        check_set(self.set_name)
+        if self.set_name not in SETS:
+            raise ValueError(f"set is {self.set_name!r}; allowed: {', '.join(SETS)}")
         if (self.path is None) == (not self.sources):
             raise ValueError("give a file or folder of keypoints, or sources of part-labelled photos, and not both")
         if self.points < 1:
@@ -145,6 +146,8 @@ class KeypointSet:
         samples = read_samples(self.path, split, problems.append)
         for problem in problems:
             log.warning("passed over: %s", problem)
+        # Of pairs of photos, each point is described on the photo that it is sought on.
+        samples = [replace(sample, described=None) for sample in samples]
         return selected_samples(samples, selection, f"{self.path}, split {split},")
 
 

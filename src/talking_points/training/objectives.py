@@ -7,19 +7,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talking_points.generation import SharedPrefix, read_prefixes, read_suffixes
 from talking_points.model.language import embed_suffixes
-from talking_points.model.localizer_head import likeliest_points
+from talking_points.model.localizer_head import NUM_PLACES, likeliest_points
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import keypoint_numbers
-from talking_points.training.batches import BaseBatch, PointBatch
+from talking_points.training.batches import BaseBatch, PointBatch, ReadingBatch
 from talking_points.training.features import FrozenVision
 from talking_points.training.segmentation import mask_losses, prompt_loss, segmentation_loss
-from talking_points.training.trunk import PLACE_WEIGHT, DenseHead, dense_losses, part_accuracy
+from talking_points.training.trunk import PLACE_WEIGHT, dense_losses, part_accuracy
 
 Metrics = dict[str, float]
 
@@ -29,23 +29,40 @@ POINTING_WEIGHT = 5.0
 """Of the masks that phrases point at. Source: Mask2Former's mask and dice weights."""
 REGRESSION_WEIGHT = 5.0
 """Of the squared errors beside the heatmap's cross-entropy, which are a hundred times smaller. Ours."""
+READ_PLACE_WEIGHT = 4.0
+"""Of the places that keypoints' queries hold and that texts ask for: what a descriptor writes, a localizer reads."""
 HEATMAP_SIGMA = 0.03
 """Width of the heatmap's target around the point, in the square's unit. Ours."""
 
 
-def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatch) -> tuple[Tensor, Metrics]:
+class Probes(nn.Module):
+    """Linear readings of the base's features that its training asks for; thrown away after it."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.cell_classes = nn.Conv2d(width, num_classes + 1, kernel_size=1)
+        """Class of each cell's part from the mask feature, background first."""
+        self.point_places = nn.Linear(2 * width, NUM_PLACES)
+        """Place of a keypoint in its part and object from its query."""
+
+
+def base_objective(network: PointNetwork, probes: Probes, batch: BaseBatch) -> tuple[Tensor, Metrics]:
     """What OMG-LLaVA's base knows: masks and class words, captions of marked regions, phrases that point at regions.
     And, since mini's base has no other place to learn language, texts about points, written and found (ours).
 
     Args:
         network: without adapters, everything trains.
-        dense_head: class and place of each cell from the mask feature; thrown away.
+        probes: thrown away after training.
         batch: from `BaseBatches`.
     """
     features, decoded = network.segmenter.encode(batch.pixels_B3SS)
     inputs = features.decoder_inputs
     segmentation = segmentation_loss(network.segmenter.mask_decoder, decoded, inputs, batch.targets)
-    class_logits, places = dense_head(inputs.mask_feature_BCHW)
+    assert network.heatmap is not None
+    class_logits, places = (
+        probes.cell_classes(inputs.mask_feature_BCHW),
+        network.heatmap.cell_places(inputs.mask_feature_BCHW),
+    )
     dense_class, dense_place = dense_losses(class_logits, places, batch.dense)
     dense = dense_class + PLACE_WEIGHT * dense_place
 
@@ -63,7 +80,9 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         for points_BP2, region in shown
         if points_BP2.shape[1]
     ]
-    marks_BPD = network.projector.project_queries(torch.cat([keypoint_numbers(one) for one in prompted], dim=1))
+    numbers_BPF = torch.cat([keypoint_numbers(one) for one in prompted], dim=1)
+    point_place = (probes.point_places(numbers_BPF) - batch.point_places_BP4).abs().mean()
+    marks_BPD = network.projector.project_queries(numbers_BPF)
     regions_BPD, points_BPD = marks_BPD[:, :P], marks_BPD[:, P:]
     prompt = prompt_loss(
         network.segmenter.mask_decoder,
@@ -93,7 +112,11 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         ],
         dim=1,
     )
-    query_BPC, pos_BPC = network.text_to_vision(seg_BPD.float()).chunk(2, dim=-1)
+    text_BPF = network.text_to_vision(seg_BPD.float())
+    wanted_BP6, sureness_BP6 = network.heatmap.wanted_places(text_BPF[:, P:])
+    text_place = (wanted_BP6[..., :NUM_PLACES] - batch.point_places_BP4[:, P:]).abs().mean()
+    nearness_BPHW = network.heatmap.nearness(places, wanted_BP6, sureness_BP6)
+    query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
     pointed = network.segmenter.mask_decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
     layers = pointed.mask_logits[1:]
     bce, dice = mask_losses(
@@ -101,14 +124,16 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         batch.phrase_masks_BPHW.flatten(0, 1).repeat(len(layers), 1, 1),
     )
     true_P2 = batch.text_points_BP2.flatten(0, 1)
-    heat = torch.stack([heatmap_loss(m[:, P:].flatten(0, 1), true_P2) for m in layers]).mean()
+    heats = [(m[:, P:] * network.heatmap.scale + nearness_BPHW).flatten(0, 1) for m in layers]
+    heat = torch.stack([heatmap_loss(one, true_P2) for one in heats]).mean()
     with torch.no_grad():
         inside, true = layers[-1][:, :P] > 0, batch.phrase_masks_BPHW > 0
         overlap = (inside & true).flatten(2).sum(-1) / (inside | true).flatten(2).sum(-1).clamp(min=1)
-        near = (likeliest_points(layers[-1][:, P:].flatten(0, 1)) - true_P2).norm(dim=-1) < 0.1
+        near = (likeliest_points(heats[-1]) - true_P2).norm(dim=-1) < 0.1
 
     pointing = POINTING_WEIGHT * (bce.mean() + dice.mean())
-    loss = segmentation["total"] + prompt["total"] + DENSE_WEIGHT * dense + caption + text + pointing + heat
+    read = READ_PLACE_WEIGHT * (point_place + text_place)
+    loss = segmentation["total"] + prompt["total"] + DENSE_WEIGHT * dense + caption + text + pointing + heat + read
     return loss, {
         "loss": loss.item(),
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
@@ -121,8 +146,27 @@ def base_objective(network: PointNetwork, dense_head: DenseHead, batch: BaseBatc
         "pointing_dice": dice.mean().item(),
         "pointing_iou": float(overlap.mean()),
         "heatmap": heat.item(),
+        "point_place": point_place.item(),
+        "text_place": text_place.item(),
         "within_0.1": float(near.float().mean()),
     }
+
+
+def reading_objective(network: PointNetwork, batch: ReadingBatch) -> tuple[Tensor, Metrics]:
+    """Mean absolute error of the places that texts ask for, read without a photo.
+
+    A text says in words where in its part and object a point is. Behind photos the base sees too few texts to learn
+    to read that; by themselves they are cheap.
+    """
+    assert network.heatmap is not None
+    start_TD = network.embedding(torch.tensor(network.prompts.prefix(), device=network.device))
+    prefix = read_prefixes(network.llama, [start_TD])
+    suffixes = [[network.prompts.localize(text) for text in batch.texts]]
+    seg_BPD = hidden_at_seg(network, read_behind(network, prefix, suffixes, None), suffixes)
+    wanted_BP6, _ = network.heatmap.wanted_places(network.text_to_vision(seg_BPD.float()))
+    wrong_4 = (wanted_BP6[0, :, :NUM_PLACES] - batch.places_P4).abs().mean(0)
+    loss = wrong_4.mean()
+    return loss, {"loss": loss.item(), "in_part": wrong_4[:2].mean().item(), "in_object": wrong_4[2:].mean().item()}
 
 
 def descriptor_objective(

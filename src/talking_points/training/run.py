@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,14 +28,27 @@ from talking_points.model.checkpoint import (
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights
-from talking_points.training.batches import BaseBatches, BatchSizes, PointBatch, PointBatches, TrunkBatches
+from talking_points.training.batches import (
+    BaseBatches,
+    BatchSizes,
+    PointBatch,
+    PointBatches,
+    ReadingBatches,
+    TrunkBatches,
+)
 from talking_points.training.built import TripletBatches, open_triplets
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import LoopConfig, is_main_process, train
 from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
-from talking_points.training.objectives import base_objective, descriptor_objective, localizer_objective
+from talking_points.training.objectives import (
+    Probes,
+    base_objective,
+    descriptor_objective,
+    localizer_objective,
+    reading_objective,
+)
 from talking_points.training.recipes import RoleRecipe
-from talking_points.training.trunk import DenseHead, TrunkHead, trunk_objective
+from talking_points.training.trunk import TrunkHead, trunk_objective
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +157,11 @@ def train_base(
         load_weights(network.segmenter.trunk, trunk_weights, source=str(trunk_folder))
         network.to(device)
         fit_projector(network, scenes)
-    dense_head = DenseHead(network.config.vision.width, len(names)).to(device)
+    if network.heatmap is None:
+        raise ValueError(f"{start} has no heatmap (its coordinate_head is regression); a base is trained with one")
+    probes = Probes(network.config.vision.width, len(names)).to(device)
     network.requires_grad_(True)
-    modules = {"network": network, "dense_head": dense_head}
+    modules = {"network": network, "probes": probes}
     batches = BaseBatches(
         scenes,
         names,
@@ -160,9 +175,44 @@ def train_base(
         modules,
         _parameters(modules),
         batches,
-        lambda batch: base_objective(network, dense_head, batch.to(device)),
+        lambda batch: base_objective(network, probes, batch.to(device)),
         loop,
         out / "training",
+    )
+    if finished:
+        save_checkpoint(network, out / "checkpoint")
+    return finished
+
+
+def train_reading(
+    sources: Mapping[str, Path], base: Path, out: Path, loop: LoopConfig, sizes: BatchSizes, *, device: torch.device
+) -> bool:
+    """Teach a base's language model to read where texts say a point is, without photos; `train_base` goes on from it.
+
+    Args:
+        base: checkpoint folder; its roles, if any, are left out.
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    network = load_checkpoint(base, device=device, roles=())
+    if network.heatmap is None:
+        raise ValueError(f"{base} has no heatmap (its coordinate_head is regression); reading is learned for one")
+    modules = {"llama": network.llama, "text_to_vision": network.text_to_vision, "heatmap": network.heatmap}
+    for module in modules.values():
+        module.requires_grad_(True)
+    batches = ReadingBatches(
+        load_scenes(sources, "train"),
+        dialects=LOCALIZER_DIALECTS,
+        side=network.config.vision.image_size,
+        sizes=sizes,
+        seed=loop.seed,
+        steps=loop.steps,
+    )
+    # The cells' places have nothing to do with texts alone, and get no gradient.
+    parameters = {name: p for name, p in _parameters(modules).items() if ".cell_places." not in f".{name}."}
+    finished = train(
+        modules, parameters, batches, lambda batch: reading_objective(network, batch.to(device)), loop, out / "training"
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
@@ -180,9 +230,13 @@ def train_role(
     feature_cache: FeatureCache | None = None,
     tracker: str | None = None,
     seed: int = 0,
+    dialects: Sequence[str] | None = None,
     device: torch.device,
     blind: bool = False,
+    region: str | None = None,
+    frozen_language: bool = False,
     selection: Selection = EVERYTHING,
+    regression: bool = False,
 ) -> bool:
     """Train one role over a frozen base.
 
@@ -194,14 +248,20 @@ def train_role(
         data: triplets, as `open_triplets` takes them.
         feature_cache: keeps what the frozen encoder says.
         tracker: as `LoopConfig.tracker`.
+        dialects: of texts about `sources`, each as often as it is named; None: the role's own mix.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference).
+        region: where keypoints look, if not where the base's config says; kept in the checkpoint (paper, Table 3).
+        frozen_language: leave the language model as the base has it (paper, Table 4).
         selection: which objects and parts it learns of.
+        regression: a localizer with the paper's coordinate head, over a base that has a heatmap.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    batches = role_batches(role, recipe, base, sources=sources, data=data, selection=selection, seed=seed)
+    batches = role_batches(
+        role, recipe, base, sources=sources, data=data, selection=selection, dialects=dialects, seed=seed
+    )
     loop = role_loop(recipe, len(batches), tracker=tracker, seed=seed)
     network = load_checkpoint(
         base,
@@ -210,12 +270,12 @@ def train_role(
         roles=(),
         quantize=recipe.quantize,
     )
-    if blind:
-        # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
-        network.config = dataclasses.replace(network.config, coordinate_head="regression")
+    _configure(network, regression=blind or regression, region=region)
     torch.manual_seed(seed)
     attach_role(network, role, role_lora(role, recipe))
-    parameters = role_parameters(network, role)
+    parameters = role_parameters(network, role, frozen_language=frozen_language)
+    if not parameters:
+        raise ValueError(f"with the language model frozen the {role} has nothing to train")
     modules: dict[str, nn.Module] = {"language": network.language}
     if network.localizer is not None:
         modules["localizer"] = network.localizer
@@ -236,10 +296,23 @@ def train_role(
         if recipe.quantize is not None:
             # The checkpoint's base is the one on disk, of which the quantized one has lost something.
             trained, network = network, load_checkpoint(base, dtype=network.dtype, roles=())
+            _configure(network, regression=blind or regression, region=region)
             attach_role(network, role, role_lora(role, recipe))
             _copy_role(role, trained, network)
         save_checkpoint(network, out / "checkpoint")
     return finished
+
+
+def _configure(network: PointNetwork, *, regression: bool, region: str | None) -> None:
+    """Give a base without roles another coordinate head, or another place for keypoints to look."""
+    if regression:
+        # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
+        network.config = dataclasses.replace(network.config, coordinate_head="regression")
+        network.heatmap = None
+    if region is not None:
+        vision = dataclasses.replace(network.config.vision, region=region)
+        network.config = dataclasses.replace(network.config, vision=vision)
+        network.segmenter.config = vision
 
 
 def role_loop(recipe: RoleRecipe, steps: int, *, tracker: str | None, seed: int) -> LoopConfig:
@@ -274,6 +347,7 @@ def role_batches(
     sources: Mapping[str, Path] | None,
     data: Path | None,
     selection: Selection = EVERYTHING,
+    dialects: Sequence[str] | None = None,
     seed: int,
 ) -> PointBatches | TripletBatches:
     """A role's batches, as many as the recipe has steps or epochs. Of `base` the sizes alone are read."""
@@ -285,6 +359,8 @@ def role_batches(
     if data is not None:
         if selection != EVERYTHING:
             raise ValueError("--object and --part choose from --source; triplets of --data come as they are")
+        if dialects is not None:
+            raise ValueError("--dialect is of texts about --source; triplets of --data come as they are")
         if recipe.scenes is not None:
             raise ValueError("scenes are composed from --source; triplets of --data come as they are")
         return TripletBatches(
@@ -295,7 +371,7 @@ def role_batches(
     epoch_steps = math.ceil((recipe.scenes or len(scenes)) / recipe.photos)
     return PointBatches(
         scenes,
-        dialects=DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS,
+        dialects=dialects or (DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS),
         side=side,
         sizes=sizes,
         seed=seed,
@@ -304,10 +380,15 @@ def role_batches(
     )
 
 
-def role_parameters(network: PointNetwork, role: str) -> dict[str, nn.Parameter]:
-    """What a role's training updates: its LoRA weights and, for the localizer, its own parts."""
+def role_parameters(network: PointNetwork, role: str, *, frozen_language: bool = False) -> dict[str, nn.Parameter]:
+    """What a role's training updates: its LoRA weights and, for the localizer, its own parts.
+
+    frozen_language: without the LoRA weights.
+    """
     network.requires_grad_(False)
-    parameters = {n: p for n, p in network.language.named_parameters() if ".lora_" in n and f".{role}." in n}
+    parameters: dict[str, nn.Parameter] = {}
+    if not frozen_language:
+        parameters = {n: p for n, p in network.language.named_parameters() if ".lora_" in n and f".{role}." in n}
     if role == "localizer":
         assert network.localizer is not None
         parameters |= {f"localizer.{n}": p for n, p in network.localizer.named_parameters()}

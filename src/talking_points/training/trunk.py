@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from talking_points.model.localizer_head import NUM_PLACES
 from talking_points.model.trunk import Trunk
 from talking_points.training.batches import DenseTargets, TrunkBatch
 
@@ -21,36 +22,25 @@ BACKGROUND_WEIGHT = 0.3
 """Of the class loss. Most cells are background; unweighted, saying so everywhere is a good answer for a long time."""
 PLACE_WEIGHT = 2.0
 HEAD_WIDTH = 64
-NUM_PLACES = 4
-
-
-class DenseHead(nn.Module):
-    """Class and place of each cell from a feature of it; thrown away after training."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.out = nn.Conv2d(channels, num_classes + 1 + NUM_PLACES, kernel_size=1)
-
-    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, K + 1, H, W) class logits, background first, and (B, 4, H, W) places."""
-        out = self.out(x_BCHW)
-        return out[:, :-NUM_PLACES], out[:, -NUM_PLACES:]
 
 
 class TrunkHead(nn.Module):
-    """`DenseHead` over the trunk's four maps, each brought to stride 4 and summed; thrown away after training."""
+    """Class and place of each cell from the trunk's four maps, each brought to stride 4 and summed; thrown away."""
 
     def __init__(self, trunk_dims: Sequence[int], num_classes: int) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(channels, HEAD_WIDTH, kernel_size=1) for channels in trunk_dims)
-        self.dense = DenseHead(HEAD_WIDTH, num_classes)
+        self.classes = nn.Conv2d(HEAD_WIDTH, num_classes + 1, kernel_size=1)
+        self.places = nn.Conv2d(HEAD_WIDTH, NUM_PLACES, kernel_size=1)
 
     def forward(self, stages: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(B, K + 1, H, W) class logits, background first, and (B, 4, H, W) places."""
         maps = [conv(stage) for conv, stage in zip(self.lateral, stages, strict=True)]
         x_BCHW = maps[-1]
         for finer in reversed(maps[:-1]):
             x_BCHW = finer + F.interpolate(x_BCHW, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-        return self.dense(F.relu(x_BCHW))
+        x_BCHW = F.relu(x_BCHW)
+        return self.classes(x_BCHW), self.places(x_BCHW)
 
 
 def dense_losses(class_logits_BKHW: Tensor, places_B4HW: Tensor, targets: DenseTargets) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@
 that holds no point is a ValueError.
 """
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from string import Template
@@ -31,4 +32,16 @@ def ask_for_point(name: str, text: str, shown_wh: tuple[int, int]) -> str:
 
 def prompt(name: str, **words: str | int) -> str:
     """The text of `<name>.txt` with its `$words` filled in."""
-    return Template(files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8")).substitute(words).strip()
+    return Template(_template(name)).substitute(words).strip()
+
+
+def words_of_prompt(name: str, text: str) -> dict[str, str] | None:
+    """The inverse of `prompt`: what its `$words` stand for in a text; None when the text is no such prompt."""
+    pieces = re.split(r"\$(\w+)", _template(name).strip())
+    pattern = "".join(f"(?P<{piece}>.+?)" if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+    found = re.fullmatch(pattern, text.strip(), re.DOTALL)
+    return found.groupdict() if found else None
+
+
+def _template(name: str) -> str:
+    return files(__name__).joinpath(f"{name}.txt").read_text(encoding="utf-8")

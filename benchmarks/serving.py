@@ -1,0 +1,194 @@
+"""Round trips over HTTP from many callers at once: throughput against one caller, errors, memory.
+
+    python benchmarks/serving.py --callers 64 --seconds 120 > benchmarks/results/serving.json
+
+starts `talking-points serve` in a process of its own on this machine, asks first as one caller and then as many (each
+photo another one, so that nothing is known beforehand), and stops it with SIGTERM while requests are in flight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import datetime, timezone
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from throughput import photos_of
+
+import talking_points
+
+BOUNDARY = "talking-points-benchmark"
+PHOTOS = 1024
+"""Different photos that callers take turns with: twice what the server keeps of mini's, so that none is known when it
+comes again, and memory is level once that many were kept."""
+TIMEOUT_S = 600.0
+
+
+def start(model: str, threads: int) -> tuple[subprocess.Popen[str], int]:
+    """The server and its port."""
+    command = [sys.executable, "-c", "from talking_points.cli import main; main()", "serve", "--port", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    server = subprocess.Popen([*command, "--model", model], stderr=subprocess.PIPE, text=True, env=environment)
+    assert server.stderr is not None
+    for line in server.stderr:
+        if line.startswith("serving"):
+            return server, int(line.split("http://")[1].split("/")[0].rsplit(":", 1)[1])
+    raise RuntimeError(f"the server did not start: {server.wait()}")
+
+
+def bodies() -> list[bytes]:
+    """Requests for a round trip of one point, each of another photo."""
+    [photo] = photos_of(1)
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(PHOTOS):
+        left, top = (int(rng.integers(0, side // 4)) for side in photo.size)
+        stream = io.BytesIO()
+        photo.crop((left, top, left + photo.width // 2, top + photo.height // 2)).save(stream, "JPEG", quality=90)
+        width, height = Image.open(stream).size
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        form = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="point"\r\n\r\n{x:.1f},{y:.1f}\r\n'
+        form += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+        made.append(form.encode() + stream.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode())
+    return made
+
+
+class Load:
+    """Callers that ask again and again until they are told to stop."""
+
+    def __init__(self, port: int, asked: list[bytes], callers: int) -> None:
+        self.port, self.asked = port, asked
+        self.statuses: Counter[str] = Counter()
+        self.seconds: list[float] = []
+        self._stop, self._lock, self._next = threading.Event(), threading.Lock(), 0
+        self._threads = [threading.Thread(target=self._call) for _ in range(callers)]
+        for thread in self._threads:
+            thread.start()
+
+    def ask_no_more(self) -> None:
+        self._stop.set()
+
+    def stop(self) -> None:
+        self.ask_no_more()
+        for thread in self._threads:
+            thread.join()
+
+    def _call(self) -> None:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+        while not self._stop.is_set():
+            with self._lock:
+                body = self.asked[self._next % len(self.asked)]
+                self._next += 1
+            begun = time.monotonic()
+            pause_s = 0.0
+            try:
+                headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+                connection.request("POST", "/v1/round-trip", body, headers)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+                status = str(response.status)
+                if response.status == 200 and "found_x" not in answer["points"][0]:
+                    status = "200 without a point"
+                if response.status in (429, 503):
+                    pause_s = float(response.headers.get("Retry-After", "1"))
+            except (OSError, HTTPException, ValueError) as error:
+                status, pause_s = type(error).__name__, 0.2
+                connection.close()
+            with self._lock:
+                self.statuses[status] += 1
+                if status == "200":
+                    self.seconds.append(time.monotonic() - begun)
+            self._stop.wait(pause_s)
+        connection.close()
+
+
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process (Linux)."""
+    line = next(one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024, 1)
+
+
+def measure(
+    server: subprocess.Popen[str], port: int, asked: list[bytes], callers: int, seconds: float
+) -> dict[str, Any]:
+    """One load. Memory is read ten times along the way."""
+    load, memory = Load(port, asked, callers), []
+    for _ in range(10):
+        time.sleep(seconds / 10)
+        memory.append(memory_mib(server.pid))
+    load.stop()
+    took = np.array(load.seconds or [float("nan")])
+    return {
+        "callers": callers,
+        "seconds": seconds,
+        "round_trips_a_second": round(len(load.seconds) / seconds, 2),
+        "latency_seconds": {f"p{q}": round(float(np.percentile(took, q)), 3) for q in (50, 95, 99)},
+        "statuses": dict(load.statuses),
+        "memory_mib": memory,
+    }
+
+
+def stop_in_flight(server: subprocess.Popen[str], port: int, asked: list[bytes], callers: int) -> dict[str, Any]:
+    """SIGTERM while every caller waits for an answer: each gets it."""
+    load = Load(port, asked, callers)
+    time.sleep(2)
+    load.ask_no_more()
+    begun = time.monotonic()
+    server.send_signal(signal.SIGTERM)
+    status = server.wait(timeout=120)
+    seconds = round(time.monotonic() - begun, 2)
+    load.stop()
+    return {"exit_status": status, "seconds_to_stop": seconds, "statuses": dict(load.statuses)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--threads", type=int, default=2, help="OMP_NUM_THREADS of the server")
+    given = parser.parse_args()
+    asked = bodies()
+    server, port = start(given.model, given.threads)
+    try:
+        # What the first requests find: kernels chosen, memory taken.
+        measure(server, port, asked, 4, min(10.0, given.seconds))
+        one = measure(server, port, asked, 1, given.seconds / 4)
+        many = measure(server, port, asked, given.callers, given.seconds)
+        stopped = stop_in_flight(server, port, asked, min(8, given.callers))
+    finally:
+        server.kill()
+    result = {
+        "command": " ".join(sys.argv),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
+        "load_average_at_end": [round(value, 1) for value in os.getloadavg()],
+        "server_threads": given.threads,
+        "versions": {"talking_points": talking_points.__version__, "torch": torch.__version__},
+        "model": given.model,
+        "one_caller": one,
+        "many_callers": many,
+        "speedup": round(many["round_trips_a_second"] / max(one["round_trips_a_second"], 1e-9), 2),
+        "errors_other_than_429": sum(n for status, n in many["statuses"].items() if status not in ("200", "429")),
+        "memory_growth_mib_second_half": round(many["memory_mib"][-1] - many["memory_mib"][4], 1),
+        "sigterm": stopped,
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A web page and an HTTP API over one loaded model, in one process."""

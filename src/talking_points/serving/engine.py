@@ -1,0 +1,295 @@
+"""One loaded model that answers many callers: what comes within a few milliseconds goes through the network together.
+
+A network has state while it works (which adapter acts), so one thread works on it; callers wait for futures. What may
+wait is bounded: more is refused at once, with a time to come back, instead of growing memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+
+from PIL import Image
+
+from talking_points.answers import Answer
+from talking_points.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.points import check_points
+from talking_points.serving.config import EngineConfig
+from talking_points.talking_points import TalkingPoints
+
+log = logging.getLogger(__name__)
+
+Task = Literal["describe", "localize", "round-trip"]
+Point = tuple[float, float]
+OnText = Callable[[int, str], None]
+"""Told, in the engine's thread, the number of a point in its request and its description so far."""
+
+LONGEST_RETRY_S = 60
+
+
+class BusyError(RuntimeError):
+    """Too much is waiting already."""
+
+    def __init__(self, waiting: int, retry_after_s: int) -> None:
+        super().__init__(f"{waiting} points and texts are waiting already; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class StoppedError(RuntimeError):
+    """The engine takes no more requests."""
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class _Work:
+    task: Task
+    photo: PreparedPhoto
+    points_px: list[Point]
+    texts: list[str]
+    on_text: OnText | None
+    arrived_s: float = field(default_factory=time.monotonic)
+    future: Future[list[Answer]] = field(default_factory=Future)
+
+    @property
+    def prompts(self) -> int:
+        return len(self.points_px) or len(self.texts)
+
+
+class Engine:
+    """A model, its thread and its queue. Any thread may call it."""
+
+    def __init__(
+        self,
+        name: str,
+        tp: TalkingPoints,
+        config: EngineConfig | None = None,
+        *,
+        on_batch: Callable[[int, float], None] = lambda prompts, seconds: None,
+    ) -> None:
+        """
+        Args:
+            name: the model's, as callers know it.
+            tp: with both adapters; from here on the engine's alone.
+            on_batch: told the prompts of each batch and how long it took, in seconds.
+        """
+        self.name = name
+        self.config = config or EngineConfig()
+        self.on_batch = on_batch
+        self._tp = tp
+        self._waiting: deque[_Work] = deque()
+        self._working = 0
+        self._stopping = False
+        self._seconds_a_prompt = 0.05
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Points and texts that wait."""
+        with self._changed:
+            return sum(work.prompts for work in self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is worked on."""
+        with self._changed:
+            return not self._waiting and not self._working
+
+    def prepare(self, photo: Image.Image) -> PreparedPhoto:
+        """A photo as this model sees it. Runs in the caller's thread."""
+        return prepare_photo(photo, self._tp.network.config.vision.image_size)
+
+    def check_room(self, prompts: int = 1) -> None:
+        """Raise BusyError or StoppedError when so many points or texts could not wait now."""
+        with self._changed:
+            self._check_room(prompts)
+
+    def submit(
+        self,
+        task: Task,
+        photo: PreparedPhoto,
+        *,
+        points_px: Sequence[Point] = (),
+        texts: Sequence[str] = (),
+        on_text: OnText | None = None,
+    ) -> Future[list[Answer]]:
+        """Ask about one photo.
+
+        Args:
+            task: "describe" and "round-trip" ask about points, "localize" about texts.
+            photo: as `prepare` gives it.
+            points_px: (x, y) in pixels of the photo.
+            texts: descriptions.
+            on_text: told descriptions as they are written; must be quick.
+
+        Returns:
+            A future of one answer for each point or text, in their order. Cancelling it works while it waits.
+
+        Raises:
+            ValueError: a point is outside the photo, or a text is empty or too long; says which.
+            BusyError, StoppedError: not now.
+        """
+        if task == "localize":
+            for number, text in enumerate(texts, start=1):
+                try:
+                    self._tp.network.prompts.localize(text)
+                except ValueError as error:
+                    raise ValueError(f"text {number}: {error}") from None
+            points_px = ()
+        else:
+            points_px = [(float(x), float(y)) for x, y in check_points(points_px, photo.size_wh)]
+            texts = ()
+        work = _Work(task=task, photo=photo, points_px=list(points_px), texts=list(texts), on_text=on_text)
+        if not work.prompts:
+            work.future.set_result([])
+            return work.future
+        with self._changed:
+            self._check_room(work.prompts)
+            self._waiting.append(work)
+            self._changed.notify_all()
+        return work.future
+
+    def close(self) -> None:
+        """Take nothing more, answer what waits, and end the thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _check_room(self, prompts: int) -> None:
+        if self._stopping:
+            raise StoppedError("the server is stopping; ask another one")
+        waiting = sum(work.prompts for work in self._waiting)
+        # A request larger than the whole queue is let into an empty one: it could never get in otherwise.
+        if waiting and waiting + prompts > self.config.max_waiting:
+            seconds = math.ceil((waiting + self._working) * self._seconds_a_prompt)
+            raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            begun = time.monotonic()
+            self._answer(batch)
+            prompts, seconds = sum(work.prompts for work in batch), time.monotonic() - begun
+            with self._changed:
+                self._seconds_a_prompt += 0.2 * (seconds / prompts - self._seconds_a_prompt)
+                self._working = 0
+            self.on_batch(prompts, seconds)
+
+    def _next_batch(self) -> list[_Work]:
+        """What is worked on next; empty when the engine has stopped."""
+        while True:
+            with self._changed:
+                batch = self._gather()
+                if batch or self._stopping:
+                    return batch
+
+    def _gather(self) -> list[_Work]:
+        """Wait for a first request, a little for more, and take as many as go together. Holds the lock."""
+        while not self._waiting and not self._stopping:
+            self._changed.wait()
+        while self._waiting and not self._stopping:
+            left_s = self._waiting[0].arrived_s + self.config.wait_ms / 1000 - time.monotonic()
+            if left_s <= 0 or sum(work.prompts for work in self._waiting) >= MOST_AT_ONCE:
+                break
+            self._changed.wait(left_s)
+        batch: list[_Work] = []
+        while self._waiting and (not batch or self._working + self._waiting[0].prompts <= MOST_AT_ONCE):
+            work = self._waiting.popleft()
+            # False for one whose caller has left.
+            if work.future.set_running_or_notify_cancel():
+                batch.append(work)
+                self._working += work.prompts
+        return batch
+
+    def _answer(self, batch: Sequence[_Work]) -> None:
+        try:
+            answers = self._answer_together(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                # One of them may be the cause; the others shall not fail with it.
+                for work in batch:
+                    self._answer([work])
+                return
+            log.exception("a request failed")
+            batch[0].future.set_exception(error)
+            return
+        for work, some in zip(batch, answers, strict=True):
+            work.future.set_result(some)
+
+    def _answer_together(self, batch: Sequence[_Work]) -> list[list[Answer]]:
+        descriptions = self._describe([work for work in batch if work.task != "localize"])
+        # A descriptor that says nothing leaves nothing to localize.
+        texts = [
+            work.texts
+            if work.task == "localize"
+            else [text for text in descriptions[work] if text and work.task == "round-trip"]
+            for work in batch
+        ]
+        found = self._localize(batch, texts)
+        return [
+            [Answer(description=text, found_px=place) for text, place in zip(some, places, strict=True)]
+            if work.task == "localize"
+            else self._trips(work, descriptions[work], places)
+            for work, some, places in zip(batch, texts, found, strict=True)
+        ]
+
+    def _describe(self, works: Sequence[_Work]) -> dict[_Work, list[str]]:
+        groups = _by_photo(works)
+        flat = [(work, n) for group in groups for work in group for n in range(len(work.points_px))]
+
+        def told(point: int, ids: list[int]) -> None:
+            work, number = flat[point]
+            if work.on_text is not None:
+                work.on_text(number, self._tp.network.prompts.decode(ids))
+
+        said = self._tp.descriptor.describe_prepared(
+            [group[0].photo for group in groups],
+            [[point for work in group for point in work.points_px] for group in groups],
+            on_token=told,
+        )
+        texts: dict[_Work, list[str]] = {work: [] for work in works}
+        for (work, _), text in zip(flat, (text for some in said for text in some), strict=True):
+            texts[work].append(text)
+        return texts
+
+    def _localize(self, works: Sequence[_Work], texts: Sequence[Sequence[str]]) -> list[list[Point]]:
+        texts_of = dict(zip(works, texts, strict=True))
+        groups = _by_photo([work for work in works if texts_of[work]])
+        places = self._tp.localizer.localize_prepared(
+            [group[0].photo for group in groups],
+            [[text for work in group for text in texts_of[work]] for group in groups],
+        )
+        found: dict[_Work, list[Point]] = {work: [] for work in works}
+        for group, some in zip(groups, places, strict=True):
+            rest = iter(some)
+            for work in group:
+                found[work] = [next(rest) for _ in texts_of[work]]
+        return [found[work] for work in works]
+
+    def _trips(self, work: _Work, texts: Sequence[str], places: Sequence[Point]) -> list[Answer]:
+        rest = iter(places)
+        answers = []
+        for (x, y), text in zip(work.points_px, texts, strict=True):
+            found_px = next(rest) if text and work.task == "round-trip" else None
+            error = None
+            if found_px is not None:
+                width, height = work.photo.size_wh
+                error = math.hypot((found_px[0] - x) / width, (found_px[1] - y) / height)
+            answers.append(Answer(asked_px=(x, y), description=text, found_px=found_px, error=error))
+        return answers
+
+
+def _by_photo(works: Sequence[_Work]) -> list[list[_Work]]:
+    """Requests about one photo side by side, so that its prefix is laid out once."""
+    groups: dict[tuple[bytes, tuple[int, int]], list[_Work]] = {}
+    for work in works:
+        # Photos of other sizes can look alike to the network, and points are pixels.
+        groups.setdefault((work.photo.key, work.photo.size_wh), []).append(work)
+    return list(groups.values())

@@ -1,0 +1,142 @@
+"""What goes in and comes out of the API, as OpenAPI shows it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict
+
+ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
+PhotoSource = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="The photo's file as base64, plain or as a data URL; or, where the server allows it, "
+        "an http(s) address.",
+        examples=["data:image/jpeg;base64,/9j/4AAQ..."],
+    ),
+]
+Pixels = Annotated[FiniteFloat, Strict()]
+PointsPx = Annotated[
+    list[tuple[Pixels, Pixels]],
+    Field(
+        min_length=1,
+        description="x and y of each, in pixels of the upright photo from its top left corner; the centre of "
+        "pixel (i, j) is (i + 0.5, j + 0.5).",
+        examples=[[[212.5, 140.5], [305.0, 388.0]]],
+    ),
+]
+
+
+class PointsRequest(BaseModel):
+    """Points of one photo."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model: ModelName = None
+    photo: PhotoSource
+    points: PointsPx
+
+
+class TextsRequest(BaseModel):
+    """Texts about one photo."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model: ModelName = None
+    photo: PhotoSource
+    texts: Annotated[list[str], Field(min_length=1, description="Each describes one point.")]
+
+
+class PhotoSize(BaseModel):
+    """Of the upright photo, in pixels."""
+
+    width: int
+    height: int
+
+
+class PointAnswer(BaseModel):
+    """One point; what a call does not tell is left out. Pixels of the upright photo."""
+
+    x: float | None = Field(None, description="As asked.")
+    y: float | None = None
+    description: str | None = None
+    found_x: float | None = Field(None, description="Where the text leads.")
+    found_y: float | None = None
+    error: float | None = Field(
+        None, description="Distance of the two in the photo's normalised coordinates (x / width, y / height)."
+    )
+
+
+class PointsAnswer(BaseModel):
+    """One answer for each point or text, in their order."""
+
+    model: str
+    photo: PhotoSize
+    points: list[PointAnswer]
+
+
+class Problem(BaseModel):
+    """What went wrong, in one line."""
+
+    message: str
+    type: str
+
+
+class ErrorAnswer(BaseModel):
+    """The shape of every error."""
+
+    error: Problem
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+    models: list[str]
+
+
+class ServedModel(BaseModel):
+    id: str
+    object: Literal["model"] = "model"
+    owned_by: str = "talking-points"
+
+
+class ModelList(BaseModel):
+    """In OpenAI's form."""
+
+    object: Literal["list"] = "list"
+    data: list[ServedModel]
+
+
+class ChatMessage(BaseModel):
+    """OpenAI's: the content is a text, or parts of type "text" and "image_url"."""
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+
+class ChatRequest(BaseModel):
+    """OpenAI's; settings that mean nothing here, such as temperature, are passed over."""
+
+    model_config = ConfigDict(protected_namespaces=())
+    model: ModelName = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    stream: bool | None = False
+
+
+class ChatAnswerMessage(BaseModel):
+    role: Literal["assistant"] = "assistant"
+    content: str
+
+
+class ChatChoice(BaseModel):
+    index: int = 0
+    message: ChatAnswerMessage
+    finish_reason: Literal["stop"] = "stop"
+
+
+class ChatAnswer(BaseModel):
+    """OpenAI's, without `usage`: nothing is paid for by token here."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]

@@ -1,0 +1,103 @@
+"""How sure a localizer may be: one temperature for its heatmaps, fitted after training (Guo et al., ICML 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from talking_points.encoding import encode_photos, prepare_photo
+from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.localizer import PointLocalizer
+from talking_points.model.localizer_head import chances
+from talking_points.points import photo_to_square
+
+TEMPERATURES = np.geomspace(0.25, 8.0, 41)
+BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What a fit found. The errors are of the half of the photos that the temperature was not fitted on, both ways."""
+
+    temperature: float
+    points: int
+    error_before: float
+    """Expected calibration error at a temperature of 1."""
+    error: float
+    """At the fitted ones."""
+    accuracy: float
+    """Share of answers within a tenth of the photo's longer side."""
+
+
+def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibration:
+    """Set the temperature of a localizer's heatmaps so that its confidence is how often it is right.
+
+    Args:
+        localizer: with a heatmap; its temperature is changed.
+        samples: with texts, on photos that it was not trained on.
+
+    Raises:
+        ValueError: its coordinate head is a regression, or there are fewer than two photos.
+    """
+    parts = localizer.network.localizer
+    if parts is None or parts.head.temperature is None:
+        raise ValueError("the checkpoint has no localizer with a heatmap; a regression does not say how sure it is")
+    groups = by_photo(samples)
+    if len(groups) < 2:
+        raise ValueError(f"there are samples of {len(groups)} photos; allowed: 2 and more")
+    answers = [_answers(localizer, group) for group in groups]
+    right = np.concatenate([hits for hits, _ in answers])
+    sure = np.concatenate([confidences for _, confidences in answers], axis=1)
+    half = np.array([n % 2 for n, group in enumerate(groups) for _ in group])
+    fitted = [int(np.argmin([_surprise(one[half == h], right[half == h]) for one in sure])) for h in (0, 1)]
+    at_one = int(np.argmin(np.abs(TEMPERATURES - 1)))
+    crossed = np.where(half == 0, sure[fitted[1]], sure[fitted[0]])
+    best = float(TEMPERATURES[int(np.argmin([_surprise(one, right) for one in sure]))])
+    with torch.no_grad():
+        parts.head.temperature.fill_(best)
+    return Calibration(
+        temperature=round(best, 4),
+        points=len(right),
+        error_before=calibration_error(sure[at_one], right),
+        error=calibration_error(crossed, right),
+        accuracy=round(float(right.mean()), 4),
+    )
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error: the mean gap of confidence and accuracy in bins of equal width, by their counts.
+
+    Example:
+        >>> calibration_error(np.array([0.95, 0.95, 0.15, 0.15]), np.array([True, True, False, True]))
+        0.2
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).sum() for b in np.unique(bins)]
+    return round(float(sum(gaps) / len(right)), 6)
+
+
+@torch.inference_mode()
+def _answers(localizer: PointLocalizer, group: Sequence[Sample]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """(P,) whether the texts of one photo's samples led to their points, and (T, P) how surely at each temperature."""
+    network = localizer.network
+    photo = prepare_photo(group[0].open_photo(), network.config.vision.image_size)
+    suffixes = [network.prompts.localize(sample.text or "") for sample in group]
+    located = localizer.located(encode_photos(network, [photo], localizer.cache), [suffixes])
+    assert located.heatmap_logits_Phw is not None
+    sure = [
+        chances(located.heatmap_logits_Phw, located.points_P2, torch.tensor(t, dtype=torch.float32))[0]
+        for t in TEMPERATURES.tolist()
+    ]
+    true_P2 = torch.tensor(photo_to_square([s.point_px for s in group], photo.size_wh), dtype=torch.float32)
+    right_P = (located.points_P2.cpu() - true_P2).norm(dim=-1) < 0.1
+    return right_P.numpy(), torch.stack(sure).cpu().double().numpy()
+
+
+def _surprise(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Mean negative log-likelihood of being right or wrong."""
+    sure = confidence.clip(1e-4, 1 - 1e-4)
+    return float(-np.where(right, np.log(sure), np.log(1 - sure)).mean())

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from talking_points.serving.config import EngineConfig, ServingConfig
+from talking_points.serving.engine import Engine
+from talking_points.serving.server import make_app
+from talking_points.talking_points import TalkingPoints
+from tests.tiny import tiny_network
+
+SIZE_WH = (70, 40)
+
+
+def photo_bytes(size_wh: tuple[int, int] = SIZE_WH, form: str = "PNG", seed: int = 0) -> bytes:
+    values = np.random.default_rng(seed).integers(0, 255, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="session")
+def tp() -> TalkingPoints:
+    return TalkingPoints(tiny_network())
+
+
+@pytest.fixture(scope="session")
+def engine(tp: TalkingPoints) -> Iterator[Engine]:
+    running = Engine("tiny", tp, EngineConfig(wait_ms=1))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def client_of(engine: Engine) -> Iterator[Callable[..., TestClient]]:
+    """A client of an application with the settings given, without a page."""
+    with ExitStack() as opened:
+
+        def client(**settings: object) -> TestClient:
+            app = make_app({"tiny": engine}, ServingConfig(**settings), page=False)  # type: ignore[arg-type]
+            # Entered, so that all requests share one event loop, as they do in a server.
+            return opened.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield client
+
+
+@pytest.fixture
+def client(client_of: Callable[..., TestClient]) -> TestClient:
+    return client_of()

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from talking_points.serving import fetching
+from talking_points.serving.fetching import fetch, fetch_from, is_public, public_address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",  # clouds tell credentials there
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fec0::1",
+        "ff02::1",
+        # IPv4 within IPv6: mapped, NAT64, 6to4
+        "::ffff:127.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:7f00:1::",
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
+    """Stand in for name resolution; gives what was asked."""
+    asked: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *rest: Any, **options: Any) -> list[Any]:
+        if host == "127.0.0.1":
+            return resolve(host, port, *rest, **options)
+        asked.append(host)
+        if host not in names:
+            raise socket.gaierror("unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in names[host]]
+
+    monkeypatch.setattr(fetching.socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def test_every_address_of_a_name_must_be_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, {"good": ["8.8.8.8"], "both": ["8.8.8.8", "10.0.0.1"], "inside": ["127.0.0.1"]})
+    assert public_address("good", 80) == "8.8.8.8"
+    for host in ("both", "inside"):
+        with pytest.raises(ValueError, match="not public"):
+            public_address(host, 80)
+    with pytest.raises(ValueError, match="unknown"):
+        public_address("nowhere", 80)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://good/a", "file:///etc/passwd", "http:///a", "http://user:key@good/", "http://good:port/", "http://[/"],
+)
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        fetch(url, max_bytes=10)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """A server on this machine that stands for a public one; `answer` is called with the request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        answer: Callable[[BaseHTTPRequestHandler], None]
+
+        def do_GET(self) -> None:
+            type(self).answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    connected: list[str] = []
+    connect = socket.create_connection
+
+    def to_this_machine(address: tuple[str, int], *rest: Any) -> socket.socket:
+        connected.append(address[0])
+        return connect(server.server_address[:2], *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fetching.socket, "create_connection", to_this_machine)
+    Handler.connected = connected  # type: ignore[attr-defined]
+    yield Handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def send(body: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that resolves to another address the second time is not resolved a second time."""
+    asked = resolving(monkeypatch, {"photos.example": ["8.8.8.8"]})
+    seen: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.extend([handler.headers["Host"], handler.path])
+        send(b"a photo")(handler)
+
+    host.answer = answer
+    assert fetch("http://photos.example/ä b.jpg?c=1", max_bytes=100) == b"a photo"
+    assert seen == ["photos.example", "/%C3%A4%20b.jpg?c=1"]
+    assert asked == ["photos.example"] and host.connected == ["8.8.8.8"]
+
+
+def test_redirects_are_checked_like_the_first_address(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, {"a.example": ["8.8.8.8"], "b.example": ["8.8.4.4"], "inside": ["192.168.0.1"]})
+    host.answer = lambda handler: send(
+        b"" if handler.headers["Host"] == "a.example" else b"there",
+        302 if handler.headers["Host"] == "a.example" else 200,
+        Location="//b.example/x",
+    )(handler)
+    assert fetch("http://a.example/", max_bytes=100) == b"there"
+    assert host.connected == ["8.8.8.8", "8.8.4.4"]
+    host.answer = send(b"", 302, Location="http://inside/")
+    with pytest.raises(ValueError, match="not public"):
+        fetch("http://a.example/", max_bytes=100)
+    host.answer = send(b"", 302, Location="file:///etc/passwd")
+    with pytest.raises(ValueError, match="URL"):
+        fetch("http://a.example/", max_bytes=100)
+    host.answer = send(b"", 302, Location="/again")
+    with pytest.raises(ValueError, match="more than 3 times"):
+        fetch("http://a.example/", max_bytes=100)
+
+
+def test_too_much_and_other_answers(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, {"a.example": ["8.8.8.8"]})
+    host.answer = send(b"0123456789")
+    assert fetch("http://a.example/", max_bytes=10) == b"0123456789"
+    with pytest.raises(ValueError, match="more than the 9 bytes"):
+        fetch("http://a.example/", max_bytes=9)
+    host.answer = send(b"no", 404)
+    with pytest.raises(ValueError, match="status 404"):
+        fetch("http://a.example/", max_bytes=10)
+    with pytest.raises(ValueError, match="does not answer"):
+        fetch("https://a.example/", max_bytes=10)
+
+
+def test_a_server_that_the_operator_named_may_be_anywhere(host: Any) -> None:
+    seen: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.headers["Authorization"])
+        send(b"a photo" if handler.path == "/data/1.jpg" else b"", 200 if handler.path == "/data/1.jpg" else 302)(
+            handler
+        )
+
+    host.answer = answer
+    headers = {"Authorization": "Token abc"}
+    assert fetch_from("http://localhost:1/", "/data/1.jpg", headers=headers, max_bytes=10) == b"a photo"
+    assert seen == ["Token abc"]
+    with pytest.raises(ValueError, match="status 302"):
+        fetch_from("http://localhost:1/", "/other", headers=headers, max_bytes=10)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from talking_points.serving.label_studio import read_interface
+from talking_points.talking_points import TalkingPoints
+from tests.serving.conftest import photo_bytes
+
+PHOTO = photo_bytes()
+URL = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
+INTERFACE = """<View><Image name="image" value="$photo"/>
+<KeyPointLabels name="kp" toName="image"><Label value="thing"/><Label value="other"/></KeyPointLabels>
+<TextArea name="words" toName="image" perRegion="true"/></View>"""
+
+
+def keypoint(name: str, x: float, y: float) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": 0.5, "keypointlabels": ["thing"]}
+    return {"id": name, "from_name": "kp", "to_name": "image", "type": "keypointlabels", "value": value}
+
+
+def textarea(name: str, text: str) -> dict[str, Any]:
+    return {"id": name, "from_name": "words", "to_name": "image", "type": "textarea", "value": {"text": [text]}}
+
+
+def predict(client: TestClient, regions: list[dict[str, Any]], **task: Any) -> Any:
+    asked = {
+        "tasks": [{"id": 1, "data": {"photo": URL}, **task}],
+        "project": "1.2",
+        "label_config": INTERFACE,
+        "params": {"login": None, "context": {"result": regions} if regions else None},
+    }
+    return client.post("/label-studio/predict", json=asked)
+
+
+def test_setup_and_health(client: TestClient) -> None:
+    assert client.get("/label-studio/health").json()["status"] == "UP"
+    asked = {"project": "1.2", "schema": INTERFACE, "hostname": "http://localhost:8080", "access_token": "x"}
+    assert client.post("/label-studio/setup", json=asked).json() == {"model_version": "tiny"}
+    assert client.post("/label-studio/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 200
+
+
+def test_a_keypoint_gets_its_description(client: TestClient, tp: TalkingPoints) -> None:
+    answer = predict(client, [keypoint("a", 50, 25), keypoint("b", 10, 90), textarea("b", "has words")]).json()
+    assert answer["model_version"] == "tiny"
+    point, text = answer["results"][0]["result"]
+    assert point == keypoint("a", 50, 25)
+    [expected] = tp.describe(Image.open(io.BytesIO(PHOTO)), [(35.0, 10.0)])
+    assert (text["id"], text["type"], text["from_name"]) == ("a", "textarea", "words")
+    assert text["value"] == {"x": 50, "y": 25, "width": 0.5, "text": [expected]}
+    assert (text["original_width"], text["original_height"]) == (70, 40)
+
+
+def test_a_description_gets_its_keypoint(client: TestClient, tp: TalkingPoints) -> None:
+    annotated = [{"result": [textarea("t", "the left shoe")]}]
+    point, text = predict(client, [], annotations=annotated).json()["results"][0]["result"]
+    [(x, y)] = tp.localize(Image.open(io.BytesIO(PHOTO)), ["the left shoe"])
+    assert point["type"] == "keypointlabels" and point["from_name"] == "kp" and point["id"] == text["id"] != "t"
+    assert (point["value"]["x"], point["value"]["y"]) == pytest.approx((100 * x / 70, 100 * y / 40), abs=0.1)
+    assert point["value"]["keypointlabels"] == ["thing"] and text["value"]["text"] == ["the left shoe"]
+
+
+def test_nothing_to_do(client: TestClient) -> None:
+    for regions in ([], [keypoint("b", 10, 90), textarea("b", "has words")]):
+        assert predict(client, regions).json()["results"] == [{"result": [], "score": 0.0, "model_version": "tiny"}]
+
+
+def test_photos_in_label_studio(client_of: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"photo": "/data/upload/1.png"}
+    assert "--label-studio URL" in predict(client_of(), [keypoint("a", 1, 1)], data=data).text
+    asked: list[Any] = []
+
+    def fetch_from(base: str, path: str, **options: Any) -> bytes:
+        asked.extend([base, path, options["headers"]])
+        return PHOTO
+
+    monkeypatch.setattr("talking_points.serving.service.fetch_from", fetch_from)
+    client = client_of(label_studio_url="http://localhost:8080", label_studio_token="secret")
+    assert predict(client, [keypoint("a", 1, 1)], data=data).status_code == 200
+    assert asked == ["http://localhost:8080", "/data/upload/1.png", {"Authorization": "Token secret"}]
+    # Only Label Studio's own paths; the API takes no paths at all.
+    other = predict(client, [keypoint("a", 1, 1)], data={"photo": "http://localhost:8080/data/upload/1.png"})
+    assert "not fetched from URLs" in other.text
+    assert client.post("/v1/describe", json={"photo": "/data/1.png", "points": [[1, 1]]}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("", "is no XML"),
+        ("<View>", "is no XML"),
+        ("<View/>", "needs an Image"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "document type"),
+        ("<View>" + " " * 100_000 + "</View>", "too long"),
+    ],
+)
+def test_interfaces_that_do_not_fit(client: TestClient, config: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_interface(config)
+    response = client.post("/label-studio/predict", json={"tasks": [], "label_config": config})
+    assert response.status_code == 400 and said in response.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tasks": [{}]},
+        {"tasks": [{"data": {"photo": 1}}]},
+        {"tasks": [{"data": []}]},
+        {"params": {"context": [1]}},
+        {"params": {"context": {"result": [1]}}},
+        {"params": {"context": {"result": [{"id": 1, "from_name": "kp", "value": {"x": "a", "y": 1}}]}}},
+        {"params": {"context": {"result": [{"id": 1, "from_name": "kp", "value": {"x": 200, "y": 1}}]}}},
+        {"params": {"context": {"result": [{"id": 1, "from_name": "words", "value": {"text": []}}]}}},
+        {"params": {"context": {"result": [{"id": 1, "from_name": "words", "value": {"text": 1}}]}}},
+    ],
+)
+def test_requests_that_are_none(client: TestClient, change: dict[str, Any]) -> None:
+    asked = {"tasks": [{"data": {"photo": URL}}], "label_config": INTERFACE, **change}
+    assert client.post("/label-studio/predict", json=asked).status_code == 400
