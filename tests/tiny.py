@@ -72,6 +72,6 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
                 parameter.normal_(std=0.1)
         if network.localizer is not None and network.localizer.head.heatmap is not None:
             # So that texts lead to places of their own.
-            network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=5.0)
+            network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=2.0)
     network.requires_grad_(False)
     return network.eval()
