@@ -113,7 +113,7 @@ def architecture() -> str:
     d.box(20, 362, 200, 82, "pixel decoder", ["deformable attention", f"{layers} layers, width {width}"])
     layers = both(big.mask_decoder_layers, mini.mask_decoder_layers)
     queries = both(big.num_queries, mini.num_queries)
-    d.box(20, 478, 200, 82, "mask decoder", [f"{layers} layers", f"{queries} queries, width {width}"])
+    d.box(20, 478, 200, 82, "mask decoder", [f"{layers} layers, width {width}", f"{queries} queries"])
     for y0, y1 in ((116, 150), (212, 246), (328, 362), (444, 478)):
         d.arrow((120, y0), (120, y1))
 
@@ -146,7 +146,7 @@ def architecture() -> str:
     d.box(520, 60, 205, 62, "description", ["decoded word by word"], DATA)
     d.arrow((622, 180), (622, 122), color=DESCRIPTOR)
     d.text(634, 158, "descriptor", color=DESCRIPTOR, anchor="start")
-    d.box(820, 420, 160, 78, "text to vision", [f"state at [SEG], {llm}", f"to {query_channels}"], TRAINED)
+    d.box(820, 420, 160, 78, "text to vision", ["the state at [SEG],", f"{llm} to {query_channels}"], TRAINED)
     d.arrow((900, 390), (900, 420), color=LOCALIZER)
     d.text(888, 410, "localizer", color=LOCALIZER, anchor="end")
     heads = ["MLP to (x, y): the paper", "or a heatmap: mini, ours"]

@@ -232,10 +232,9 @@ def test_python_and_the_first_commands_of_a_page_run(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (500, 520, 3), dtype=np.uint8)).save("street.jpg")
     if page.name == "README.md":
         people_and_set(tmp_path)
-    namespace: dict[str, Any] = {}
     for language, block in blocks(page):
         if language == "python":
-            exec(compile(block, str(page), "exec"), namespace)
+            exec(compile(block, str(page), "exec"), {"photo": Image.open("street.jpg")})
         elif language == "sh":
             for words in commands(block):
                 if words[0] == "talking-points" and "street.jpg" in words:
