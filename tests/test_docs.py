@@ -182,7 +182,7 @@ def people_and_set(folder: Path) -> None:
     code = next(body for language, body in blocks(page) if language == "python")
     exec(compile(code, str(page), "exec"), {})
     with pytest.raises(SystemExit) as ended:
-        main(["build-dataset", "--source", "label-map=people/", "--points-per-photo", "3", "--out", "set/"])
+        main(["build-dataset", "--source", "label-map=people/", "--out", "set/"])
     assert not ended.value.code
 
 
