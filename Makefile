@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: venv demo test lint
+.PHONY: venv demo test lint docs
 
 venv: $(INSTALLED)
 
@@ -25,3 +25,7 @@ lint: venv
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# The site, in build/site; any warning is an error. tests/test_docs.py does this, too.
+docs: venv
+	$(VENV)/bin/mkdocs build
