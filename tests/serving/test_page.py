@@ -179,14 +179,20 @@ def test_click_read_edit_find_and_save(visit: Callable[..., Any], photo: Path, e
 @needs_chromium
 def test_two_visitors_do_not_see_each_other(visit: Callable[..., Any], photo: Path) -> None:
     one, other = visit(), visit()
-    open_photo(one, photo)
-    click(one, 0.5, 0.5)
-    open_example(other)
-    wait_for_answer(other, 4)
-    wait_for_answer(one, 1)
-    assert "512 × 600" in other.locator("#status").inner_text()
-    assert not one.locator("#point-2").is_visible()
-    assert len({other.locator(f"#note-{n}").inner_text() for n in range(1, 5)}) == 4
+    for tab, at in ((one, 0.25), (other, 0.75)):
+        open_photo(tab, photo)
+        click(tab, at, 0.5)
+    assert "asked at (100, 150)" in wait_for_answer(one, 1) and "asked at (300, 150)" in wait_for_answer(other, 1)
+    for tab in (one, other):
+        assert not tab.locator("#point-2").is_visible()
+
+
+@needs_chromium
+def test_the_example(visit: Callable[..., Any]) -> None:
+    tab = visit()
+    open_example(tab)
+    wait_for_answer(tab, 4)
+    assert len({tab.locator(f"#note-{n}").inner_text() for n in range(1, 5)}) == 4
 
 
 @needs_chromium
