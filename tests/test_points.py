@@ -1,3 +1,4 @@
+import json
 import sys
 from types import SimpleNamespace
 
@@ -150,6 +151,7 @@ class TestCoco:
         points_px, visibility = coco_to_photo([0, 0, 1, 199, 99, 2])
         assert points_px.tolist() == [[0.5, 0.5], [199.5, 99.5]]
         assert visibility.tolist() == [1, 2]
+        assert json.loads(json.dumps(photo_to_coco(points_px, visibility))) == [0, 0, 1, 199, 99, 2]
 
     def test_unlabelled_is_nan_and_not_the_corner(self):
         points_px, visibility = coco_to_photo([0, 0, 0])

@@ -242,7 +242,7 @@ def photo_to_coco(points_px: ArrayLike, visibility: Sequence[int] | None = None)
     _check_finite(np.where(labelled[:, None], points, 0.0))
     numbers: list[float] = []
     for (x, y), flag in zip((points - 0.5).tolist(), flags, strict=True):
-        numbers += [x, y, flag] if flag else [0, 0, 0]
+        numbers += [x, y, int(flag)] if flag else [0, 0, 0]
     return numbers
 
 

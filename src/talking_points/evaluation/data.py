@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
@@ -171,17 +171,20 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
 
     Keypoints that no other photo has are left out.
     """
-    alike: dict[tuple[str | None, str | None], list[Sample]] = {}
+    alike: dict[tuple[str | None, str | None], list[list[Sample]]] = {}
     for sample in samples:
-        alike.setdefault((sample.object_name, sample.part_name), []).append(sample)
-    paired = []
-    for sample in samples:
-        group = alike[sample.object_name, sample.part_name]
-        start = group.index(sample)
-        others = [other for other in group[start + 1 :] + group[:start] if other.photo_id != sample.photo_id]
-        if others:
-            paired.append(replace(sample, described=others[0]))
-    return paired
+        photos = alike.setdefault((sample.object_name, sample.part_name), [])
+        if not photos or photos[-1][0].photo_id != sample.photo_id:
+            photos.append([])
+        photos[-1].append(sample)
+    described = {
+        sample.sample_id: photos[(place + 1) % len(photos)][0]
+        for photos in alike.values()
+        if len(photos) > 1
+        for place, here in enumerate(photos)
+        for sample in here
+    }
+    return [replace(s, described=described[s.sample_id]) for s in samples if s.sample_id in described]
 
 
 def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
@@ -195,21 +198,27 @@ def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None]) -> l
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
     samples = []
+
+    # A photo is in many pairs.
+    @cache
+    def size_of(photo: Path) -> tuple[int, int]:
+        return open_photo(photo).size
+
     for path in sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")):
         try:
-            samples += _pair(folder, path)
+            samples += _pair(folder, path, size_of)
         except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             on_problem(f"{path}: {' '.join(str(error).split()) or type(error).__name__}")
     return samples
 
 
-def _pair(folder: Path, path: Path) -> list[Sample]:
+def _pair(folder: Path, path: Path, size_of: Callable[[Path], tuple[int, int]]) -> list[Sample]:
     pair = json.loads(path.read_text(encoding="utf-8"))
     category = str(pair["category"])
     sides = []
     for side in ("src", "trg"):
         photo = folder / "JPEGImages" / category / Path(str(pair[f"{side}_imname"])).name
-        size_wh = open_photo(photo).size
+        size_wh = size_of(photo)
         if list(pair[f"{side}_imsize"][:2]) != list(size_wh):
             raise ValueError(f"{photo} is {size_wh}, the pair says {pair[f'{side}_imsize'][:2]}")
         x0, y0, x1, y1 = (float(value) for value in pair[f"{side}_bndbox"])

@@ -6,6 +6,7 @@ them. Or a language model behind an endpoint writes them all.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from talking_points.dataset.describers.endpoint import Endpoint
+from talking_points.dataset.describers.endpoint import Endpoint, RequestRefusedError
 from talking_points.dataset.relations import DIALECTS, Dialect
 from talking_points.dataset.synthesis import write_point_text
 from talking_points.evaluation.pointing import prompt
 from talking_points.evaluation.samples import Sample
+
+log = logging.getLogger(__name__)
 
 _BRITISH = {
     "gray": "grey",
@@ -186,10 +189,19 @@ def styled_texts(samples: Sequence[Sample], texts: Sequence[str], *, written: bo
 
 
 def asked_texts(texts: Sequence[str], endpoint: Endpoint, *, concurrency: int) -> dict[str, list[str]]:
-    """Texts in the styles of `ASKED`, by a language model; errors as `Endpoint.ask`."""
+    """Texts in the styles of `ASKED`, by a language model; errors as `Endpoint.ask`.
+
+    What a content filter refuses to rewrite is an empty text, a miss, as it is for a describer. So is an empty text.
+    """
 
     def ask(style: str, text: str) -> str:
-        return " ".join(endpoint.ask(prompt("rewrite", style=ASKED[style], text=text), None, seed=0).split())
+        if not text.strip():
+            return ""
+        try:
+            return " ".join(endpoint.ask(prompt("rewrite", style=ASKED[style], text=text), None, seed=0).split())
+        except RequestRefusedError as refusal:
+            log.warning("%s", refusal)
+            return ""
 
     with ThreadPoolExecutor(concurrency, thread_name_prefix="styles") as pool:
         return {style: list(pool.map(lambda text, s=style: ask(s, text), texts)) for style in ASKED}
