@@ -1,0 +1,74 @@
+"""What all `talking-points train ...` commands share: options, how a training starts and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from talking_points.cli.console import log
+from talking_points.memory import keep_freed_memory
+
+StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
+RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
+PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
+PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
+BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
+
+
+def start_training(
+    source: list[str],
+    steps: int,
+    rate: float,
+    photos: int,
+    points: int,
+    seed: int,
+    *,
+    weight_decay: float = 0.0,
+) -> Any:
+    """Sources, loop and sizes of a training command, and its log on stderr."""
+    prepare()
+    from talking_points.dataset.sources.loading import parse_sources
+
+    sources = parse_sources(source)
+    from talking_points.training.batches import BatchSizes
+    from talking_points.training.loop import LoopConfig
+
+    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed)
+    return sources, loop, BatchSizes(photos=photos, points=points)
+
+
+def selection_of(objects: list[str] | None, parts: list[str] | None) -> Any:
+    from talking_points.dataset.selection import Selection
+
+    return Selection(objects=tuple(objects or ()), parts=tuple(parts or ()))
+
+
+def prepare() -> None:
+    """Memory, threads, and a log on stderr, of the first process alone."""
+    import logging
+
+    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
+    # when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    keep_freed_memory()
+    level = logging.INFO if first_process() else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def finish(finished: bool, written: Path) -> None:
+    if not finished:
+        raise typer.Exit(143)
+    if first_process():
+        log(f"wrote {written}")
