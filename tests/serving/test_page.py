@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +90,7 @@ def visit(browser: Any, server: str) -> Iterator[Callable[..., Any]]:
         own = (server, "data:", "blob:")
         tab.on("request", lambda request: None if request.url.startswith(own) else outside.append(request.url))
         tab.goto(server)
-        tab.wait_for_selector("#example")
+        wait_for_page(tab)
         return tab
 
     yield new
@@ -105,10 +106,18 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
+def wait_for_page(tab: Any) -> None:
+    """Until the page listens: on a busy machine its parts are there before."""
+    tab.wait_for_selector("html[data-listens]", state="attached")
+    tab.wait_for_selector("#example")
+
+
 def open_photo(tab: Any, photo: Path) -> None:
     tab.set_input_files("#upload input[type=file]", photo)
     tab.wait_for_selector("#photo img")
     tab.wait_for_function("document.querySelector('#status').innerText.includes('400 × 300')")
+    # Until then its place on the page is not known. Later pictures take the same.
+    tab.wait_for_function("document.querySelector('#photo img').naturalWidth")
 
 
 def open_example(tab: Any) -> None:
@@ -177,6 +186,29 @@ def test_click_read_edit_find_and_save(visit: Callable[..., Any], photo: Path, e
 
 
 @needs_chromium
+def test_clicks_while_the_picture_loads_count(visit: Callable[..., Any], photo: Path) -> None:
+    """Every answer draws the photo anew; until the browser has that picture, Gradio drops clicks on it."""
+    tab = visit()
+    open_photo(tab, photo)
+    held: list[Any] = []
+    slow = True
+    tab.route(re.compile(r"/image\.jpeg$"), lambda route: held.append(route) if slow else route.continue_())
+    click(tab, 0.5, 0.25)
+    tab.wait_for_selector("#point-1", state="visible")
+    tab.wait_for_function("!document.querySelector('#photo img').naturalWidth")
+    click(tab, 0.25, 0.5)
+    click(tab, 0.75, 0.5)
+    wait_for_answer(tab, 1)
+    assert held and not tab.locator("#point-2").is_visible()
+    slow = False
+    for route in held:
+        route.continue_()
+    # The server takes up both at once.
+    said = sorted(wait_for_answer(tab, n).split(" · ")[0] for n in (2, 3))
+    assert ["asked at (100, 150)" in said[0], "asked at (300, 150)" in said[1]] == [True, True], said
+
+
+@needs_chromium
 def test_two_visitors_do_not_see_each_other(visit: Callable[..., Any], photo: Path) -> None:
     one, other = visit(), visit()
     for tab, at in ((one, 0.25), (other, 0.75)):
@@ -207,7 +239,7 @@ def test_broken_and_too_large_files_are_told(visit: Callable[..., Any], photo: P
     tab.get_by_text("exceed the maximum", exact=False).first.wait_for()
     # and goes on
     tab.reload()
-    tab.wait_for_selector("#example")
+    wait_for_page(tab)
     open_photo(tab, photo)
     tab.click("#find-own")
     tab.get_by_text("the text is empty", exact=False).first.wait_for()

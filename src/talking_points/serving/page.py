@@ -57,6 +57,25 @@ _SAVE = """(address, name) => {
     link.href = address; link.download = name; link.click();
     return [address, name];
 }"""
+# Runs once the page listens. Every answer draws the photo anew, and while a browser loads the new picture, it may
+# know no size of it (Chromium does not), for which Gradio drops a click: made again as soon as the picture is there.
+_BEGIN = """() => {
+    document.addEventListener("click", event => {
+        const image = event.target;
+        if (!image.matches("#photo img") || image.naturalWidth) return;
+        event.stopImmediatePropagation();
+        const before = image.getBoundingClientRect();
+        const u = (event.clientX - before.left) / before.width, v = (event.clientY - before.top) / before.height;
+        image.addEventListener("load", () => {
+            const now = image.getBoundingClientRect();
+            const at = {
+                clientX: Math.round(now.left + u * now.width), clientY: Math.round(now.top + v * now.height),
+            };
+            image.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true, ...at}));
+        }, {once: true});
+    }, true);
+    document.documentElement.dataset.listens = "yes";
+}"""
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -93,6 +112,7 @@ def mount_page(app: FastAPI, service: Service) -> FastAPI:
             primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
         ),
         css=_CSS,
+        js=_BEGIN,
     )
     return mounted
 
