@@ -32,25 +32,15 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     trunk = tmp_path / "trunk"
     assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
     assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
-    assert run("train", "base", *source, "--trunk", trunk, "--out", tmp_path / "base", "--steps", 2, *small) == 0
-    assert (
-        run(
-            "train",
-            "reading",
-            *source,
-            "--base",
-            tmp_path / "base/checkpoint",
-            "--out",
-            tmp_path / "read",
-            "--steps",
-            1,
-            *small,
-        )
-        == 0
-    )
-    start = ("--start", tmp_path / "read" / "checkpoint", "--out", tmp_path / "more", "--seed", 1)
-    assert run("train", "base", *source, *start, "--steps", 1, *small) == 0
-    base = tmp_path / "more" / "checkpoint"
+    vision, language = tmp_path / "vision", tmp_path / "language"
+    assert run("train", "vision", *source, "--trunk", trunk, "--out", vision, "--steps", 1, *small) == 0
+    more = ("--start", vision / "checkpoint", "--seed", 1, "--steps", 1)
+    assert run("train", "vision", *source, *more, "--out", tmp_path / "more", *small) == 0
+    start = ("--base", vision / "checkpoint", "--out", language, "--steps", 1)
+    assert run("train", "language", *source, *start, *small) == 0
+    parts = ("--vision", tmp_path / "more" / "checkpoint", "--language", language)
+    assert run("train", "base", *source, *parts, "--out", tmp_path / "base", "--steps", 1, *small) == 0
+    base = tmp_path / "base" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
         assert run("train", role, *source, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
@@ -59,10 +49,11 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "descriptor", *source, "--base", base, *region, "--steps", 1, *small) == 0
     frozen = ("--frozen-language-model", "--dialect", "short", "--out", tmp_path / "frozen")
     assert run("train", "localizer", *source, "--base", base, *frozen, "--steps", 1, *small) == 0
-    mse = ("--regression", "--out", tmp_path / "mse", "--steps", 1)
-    assert run("train", "localizer", *source, "--base", base, *mse, *small) == 0
-    head = json.loads((tmp_path / "mse" / "checkpoint" / "config.json").read_text())["coordinate_head"]
-    assert head == "regression"
+    for head in ("regression", "mixture"):
+        other = ("--head", head, "--out", tmp_path / head, "--steps", 1)
+        assert run("train", "localizer", *source, "--base", base, *other, *small) == 0
+        config = json.loads((tmp_path / head / "checkpoint" / "config.json").read_text())
+        assert config["coordinate_head"] == head
     vision = json.loads((tmp_path / "without" / "checkpoint" / "config.json").read_text())["vision"]
     assert vision["region"] == "predicted-mask"
     adapter = load_file(tmp_path / "frozen" / "checkpoint" / "localizer" / "adapter_model.safetensors")
@@ -147,17 +138,25 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
             "no trunk.safetensors in",
         ),
         (
-            ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
+            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
             "no trunk.safetensors in",
         ),
         (
-            ("train", "base", "--source", "label-map={people}", "--trunk", "{here}", "--start", "{here}", "--out", "x"),
+            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--start", "x", "--out", "x"),
             "not both",
+        ),
+        (
+            ("train", "base", "--source", "label-map={people}", "--vision", "x", "--language", "{here}", "--out", "x"),
+            "no fact_tokens.safetensors in",
         ),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
         (
             ("train", "localizer", "--source", "label-map={people}", "--base", "x", "--out", "x", "--dialect", "slang"),
             "--dialect is 'slang'; allowed: paper, coarse, place-free, short",
+        ),
+        (
+            ("train", "localizer", "--source", "label-map={people}", "--base", "x", "--out", "x", "--head", "votes"),
+            "--head is 'votes'; allowed: regression, heatmap, mixture",
         ),
     ],
 )

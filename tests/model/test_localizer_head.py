@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from talking_points.model.localizer_head import Heatmap, chances, likeliest_points
+from talking_points.model.localizer_head import GRID, Heatmap, Mixture, chances, likeliest_points
 
 
 def peaks(*places: tuple[float, float, float], size: int = 64) -> torch.Tensor:
@@ -65,3 +67,29 @@ def test_chances_of_two_peaks() -> None:
     assert other[0].tolist() == pytest.approx((0.2, 0.5), abs=0.02)
     # Hotter is less sure, and the answer stays.
     assert chances(logits, answer, torch.tensor(3.0))[0] < sure
+
+
+@torch.no_grad()
+def test_a_mixture_is_its_components() -> None:
+    """Two components set by hand: the heavier one answers, the other is the second place."""
+    mixture = Mixture(8)
+    last = mixture.mlp[-1]
+    last.weight.zero_()
+    places = ((0.25, 0.5), (0.75, 0.5))
+    for k in range(len(last.bias) // 5):
+        x, y = places[min(k, 1)]
+        share = (2.0, 1.0)[k] if k < 2 else -50.0
+        last.bias[5 * k : 5 * k + 5] = torch.tensor([share, _logit(x), _logit(y), -1.0, -1.0])
+    logits = mixture(torch.randn(3, 8))
+    assert logits.shape == (3, GRID, GRID)
+    density = logits.flatten(1).softmax(-1)
+    left = density.unflatten(-1, (GRID, GRID))[:, :, : GRID // 2].sum((1, 2))
+    assert left.tolist() == pytest.approx([math.e / (math.e + 1)] * 3, abs=1e-3)
+    answers = likeliest_points(logits)
+    torch.testing.assert_close(answers, torch.tensor([[0.25, 0.5]] * 3), atol=0.01, rtol=0)
+    _, second, _ = chances(logits, answers, torch.ones(()))
+    torch.testing.assert_close(second, torch.tensor([[0.75, 0.5]] * 3), atol=0.01, rtol=0)
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))

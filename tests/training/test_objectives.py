@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -14,19 +15,23 @@ from talking_points.model.network import PointNetwork
 from talking_points.training.batches import (
     BaseBatches,
     BatchSizes,
+    LanguageBatches,
     PointBatches,
-    ReadingBatches,
+    VisionBatches,
     part_map_on_square,
     place_in_boxes,
 )
 from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
+    FactTokens,
     Probes,
     base_objective,
     descriptor_objective,
     heatmap_loss,
+    language_objective,
     localizer_objective,
-    reading_objective,
+    place_loss,
+    vision_objective,
 )
 from talking_points.training.run import role_parameters
 from talking_points.training.segmentation import MaskTargets, mask_losses, match, prompt_loss
@@ -119,22 +124,44 @@ def test_heatmap_loss_is_least_at_the_point() -> None:
     assert heatmap_loss(torch.zeros(1, 8, 8), points) < heatmap_loss(right.flip(-1), points)
 
 
-def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
+def base_and_names(scenes: list[Scene]) -> tuple[PointNetwork, list[str]]:
     names = class_names(scenes)
     network = tiny_network(roles=())
     decoder = network.segmenter.mask_decoder
     decoder.class_embed = nn.Parameter(F.normalize(torch.randn(len(names), 2, 8), dim=-1))
+    network.requires_grad_(True)
+    return network, names
+
+
+def untouched(module: nn.Module) -> list[str]:
+    return [n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
+    network, names = base_and_names(scenes)
+    probes, tokens = Probes(32, len(names)), FactTokens(len(names), network.llama.config.hidden_size)
+    tokens.requires_grad_(False)
+    batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=0, steps=5)[0]
+    assert batch.written != batch.read
+    loss, metrics = base_objective(network, probes, tokens, batch)
+    loss.backward()
+    assert untouched(network) == untouched(probes) == []
+    assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
+
+
+def test_vision_learns_without_language(scenes: list[Scene]) -> None:
+    network, names = base_and_names(scenes)
     probes = Probes(32, len(names))
-    batch = BaseBatches(scenes, names, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=5)[0]
+    batch = VisionBatches(scenes, names, side=64, sizes=SIZES, seed=0, steps=5)[0]
     # Most points lie in a cell whose centre shows their part, too.
-    cells = (torch.cat([batch.points_BP2, batch.text_points_BP2], dim=1) * 16).long()
+    cells = (batch.points_BP2 * 16).long()
     on_part = batch.point_masks_BPHW.flatten(2).gather(2, (cells[..., 1] * 16 + cells[..., 0])[..., None])
     assert on_part.mean() > 0.7
-    network.requires_grad_(True)
-    loss, metrics = base_objective(network, probes, batch)
+    loss, metrics = vision_objective(network, probes, batch)
     loss.backward()
-    still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert still == []
+    assert network.heatmap is not None
+    assert untouched(network.segmenter) == untouched(probes) == untouched(network.heatmap.cell_places) == []
+    assert all(p.grad is None for p in network.llama.parameters())
     assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
 
 
@@ -147,23 +174,42 @@ def test_places_of_points_by_hand(scenes: list[Scene]) -> None:
     assert place_in_boxes(scene, drawn) == pytest.approx((0.25, 1.0, *place))
 
 
-def test_reading_is_learned_from_texts(scenes: list[Scene]) -> None:
-    network = tiny_network(roles=())
-    batch = ReadingBatches(scenes, dialects=("paper",), side=64, sizes=SIZES, seed=0, steps=2)[1]
-    assert len(batch.texts) == len(batch.places_P4) == 8
+def test_language_is_learned_without_photos(scenes: list[Scene]) -> None:
+    network, names = base_and_names(scenes)
+    tokens = FactTokens(len(names), network.llama.config.hidden_size)
+    batch = LanguageBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=0, steps=2)[1]
+    assert len(batch.read) == len(batch.facts.places_P6) == 8 and len(batch.written) == 4
     assert network.heatmap is not None
-    network.requires_grad_(True)
-    parts = (network.llama, network.text_to_vision, network.heatmap.wanted)
+    parts = (network.llama, network.text_to_vision, network.heatmap.wanted, tokens)
     optimizer = torch.optim.AdamW([p for part in parts for p in part.parameters()], lr=3e-3)
-    losses = []
+    told = []
     for _ in range(12):
-        loss, metrics = reading_objective(network, batch)
+        loss, metrics = language_objective(network, tokens, batch)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(metrics["loss"])
-    assert losses[-1] < 0.8 * losses[0]
+        told.append(metrics)
+    assert told[-1]["text"] < 0.9 * told[0]["text"] and told[-1]["place"] < told[0]["place"]
     assert all(p.grad is None for p in network.segmenter.parameters())
+
+
+def test_facts_are_the_points(scenes: list[Scene]) -> None:
+    """What a text to be read is about is the point that the vision batch shows."""
+    names = class_names(scenes)
+    batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=1, steps=5)[1]
+    places_BP6 = batch.point_facts.places_P6.unflatten(0, (2, 4))
+    torch.testing.assert_close(places_BP6[..., :4], batch.vision.point_places_BP4[:, 4:])
+    torch.testing.assert_close(places_BP6[..., 4:], batch.vision.points_BP2[:, 4:])
+    assert batch.point_facts.part_classes_P.tolist() == batch.vision.point_classes_BP[:, 4:].flatten().tolist()
+
+
+def test_place_loss_by_hand() -> None:
+    wanted, true = torch.tensor([[[0.5, 0.2]]]), torch.tensor([[[0.1, 0.2]]])
+    sureness = torch.tensor([[[4.0, 1.0]]])
+    assert place_loss(wanted, sureness, true).item() == pytest.approx(0.5 * (4 * 0.16 - math.log(4)) / 2)
+    # It is least where the sureness is the inverse of the squared error.
+    right = torch.tensor([[[1 / 0.16, 1.0]]])
+    assert place_loss(wanted, right, true) < place_loss(wanted, sureness, true)
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def train_trunk(
     finish(finished, out / TRUNK_FILE)
 
 
-@train_app.command("base")
-def train_base(
+@train_app.command("vision")
+def train_vision(
     source: SourceOption,
     out: OutOption,
     trunk: Annotated[
@@ -63,22 +63,22 @@ def train_base(
     start: Annotated[
         Path | None,
         typer.Option(
-            "--start", metavar="DIR", help="Checkpoint folder of a base that is to learn more. Use another --seed."
+            "--start", metavar="DIR", help="Checkpoint folder of a base that is to see better. Use another --seed."
         ),
     ] = None,
     steps: StepsOption = 3000,
-    learning_rate: RateOption = 1e-3,
-    photos: PhotosOption = 8,
-    points: PointsOption = 4,
+    learning_rate: RateOption = 1.5e-3,
+    photos: PhotosOption = 16,
+    points: PointsOption = 8,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Train mini's base over its trunk: masks, class words, captions, pointing at regions and points."""
+    """Train the vision encoder of mini's base over its trunk: masks, class words, points that know where they are."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_base as run
+    from talking_points.training.run import train_vision as run
 
     finished = run(
         sources,
@@ -93,24 +93,54 @@ def train_base(
     finish(finished, out / "checkpoint")
 
 
-@train_app.command("reading")
-def train_reading(
+@train_app.command("language")
+def train_language(
     source: SourceOption,
     base: BaseOption,
     out: OutOption,
-    steps: StepsOption = 500,
+    steps: StepsOption = 1500,
     learning_rate: RateOption = 1e-3,
     photos: PhotosOption = 6,
     points: PointsOption = 12,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Teach a base to read where texts say that a point is, without photos; `train base --start` goes on from it."""
+    """Teach a base's language model, without photos, to read and write where a point is."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_reading as run
+    from talking_points.training.run import train_language as run
 
-    finish(run(sources, base, out, loop, sizes, device=choose_device(device)), out / "checkpoint")
+    selection = selection_of(only_object, only_part)
+    finish(run(sources, base, out, loop, sizes, selection=selection, device=choose_device(device)), out / "checkpoint")
+
+
+@train_app.command("base")
+def train_base(
+    source: SourceOption,
+    vision: Annotated[
+        Path, typer.Option("--vision", metavar="DIR", help="Checkpoint folder that `train vision` wrote.")
+    ],
+    language: Annotated[Path, typer.Option("--language", metavar="DIR", help="Where `train language` finished.")],
+    out: OutOption,
+    steps: StepsOption = 1000,
+    learning_rate: RateOption = 1e-3,
+    photos: PhotosOption = 6,
+    points: PointsOption = 4,
+    only_object: ObjectOption = None,
+    only_part: PartOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = None,
+) -> None:
+    """Train mini's base, encoder and language model together: captions, pointing at regions, texts about points."""
+    sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    from talking_points.pretrained import choose_device
+    from talking_points.training.run import train_base as run
+
+    selection = selection_of(only_object, only_part)
+    finished = run(sources, vision, language, out, loop, sizes, selection=selection, device=choose_device(device))
+    finish(finished, out / "checkpoint")
 
 
 train_app.command("descriptor")(train_roles.train_descriptor)

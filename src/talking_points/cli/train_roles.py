@@ -155,9 +155,10 @@ def train_localizer(
     frozen_language: Annotated[
         bool, typer.Option("--frozen-language-model", help="Train projector and heads only, as in the paper's Table 4.")
     ] = False,
-    regression: Annotated[
-        bool, typer.Option("--regression", help="The paper's coordinate head, where the base has a heatmap.")
-    ] = False,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="regression (the paper's), mixture or heatmap; else the base's coordinate head."),
+    ] = None,
 ) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
     _train_role("localizer", locals())
@@ -188,11 +189,15 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
         raise FileNotFoundError(f"--data {data}: no such file or folder")
     if not gigabytes > 0:
         raise ValueError(f"--feature-cache-gb is {gigabytes}; allowed: a positive number")
+    from talking_points.model.config import COORDINATE_HEADS
     from talking_points.training.run import role_batches, role_loop, role_lora, train_role
 
     # What can be wrong with the settings is said before photos are read.
     role_loop(recipe, recipe.steps or 1, tracker=tracker, seed=given["seed"])
     role_lora(role, recipe)
+    head = given.get("head")
+    if head not in (None, *COORDINATE_HEADS):
+        raise ValueError(f"--head is {head!r}; allowed: {', '.join(COORDINATE_HEADS)}")
     base, out, frozen = given["base"], given["out"], given.get("frozen_language", False)
     if given["dry_run"]:
         from talking_points.training.dry_run import plan
@@ -216,7 +221,7 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
         blind=given.get("blind", False),
         region=given.get("region"),
         frozen_language=frozen,
-        regression=given.get("regression", False),
+        head=head,
     )
     finish(finished, out / "checkpoint")
 

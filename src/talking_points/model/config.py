@@ -13,7 +13,7 @@ FORMAT_VERSION = 1
 LARGEST_SIZE = 2**17
 """No size of the network is larger; a file that says so is broken."""
 REGIONS = ("gaussian", "predicted-mask")
-COORDINATE_HEADS = ("regression", "heatmap")
+COORDINATE_HEADS = ("regression", "heatmap", "mixture")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +116,8 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     coordinate_head: str = "regression"
-    """"regression" (the paper's MLP) or "heatmap" (ours: the mask that [SEG] points at, sharpened to a point)."""
+    """"regression" (the paper's MLP), "heatmap" (ours: the mask that [SEG] points at, sharpened to a point) or
+    "mixture" (ours: Gaussians over the square)."""
 
     def __post_init__(self) -> None:
         for name, value in (("name", (self.name,)), ("class_names", self.class_names)):

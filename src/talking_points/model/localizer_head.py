@@ -19,6 +19,12 @@ GRID = 64
 """Cells a side on which the likeliest place is sought."""
 HIDDEN = 128
 """Width of the coordinate MLP's hidden layer. Paper A.5: 512-128-2."""
+MOST_LOG_SURENESS = 8.0
+"""A standard deviation of 0.018: a cell is 0.021 wide in mini's square."""
+COMPONENTS = 5
+"""Of a mixture. Ours."""
+LEAST_LOG_WIDTH = -4.2
+"""Of a mixture's component: about a cell of the grid."""
 NUM_PLACES = 4
 """Numbers that say where a cell is: x, y in its part's box and in its object's."""
 
@@ -39,22 +45,23 @@ class LocatedPoints:
     regressed_P2: Tensor
     """The paper's regression, whichever head answers."""
     heatmap_logits_Phw: Tensor | None
-    """Over the stride-4 cells; None without a heatmap."""
+    """A heatmap's over the stride-4 cells, a mixture's over a grid; None for a regression."""
     temperature: Tensor | None
-    """What the logits are divided by before they say how sure the head is; None without a heatmap."""
+    """What the logits are divided by before they say how sure the head is; None for a regression."""
 
 
 class CoordinateHead(nn.Module):
-    """The paper's MLP to (x, y), and for `coordinate_head="heatmap"` a heatmap beside it (ours)."""
+    """The paper's MLP to (x, y), and beside it a heatmap or a mixture (ours), if the config names one."""
 
-    def __init__(self, query_channels: int, *, heatmap: bool) -> None:
+    def __init__(self, query_channels: int, *, kind: str) -> None:
         super().__init__()
         # ReLU and a sigmoid at the end are ours; the paper names only the sizes.
         self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2), nn.Sigmoid())
-        self.heatmap = Heatmap(query_channels // 2) if heatmap else None
+        self.heatmap = Heatmap(query_channels // 2) if kind == "heatmap" else None
+        self.mixture = Mixture(query_channels) if kind == "mixture" else None
         # Set by `training.calibration`, after the weights are trained; answers do not depend on it.
         self.temperature: Tensor | None
-        self.register_buffer("temperature", torch.ones(()) if heatmap else None)
+        self.register_buffer("temperature", None if kind == "regression" else torch.ones(()))
 
     def forward(
         self, text_PF: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor
@@ -67,17 +74,44 @@ class CoordinateHead(nn.Module):
             photo_of_text_P: which photo each text is about, ascending.
         """
         regressed_P2 = self.mlp(text_PF)
-        if self.heatmap is None:
+        if self.heatmap is not None:
+            logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
+        elif self.mixture is not None:
+            logits_Phw = self.mixture(text_PF)
+        else:
             return LocatedPoints(
                 points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None, temperature=None
             )
-        logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
         return LocatedPoints(
             points_P2=likeliest_points(logits_Phw),
             regressed_P2=regressed_P2,
             heatmap_logits_Phw=logits_Phw,
             temperature=self.temperature,
         )
+
+
+class Mixture(nn.Module):
+    """A mixture of Gaussians over the square, from [SEG] alone: the paper's regression, allowed to doubt (ours).
+
+    Bishop, "Mixture density networks", 1994. It is read as logits over a grid, so that all that is asked of a heatmap
+    (the answer, how sure it is, a second place) is asked of it in the same way.
+    """
+
+    def __init__(self, query_channels: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(query_channels, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, COMPONENTS * 5))
+        # Components that start together stay together.
+        nn.init.normal_(self.mlp[-1].get_parameter("bias"), std=1.0)
+
+    def forward(self, text_PF: Tensor) -> Tensor:
+        """(P, GRID, GRID) log-densities at the grid's cells, but for a constant."""
+        out_PK5 = self.mlp(text_PF).unflatten(-1, (COMPONENTS, 5))
+        share_PK = out_PK5[..., 0].log_softmax(-1)
+        middle_PK2, log_width_PK2 = out_PK5[..., 1:3].sigmoid(), (out_PK5[..., 3:] - 2).clamp(min=LEAST_LOG_WIDTH)
+        grid_G = (torch.arange(GRID, device=text_PF.device) + 0.5) / GRID
+        apart_PK2G = (grid_G - middle_PK2[..., None]) / log_width_PK2[..., None].exp()
+        log_x, log_y = (-0.5 * apart_PK2G**2 - log_width_PK2[..., None]).unbind(2)
+        return (share_PK[..., None, None] + log_y[..., :, None] + log_x[..., None, :]).logsumexp(1)
 
 
 class Heatmap(nn.Module):
@@ -110,10 +144,10 @@ class Heatmap(nn.Module):
         return (decoded.mask_logits[-1] * self.scale + nearness_BPHW)[is_text_BP]
 
     def wanted_places(self, text_BPF: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, P, 6) places that texts ask for, and how surely: inverse variances, at least a little above 0."""
+        """(B, P, 6) places that texts ask for, and how surely: inverse variances."""
         out_BP12 = self.wanted(text_BPF)
-        wanted, sureness = out_BP12.chunk(2, dim=-1)
-        return wanted, F.softplus(sureness)
+        wanted, log_sureness = out_BP12.chunk(2, dim=-1)
+        return wanted, log_sureness.clamp(max=MOST_LOG_SURENESS).exp()
 
     @staticmethod
     def nearness(places_B4HW: Tensor, wanted_BP6: Tensor, sureness_BP6: Tensor) -> Tensor:
@@ -197,11 +231,11 @@ def _means(prob_Phw: Tensor) -> Tensor:
 class LocalizerParts(nn.Module):
     """What the localizer owns beside its LoRA adapter: projector copy, text-to-vision MLP, coordinate head."""
 
-    def __init__(self, projector: Projector, llm_width: int, width: int, *, heatmap: bool) -> None:
+    def __init__(self, projector: Projector, llm_width: int, width: int, *, head: str) -> None:
         super().__init__()
         self.projector: Projector = projector
         self.text_to_vision = TextToVision(llm_width, 2 * width)
-        self.head = CoordinateHead(2 * width, heatmap=heatmap)
+        self.head = CoordinateHead(2 * width, kind=head)
 
     def forward(
         self, seg_PD: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor

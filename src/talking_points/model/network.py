@@ -59,7 +59,7 @@ class PointNetwork(nn.Module):
             self.new_projector(),
             self.llama.config.hidden_size,
             self.config.vision.width,
-            heatmap=self.config.coordinate_head == "heatmap",
+            head=self.config.coordinate_head,
         )
 
     def place(self, device: torch.device | str, dtype: torch.dtype) -> PointNetwork:

@@ -59,29 +59,23 @@ class TrunkBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BaseBatch:
-    """What the base learns from: masks with class words, captions of marked regions, phrases that point at regions,
-    and texts about points, to be written and to be found."""
+class VisionBatch:
+    """What the vision encoder learns from: masks with class words, places, and points that know where they are."""
 
     pixels_B3SS: Tensor
     targets: list[MaskTargets]
     dense: DenseTargets
     points_BP2: Tensor
-    """A point in each captioned region, [0, 1]^2 of the square."""
-    captions: list[list[str]]
-    phrases: list[list[str]]
-    phrase_masks_BPHW: Tensor
-    text_points_BP2: Tensor
-    """The points that the texts are about, [0, 1]^2 of the square."""
-    texts: list[list[str]]
+    """[0, 1]^2 of the square."""
     point_places_BP4: Tensor
-    """Places of the points, those of captions first, then those of texts; as `DenseTargets.places_B4HW` of cells."""
+    """As `DenseTargets.places_B4HW` of cells."""
     point_masks_BPHW: Tensor
-    """The parts that the points are on, those of captions first, then those of texts; at stride 4."""
+    """The parts that the points are on, at stride 4."""
     point_classes_BP: Tensor
+    """Of these parts."""
     record_ids: list[str]
 
-    def to(self, device: torch.device) -> BaseBatch:
+    def to(self, device: torch.device) -> VisionBatch:
         """The batch on a device."""
         return replace(
             self,
@@ -91,8 +85,6 @@ class BaseBatch:
             ],
             dense=self.dense.to(device),
             points_BP2=self.points_BP2.to(device),
-            phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
-            text_points_BP2=self.text_points_BP2.to(device),
             point_places_BP4=self.point_places_BP4.to(device),
             point_masks_BPHW=self.point_masks_BPHW.to(device),
             point_classes_BP=self.point_classes_BP.to(device),
@@ -100,17 +92,69 @@ class BaseBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReadingBatch:
-    """What a base learns to read from: texts alone."""
+class PointFactNumbers:
+    """What a text about a point says in words, as far as masks say it."""
 
-    texts: list[str]
-    places_P4: Tensor
-    """As `DenseTargets.places_B4HW` of cells, of the points that the texts are about."""
+    places_P6: Tensor
+    """x, y in the box of the part, in that of the object, and in the square, each in [0, 1]."""
+    part_classes_P: Tensor
+    object_classes_P: Tensor
+
+    def to(self, device: torch.device) -> PointFactNumbers:
+        """The numbers on a device."""
+        return PointFactNumbers(
+            places_P6=self.places_P6.to(device),
+            part_classes_P=self.part_classes_P.to(device),
+            object_classes_P=self.object_classes_P.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseBatch:
+    """What the base learns from: what its encoder does, captions of marked regions, phrases that point at regions, and
+    texts about points, to be written and to be found."""
+
+    vision: VisionBatch
+    """Its points: one in each captioned region, then those that the texts are about."""
+    captions: list[list[str]]
+    phrases: list[list[str]]
+    phrase_masks_BPHW: Tensor
+    written: list[list[str]]
+    """Texts about the points in the dialect that descriptors write."""
+    read: list[list[str]]
+    """Texts about the same points in one of the dialects that localizers read."""
+    point_facts: PointFactNumbers
+    """Of the points that the texts are about."""
+
+    @property
+    def record_ids(self) -> list[str]:
+        return self.vision.record_ids
+
+    def to(self, device: torch.device) -> BaseBatch:
+        """The batch on a device."""
+        return replace(
+            self,
+            vision=self.vision.to(device),
+            phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
+            point_facts=self.point_facts.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageBatch:
+    """What a base's language model learns from without photos: texts and the facts that they put in words."""
+
+    facts: PointFactNumbers
+    """Of P points."""
+    read: list[str]
+    """A text about each, in one of the dialects that localizers read."""
+    written: list[str]
+    """A text about each of the first points, in the dialect that descriptors write."""
     record_ids: list[str]
 
-    def to(self, device: torch.device) -> ReadingBatch:
+    def to(self, device: torch.device) -> LanguageBatch:
         """The batch on a device."""
-        return replace(self, places_P4=self.places_P4.to(device))
+        return replace(self, facts=self.facts.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,6 +279,113 @@ class TrunkBatches(Dataset[TrunkBatch]):
         )
 
 
+class VisionBatches(Dataset[VisionBatch]):
+    """Step -> batch for the vision encoder."""
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        class_names: Sequence[str],
+        *,
+        side: int,
+        sizes: BatchSizes,
+        seed: int,
+        steps: int,
+    ) -> None:
+        self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
+        self.class_of = {name: index for index, name in enumerate(class_names)}
+
+    def __str__(self) -> str:
+        return _told(self)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> VisionBatch:
+        # A stream apart from the others'.
+        rng = np.random.default_rng([self.seed, step, 5])
+        return vision_batch([self._photo(rng) for _ in range(self.sizes.photos)], self.class_of)
+
+    def _photo(self, rng: np.random.Generator) -> _Seen:
+        for _ in range(MAX_DRAWS):
+            scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
+            seen = _seen(scene, self.side, draw_points(scene, self.sizes.points, rng))
+            if seen.regions:
+                return seen
+        raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region; do the photos have labels?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """A scene of a `VisionBatch`."""
+
+    scene: Scene
+    side: int
+    part_map: NDArray[np.int16]
+    """On the square, at stride 4."""
+    regions: list[tuple[str, int, NDArray[np.bool_]]]
+    """Every object and part that covers a cell: kind, index, mask."""
+    points: list[PointSample]
+
+
+def _seen(scene: Scene, side: int, points: list[PointSample]) -> _Seen:
+    part_map = part_map_on_square(scene, side // MASK_STRIDE)
+    owner = np.array([-1, *(p.object_index for p in scene.parts)])[part_map]
+    objects = [("object", i, owner == i) for i in range(len(scene.objects))]
+    parts = [("part", i, part_map == i + 1) for i in range(len(scene.parts))]
+    regions = [(kind, i, mask) for kind, i, mask in objects + parts if mask.any()]
+    return _Seen(scene=scene, side=side, part_map=part_map, regions=regions, points=points)
+
+
+def vision_batch(rows: Sequence[_Seen], class_of: Mapping[str, int]) -> VisionBatch:
+    """Scenes together."""
+
+    def name(scene: Scene, kind: str, index: int) -> str:
+        return scene.objects[index].name if kind == "object" else scene.parts[index].name
+
+    parts = [[point.part_index for point in row.points] for row in rows]
+    return VisionBatch(
+        pixels_B3SS=torch.stack([scene_pixels(row.scene, row.side) for row in rows]),
+        targets=[
+            MaskTargets(
+                masks_GHW=torch.from_numpy(np.stack([m for _, _, m in row.regions]).astype(np.float32)),
+                classes_G=torch.tensor([class_of[name(row.scene, kind, i)] for kind, i, _ in row.regions]),
+            )
+            for row in rows
+        ],
+        dense=dense_targets([row.scene for row in rows], [row.part_map for row in rows], class_of),
+        points_BP2=torch.stack([square_tensor([(p.x, p.y) for p in row.points], row.scene) for row in rows]),
+        point_places_BP4=torch.tensor([[place_in_boxes(row.scene, p) for p in row.points] for row in rows]),
+        point_masks_BPHW=torch.from_numpy(
+            np.stack([np.stack([row.part_map == k + 1 for k in of]) for row, of in zip(rows, parts, strict=True)])
+        ).float(),
+        point_classes_BP=torch.tensor(
+            [[class_of[row.scene.parts[k].name] for k in of] for row, of in zip(rows, parts, strict=True)]
+        ),
+        record_ids=[row.scene.photo_id for row in rows],
+    )
+
+
+def fact_numbers(scene: Scene, points: Sequence[PointSample], class_of: Mapping[str, int]) -> PointFactNumbers:
+    """Facts of points of one scene."""
+    parts = [scene.parts[one.part_index] for one in points]
+    square_P2 = square_tensor([(one.x, one.y) for one in points], scene)
+    return PointFactNumbers(
+        places_P6=torch.cat([torch.tensor([place_in_boxes(scene, one) for one in points]), square_P2], dim=-1),
+        part_classes_P=torch.tensor([class_of[part.name] for part in parts]),
+        object_classes_P=torch.tensor([class_of[scene.objects[part.object_index].name] for part in parts]),
+    )
+
+
+def joined_facts(rows: Sequence[PointFactNumbers]) -> PointFactNumbers:
+    """Facts of points of several scenes, one scene after the other."""
+    return PointFactNumbers(
+        places_P6=torch.cat([one.places_P6 for one in rows]),
+        part_classes_P=torch.cat([one.part_classes_P for one in rows]),
+        object_classes_P=torch.cat([one.object_classes_P for one in rows]),
+    )
+
+
 class BaseBatches(Dataset[BaseBatch]):
     """Step -> batch for the base."""
 
@@ -243,21 +394,24 @@ class BaseBatches(Dataset[BaseBatch]):
         scenes: Sequence[Scene],
         class_names: Sequence[str],
         *,
-        dialects: Sequence[str],
+        written: str,
+        read: Sequence[str],
         side: int,
         sizes: BatchSizes,
         seed: int,
         steps: int,
     ) -> None:
+        """
+        Args:
+            written: dialect that descriptors write.
+            read: dialects that localizers read, each as often as it is named.
+        """
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
         self.class_of = {name: index for index, name in enumerate(class_names)}
-        self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
+        self.written, self.read = DIALECTS[written], [DIALECTS[name] for name in read]
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.scenes)} photos at {self.side} px, {self.sizes.photos} x {self.sizes.points} a step, "
-            f"seed {self.seed}"
-        )
+        return _told(self)
 
     def __len__(self) -> int:
         return self.steps
@@ -265,72 +419,39 @@ class BaseBatches(Dataset[BaseBatch]):
     def __getitem__(self, step: int) -> BaseBatch:
         rng = np.random.default_rng([self.seed, step])
         # One dialect a step: its texts are of one length, and little is padding.
-        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
+        dialect = self.read[int(rng.integers(len(self.read)))]
         rows = [self._photo(dialect, rng) for _ in range(self.sizes.photos)]
         return BaseBatch(
-            pixels_B3SS=torch.stack([r["pixels"] for r in rows]),
-            targets=[r["targets"] for r in rows],
-            dense=dense_targets([r["scene"] for r in rows], [r["part_map"] for r in rows], self.class_of),
-            points_BP2=torch.stack([r["points"] for r in rows]),
+            vision=vision_batch([r["seen"] for r in rows], self.class_of),
             captions=[r["captions"] for r in rows],
             phrases=[r["phrases"] for r in rows],
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
-            text_points_BP2=torch.stack([r["text_points"] for r in rows]),
-            texts=[r["texts"] for r in rows],
-            point_places_BP4=torch.stack([r["point_places"] for r in rows]),
-            point_masks_BPHW=torch.stack([r["point_masks"] for r in rows]),
-            point_classes_BP=torch.stack([r["point_classes"] for r in rows]),
-            record_ids=[r["scene"].photo_id for r in rows],
+            written=[r["written"] for r in rows],
+            read=[r["read"] for r in rows],
+            point_facts=joined_facts([r["facts"] for r in rows]),
         )
 
     def _photo(self, dialect: Dialect, rng: np.random.Generator) -> dict[str, Any]:
         for _ in range(MAX_DRAWS):
             scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
-            cells = self.side // MASK_STRIDE
-            part_map = part_map_on_square(scene, cells)
-            regions = self._regions(scene, part_map)
-            named = self._phrases(scene, regions, rng)
-            if regions and named:
+            captioned = draw_points(scene, self.sizes.points, rng)
+            described = draw_points(scene, self.sizes.points, rng)
+            seen = _seen(scene, self.side, captioned + described)
+            named = self._phrases(scene, seen.regions, rng)
+            if named:
                 break
         else:
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
-        captioned = draw_points(scene, self.sizes.points, rng)
-        captions = [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned]
-        described = draw_points(scene, self.sizes.points, rng)
-        parts = [sample.part_index for sample in captioned + described]
+        facts = facts_of_points(scene, [(one.x, one.y) for one in described])
         return {
-            "scene": scene,
-            "part_map": part_map,
-            "pixels": scene_pixels(scene, self.side),
-            "targets": MaskTargets(
-                masks_GHW=torch.from_numpy(np.stack([m for _, _, m in regions]).astype(np.float32)),
-                classes_G=torch.tensor([self.class_of[self._name(scene, kind, i)] for kind, i, _ in regions]),
-            ),
-            "points": square_tensor([(one.x, one.y) for one in captioned], scene),
-            "captions": captions,
+            "seen": seen,
+            "captions": [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned],
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
-            "text_points": square_tensor([(one.x, one.y) for one in described], scene),
-            "texts": [
-                write_point_text(facts, dialect, rng)
-                for facts in facts_of_points(scene, [(one.x, one.y) for one in described])
-            ],
-            "point_places": torch.tensor([place_in_boxes(scene, one) for one in captioned + described]),
-            "point_masks": torch.from_numpy(np.stack([part_map == k + 1 for k in parts]).astype(np.float32)),
-            "point_classes": torch.tensor([self.class_of[scene.parts[k].name] for k in parts]),
+            "written": [write_point_text(known, self.written, rng) for known in facts],
+            "read": [write_point_text(known, dialect, rng) for known in facts],
+            "facts": fact_numbers(scene, described, self.class_of),
         }
-
-    @staticmethod
-    def _name(scene: Scene, kind: str, index: int) -> str:
-        return scene.objects[index].name if kind == "object" else scene.parts[index].name
-
-    @staticmethod
-    def _regions(scene: Scene, part_map: NDArray[np.int16]) -> list[tuple[str, int, NDArray[np.bool_]]]:
-        """Every object and part that covers a cell: kind, index, mask."""
-        owner = np.array([-1, *(p.object_index for p in scene.parts)])[part_map]
-        objects = [("object", i, owner == i) for i in range(len(scene.objects))]
-        parts = [("part", i, part_map == i + 1) for i in range(len(scene.parts))]
-        return [(kind, i, mask) for kind, i, mask in objects + parts if mask.any()]
 
     def _phrases(
         self, scene: Scene, regions: list[tuple[str, int, NDArray[np.bool_]]], rng: np.random.Generator
@@ -352,37 +473,57 @@ class BaseBatches(Dataset[BaseBatch]):
         return named[: self.sizes.points]
 
 
-class ReadingBatches(Dataset[ReadingBatch]):
-    """Step -> texts with the places that they speak of, for a base that is to learn to read them."""
+def _told(batches: VisionBatches | BaseBatches | LanguageBatches) -> str:
+    sizes = batches.sizes
+    return (
+        f"{len(batches.scenes)} photos at {batches.side} px, {sizes.photos} x {sizes.points} a step, "
+        f"seed {batches.seed}"
+    )
+
+
+class LanguageBatches(Dataset[LanguageBatch]):
+    """Step -> texts with the facts that they put in words, for a base that is to learn to read and write them."""
 
     def __init__(
-        self, scenes: Sequence[Scene], *, dialects: Sequence[str], side: int, sizes: BatchSizes, seed: int, steps: int
+        self,
+        scenes: Sequence[Scene],
+        class_names: Sequence[str],
+        *,
+        written: str,
+        read: Sequence[str],
+        side: int,
+        sizes: BatchSizes,
+        seed: int,
+        steps: int,
     ) -> None:
+        """Arguments as of `BaseBatches`. Every point has a text to be read, every second one a text to be written."""
         self.scenes, self.side, self.sizes, self.seed, self.steps = scenes, side, sizes, seed, steps
-        self.dialects: list[Dialect] = [DIALECTS[name] for name in dialects]
+        self.class_of = {name: index for index, name in enumerate(class_names)}
+        self.written, self.read = DIALECTS[written], [DIALECTS[name] for name in read]
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.scenes)} photos, texts of {self.sizes.photos} x {self.sizes.points} points a step, "
-            f"seed {self.seed}"
-        )
+        return _told(self)
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> ReadingBatch:
+    def __getitem__(self, step: int) -> LanguageBatch:
         # A stream apart from the others'.
         rng = np.random.default_rng([self.seed, step, 3])
-        dialect = self.dialects[int(rng.integers(len(self.dialects)))]
+        dialect = self.read[int(rng.integers(len(self.read)))]
         scenes = [compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE) for _ in range(self.sizes.photos)]
-        texts, places = [], []
+        numbers, read, written = [], [], []
         for scene in scenes:
             drawn = draw_points(scene, self.sizes.points, rng)
             facts = facts_of_points(scene, [(one.x, one.y) for one in drawn])
-            texts += [write_point_text(known, dialect, rng) for known in facts]
-            places += [place_in_boxes(scene, one) for one in drawn]
-        return ReadingBatch(
-            texts=texts, places_P4=torch.tensor(places), record_ids=[scene.photo_id for scene in scenes]
+            numbers.append(fact_numbers(scene, drawn, self.class_of))
+            read += [write_point_text(one, dialect, rng) for one in facts]
+            written += [write_point_text(one, self.written, rng) for one in facts]
+        return LanguageBatch(
+            facts=joined_facts(numbers),
+            read=read,
+            written=written[: (len(written) + 1) // 2],
+            record_ids=[scene.photo_id for scene in scenes],
         )
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import talking_points
-from talking_points.dataset.scene import class_names
+from talking_points.dataset.scene import Scene, class_names
 from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import (
@@ -31,21 +31,24 @@ from talking_points.model.weights import load_weights
 from talking_points.training.batches import (
     BaseBatches,
     BatchSizes,
+    LanguageBatches,
     PointBatch,
     PointBatches,
-    ReadingBatches,
     TrunkBatches,
+    VisionBatches,
 )
 from talking_points.training.built import TripletBatches, open_triplets
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import LoopConfig, is_main_process, train
 from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
 from talking_points.training.objectives import (
+    FactTokens,
     Probes,
     base_objective,
     descriptor_objective,
+    language_objective,
     localizer_objective,
-    reading_objective,
+    vision_objective,
 )
 from talking_points.training.recipes import RoleRecipe
 from talking_points.training.trunk import TrunkHead, trunk_objective
@@ -59,6 +62,7 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 
 
 TRUNK_FILE = "trunk.safetensors"
+TOKENS_FILE = "fact_tokens.safetensors"
 EMBEDDED_TRUNK = Path(talking_points.__file__).parent / "pretrained" / "mini_trunk"
 """mini's, fp16."""
 
@@ -120,7 +124,32 @@ def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
     return {f"{part}.{name}": p for part, module in modules.items() for name, p in module.named_parameters()}
 
 
-def train_base(
+def _base_of(
+    sources: Mapping[str, Path], base: Path, selection: Selection, device: torch.device
+) -> tuple[PointNetwork, Sequence[Scene]]:
+    """A base that is to learn more, without roles, nothing to be trained yet, and the scenes that it learns from."""
+    network = load_checkpoint(base, device=device, roles=())
+    if network.heatmap is None:
+        raise ValueError(f"{base} has no heatmap (its coordinate_head is regression); a base is trained with one")
+    scenes = load_scenes(sources, "train", selection)
+    if network.config.class_names != tuple(class_names(scenes)):
+        raise ValueError(f"{base} was trained on photos with other classes; give the sources it was trained on")
+    network.requires_grad_(False)
+    return network, scenes
+
+
+def new_base(scenes: Sequence[Scene], trunk: Path | None, *, seed: int, device: torch.device) -> PointNetwork:
+    """mini's base, untrained but for its trunk."""
+    folder = trunk or EMBEDDED_TRUNK
+    weights = _read_trunk(folder)
+    network = new_mini(scenes, class_names(scenes), seed=seed)
+    load_weights(network.segmenter.trunk, weights, source=str(folder))
+    network.to(device)
+    fit_projector(network, scenes)
+    return network
+
+
+def train_vision(
     sources: Mapping[str, Path],
     out: Path,
     loop: LoopConfig,
@@ -131,11 +160,12 @@ def train_base(
     selection: Selection = EVERYTHING,
     device: torch.device,
 ) -> bool:
-    """Train mini's base: masks, class words, captions, pointing at regions and points.
+    """Train the vision encoder of mini's base: masks, class words, and points that know where they are.
 
     Args:
         trunk: folder that `train_trunk` wrote, for a base that starts with it and nothing else; None: the embedded one.
-        start: checkpoint folder of a base that is to learn more, in place of a trunk; its roles, if any, are left out.
+        start: checkpoint folder of a base whose encoder is to learn more, in place of a trunk; its roles, if any, are
+            left out.
         selection: which objects and parts it learns of.
 
     Returns:
@@ -143,29 +173,71 @@ def train_base(
     """
     if trunk is not None and start is not None:
         raise ValueError("give --trunk, for a new base, or --start, for one that is to learn more, not both")
-    trunk_folder = trunk or EMBEDDED_TRUNK
-    trunk_weights = None if start is not None else _read_trunk(trunk_folder)
-    scenes = load_scenes(sources, "train", selection)
-    names = class_names(scenes)
-    if trunk_weights is None:
-        assert start is not None
-        network = load_checkpoint(start, device=device, roles=())
-        if network.config.class_names != tuple(names):
-            raise ValueError(f"{start} was trained on photos with other classes; give the sources it was trained on")
+    if start is not None:
+        network, scenes = _base_of(sources, start, selection, device)
     else:
-        network = new_mini(scenes, names, seed=loop.seed)
-        load_weights(network.segmenter.trunk, trunk_weights, source=str(trunk_folder))
-        network.to(device)
-        fit_projector(network, scenes)
-    if network.heatmap is None:
-        raise ValueError(f"{start} has no heatmap (its coordinate_head is regression); a base is trained with one")
+        _read_trunk(trunk or EMBEDDED_TRUNK)
+        scenes = load_scenes(sources, "train", selection)
+        network = new_base(scenes, trunk, seed=loop.seed, device=device)
+    assert network.heatmap is not None
+    names = network.config.class_names
     probes = Probes(network.config.vision.width, len(names)).to(device)
-    network.requires_grad_(True)
-    modules = {"network": network, "probes": probes}
-    batches = BaseBatches(
+    modules = {"segmenter": network.segmenter, "cell_places": network.heatmap.cell_places, "probes": probes}
+    for module in modules.values():
+        module.requires_grad_(True)
+    batches = VisionBatches(
+        scenes, names, side=network.config.vision.image_size, sizes=sizes, seed=loop.seed, steps=loop.steps
+    )
+    finished = train(
+        modules,
+        _parameters(modules),
+        batches,
+        lambda batch: vision_objective(network, probes, batch.to(device)),
+        loop,
+        out / "training",
+    )
+    if finished:
+        save_checkpoint(network, out / "checkpoint")
+    return finished
+
+
+def train_language(
+    sources: Mapping[str, Path],
+    base: Path,
+    out: Path,
+    loop: LoopConfig,
+    sizes: BatchSizes,
+    *,
+    selection: Selection = EVERYTHING,
+    device: torch.device,
+) -> bool:
+    """Teach a base's language model to read and to write where a point is, without photos.
+
+    Args:
+        base: checkpoint folder; its roles, if any, are left out.
+        selection: which objects and parts it learns of.
+
+    Returns:
+        True when finished and saved to `out`; False when stopped early (the same call resumes).
+    """
+    network, scenes = _base_of(sources, base, selection, device)
+    assert network.heatmap is not None
+    names = network.config.class_names
+    torch.manual_seed(loop.seed)
+    tokens = FactTokens(len(names), network.llama.config.hidden_size).to(device)
+    modules: dict[str, nn.Module] = {
+        "llama": network.llama,
+        "text_to_vision": network.text_to_vision,
+        "wanted": network.heatmap.wanted,
+        "tokens": tokens,
+    }
+    for module in modules.values():
+        module.requires_grad_(True)
+    batches = LanguageBatches(
         scenes,
         names,
-        dialects=LOCALIZER_DIALECTS,
+        written=DESCRIPTOR_DIALECTS[0],
+        read=LOCALIZER_DIALECTS,
         side=network.config.vision.image_size,
         sizes=sizes,
         seed=loop.seed,
@@ -175,44 +247,74 @@ def train_base(
         modules,
         _parameters(modules),
         batches,
-        lambda batch: base_objective(network, probes, batch.to(device)),
+        lambda batch: language_objective(network, tokens, batch.to(device)),
         loop,
         out / "training",
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
+        save_file({name: tensor.contiguous() for name, tensor in tokens.state_dict().items()}, out / TOKENS_FILE)
     return finished
 
 
-def train_reading(
-    sources: Mapping[str, Path], base: Path, out: Path, loop: LoopConfig, sizes: BatchSizes, *, device: torch.device
+def train_base(
+    sources: Mapping[str, Path],
+    vision: Path,
+    language: Path,
+    out: Path,
+    loop: LoopConfig,
+    sizes: BatchSizes,
+    *,
+    selection: Selection = EVERYTHING,
+    device: torch.device,
 ) -> bool:
-    """Teach a base's language model to read where texts say a point is, without photos; `train_base` goes on from it.
+    """Train mini's base, its encoder and its language model together: captions, pointing, texts about points.
 
     Args:
-        base: checkpoint folder; its roles, if any, are left out.
+        vision: checkpoint folder that the encoder comes from.
+        language: folder that `train_language` finished in.
+        selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    network = load_checkpoint(base, device=device, roles=())
-    if network.heatmap is None:
-        raise ValueError(f"{base} has no heatmap (its coordinate_head is regression); reading is learned for one")
-    modules = {"llama": network.llama, "text_to_vision": network.text_to_vision, "heatmap": network.heatmap}
-    for module in modules.values():
-        module.requires_grad_(True)
-    batches = ReadingBatches(
-        load_scenes(sources, "train"),
-        dialects=LOCALIZER_DIALECTS,
+    tokens_file = language / TOKENS_FILE
+    if not tokens_file.is_file():
+        raise FileNotFoundError(f"no {TOKENS_FILE} in {language}: give a folder that `train language` finished in")
+    network, scenes = _base_of(sources, vision, selection, device)
+    reader = load_checkpoint(language / "checkpoint", device=device, roles=())
+    assert network.heatmap is not None
+    if reader.heatmap is None or reader.config != network.config:
+        raise ValueError(f"{language} is of another network than {vision}; train both from one base")
+    for into, of in (
+        (network.language, reader.language),
+        (network.text_to_vision, reader.text_to_vision),
+        (network.heatmap.wanted, reader.heatmap.wanted),
+    ):
+        into.load_state_dict(of.state_dict())
+    names = network.config.class_names
+    tokens = FactTokens(len(names), network.llama.config.hidden_size).to(device).requires_grad_(False)
+    load_weights(tokens, read_tensors(tokens_file), source=str(tokens_file))
+    probes = Probes(network.config.vision.width, len(names)).to(device)
+    network.requires_grad_(True)
+    modules = {"network": network, "probes": probes}
+    batches = BaseBatches(
+        scenes,
+        names,
+        written=DESCRIPTOR_DIALECTS[0],
+        read=LOCALIZER_DIALECTS,
         side=network.config.vision.image_size,
         sizes=sizes,
         seed=loop.seed,
         steps=loop.steps,
     )
-    # The cells' places have nothing to do with texts alone, and get no gradient.
-    parameters = {name: p for name, p in _parameters(modules).items() if ".cell_places." not in f".{name}."}
     finished = train(
-        modules, parameters, batches, lambda batch: reading_objective(network, batch.to(device)), loop, out / "training"
+        modules,
+        _parameters(modules),
+        batches,
+        lambda batch: base_objective(network, probes, tokens, batch.to(device)),
+        loop,
+        out / "training",
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
@@ -236,7 +338,7 @@ def train_role(
     region: str | None = None,
     frozen_language: bool = False,
     selection: Selection = EVERYTHING,
-    regression: bool = False,
+    head: str | None = None,
 ) -> bool:
     """Train one role over a frozen base.
 
@@ -250,11 +352,13 @@ def train_role(
         tracker: as `LoopConfig.tracker`.
         dialects: of texts about `sources`, each as often as it is named; None: the role's own mix.
         device: where to train.
-        blind: a localizer that never sees the photo (the text-only reference).
+        blind: a localizer that never sees the photo (the text-only reference). It answers with its regression: a
+            heatmap over a blank photo says nothing.
         region: where keypoints look, if not where the base's config says; kept in the checkpoint (paper, Table 3).
         frozen_language: leave the language model as the base has it (paper, Table 4).
         selection: which objects and parts it learns of.
-        regression: a localizer with the paper's coordinate head, over a base that has a heatmap.
+        head: a localizer's coordinate head, over a base that has a heatmap: one of `COORDINATE_HEADS`; None: the
+            base's.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
@@ -270,7 +374,7 @@ def train_role(
         roles=(),
         quantize=recipe.quantize,
     )
-    _configure(network, regression=blind or regression, region=region)
+    _configure(network, head="regression" if blind else head, region=region)
     torch.manual_seed(seed)
     attach_role(network, role, role_lora(role, recipe))
     parameters = role_parameters(network, role, frozen_language=frozen_language)
@@ -280,7 +384,7 @@ def train_role(
     if network.localizer is not None:
         modules["localizer"] = network.localizer
     network.llama.model.gradient_checkpointing = recipe.recompute
-    maps = network.localizer is not None and network.config.coordinate_head != "regression"
+    maps = network.localizer is not None and network.config.coordinate_head == "heatmap"
     vision = FrozenVision(network, feature_cache, maps=maps)
 
     def objective(batch: PointBatch) -> tuple[torch.Tensor, dict[str, float]]:
@@ -296,18 +400,19 @@ def train_role(
         if recipe.quantize is not None:
             # The checkpoint's base is the one on disk, of which the quantized one has lost something.
             trained, network = network, load_checkpoint(base, dtype=network.dtype, roles=())
-            _configure(network, regression=blind or regression, region=region)
+            _configure(network, head="regression" if blind else head, region=region)
             attach_role(network, role, role_lora(role, recipe))
             _copy_role(role, trained, network)
         save_checkpoint(network, out / "checkpoint")
     return finished
 
 
-def _configure(network: PointNetwork, *, regression: bool, region: str | None) -> None:
+def _configure(network: PointNetwork, *, head: str | None, region: str | None) -> None:
     """Give a base without roles another coordinate head, or another place for keypoints to look."""
-    if regression:
-        # A heatmap over a blank photo says nothing; the regression is a blind localizer's only fair answer.
-        network.config = dataclasses.replace(network.config, coordinate_head="regression")
+    if head is not None and head != network.config.coordinate_head:
+        if head == "heatmap":
+            raise ValueError("this base has no heatmap; allowed: regression, mixture")
+        network.config = dataclasses.replace(network.config, coordinate_head=head)
         network.heatmap = None
     if region is not None:
         vision = dataclasses.replace(network.config.vision, region=region)
