@@ -119,9 +119,7 @@ def train_language(
 @train_app.command("base")
 def train_base(
     source: SourceOption,
-    vision: Annotated[
-        Path, typer.Option("--vision", metavar="DIR", help="Checkpoint folder that `train vision` wrote.")
-    ],
+    vision: Annotated[Path, typer.Option("--vision", metavar="DIR", help="Where `train vision` finished.")],
     language: Annotated[Path, typer.Option("--language", metavar="DIR", help="Where `train language` finished.")],
     out: OutOption,
     steps: StepsOption = 1000,

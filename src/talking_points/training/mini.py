@@ -51,7 +51,7 @@ def mini_config(class_names: Sequence[str], *, coordinate_head: str) -> ModelCon
             class_embed_prototypes=1,
             class_logit_scale=2.7081,  # ln 15: learned prototypes of unknown length need no temperature of 100
             pixel_shuffle=1,  # 6x6 tokens; folding would leave 3x3
-            gaussian_sigma_px=12.0,
+            gaussian_sigma_px=9.0,
         ),
         class_names=tuple(class_names),
         coordinate_head=coordinate_head,

@@ -63,6 +63,7 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 
 TRUNK_FILE = "trunk.safetensors"
 TOKENS_FILE = "fact_tokens.safetensors"
+PROBES_FILE = "probes.safetensors"
 EMBEDDED_TRUNK = Path(talking_points.__file__).parent / "pretrained" / "mini_trunk"
 """mini's, fp16."""
 
@@ -132,8 +133,9 @@ def _base_of(
     if network.heatmap is None:
         raise ValueError(f"{base} has no heatmap (its coordinate_head is regression); a base is trained with one")
     scenes = load_scenes(sources, "train", selection)
-    if network.config.class_names != tuple(class_names(scenes)):
-        raise ValueError(f"{base} was trained on photos with other classes; give the sources it was trained on")
+    unknown = sorted(set(class_names(scenes)) - set(network.config.class_names))
+    if unknown:
+        raise ValueError(f"{base} knows no {unknown[0]}; give the sources whose classes it was trained on")
     network.requires_grad_(False)
     return network, scenes
 
@@ -198,6 +200,7 @@ def train_vision(
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
+        save_file({name: tensor.contiguous() for name, tensor in probes.state_dict().items()}, out / PROBES_FILE)
     return finished
 
 
@@ -271,17 +274,18 @@ def train_base(
     """Train mini's base, its encoder and its language model together: captions, pointing, texts about points.
 
     Args:
-        vision: checkpoint folder that the encoder comes from.
+        vision: folder that `train_vision` finished in.
         language: folder that `train_language` finished in.
         selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    tokens_file = language / TOKENS_FILE
-    if not tokens_file.is_file():
-        raise FileNotFoundError(f"no {TOKENS_FILE} in {language}: give a folder that `train language` finished in")
-    network, scenes = _base_of(sources, vision, selection, device)
+    tokens_file, probes_file = language / TOKENS_FILE, vision / PROBES_FILE
+    for file, stage in ((tokens_file, "language"), (probes_file, "vision")):
+        if not file.is_file():
+            raise FileNotFoundError(f"no {file.name} in {file.parent}: give a folder that `train {stage}` finished in")
+    network, scenes = _base_of(sources, vision / "checkpoint", selection, device)
     reader = load_checkpoint(language / "checkpoint", device=device, roles=())
     assert network.heatmap is not None
     if reader.heatmap is None or reader.config != network.config:
@@ -296,6 +300,7 @@ def train_base(
     tokens = FactTokens(len(names), network.llama.config.hidden_size).to(device).requires_grad_(False)
     load_weights(tokens, read_tensors(tokens_file), source=str(tokens_file))
     probes = Probes(network.config.vision.width, len(names)).to(device)
+    load_weights(probes, read_tensors(probes_file), source=str(probes_file))
     network.requires_grad_(True)
     modules = {"network": network, "probes": probes}
     batches = BaseBatches(
