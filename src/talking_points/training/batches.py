@@ -111,11 +111,12 @@ class PointFactNumbers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseBatch:
-    """What the base learns from: what its encoder does, captions of marked regions, phrases that point at regions, and
-    texts about points, to be written and to be found."""
+    """What the base learns from: captions of marked regions, phrases that point at regions, and texts about points, to
+    be written and to be found."""
 
-    vision: VisionBatch
-    """Its points: one in each captioned region, then those that the texts are about."""
+    pixels_B3SS: Tensor
+    points_BP2: Tensor
+    """One in each captioned region, then those that the texts are about; [0, 1]^2 of the square."""
     captions: list[list[str]]
     phrases: list[list[str]]
     phrase_masks_BPHW: Tensor
@@ -125,16 +126,14 @@ class BaseBatch:
     """Texts about the same points in one of the dialects that localizers read."""
     point_facts: PointFactNumbers
     """Of the points that the texts are about."""
-
-    @property
-    def record_ids(self) -> list[str]:
-        return self.vision.record_ids
+    record_ids: list[str]
 
     def to(self, device: torch.device) -> BaseBatch:
         """The batch on a device."""
         return replace(
             self,
-            vision=self.vision.to(device),
+            pixels_B3SS=self.pixels_B3SS.to(device),
+            points_BP2=self.points_BP2.to(device),
             phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
             point_facts=self.point_facts.to(device),
         )
@@ -422,13 +421,15 @@ class BaseBatches(Dataset[BaseBatch]):
         dialect = self.read[int(rng.integers(len(self.read)))]
         rows = [self._photo(dialect, rng) for _ in range(self.sizes.photos)]
         return BaseBatch(
-            vision=vision_batch([r["seen"] for r in rows], self.class_of),
+            pixels_B3SS=torch.stack([scene_pixels(r["scene"], self.side) for r in rows]),
+            points_BP2=torch.stack([square_tensor(r["points"], r["scene"]) for r in rows]),
             captions=[r["captions"] for r in rows],
             phrases=[r["phrases"] for r in rows],
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
             written=[r["written"] for r in rows],
             read=[r["read"] for r in rows],
             point_facts=joined_facts([r["facts"] for r in rows]),
+            record_ids=[r["scene"].photo_id for r in rows],
         )
 
     def _photo(self, dialect: Dialect, rng: np.random.Generator) -> dict[str, Any]:
@@ -436,15 +437,15 @@ class BaseBatches(Dataset[BaseBatch]):
             scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
             captioned = draw_points(scene, self.sizes.points, rng)
             described = draw_points(scene, self.sizes.points, rng)
-            seen = _seen(scene, self.side, captioned + described)
-            named = self._phrases(scene, seen.regions, rng)
+            named = self._phrases(scene, _seen(scene, self.side, []).regions, rng)
             if named:
                 break
         else:
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
         facts = facts_of_points(scene, [(one.x, one.y) for one in described])
         return {
-            "seen": seen,
+            "scene": scene,
+            "points": [(one.x, one.y) for one in captioned + described],
             "captions": [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned],
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),
