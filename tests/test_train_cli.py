@@ -38,7 +38,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "vision", *source, *more, "--out", tmp_path / "more", *small) == 0
     start = ("--base", vision / "checkpoint", "--out", language, "--steps", 1)
     assert run("train", "language", *source, *start, *small) == 0
-    parts = ("--vision", tmp_path / "more" / "checkpoint", "--language", language)
+    parts = ("--vision", tmp_path / "more", "--language", language)
     assert run("train", "base", *source, *parts, "--out", tmp_path / "base", "--steps", 1, *small) == 0
     base = tmp_path / "base" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):

@@ -138,18 +138,14 @@ def untouched(module: nn.Module) -> list[str]:
 
 
 def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
-    """The vision encoder's and the cells' places excepted: they are frozen."""
     network, names = base_and_names(scenes)
-    assert network.heatmap is not None
-    tokens = FactTokens(len(names), network.llama.config.hidden_size).requires_grad_(False)
+    probes, tokens = Probes(32, len(names)), FactTokens(len(names), network.llama.config.hidden_size)
+    tokens.requires_grad_(False)
     batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=0, steps=5)[0]
     assert batch.written != batch.read
-    for frozen in (network.segmenter, network.heatmap.cell_places):
-        frozen.requires_grad_(False)
-    loss, metrics = base_objective(network, tokens, batch)
+    loss, metrics = base_objective(network, probes, tokens, batch)
     loss.backward()
-    frozen_names = {n for n, p in network.named_parameters() if not p.requires_grad}
-    assert set(untouched(network)) == frozen_names
+    assert untouched(network) == untouched(probes) == []
     assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
 
 
@@ -198,13 +194,13 @@ def test_language_is_learned_without_photos(scenes: list[Scene]) -> None:
 
 
 def test_facts_are_the_points(scenes: list[Scene]) -> None:
-    """What texts are about are the points that the batch shows, those of captions left out."""
+    """What a text to be read is about is the point that the vision batch shows."""
     names = class_names(scenes)
     batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=1, steps=5)[1]
     places_BP6 = batch.point_facts.places_P6.unflatten(0, (2, 4))
-    assert batch.points_BP2.shape == (2, 8, 2)
-    torch.testing.assert_close(places_BP6[..., 4:], batch.points_BP2[:, 4:])
-    assert ((places_BP6 >= 0) & (places_BP6 <= 1)).all()
+    torch.testing.assert_close(places_BP6[..., :4], batch.vision.point_places_BP4[:, 4:])
+    torch.testing.assert_close(places_BP6[..., 4:], batch.vision.points_BP2[:, 4:])
+    assert batch.point_facts.part_classes_P.tolist() == batch.vision.point_classes_BP[:, 4:].flatten().tolist()
 
 
 def test_place_loss_by_hand() -> None:

@@ -119,9 +119,7 @@ def train_language(
 @train_app.command("base")
 def train_base(
     source: SourceOption,
-    vision: Annotated[
-        Path, typer.Option("--vision", metavar="DIR", help="Checkpoint folder that `train vision` wrote.")
-    ],
+    vision: Annotated[Path, typer.Option("--vision", metavar="DIR", help="Where `train vision` finished.")],
     language: Annotated[Path, typer.Option("--language", metavar="DIR", help="Where `train language` finished.")],
     out: OutOption,
     steps: StepsOption = 1000,
@@ -133,7 +131,7 @@ def train_base(
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
-    """Train mini's base over its frozen encoder: captions, pointing at regions, texts about points."""
+    """Train mini's base, encoder and language model together: captions, pointing at regions, texts about points."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
     from talking_points.training.run import train_base as run

@@ -111,12 +111,11 @@ class PointFactNumbers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseBatch:
-    """What the base learns from: captions of marked regions, phrases that point at regions, and texts about points, to
-    be written and to be found."""
+    """What the base learns from: what its encoder does, captions of marked regions, phrases that point at regions, and
+    texts about points, to be written and to be found."""
 
-    pixels_B3SS: Tensor
-    points_BP2: Tensor
-    """One in each captioned region, then those that the texts are about; [0, 1]^2 of the square."""
+    vision: VisionBatch
+    """Its points: one in each captioned region, then those that the texts are about."""
     captions: list[list[str]]
     phrases: list[list[str]]
     phrase_masks_BPHW: Tensor
@@ -126,14 +125,16 @@ class BaseBatch:
     """Texts about the same points in one of the dialects that localizers read."""
     point_facts: PointFactNumbers
     """Of the points that the texts are about."""
-    record_ids: list[str]
+
+    @property
+    def record_ids(self) -> list[str]:
+        return self.vision.record_ids
 
     def to(self, device: torch.device) -> BaseBatch:
         """The batch on a device."""
         return replace(
             self,
-            pixels_B3SS=self.pixels_B3SS.to(device),
-            points_BP2=self.points_BP2.to(device),
+            vision=self.vision.to(device),
             phrase_masks_BPHW=self.phrase_masks_BPHW.to(device),
             point_facts=self.point_facts.to(device),
         )
@@ -421,15 +422,13 @@ class BaseBatches(Dataset[BaseBatch]):
         dialect = self.read[int(rng.integers(len(self.read)))]
         rows = [self._photo(dialect, rng) for _ in range(self.sizes.photos)]
         return BaseBatch(
-            pixels_B3SS=torch.stack([scene_pixels(r["scene"], self.side) for r in rows]),
-            points_BP2=torch.stack([square_tensor(r["points"], r["scene"]) for r in rows]),
+            vision=vision_batch([r["seen"] for r in rows], self.class_of),
             captions=[r["captions"] for r in rows],
             phrases=[r["phrases"] for r in rows],
             phrase_masks_BPHW=torch.stack([r["phrase_masks"] for r in rows]),
             written=[r["written"] for r in rows],
             read=[r["read"] for r in rows],
             point_facts=joined_facts([r["facts"] for r in rows]),
-            record_ids=[r["scene"].photo_id for r in rows],
         )
 
     def _photo(self, dialect: Dialect, rng: np.random.Generator) -> dict[str, Any]:
@@ -437,15 +436,15 @@ class BaseBatches(Dataset[BaseBatch]):
             scene = compose(self.scenes, rng, self.side, whole_share=WHOLE_SHARE)
             captioned = draw_points(scene, self.sizes.points, rng)
             described = draw_points(scene, self.sizes.points, rng)
-            named = self._phrases(scene, _seen(scene, self.side, []).regions, rng)
+            seen = _seen(scene, self.side, captioned + described)
+            named = self._phrases(scene, seen.regions, rng)
             if named:
                 break
         else:
             raise ValueError(f"{MAX_DRAWS} composed scenes in a row have no region to name; do the photos have labels?")
         facts = facts_of_points(scene, [(one.x, one.y) for one in described])
         return {
-            "scene": scene,
-            "points": [(one.x, one.y) for one in captioned + described],
+            "seen": seen,
             "captions": [region_caption(scene, part_index=sample.part_index, rng=rng) for sample in captioned],
             "phrases": [phrase for phrase, _ in named],
             "phrase_masks": torch.from_numpy(np.stack([m for _, m in named]).astype(np.float32)),

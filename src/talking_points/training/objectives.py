@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ HEATMAP_SIGMA = 0.03
 
 
 class Probes(nn.Module):
-    """Linear readings of the encoder's features that its training asks for; thrown away after it."""
+    """Linear readings of the base's features that its training asks for; thrown away after it."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -71,11 +72,19 @@ class FactTokens(nn.Module):
         return classes_PD + self.places(facts.places_P6 - 0.5)
 
 
-def vision_objective(network: PointNetwork, probes: Probes, batch: VisionBatch) -> tuple[Tensor, Metrics]:
-    """Masks with class words, class and place of every cell, and points that know their part and their place in it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a vision loss looked at, for what is asked of it further on."""
 
-    By itself the encoder sees four times as many scenes a second as behind a language model.
-    """
+    features: ImageFeatures
+    places_B4HW: Tensor
+    """Of the cells."""
+    numbers_BPF: Tensor
+    """The points' queries."""
+
+
+def vision_losses(network: PointNetwork, probes: Probes, batch: VisionBatch) -> tuple[Tensor, Metrics, Seen]:
+    """Masks with class words, class and place of every cell, and points that know their part and their place in it."""
     features, decoded = network.segmenter.encode(batch.pixels_B3SS)
     inputs = features.decoder_inputs
     segmentation = segmentation_loss(network.segmenter.mask_decoder, decoded, inputs, batch.targets)
@@ -83,66 +92,61 @@ def vision_objective(network: PointNetwork, probes: Probes, batch: VisionBatch) 
     class_logits = probes.cell_classes(inputs.mask_feature_BCHW)
     places_B4HW = network.heatmap.cell_places(inputs.mask_feature_BCHW)
     dense_class, dense_place = dense_losses(class_logits, places_B4HW, batch.dense)
-    queries_BPC, numbers_BPF = _prompted(network, features, batch.points_BP2)
+    # Some points look through OMG-LLaVA's own predicted masks, all others through the paper's Gaussian: the encoder,
+    # frozen after the base, serves both (ours: OMG-LLaVA trained only the former).
+    through_masks = int(MASKED_SHARE * batch.points_BP2.shape[1])
+    prompted = [
+        network.segmenter.decode_points(features, points_BP2, region=region)
+        for points_BP2, region in (
+            (batch.points_BP2[:, :through_masks], "predicted-mask"),
+            (batch.points_BP2[:, through_masks:], "gaussian"),
+        )
+        if points_BP2.shape[1]
+    ]
+    numbers_BPF = torch.cat([keypoint_numbers(one) for one in prompted], dim=1)
     point_place = (probes.point_places(numbers_BPF) - batch.point_places_BP4).abs().mean()
     prompt = prompt_loss(
         network.segmenter.mask_decoder,
-        queries_BPC,
+        torch.cat([one.queries[-1] for one in prompted], dim=1),
         inputs,
         batch.point_masks_BPHW,
         batch.point_classes_BP,
     )
     dense = dense_class + PLACE_WEIGHT * dense_place
     loss = segmentation["total"] + prompt["total"] + DENSE_WEIGHT * dense + READ_PLACE_WEIGHT * point_place
-    return loss, {
-        "loss": loss.item(),
+    metrics = {
         **{f"segment_{name}": value.item() for name, value in segmentation.items() if name != "total"},
         **{f"prompt_{name}": value.item() for name, value in prompt.items() if name != "total"},
         "dense_place": dense_place.item(),
         "part_accuracy": part_accuracy(class_logits, batch.dense),
         "point_place": point_place.item(),
     }
+    return loss, metrics, Seen(features=features, places_B4HW=places_B4HW, numbers_BPF=numbers_BPF)
 
 
-def _prompted(network: PointNetwork, features: ImageFeatures, points_BP2: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries of points, (B, P, C), and the (B, P, F) numbers that become their tokens.
-
-    Some look through OMG-LLaVA's own predicted masks, all others through the paper's Gaussian: a base serves both
-    (ours: OMG-LLaVA trained only the former).
-    """
-    through_masks = int(MASKED_SHARE * points_BP2.shape[1])
-    prompted = [
-        network.segmenter.decode_points(features, some_BP2, region=region)
-        for some_BP2, region in (
-            (points_BP2[:, :through_masks], "predicted-mask"),
-            (points_BP2[:, through_masks:], "gaussian"),
-        )
-        if some_BP2.shape[1]
-    ]
-    return (
-        torch.cat([one.queries[-1] for one in prompted], dim=1),
-        torch.cat([keypoint_numbers(one) for one in prompted], dim=1),
-    )
+def vision_objective(network: PointNetwork, probes: Probes, batch: VisionBatch) -> tuple[Tensor, Metrics]:
+    """`vision_losses` alone: the encoder sees four times as many scenes a second as behind a language model."""
+    loss, metrics, _ = vision_losses(network, probes, batch)
+    return loss, {"loss": loss.item(), **metrics}
 
 
-def base_objective(network: PointNetwork, tokens: FactTokens, batch: BaseBatch) -> tuple[Tensor, Metrics]:
-    """What OMG-LLaVA's base says of photos: captions of marked regions, phrases that point at regions. And, since
-    mini's base has no other place to learn it, texts about points, written and found (ours).
+def base_objective(
+    network: PointNetwork, probes: Probes, tokens: FactTokens, batch: BaseBatch
+) -> tuple[Tensor, Metrics]:
+    """What OMG-LLaVA's base knows: masks and class words, captions of marked regions, phrases that point at regions.
+    And, since mini's base has no other place to learn language, texts about points, written and found (ours).
 
     Args:
-        network: without adapters; its encoder is frozen.
+        network: without adapters, everything trains.
+        probes: thrown away after training.
         tokens: what the language model learned to put in words, frozen.
         batch: from `BaseBatches`.
     """
+    seeing, seen_metrics, seen = vision_losses(network, probes, batch.vision)
     assert network.heatmap is not None
-    with torch.no_grad():
-        features = network.segmenter(batch.pixels_B3SS)
-        inputs = features.decoder_inputs
-        places_B4HW = network.heatmap.cell_places(inputs.mask_feature_BCHW)
-        _, numbers_BPF = _prompted(network, features, batch.points_BP2)
-        known_PD = tokens(batch.point_facts)
+    features, inputs = seen.features, seen.features.decoder_inputs
     B, P, T = len(batch.read), len(batch.captions[0]), len(batch.read[0])
-    marks_BPD = network.projector.project_queries(numbers_BPF)
+    marks_BPD = network.projector.project_queries(seen.numbers_BPF)
     regions_BPD, points_BPD = marks_BPD[:, :P], marks_BPD[:, P:]
     prompts = network.prompts
     prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.projector))
@@ -164,7 +168,7 @@ def base_objective(network: PointNetwork, tokens: FactTokens, batch: BaseBatch) 
     wanted_BP6, sureness_BP6 = network.heatmap.wanted_places(text_BPF[:, P:])
     true_BP6 = batch.point_facts.places_P6.unflatten(0, (B, T))
     text_place = place_loss(wanted_BP6, sureness_BP6, true_BP6)
-    nearness_BPHW = network.heatmap.nearness(places_B4HW, wanted_BP6, sureness_BP6)
+    nearness_BPHW = network.heatmap.nearness(seen.places_B4HW, wanted_BP6, sureness_BP6)
     query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
     pointed = network.segmenter.mask_decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
     layers = pointed.mask_logits[1:]
@@ -181,10 +185,13 @@ def base_objective(network: PointNetwork, tokens: FactTokens, batch: BaseBatch) 
         near = (likeliest_points(heats[-1]) - true_P2).norm(dim=-1) < 0.1
 
     pointing = POINTING_WEIGHT * (bce.mean() + dice.mean())
-    token = F.mse_loss(points_BPD.flatten(0, 1), known_PD) / known_PD.var(0).mean()
-    loss = caption + text + pointing + heat + TEXT_PLACE_WEIGHT * text_place + token
+    with torch.no_grad():
+        known_BTD = tokens(batch.point_facts).unflatten(0, (B, T))
+    token = F.mse_loss(points_BPD, known_BTD) / known_BTD.flatten(0, 1).var(0).mean()
+    loss = seeing + caption + text + pointing + heat + TEXT_PLACE_WEIGHT * text_place + token
     return loss, {
         "loss": loss.item(),
+        **seen_metrics,
         "caption": caption.item(),
         "text": text.item(),
         "pointing_mask": bce.mean().item(),

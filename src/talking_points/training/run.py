@@ -63,6 +63,7 @@ LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "s
 
 TRUNK_FILE = "trunk.safetensors"
 TOKENS_FILE = "fact_tokens.safetensors"
+PROBES_FILE = "probes.safetensors"
 EMBEDDED_TRUNK = Path(talking_points.__file__).parent / "pretrained" / "mini_trunk"
 """mini's, fp16."""
 
@@ -199,6 +200,7 @@ def train_vision(
     )
     if finished:
         save_checkpoint(network, out / "checkpoint")
+        save_file({name: tensor.contiguous() for name, tensor in probes.state_dict().items()}, out / PROBES_FILE)
     return finished
 
 
@@ -269,20 +271,21 @@ def train_base(
     selection: Selection = EVERYTHING,
     device: torch.device,
 ) -> bool:
-    """Train mini's base over its frozen encoder: captions, pointing, texts about points.
+    """Train mini's base, its encoder and its language model together: captions, pointing, texts about points.
 
     Args:
-        vision: checkpoint folder that the encoder comes from.
+        vision: folder that `train_vision` finished in.
         language: folder that `train_language` finished in.
         selection: which objects and parts it learns of.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    tokens_file = language / TOKENS_FILE
-    if not tokens_file.is_file():
-        raise FileNotFoundError(f"no {TOKENS_FILE} in {language}: give a folder that `train language` finished in")
-    network, scenes = _base_of(sources, vision, selection, device)
+    tokens_file, probes_file = language / TOKENS_FILE, vision / PROBES_FILE
+    for file, stage in ((tokens_file, "language"), (probes_file, "vision")):
+        if not file.is_file():
+            raise FileNotFoundError(f"no {file.name} in {file.parent}: give a folder that `train {stage}` finished in")
+    network, scenes = _base_of(sources, vision / "checkpoint", selection, device)
     reader = load_checkpoint(language / "checkpoint", device=device, roles=())
     assert network.heatmap is not None
     if reader.heatmap is None or reader.config != network.config:
@@ -296,16 +299,10 @@ def train_base(
     names = network.config.class_names
     tokens = FactTokens(len(names), network.llama.config.hidden_size).to(device).requires_grad_(False)
     load_weights(tokens, read_tensors(tokens_file), source=str(tokens_file))
-    modules: dict[str, nn.Module] = {
-        "llama": network.llama,
-        "projector": network.projector,
-        "text_to_vision": network.text_to_vision,
-        "heatmap": network.heatmap,
-    }
-    for module in modules.values():
-        module.requires_grad_(True)
-    network.heatmap.cell_places.requires_grad_(False)
-    parameters = {name: p for name, p in _parameters(modules).items() if p.requires_grad}
+    probes = Probes(network.config.vision.width, len(names)).to(device)
+    load_weights(probes, read_tensors(probes_file), source=str(probes_file))
+    network.requires_grad_(True)
+    modules = {"network": network, "probes": probes}
     batches = BaseBatches(
         scenes,
         names,
@@ -318,9 +315,9 @@ def train_base(
     )
     finished = train(
         modules,
-        parameters,
+        _parameters(modules),
         batches,
-        lambda batch: base_objective(network, tokens, batch.to(device)),
+        lambda batch: base_objective(network, probes, tokens, batch.to(device)),
         loop,
         out / "training",
     )
