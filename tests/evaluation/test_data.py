@@ -39,7 +39,7 @@ def test_triplets_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     file.write_text(json.dumps({name: value for name, value in good.items() if name != "text"}))
     assert [one.text for one in read_samples(file, "test", no_problem)] == [None]
     file.write_text(lines[1])
-    with pytest.raises(ValueError, match="holds nothing to score"):
+    with pytest.raises(ValueError, match="holds nothing to score; the first problem is .* 1: .*gone.png"):
         read_samples(file, "test", problems.append)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read_samples(tmp_path / "nothing", "test", no_problem)

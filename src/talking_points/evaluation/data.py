@@ -36,21 +36,29 @@ def read_samples(
     Raises:
         FileNotFoundError, ValueError: there is nothing to score there; says why.
     """
+    problems: list[str] = []
+
+    def passed_over(problem: str) -> None:
+        problems.append(problem)
+        on_problem(problem)
+
     if path.is_file():
-        samples = _triplets(path, on_problem)
+        samples = _triplets(path, passed_over)
     elif (path / "data").is_dir() and any((path / "data").glob("*.parquet")):
         if split not in SPLITS:
             raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
         samples = _built(path, split)
     elif (path / "PairAnnotation").is_dir():
-        samples = _spair_71k(path, split, on_problem)
+        samples = _spair_71k(path, split, passed_over)
     elif path.is_dir():
-        samples = _ap_10k(path, split, on_problem)
+        samples = _ap_10k(path, split, passed_over)
         samples = _in_pairs(samples) if cross_photo else samples
     else:
         raise FileNotFoundError(f"no such file or folder: {path}")
     if not samples:
-        raise ValueError(f"{path} holds nothing to score" + (f" in its {split} split" if path.is_dir() else ""))
+        where = f" in its {split} split" if path.is_dir() else ""
+        first = f"; the first problem is {problems[0]}" if problems else ""
+        raise ValueError(f"{path} holds nothing to score{where}{first}")
     return _counted(samples)
 
 
