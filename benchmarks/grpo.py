@@ -171,10 +171,12 @@ class Plain:
             decoder = network.segmenter.mask_decoder
             located = parts(seg_ND, decoder, features.decoder_inputs, torch.arange(len(texts)))
         sizes = [batch.photos[k].size_wh for k in rows.photo_of_row]
+        # On the padding, the photo's nearest point is the answer.
         places = [
-            square_to_photo(p[None].double().numpy(), size)[0] for p, size in zip(located.points_P2, sizes, strict=True)
+            square_to_photo(p[None].double().numpy(), size)[0].clip((0, 0), size)
+            for p, size in zip(located.points_P2, sizes, strict=True)
         ]
-        return torch.tensor(places, dtype=torch.float32) / torch.tensor(sizes)
+        return torch.tensor(np.stack(places), dtype=torch.float32) / torch.tensor(sizes)
 
 
 def rows_of(batch: KeypointBatch, group_size: int) -> Rows:

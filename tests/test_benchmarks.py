@@ -73,7 +73,5 @@ def test_the_plain_grpo_step_is_ours_done_slowly(
     torch.testing.assert_close(got * rollout.is_token_NT, wanted, atol=1e-4, rtol=1e-4)
     readable = [text if is_readable(text, network.prompts) else "the point" for text in texts]
     [found], true = ours.find(batch, readable)
-    # A random heatmap's slopes are so steep that rounding moves its answer by a part of a cell, a sixteenth here.
-    torch.testing.assert_close(plain.find(batch, rows, readable), found, atol=0.01, rtol=0)
-    assert found.std(0).min() > 0.05
+    torch.testing.assert_close(plain.find(batch, rows, readable), found, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(rows.true_N2, true)

@@ -71,7 +71,8 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
             if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
                 parameter.normal_(std=0.1)
         if network.localizer is not None and network.localizer.head.heatmap is not None:
-            # So that texts lead to places of their own.
-            network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=2.0)
+            # So that texts lead to places of their own; how surely is an exponential, and stays gentle.
+            weight = network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=2.0)
+            weight.chunk(2)[1].mul_(0.1)
     network.requires_grad_(False)
     return network.eval()
