@@ -39,7 +39,7 @@ from talking_points.training.built import SORTED_TOGETHER
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.objectives import descriptor_objective, localizer_objective
 from talking_points.training.recipes import read_recipe
-from talking_points.training.run import (
+from talking_points.training.roles import (
     DESCRIPTOR_DIALECTS,
     LOCALIZER_DIALECTS,
     role_lora,

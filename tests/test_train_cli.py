@@ -34,12 +34,18 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
     vision, language = tmp_path / "vision", tmp_path / "language"
     assert run("train", "vision", *source, "--trunk", trunk, "--out", vision, "--steps", 1, *small) == 0
-    more = ("--start", vision / "checkpoint", "--seed", 1, "--steps", 1)
+    more = ("--from", vision, "--side", 224, "--seed", 1, "--steps", 1)
     assert run("train", "vision", *source, *more, "--out", tmp_path / "more", *small) == 0
+    assert json.loads((tmp_path / "more/checkpoint/config.json").read_text())["vision"]["image_size"] == 224
+    refused = ("--from", tmp_path / "trunk", "--out", tmp_path / "x")
+    assert run("train", "vision", *source, *refused, *small) == 2
+    assert "no probes.safetensors in" in capsys.readouterr().err
     start = ("--base", vision / "checkpoint", "--out", language, "--steps", 1)
     assert run("train", "language", *source, *start, *small) == 0
     parts = ("--vision", tmp_path / "more", "--language", language)
     assert run("train", "base", *source, *parts, "--out", tmp_path / "base", "--steps", 1, *small) == 0
+    again = ("--vision", tmp_path / "base", "--language", tmp_path / "base", "--out", tmp_path / "again")
+    assert run("train", "base", *source, *again, "--steps", 1, *small) == 0
     base = tmp_path / "base" / "checkpoint"
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
@@ -134,7 +140,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
         (("train", "trunk", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
         (("train", "trunk", "--source", "label-map={people}", "--out", "x", "--side", "100"), "a multiple of 32"),
         (
-            ("train", "trunk", "--source", "label-map={people}", "--start", "{here}", "--out", "x"),
+            ("train", "trunk", "--source", "label-map={people}", "--from", "{here}", "--out", "x"),
             "no trunk.safetensors in",
         ),
         (
@@ -142,7 +148,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
             "no trunk.safetensors in",
         ),
         (
-            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--start", "x", "--out", "x"),
+            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--from", "x", "--out", "x"),
             "not both",
         ),
         (

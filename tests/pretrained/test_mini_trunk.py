@@ -12,7 +12,7 @@ from talking_points.images import letterbox
 from talking_points.model.checkpoint import read_tensors
 from talking_points.model.weights import load_weights
 from talking_points.training.mini import new_trunk
-from talking_points.training.run import EMBEDDED_TRUNK, TRUNK_FILE
+from talking_points.training.stages import EMBEDDED_TRUNK, TRUNK_FILE
 
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,15 +13,15 @@ from talking_points.dataset.keypoints import PointSample
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
 from talking_points.model.network import PointNetwork
-from talking_points.training.batches import (
+from talking_points.training.base_batches import (
     BaseBatches,
-    BatchSizes,
     LanguageBatches,
-    PointBatches,
+    TrunkBatches,
     VisionBatches,
     part_map_on_square,
     place_in_boxes,
 )
+from talking_points.training.batches import BatchSizes, PointBatches
 from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
     FactTokens,
@@ -33,8 +34,8 @@ from talking_points.training.objectives import (
     place_loss,
     vision_objective,
 )
-from talking_points.training.run import role_parameters
-from talking_points.training.segmentation import MaskTargets, mask_losses, match, prompt_loss
+from talking_points.training.roles import role_parameters
+from talking_points.training.segmentation import MaskTargets, class_weights, mask_losses, match, prompt_loss
 from tests.tiny import tiny_network
 
 SIZES = BatchSizes(photos=2, points=4)
@@ -53,6 +54,23 @@ def test_batches_are_functions_of_seed_and_step(scenes: list[Scene]) -> None:
     assert one.texts == same.texts and torch.equal(one.pixels_B3SS, same.pixels_B3SS)
     assert one.texts != other.texts
     assert make(1)[3].texts != one.texts
+
+
+@pytest.mark.parametrize("kind", [TrunkBatches, VisionBatches, BaseBatches, LanguageBatches])
+def test_stages_share_a_step_between_processes(scenes: list[Scene], kind: Any) -> None:
+    names, sizes = class_names(scenes), BatchSizes(photos=3, points=2)
+    spoken = {"written": "paper", "read": ("paper", "short")} if kind in (BaseBatches, LanguageBatches) else {}
+    batches = kind(scenes, names, side=64, sizes=sizes, seed=2, steps=3, **spoken)
+    whole, parts = batches[1], [batches.part(1, index, 2) for index in range(2)]
+    assert batches.most_parts == 3 and whole.record_ids == batches[1].record_ids != batches[2].record_ids
+    assert whole.record_ids == [parts[0].record_ids[0], parts[1].record_ids[0], parts[0].record_ids[1]]
+    if kind is LanguageBatches:
+        assert whole.read == parts[0].read[:2] + parts[1].read + parts[0].read[2:]
+        assert whole.written_about.tolist() == [0, 2, 4] and len(whole.written) == 3
+        return
+    shown = [batch.vision if kind is BaseBatches else batch for batch in (whole, *parts)]
+    assert torch.equal(shown[0].pixels_B3SS[[0, 2]], shown[1].pixels_B3SS)
+    assert torch.equal(shown[0].pixels_B3SS[1:2], shown[2].pixels_B3SS)
 
 
 def test_part_map_on_square_is_letterboxed(scenes: list[Scene]) -> None:
@@ -97,11 +115,25 @@ def test_prompt_loss_by_hand() -> None:
         def class_logits(self, queries, masks, inputs):  # type: ignore[no-untyped-def]
             return told_classes
 
-    losses = prompt_loss(Told(), torch.zeros(1, 2, 8), None, masks, torch.tensor([[0, 1]]))  # type: ignore[arg-type]
+    about = (torch.zeros(1, 2, 8), None, masks, torch.tensor([[0, 1]]))
+    losses = prompt_loss(Told(), *about, torch.ones(2))  # type: ignore[arg-type]
     assert losses["right"].item() == 0.5
     assert losses["class"].item() == pytest.approx(4.5, abs=0.01)
+    rare = prompt_loss(Told(), *about, torch.tensor([1.0, 3.0]))  # type: ignore[arg-type]
+    assert rare["class"].item() == pytest.approx(9 * 3 / 4, abs=0.01)
     assert losses["mask"].item() == pytest.approx(10.0, abs=0.01)
     assert losses["dice"].item() == pytest.approx((0 + 1 - 1 / 17) / 2, abs=0.01)
+
+
+def test_rare_classes_weigh_more(scenes: list[Scene]) -> None:
+    scene = scenes[0]
+    parts = [dataclasses.replace(scene.parts[0], name="hair")] * 9 + [dataclasses.replace(scene.parts[0], name="hat")]
+    found = class_weights([dataclasses.replace(scene, parts=tuple(parts), objects=())], ["hair", "hat", "unseen"])
+    assert found[1] / found[0] == pytest.approx(3.0)
+    assert found[2] == found[1]
+    assert (9 * found[0] + found[1] + found[2]).item() / 11 == pytest.approx(1.0)
+    parts = [dataclasses.replace(scene.parts[0], name="hair")] * 999 + [dataclasses.replace(scene.parts[0], name="hat")]
+    assert class_weights([dataclasses.replace(scene, parts=tuple(parts), objects=())], ["hair", "hat"])[1] == 4.0
 
 
 @torch.no_grad()
@@ -143,7 +175,7 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     tokens.requires_grad_(False)
     batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=0, steps=5)[0]
     assert batch.written != batch.read
-    loss, metrics = base_objective(network, probes, tokens, batch)
+    loss, metrics = base_objective(network, probes, tokens, torch.ones(len(names)), batch)
     loss.backward()
     assert untouched(network) == untouched(probes) == []
     assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
@@ -157,7 +189,7 @@ def test_vision_learns_without_language(scenes: list[Scene]) -> None:
     cells = (batch.points_BP2 * 16).long()
     on_part = batch.point_masks_BPHW.flatten(2).gather(2, (cells[..., 1] * 16 + cells[..., 0])[..., None])
     assert on_part.mean() > 0.7
-    loss, metrics = vision_objective(network, probes, batch)
+    loss, metrics = vision_objective(network, probes, torch.ones(len(names)), batch)
     loss.backward()
     assert network.heatmap is not None
     assert untouched(network.segmenter) == untouched(probes) == untouched(network.heatmap.cell_places) == []
@@ -294,8 +326,7 @@ def test_texts_of_a_photo_over_one_prefix_learn_what_they_learn_apart(role: str,
     assert loss == pytest.approx(loss_apart, rel=1e-5)
     assert together.keys() == apart.keys() and len(together) > 20
     for name, gradient in together.items():
-        # A random heatmap is steep: another order of summing shows in the third digit.
-        torch.testing.assert_close(gradient, apart[name], rtol=1e-2, atol=1e-4, msg=lambda said, n=name: f"{n}: {said}")
+        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=1e-5, msg=lambda said, n=name: f"{n}: {said}")
 
 
 @pytest.mark.parametrize(("role", "objective"), ROLES)

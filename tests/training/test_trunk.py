@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.trunk import Trunk
-from talking_points.training.batches import DenseTargets, TrunkBatches, part_map_on_square, places_on_square
+from talking_points.training.base_batches import DenseTargets, TrunkBatches, part_map_on_square, places_on_square
+from talking_points.training.batches import BatchSizes
 from talking_points.training.trunk import TrunkHead, dense_losses, part_accuracy, trunk_objective
 
 
@@ -28,9 +31,14 @@ def test_dense_losses_by_hand() -> None:
     logits = torch.zeros(1, 3, 1, 2)
     places = torch.tensor([0.6, 0.4, 0.3, 0.1]).view(1, 4, 1, 1).repeat(1, 1, 1, 2)
     places[..., 0] = 7.0  # of the background nothing is asked
-    classes, place = dense_losses(logits, places, targets)
+    classes, place = dense_losses(logits, places, targets, torch.ones(2))
     assert classes.item() == pytest.approx(torch.tensor(3.0).log().item())
     assert place.item() == pytest.approx(0.1)
+    logits[0, 2, 0, 1] = 1.0  # what is part is told surer than background, and counts as its class does
+    told, silent = math.log((2 + math.e) / math.e), math.log(3)
+    for weight in (1.0, 3.0):
+        classes, _ = dense_losses(logits, places, targets, torch.tensor([1.0, weight]))
+        assert classes.item() == pytest.approx((0.3 * silent + weight * told) / (0.3 + weight))
     logits[0, 2, 0, 1] = 1.0
     assert part_accuracy(logits, targets) == 1.0
     logits[0, 0, 0, 1] = 2.0
@@ -42,12 +50,12 @@ def test_a_trunk_learns_what_cells_show(scenes: list[Scene]) -> None:
     names = class_names(scenes)
     trunk, head = Trunk((1, 1, 1, 1), (8, 16, 16, 16)), TrunkHead((8, 16, 16, 16), len(names))
     torch.nn.init.normal_(trunk.stem.get_parameter("0.bias"), std=0.5)
-    batches = TrunkBatches(scenes, names, side=64, photos=4, seed=0, steps=3)
+    batches = TrunkBatches(scenes, names, side=64, sizes=BatchSizes(photos=4), seed=0, steps=3)
     assert torch.equal(batches[1].pixels_B3SS, batches[1].pixels_B3SS)
     optimizer = torch.optim.AdamW([*trunk.parameters(), *head.parameters()], lr=0.01)
     losses = []
     for _ in range(15):
-        loss, metrics = trunk_objective(trunk, head, batches[0])
+        loss, metrics = trunk_objective(trunk, head, torch.ones(len(names)), batches[0])
         loss.backward()
         still = [n for n, p in [*trunk.named_parameters(), *head.named_parameters()] if p.grad is None]
         assert still == []

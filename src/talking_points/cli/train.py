@@ -36,9 +36,7 @@ def train_trunk(
     side: Annotated[int, typer.Option("--side", help="Side of the square seen, in pixels; a multiple of 32.")] = 192,
     start: Annotated[
         Path | None,
-        typer.Option(
-            "--start", metavar="DIR", help="Where a trunk finished that is to learn more. Use another --seed."
-        ),
+        typer.Option("--from", metavar="DIR", help="Where a trunk finished that is to learn more. Use another --seed."),
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = None,
@@ -46,8 +44,8 @@ def train_trunk(
     """Train mini's trunk: the part that each cell of a photo shows, and where on it the cell is."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, 1, seed, weight_decay=0.05)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import TRUNK_FILE
-    from talking_points.training.run import train_trunk as run
+    from talking_points.training.stages import TRUNK_FILE
+    from talking_points.training.stages import train_trunk as run
 
     finished = run(sources, out, loop, photos=sizes.photos, side=side, start=start, device=choose_device(device))
     finish(finished, out / TRUNK_FILE)
@@ -63,8 +61,14 @@ def train_vision(
     start: Annotated[
         Path | None,
         typer.Option(
-            "--start", metavar="DIR", help="Checkpoint folder of a base that is to see better. Use another --seed."
+            "--from",
+            metavar="DIR",
+            help="Where `train vision` or `train base` finished: a base that is to see better. Use another --seed.",
         ),
+    ] = None,
+    side: Annotated[
+        int | None,
+        typer.Option("--side", help="Side of the square that the base sees from now on, in pixels; else as it is."),
     ] = None,
     steps: StepsOption = 3000,
     learning_rate: RateOption = 1.5e-3,
@@ -78,7 +82,7 @@ def train_vision(
     """Train the vision encoder of mini's base over its trunk: masks, class words, points that know where they are."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_vision as run
+    from talking_points.training.stages import train_vision as run
 
     finished = run(
         sources,
@@ -87,6 +91,7 @@ def train_vision(
         sizes,
         trunk=trunk,
         start=start,
+        side=side,
         selection=selection_of(only_object, only_part),
         device=choose_device(device),
     )
@@ -110,7 +115,7 @@ def train_language(
     """Teach a base's language model, without photos, to read and write where a point is."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_language as run
+    from talking_points.training.stages import train_language as run
 
     selection = selection_of(only_object, only_part)
     finish(run(sources, base, out, loop, sizes, selection=selection, device=choose_device(device)), out / "checkpoint")
@@ -120,7 +125,14 @@ def train_language(
 def train_base(
     source: SourceOption,
     vision: Annotated[Path, typer.Option("--vision", metavar="DIR", help="Where `train vision` finished.")],
-    language: Annotated[Path, typer.Option("--language", metavar="DIR", help="Where `train language` finished.")],
+    language: Annotated[
+        Path,
+        typer.Option(
+            "--language",
+            metavar="DIR",
+            help="Where `train language` finished; or `train base`, if its base is to go on with a better encoder.",
+        ),
+    ],
     out: OutOption,
     steps: StepsOption = 1000,
     learning_rate: RateOption = 1e-3,
@@ -134,7 +146,7 @@ def train_base(
     """Train mini's base, encoder and language model together: captions, pointing at regions, texts about points."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
     from talking_points.pretrained import choose_device
-    from talking_points.training.run import train_base as run
+    from talking_points.training.stages import train_base as run
 
     selection = selection_of(only_object, only_part)
     finished = run(sources, vision, language, out, loop, sizes, selection=selection, device=choose_device(device))
@@ -178,7 +190,7 @@ def train_join(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
-    from talking_points.training.run import join_roles
+    from talking_points.training.roles import join_roles
 
     join_roles(descriptor, localizer, out)
     log(f"wrote {out}")

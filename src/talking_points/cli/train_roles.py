@@ -190,7 +190,7 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
     if not gigabytes > 0:
         raise ValueError(f"--feature-cache-gb is {gigabytes}; allowed: a positive number")
     from talking_points.model.config import COORDINATE_HEADS
-    from talking_points.training.run import role_batches, role_loop, role_lora, train_role
+    from talking_points.training.roles import role_batches, role_loop, role_lora, train_role
 
     # What can be wrong with the settings is said before photos are read.
     role_loop(recipe, recipe.steps or 1, tracker=tracker, seed=given["seed"])

@@ -17,7 +17,7 @@ from talking_points.model.network import PointNetwork
 from talking_points.training.batches import PointBatches
 from talking_points.training.built import TripletBatches
 from talking_points.training.recipes import RoleRecipe
-from talking_points.training.run import role_lora, role_parameters
+from talking_points.training.roles import role_lora, role_parameters
 
 LOOKED_AT = 8
 """Steps whose texts are counted."""

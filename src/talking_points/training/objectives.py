@@ -17,7 +17,8 @@ from talking_points.model.localizer_head import NUM_PLACES, likeliest_points
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures, keypoint_numbers
-from talking_points.training.batches import BaseBatch, LanguageBatch, PointBatch, PointFactNumbers, VisionBatch
+from talking_points.training.base_batches import BaseBatch, LanguageBatch, PointFactNumbers, VisionBatch
+from talking_points.training.batches import PointBatch
 from talking_points.training.features import FrozenVision
 from talking_points.training.segmentation import mask_losses, prompt_loss, segmentation_loss
 from talking_points.training.trunk import PLACE_WEIGHT, dense_losses, part_accuracy
@@ -43,7 +44,8 @@ HEATMAP_SIGMA = 0.03
 
 
 class Probes(nn.Module):
-    """Linear readings of the base's features that its training asks for; thrown away after it."""
+    """Linear readings of the base's features that its training asks for. The vision stage hands them on to the base's;
+    no checkpoint has them."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -83,15 +85,20 @@ class Seen:
     """The points' queries."""
 
 
-def vision_losses(network: PointNetwork, probes: Probes, batch: VisionBatch) -> tuple[Tensor, Metrics, Seen]:
-    """Masks with class words, class and place of every cell, and points that know their part and their place in it."""
+def vision_losses(
+    network: PointNetwork, probes: Probes, class_weights_K: Tensor, batch: VisionBatch
+) -> tuple[Tensor, Metrics, Seen]:
+    """Masks with class words, class and place of every cell, and points that know their part and their place in it.
+
+    class_weights_K: from `training.segmentation.class_weights`.
+    """
     features, decoded = network.segmenter.encode(batch.pixels_B3SS)
     inputs = features.decoder_inputs
-    segmentation = segmentation_loss(network.segmenter.mask_decoder, decoded, inputs, batch.targets)
+    segmentation = segmentation_loss(network.segmenter.mask_decoder, decoded, inputs, batch.targets, class_weights_K)
     assert network.heatmap is not None
     class_logits = probes.cell_classes(inputs.mask_feature_BCHW)
     places_B4HW = network.heatmap.cell_places(inputs.mask_feature_BCHW)
-    dense_class, dense_place = dense_losses(class_logits, places_B4HW, batch.dense)
+    dense_class, dense_place = dense_losses(class_logits, places_B4HW, batch.dense, class_weights_K)
     # Some points look through OMG-LLaVA's own predicted masks, all others through the paper's Gaussian: the encoder,
     # frozen after the base, serves both (ours: OMG-LLaVA trained only the former).
     through_masks = int(MASKED_SHARE * batch.points_BP2.shape[1])
@@ -111,6 +118,7 @@ def vision_losses(network: PointNetwork, probes: Probes, batch: VisionBatch) -> 
         inputs,
         batch.point_masks_BPHW,
         batch.point_classes_BP,
+        class_weights_K,
     )
     dense = dense_class + PLACE_WEIGHT * dense_place
     loss = segmentation["total"] + prompt["total"] + DENSE_WEIGHT * dense + READ_PLACE_WEIGHT * point_place
@@ -124,25 +132,28 @@ def vision_losses(network: PointNetwork, probes: Probes, batch: VisionBatch) -> 
     return loss, metrics, Seen(features=features, places_B4HW=places_B4HW, numbers_BPF=numbers_BPF)
 
 
-def vision_objective(network: PointNetwork, probes: Probes, batch: VisionBatch) -> tuple[Tensor, Metrics]:
+def vision_objective(
+    network: PointNetwork, probes: Probes, class_weights_K: Tensor, batch: VisionBatch
+) -> tuple[Tensor, Metrics]:
     """`vision_losses` alone: by itself the encoder sees several times as many scenes a second."""
-    loss, metrics, _ = vision_losses(network, probes, batch)
+    loss, metrics, _ = vision_losses(network, probes, class_weights_K, batch)
     return loss, {"loss": loss.item(), **metrics}
 
 
 def base_objective(
-    network: PointNetwork, probes: Probes, tokens: FactTokens, batch: BaseBatch
+    network: PointNetwork, probes: Probes, tokens: FactTokens, class_weights_K: Tensor, batch: BaseBatch
 ) -> tuple[Tensor, Metrics]:
     """What OMG-LLaVA's base knows: masks and class words, captions of marked regions, phrases that point at regions.
     And, since mini's base has no other place to learn language, texts about points, written and found (ours).
 
     Args:
         network: without adapters, everything trains.
-        probes: thrown away after training.
+        probes: as the vision stage left them.
         tokens: what the language model learned to put in words, frozen.
+        class_weights_K: from `training.segmentation.class_weights`.
         batch: from `BaseBatches`.
     """
-    seeing, seen_metrics, seen = vision_losses(network, probes, batch.vision)
+    seeing, seen_metrics, seen = vision_losses(network, probes, class_weights_K, batch.vision)
     assert network.heatmap is not None
     features, inputs = seen.features, seen.features.decoder_inputs
     B, P, T = len(batch.read), len(batch.captions[0]), len(batch.read[0])
@@ -223,7 +234,7 @@ def language_objective(network: PointNetwork, tokens: FactTokens, batch: Languag
     true_BP6 = batch.facts.places_P6[None]
     place = place_loss(wanted_BP6, sureness_BP6, true_BP6)
     texts, about_texts = _answers(prompts, prompts.describe(), [batch.written])
-    marks_BPD = tokens(batch.facts)[None, : len(batch.written)]
+    marks_BPD = tokens(batch.facts)[None, batch.written_about]
     text = answer_loss(network, read_behind(network, prefix, texts, marks_BPD), texts, about_texts)
     loss = text + TEXT_PLACE_WEIGHT * place
     wrong_6 = (wanted_BP6 - true_BP6).abs().mean((0, 1)).detach()

@@ -45,7 +45,7 @@ from talking_points.training.loop import LoopConfig, train
 from talking_points.training.objectives import Metrics
 from talking_points.training.policy import Policy, Rollout
 from talking_points.training.rewards import REWARDS, distances, fluency_penalty, length_penalty, panel
-from talking_points.training.run import DifferentBases, load_joined
+from talking_points.training.roles import DifferentBases, load_joined
 
 log = logging.getLogger(__name__)
 

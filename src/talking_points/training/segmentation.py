@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
+from talking_points.dataset.scene import Scene
 from talking_points.model.mask_decoder import DecodedQueries, DecoderInputs, MaskDecoder
 
 CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT = 1.0, 5.0, 5.0
 """Mask2Former's, but for the class (2.0 there), which matching makes noisy for a network that starts from scratch."""
 BACKGROUND_WEIGHT = 0.1
 """Of the class loss of queries that claim nothing. Source: Mask2Former."""
+MOST_CLASS_WEIGHT = 4.0
+"""A class that a photo or two show is not learned from by its weight."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +31,17 @@ class MaskTargets:
     masks_GHW: Tensor
     """float 0 or 1, at stride 4 of the square."""
     classes_G: Tensor
+
+
+def class_weights(scenes: Sequence[Scene], class_names: Sequence[str]) -> Tensor:
+    """(K,) weights in class losses: the square root of how rare a class is, so that "hat" is not taken for "hair"
+    because it is rarer. The mean over the scenes' objects and parts is 1 before the rarest are held back.
+    """
+    counts = Counter(part.name for scene in scenes for part in scene.parts)
+    counts.update(one.name for scene in scenes for one in scene.objects)
+    count_K = torch.tensor([float(max(1, counts[name])) for name in class_names])
+    weight_K = count_K.rsqrt()
+    return (weight_K * count_K.sum() / (count_K * weight_K).sum()).clamp(max=MOST_CLASS_WEIGHT)
 
 
 def mask_losses(logits_NHW: Tensor, masks_NHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,16 +69,21 @@ def match(mask_logits_QHW: Tensor, class_logits_QK: Tensor, targets: MaskTargets
 
 
 def segmentation_loss(
-    decoder: MaskDecoder, decoded: DecodedQueries, inputs: DecoderInputs, targets: Sequence[MaskTargets]
+    decoder: MaskDecoder,
+    decoded: DecodedQueries,
+    inputs: DecoderInputs,
+    targets: Sequence[MaskTargets],
+    class_weights_K: Tensor,
 ) -> dict[str, Tensor]:
     """Class, mask, dice and IoU losses of the queries, matched after every layer but the initial one.
+
+    class_weights_K: from `class_weights`.
 
     Returns:
         Losses by name, unweighted means; `total` is their weighted sum.
     """
     class_losses, bces, dices, ious = [], [], [], []
-    class_weight = torch.ones(decoder.class_embed.shape[0] + 1, device=inputs.mask_feature_BCHW.device)
-    class_weight[-1] = BACKGROUND_WEIGHT
+    class_weight = F.pad(class_weights_K, (0, 1), value=BACKGROUND_WEIGHT)
     for queries_BQC, mask_logits_BQHW in zip(decoded.queries[1:], decoded.mask_logits[1:], strict=True):
         class_logits_BQK = decoder.class_logits(queries_BQC, mask_logits_BQHW, inputs)
         iou_logits_BQ = decoder.iou_logits(queries_BQC)
@@ -98,19 +118,26 @@ def segmentation_loss(
 
 
 def prompt_loss(
-    decoder: MaskDecoder, queries_BPC: Tensor, inputs: DecoderInputs, masks_BPHW: Tensor, classes_BP: Tensor
+    decoder: MaskDecoder,
+    queries_BPC: Tensor,
+    inputs: DecoderInputs,
+    masks_BPHW: Tensor,
+    classes_BP: Tensor,
+    class_weights_K: Tensor,
 ) -> dict[str, Tensor]:
     """Class, mask and dice losses of prompted points: each is to know the part that it is on.
 
     As OMG-Seg learns its interactive prompts; without it, a keypoint's feature would learn what it is about from a
-    word or two of a caption alone.
+    word or two of a caption alone. class_weights_K: from `class_weights`.
 
     Returns:
         Losses by name, unweighted means; `total` is their weighted sum. `right` is the share of right classes.
     """
     mask_logits_BPHW = decoder.mask_logits(queries_BPC, inputs)
     class_logits_BPK = decoder.class_logits(queries_BPC, mask_logits_BPHW, inputs)
-    class_loss = F.cross_entropy(class_logits_BPK.flatten(0, 1), classes_BP.flatten())
+    # No point is on the background, which needs no weight.
+    class_weight = F.pad(class_weights_K, (0, 1))
+    class_loss = F.cross_entropy(class_logits_BPK.flatten(0, 1), classes_BP.flatten(), class_weight)
     bce, dice = (one.mean() for one in mask_losses(mask_logits_BPHW.flatten(0, 1), masks_BPHW.flatten(0, 1)))
     return {
         "class": class_loss,

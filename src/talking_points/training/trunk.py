@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from talking_points.model.localizer_head import NUM_PLACES
 from talking_points.model.trunk import Trunk
-from talking_points.training.batches import DenseTargets, TrunkBatch
+from talking_points.training.base_batches import DenseTargets, TrunkBatch
 
 BACKGROUND_WEIGHT = 0.3
 """Of the class loss. Most cells are background; unweighted, saying so everywhere is a good answer for a long time."""
@@ -43,10 +43,14 @@ class TrunkHead(nn.Module):
         return self.classes(x_BCHW), self.places(x_BCHW)
 
 
-def dense_losses(class_logits_BKHW: Tensor, places_B4HW: Tensor, targets: DenseTargets) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the cells' classes, and mean absolute error of the places of those that show a part."""
-    class_weight = torch.ones(class_logits_BKHW.shape[1], device=class_logits_BKHW.device)
-    class_weight[0] = BACKGROUND_WEIGHT
+def dense_losses(
+    class_logits_BKHW: Tensor, places_B4HW: Tensor, targets: DenseTargets, class_weights_K: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the cells' classes, and mean absolute error of the places of those that show a part.
+
+    class_weights_K: from `class_weights`.
+    """
+    class_weight = F.pad(class_weights_K, (1, 0), value=BACKGROUND_WEIGHT)
     classes = F.cross_entropy(class_logits_BKHW, targets.classes_BHW + 1, class_weight)
     is_part_BHW = targets.classes_BHW >= 0
     wrong_BHW = (places_B4HW - targets.places_B4HW).abs().mean(1)
@@ -61,10 +65,12 @@ def part_accuracy(class_logits_BKHW: Tensor, targets: DenseTargets) -> float:
     return float(right_BHW.sum() / is_part_BHW.sum().clamp(min=1))
 
 
-def trunk_objective(trunk: Trunk, head: TrunkHead, batch: TrunkBatch) -> tuple[Tensor, dict[str, float]]:
+def trunk_objective(
+    trunk: Trunk, head: TrunkHead, class_weights_K: Tensor, batch: TrunkBatch
+) -> tuple[Tensor, dict[str, float]]:
     """Class and place of every cell from the trunk alone."""
     class_logits, places = head(trunk(batch.pixels_B3SS))
-    class_loss, place_loss = dense_losses(class_logits, places, batch.dense)
+    class_loss, place_loss = dense_losses(class_logits, places, batch.dense, class_weights_K)
     loss = class_loss + PLACE_WEIGHT * place_loss
     return loss, {
         "loss": loss.item(),
