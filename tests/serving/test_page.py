@@ -258,6 +258,11 @@ def test_on_a_phone_with_keys_alone(visit: Callable[..., Any], photo: Path) -> N
     tab.focus("#by-numbers")
     tab.keyboard.press("Enter")
     assert "asked at (30, 40)" in wait_for_answer(tab, 1)
+    tab.keyboard.press("Enter")
+    wait_for_answer(tab, 2)
+    # The newest first: nobody scrolls past older ones to read it.
+    tops = [tab.locator(one).bounding_box()["y"] for one in ("#photo", "#point-2", "#point-1", "#own-words")]
+    assert tops == sorted(tops)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 375
 
 

@@ -49,6 +49,11 @@ _CSS = """
 .asked {color: #e3120b} .found {color: #0b7a47}
 .dark .asked {color: #ff6b66} .dark .found {color: #3ddc97}
 button:focus-visible, textarea:focus-visible, input:focus-visible {outline: 3px solid #2563eb !important}
+/* On a phone the newest answer is the first below the photo. */
+@media (max-width: 720px) {
+    #points {flex-direction: column-reverse}
+    #own-words {order: 1}
+}
 footer {display: none !important}
 """
 # A download needs an address of its own; this one never leaves the browser.
@@ -181,7 +186,7 @@ def make_page(service: Service) -> gr.Blocks:
                     by_numbers = gr.Button("Describe this pixel", elem_id="by-numbers")
             with gr.Column(scale=5, min_width=320):
                 model = gr.Dropdown(models, value=models[0], label="Model", visible=len(models) > 1)
-                with gr.Group():
+                with gr.Group(elem_id="own-words"):
                     own = gr.Textbox(
                         label="Your own words",
                         placeholder="the left lapel of the jacket of the woman in the middle",
@@ -191,21 +196,24 @@ def make_page(service: Service) -> gr.Blocks:
                     )
                     find_own = gr.Button("Find it", variant="primary", elem_id="find-own")
                 boxes, texts, notes, finds, removes = [], [], [], [], []
-                for n in range(MOST_POINTS):
-                    with gr.Group(visible=False, elem_id=f"point-{n + 1}", elem_classes="point") as box:
-                        texts.append(
-                            gr.Textbox(
-                                label=f"Point {n + 1}",
-                                lines=3,
-                                max_length=service.config.max_text_chars,
-                                elem_id=f"text-{n + 1}",
-                            )  # fmt: skip
-                        )
-                        notes.append(gr.Markdown(elem_id=f"note-{n + 1}", elem_classes="note"))
-                        with gr.Row():
-                            finds.append(gr.Button("Find this text", size="sm", min_width=120, elem_id=f"find-{n + 1}"))
-                            removes.append(gr.Button("Remove", size="sm", min_width=80, elem_id=f"remove-{n + 1}"))
-                    boxes.append(box)
+                with gr.Column(elem_id="points"):
+                    for n in range(MOST_POINTS):
+                        with gr.Group(visible=False, elem_id=f"point-{n + 1}", elem_classes="point") as box:
+                            texts.append(
+                                gr.Textbox(
+                                    label=f"Point {n + 1}",
+                                    lines=3,
+                                    max_length=service.config.max_text_chars,
+                                    elem_id=f"text-{n + 1}",
+                                )  # fmt: skip
+                            )
+                            notes.append(gr.Markdown(elem_id=f"note-{n + 1}", elem_classes="note"))
+                            with gr.Row():
+                                finds.append(
+                                    gr.Button("Find this text", size="sm", min_width=120, elem_id=f"find-{n + 1}")
+                                )
+                                removes.append(gr.Button("Remove", size="sm", min_width=80, elem_id=f"remove-{n + 1}"))
+                        boxes.append(box)
                 with gr.Row():
                     figure = gr.Button("Save the figure", size="sm", min_width=120, elem_id="figure")
                     as_json = gr.Button("Save as JSON", size="sm", min_width=120, elem_id="json")
