@@ -261,7 +261,7 @@ def test_on_a_phone_with_keys_alone(visit: Callable[..., Any], photo: Path) -> N
     tab.keyboard.press("Enter")
     wait_for_answer(tab, 2)
     # The newest first: nobody scrolls past older ones to read it.
-    tops = [tab.locator(one).bounding_box()["y"] for one in ("#photo", "#point-2", "#point-1", "#own-words")]
+    tops = [tab.locator(one).first.bounding_box()["y"] for one in ("#photo", "#point-2", "#point-1", "#own-words")]
     assert tops == sorted(tops)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 375
 
