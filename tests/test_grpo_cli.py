@@ -51,7 +51,7 @@ GRPO = ("train", "grpo", "--descriptor", "mini", "--localizer", "mini", "--out",
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (GRPO, "give a file or folder of keypoints, or sources of part-labelled photos"),
+        (GRPO, "give --keypoints, a set of keypoints, or --source"),
         ((*GRPO, "--keypoints", "{animals}", "--group-size", "1"), "group_size is 1; allowed: 2 or more"),
         ((*GRPO, "--keypoints", "{animals}", "--reward", "iou"), "reward is 'iou'; allowed: mse, distance, pck"),
         ((*GRPO, "--keypoints", "/nowhere"), "no such file or folder: /nowhere"),

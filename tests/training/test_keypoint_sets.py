@@ -109,8 +109,8 @@ def test_a_batch_is_a_function_of_seed_and_step(animals: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "give a file or folder of keypoints, or sources"),
-        ({"path": Path("x"), "sources": {"label-map": Path("x")}}, "and not both"),
+        ({}, "give --keypoints, a set of keypoints, or --source"),
+        ({"path": Path("x"), "sources": {"label-map": Path("x")}}, "one of them"),
         ({"path": Path("x"), "points": 0}, "points is 0"),
         ({"path": Path("x"), "set_name": "easy"}, "set is 'easy'"),
     ],

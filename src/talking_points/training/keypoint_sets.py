@@ -117,7 +117,9 @@ class KeypointSet:
         if self.set_name not in SETS:
             raise ValueError(f"set is {self.set_name!r}; allowed: {', '.join(SETS)}")
         if (self.path is None) == (not self.sources):
-            raise ValueError("give a file or folder of keypoints, or sources of part-labelled photos, and not both")
+            raise ValueError(
+                "give --keypoints, a set of keypoints, or --source, part-labelled photos to draw points in: one of them"
+            )
         if self.points < 1:
             raise ValueError(f"points is {self.points}; allowed: at least 1")
 
