@@ -24,6 +24,7 @@ from talking_points.training.base_batches import (
 from talking_points.training.batches import BatchSizes, PointBatches
 from talking_points.training.mini import fit_projector
 from talking_points.training.objectives import (
+    NUM_FACT_PLACES,
     FactTokens,
     Probes,
     base_objective,
@@ -175,9 +176,10 @@ def test_every_weight_of_the_base_gets_a_gradient(scenes: list[Scene]) -> None:
     tokens.requires_grad_(False)
     batch = BaseBatches(scenes, names, written="paper", read=("short",), side=64, sizes=SIZES, seed=0, steps=5)[0]
     assert batch.written != batch.read
-    loss, metrics = base_objective(network, probes, tokens, torch.ones(len(names)), batch)
+    reader = nn.Linear(network.llama.config.hidden_size, NUM_FACT_PLACES)
+    loss, metrics = base_objective(network, probes, tokens, reader, torch.ones(len(names)), batch)
     loss.backward()
-    assert untouched(network) == untouched(probes) == []
+    assert untouched(network) == untouched(probes) == untouched(reader) == []
     assert metrics["loss"] == pytest.approx(loss.item()) and all(v == v for v in metrics.values())
 
 

@@ -141,7 +141,12 @@ def vision_objective(
 
 
 def base_objective(
-    network: PointNetwork, probes: Probes, tokens: FactTokens, class_weights_K: Tensor, batch: BaseBatch
+    network: PointNetwork,
+    probes: Probes,
+    tokens: FactTokens,
+    place_reader: nn.Linear,
+    class_weights_K: Tensor,
+    batch: BaseBatch,
 ) -> tuple[Tensor, Metrics]:
     """What OMG-LLaVA's base knows: masks and class words, captions of marked regions, phrases that point at regions.
     And, since mini's base has no other place to learn language, texts about points, written and found (ours).
@@ -150,6 +155,9 @@ def base_objective(
         network: without adapters, everything trains.
         probes: as the vision stage left them.
         tokens: what the language model learned to put in words, frozen.
+        place_reader: from a token to the places of `PointFactNumbers`. It reads both kinds of tokens, so that those of
+            keypoints hold places where the language model looks for them: classes make up nearly all of a token's
+            variance, and likeness alone would leave places out.
         class_weights_K: from `training.segmentation.class_weights`.
         batch: from `BaseBatches`.
     """
@@ -199,7 +207,10 @@ def base_objective(
     with torch.no_grad():
         known_BTD = tokens(batch.point_facts).unflatten(0, (B, T))
     token = F.mse_loss(points_BPD, known_BTD) / known_BTD.flatten(0, 1).var(0).mean()
-    loss = seeing + caption + text + pointing + heat + TEXT_PLACE_WEIGHT * text_place + token
+    token_place = (place_reader(points_BPD) - true_BP6).abs().mean()
+    known_place = (place_reader(known_BTD) - true_BP6).abs().mean()
+    loss = seeing + caption + text + pointing + heat + TEXT_PLACE_WEIGHT * text_place
+    loss = loss + token + READ_PLACE_WEIGHT * (token_place + known_place)
     return loss, {
         "loss": loss.item(),
         **seen_metrics,
@@ -212,6 +223,7 @@ def base_objective(
         "text_place": (wanted_BP6 - true_BP6).abs().mean().item(),
         "within_0.1": float(near.float().mean()),
         "token": token.item(),
+        "token_place": token_place.item(),
     }
 
 

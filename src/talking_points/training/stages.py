@@ -24,6 +24,7 @@ from talking_points.training.batches import BatchSizes
 from talking_points.training.loop import LoopConfig, is_main_process, train
 from talking_points.training.mini import TRUNK_DIMS, fit_projector, new_mini, new_trunk
 from talking_points.training.objectives import (
+    NUM_FACT_PLACES,
     FactTokens,
     Probes,
     base_objective,
@@ -227,6 +228,8 @@ def train_base(
     load_weights(tokens, token_weights, source=str(language / TOKENS_FILE))
     probes = Probes(network.config.vision.width, len(names)).to(device)
     load_weights(probes, probe_weights, source=str(vision / PROBES_FILE))
+    torch.manual_seed(loop.seed)
+    place_reader = nn.Linear(network.llama.config.hidden_size, NUM_FACT_PLACES).to(device)
     rarity_K = class_weights(scenes, names).to(device)
     batches = BaseBatches(
         scenes,
@@ -239,9 +242,9 @@ def train_base(
         steps=loop.steps,
     )
     finished = _train(
-        {"network": network, "probes": probes},
+        {"network": network, "probes": probes, "place_reader": place_reader},
         batches,
-        lambda batch: base_objective(network, probes, tokens, rarity_K, batch.to(device)),
+        lambda batch: base_objective(network, probes, tokens, place_reader, rarity_K, batch.to(device)),
         loop,
         out,
     )
