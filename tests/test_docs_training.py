@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from talking_points.cli import main
-from talking_points.model.checkpoint import save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from tests.tiny import tiny_network
 from tests.training.test_loop import launch, losses
 
@@ -139,9 +140,15 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
     settings += ["--base", str(workplace / "mini"), "--device", "cpu", "--out"]
     assert run(*settings, tmp_path / "one") == 0
     launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'two')]!r})")
-    one, two = (losses(tmp_path / out / "training") for out in ("one", "two"))
-    assert len(one) == 10 and two == pytest.approx(one, abs=1e-4)
-    assert (tmp_path / "two" / "checkpoint" / role).is_dir()
+    launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'shards'), '--shard']!r})")
+    one, two, shards = (losses(tmp_path / out / "training") for out in ("one", "two", "shards"))
+    assert len(one) == 10 and two == pytest.approx(one, abs=1e-4) and shards == pytest.approx(one, abs=1e-4)
+    # Of shards, too, the checkpoint is a whole one.
+    trained = load_checkpoint(tmp_path / "shards" / "checkpoint")
+    base = load_checkpoint(workplace / "mini", roles=())
+    kept = {name.replace(".base_layer", ""): weight for name, weight in trained.llama.state_dict().items()}
+    for name, weight in base.llama.state_dict().items():
+        assert torch.equal(kept[name], weight), name
 
 
 @pytest.mark.parametrize(
@@ -158,6 +165,7 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
         (["--accumulate", "9", "--steps", "1", "--photos", "2"], "has 2 parts at most"),
         (["--tracker", "mlflow"], "tracker is 'mlflow'"),
         (["--scenes", "0"], "scenes is 0; allowed"),
+        (["--shard", "--quantize", "nf4"], "shard goes without quantize, which is 'nf4'"),
         (["--base", "{here}"], "no such file: "),
     ],
 )

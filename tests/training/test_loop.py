@@ -238,7 +238,7 @@ def test_a_launcher_must_leave_precision_to_us(tmp_path: Path, monkeypatch: pyte
 
 def test_weights_in_shards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ValueError, match="the launcher asks for FSDP, and each process holds the whole base"):
+    with pytest.raises(ValueError, match="the launcher asks for FSDP, which is ours to do"):
         run(tmp_path, 3)
 
 

@@ -48,6 +48,10 @@ RecomputeOption = Annotated[
 QuantizeOption = Annotated[
     str | None, typer.Option("--quantize", help="nf4 or int8 for the base's language model, by bitsandbytes.")
 ]
+ShardOption = Annotated[
+    bool | None,
+    typer.Option("--shard/--no-shard", help="The base's frozen weights in shards, one in each process (FSDP)."),
+]
 LoraRankOption = Annotated[int | None, typer.Option("--lora-rank", help="Rank of the adapter.")]
 LoraAlphaOption = Annotated[int | None, typer.Option("--lora-alpha", help="Scale of the adapter.")]
 LoraDropoutOption = Annotated[float | None, typer.Option("--lora-dropout", help="Dropout before the adapter.")]
@@ -75,6 +79,7 @@ RECIPE_OPTIONS = (
     "precision",
     "recompute",
     "quantize",
+    "shard",
     "lora_rank",
     "lora_alpha",
     "lora_dropout",
@@ -99,6 +104,7 @@ def train_descriptor(
     precision: PrecisionOption = None,
     recompute: RecomputeOption = None,
     quantize: QuantizeOption = None,
+    shard: ShardOption = None,
     lora_rank: LoraRankOption = None,
     lora_alpha: LoraAlphaOption = None,
     lora_dropout: LoraDropoutOption = None,
@@ -137,6 +143,7 @@ def train_localizer(
     precision: PrecisionOption = None,
     recompute: RecomputeOption = None,
     quantize: QuantizeOption = None,
+    shard: ShardOption = None,
     lora_rank: LoraRankOption = None,
     lora_alpha: LoraAlphaOption = None,
     lora_dropout: LoraDropoutOption = None,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from talking_points.training.batches import batches_from
+from talking_points.training.sharding import leave_shards_alone, shard_frozen
 from talking_points.training.state import load_state, save_state
 from talking_points.training.tracking import Tracking, check_tracker
 
@@ -46,6 +47,8 @@ class LoopConfig:
     """Parts that each process takes its share of a step's batch in: memory of one part. The step is the same."""
     precision: str = "fp32"
     """Of activations: "fp32", or "bf16" where autocast allows it. What is trained is always fp32."""
+    shard: bool = False
+    """Frozen linear layers lie in shards, one in each process; else every process holds them whole."""
     save_every: int = 200
     """Steps between saves of the training state."""
     log_every: int = 20
@@ -111,7 +114,8 @@ def train(
 
     Raises:
         FloatingPointError: the loss is not finite; names the batch's records.
-        ValueError: the states in `folder` are broken or of other parameters, or `batches` come whole only.
+        ValueError: the states in `folder` are broken or of other parameters, `batches` come whole only, or shards are
+            asked for in one process.
     """
     accelerator = _accelerator(next(iter(parameters.values())).device)
     processes, index = accelerator.num_processes, accelerator.process_index
@@ -123,7 +127,10 @@ def train(
             "accumulated are more; take fewer, or more --photos"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    if config.shard:
+        shard_frozen(modules.values(), accelerator.device)
     step_module = _Step(modules, parameters, objective, config.precision)
+    leave_shards_alone(step_module)
     model = accelerator.prepare_model(step_module, device_placement=False)
     optimizer = torch.optim.AdamW(_groups(parameters, config.weight_decay), lr=config.learning_rate, betas=(0.9, 0.98))
     torch.manual_seed(config.seed + index)
@@ -270,8 +277,8 @@ def _accelerator(device: torch.device) -> Accelerator:
     for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true":
             raise ValueError(
-                f"the launcher asks for {name}, and each process holds the whole base here (DDP); launch without it, "
-                "and make the base small with --quantize nf4 if it does not fit"
+                f"the launcher asks for {name}, which is ours to do: launch without it, and give --shard if the base "
+                "is too large for each process"
             )
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 

@@ -58,6 +58,8 @@ class RoleRecipe:
     """Activation checkpointing of the language model's blocks: less memory, more time."""
     quantize: str | None = None
     """The frozen base's language model: "nf4", "int8", or None: as it is."""
+    shard: bool = False
+    """The frozen base in shards, one in each process."""
     save_every: int = 200
     log_every: int = 20
     workers: int = 1
@@ -69,6 +71,8 @@ class RoleRecipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; allowed: at least 1")
+        if self.shard and self.quantize is not None:
+            raise ValueError(f"shard goes without quantize, which is {self.quantize!r}; give one of them")
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout}; allowed: 0 or more, below 1")
 

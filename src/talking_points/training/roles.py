@@ -108,8 +108,8 @@ def train_role(
     finished = train(modules, parameters, batches, objective, loop, out / "training")
     log.info("%d photos went through the vision encoder", vision.encoded)
     if finished and is_main_process():
-        if recipe.quantize is not None:
-            # The checkpoint's base is the one on disk, of which the quantized one has lost something.
+        if recipe.quantize is not None or recipe.shard:
+            # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
             trained, network = network, load_checkpoint(base, dtype=network.dtype, roles=())
             _configure(network, head="regression" if blind else head, region=region)
             attach_role(network, role, role_lora(role, recipe))
@@ -142,6 +142,7 @@ def role_loop(recipe: RoleRecipe, steps: int, *, tracker: str | None, seed: int)
         max_grad_norm=recipe.max_grad_norm,
         accumulate=recipe.accumulate,
         precision=recipe.precision,
+        shard=recipe.shard,
         save_every=recipe.save_every,
         log_every=recipe.log_every,
         workers=recipe.workers,
