@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 from fastapi import FastAPI
@@ -33,6 +33,8 @@ REFRESH_S = 0.1
 """Pause between two looks at a description that is being written."""
 FORGET_S = 3600
 """What a visitor left behind is forgotten after this."""
+HIDDEN: Literal["hidden"] = "hidden"
+"""In the page, but not to be seen: what Gradio leaves out (False) it must build before it can be written into."""
 FILE_TYPES = [".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"]
 
 _INTRO = """# Talking Points
@@ -172,7 +174,7 @@ def make_page(service: Service) -> gr.Blocks:
             with gr.Column(scale=6, min_width=320):
                 upload = gr.File(label="Photo", show_label=False, file_types=FILE_TYPES, height=130, elem_id="upload")
                 image = gr.Image(
-                    label="Photo: click a pixel", interactive=False, visible=False, format="jpeg", elem_id="photo",
+                    label="Photo: click a pixel", interactive=False, visible=HIDDEN, format="jpeg", elem_id="photo",
                     buttons=["fullscreen"],
                 )  # fmt: skip
                 status = gr.Markdown(_START, elem_id="status")
@@ -198,7 +200,7 @@ def make_page(service: Service) -> gr.Blocks:
                 boxes, texts, notes, finds, removes = [], [], [], [], []
                 with gr.Column(elem_id="points"):
                     for n in range(MOST_POINTS):
-                        with gr.Group(visible=False, elem_id=f"point-{n + 1}", elem_classes="point") as box:
+                        with gr.Group(visible=HIDDEN, elem_id=f"point-{n + 1}", elem_classes="point") as box:
                             texts.append(
                                 gr.Textbox(
                                     label=f"Point {n + 1}",
@@ -217,11 +219,11 @@ def make_page(service: Service) -> gr.Blocks:
                 with gr.Row():
                     figure = gr.Button("Save the figure", size="sm", min_width=120, elem_id="figure")
                     as_json = gr.Button("Save as JSON", size="sm", min_width=120, elem_id="json")
-        address, file_name = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
+        address, file_name = gr.Textbox(visible=HIDDEN), gr.Textbox(visible=HIDDEN)
 
         def emptied(session: Session) -> dict[Any, Any]:
             session.answers = [None] * MOST_POINTS
-            return {box: gr.Group(visible=False) for box in boxes} | {text: "" for text in texts}
+            return {box: gr.Group(visible=HIDDEN) for box in boxes} | {text: "" for text in texts}
 
         def show(session: Session, data: bytes) -> dict[Any, Any]:
             photo = service.open(data)
@@ -260,10 +262,15 @@ def make_page(service: Service) -> gr.Blocks:
                 [answer] = future.result()
             except (ValueError, BusyError, StoppedError) as error:
                 session.answers[n] = None
-                yield {boxes[n]: gr.Group(visible=False), image: picture(session)}
+                yield {boxes[n]: gr.Group(visible=HIDDEN), image: picture(session)}
                 raise gr.Error(" ".join(str(error).split()), print_exception=False) from None
             session.answers[n] = answer
-            yield {texts[n]: answer.description or "", notes[n]: note(answer, session.size_wh), image: picture(session)}
+            yield {
+                boxes[n]: gr.Group(visible=True),
+                texts[n]: answer.description or "",
+                notes[n]: note(answer, session.size_wh),
+                image: picture(session),
+            }
 
         def describe(session: Session, name: str, point_px: Point) -> Iterator[dict[Any, Any]]:
             engine = service.engine(name)
@@ -295,11 +302,13 @@ def make_page(service: Service) -> gr.Blocks:
             yield from describe(session, name, (x, y))
 
         def on_example(session: Session, name: str) -> Iterator[dict[Any, Any]]:
-            yield show(session, demo_photo().read_bytes())
+            opened = show(session, demo_photo().read_bytes())
             engine = service.engine(name)
             prepared = prepare(session, engine)
             places = [take(session, Answer(asked_px=point)) for point in DEMO_POINTS_PX]
-            yield {boxes[n]: gr.Group(visible=True) for n in places} | {image: picture(session)}
+            # Together: of two updates that follow on each other's heels, a busy browser may apply the first last.
+            shown = {boxes[n]: gr.Group(visible=True) for n in places}
+            yield opened | shown | {image: gr.Image(value=picture(session), visible=True)}
             latest: dict[int, str] = {}
             try:
                 future = engine.submit(
@@ -317,7 +326,7 @@ def make_page(service: Service) -> gr.Blocks:
                 session.answers[n] = answer
             said = {texts[n]: answer.description or "" for n, answer in zip(places, answers, strict=True)}
             where = {notes[n]: note(answer, session.size_wh) for n, answer in zip(places, answers, strict=True)}
-            yield said | where | {image: picture(session)}
+            yield said | where | shown | {image: picture(session)}
 
         def on_own(session: Session, name: str, text: str) -> Iterator[dict[Any, Any]]:
             engine = service.engine(name)
@@ -344,7 +353,7 @@ def make_page(service: Service) -> gr.Blocks:
         def remove(n: int) -> Callable[[Session], dict[Any, Any]]:
             def gone(session: Session) -> dict[Any, Any]:
                 session.answers[n] = None
-                return {boxes[n]: gr.Group(visible=False), texts[n]: "", image: picture(session)}
+                return {boxes[n]: gr.Group(visible=HIDDEN), texts[n]: "", image: picture(session)}
 
             return gone
 
