@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import log
+from talking_points.cli.console import log, quiet_libraries
 from talking_points.memory import keep_freed_memory
 
 StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
@@ -58,9 +58,7 @@ def prepare() -> None:
     keep_freed_memory()
     level = logging.INFO if first_process() else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
+    quiet_libraries()
 
 
 def first_process() -> bool:
