@@ -297,6 +297,10 @@ class TestBadInput:
     def test_usage(self, error_of, arguments):
         error_of(*arguments)
 
+    @pytest.mark.parametrize("arguments", [("photo.jpg", "1,2"), ("photo.jpg", "--pont", "1,2")])
+    def test_what_is_too_much_is_told_where_help_is(self, error_of, arguments):
+        assert error_of("describe", *arguments).endswith("See `talking-points describe --help`\n")
+
     def test_parity_folder(self, error_of, tmp_path):
         assert "no such folder" in error_of("parity", tmp_path / "absent")
 

@@ -16,7 +16,8 @@ import typer
 import talking_points
 from talking_points.cli import dataset, evaluate, pointing, points, serve, train, weights
 
-# typer keeps its exceptions' common parent to itself: BadParameter is a UsageError is a ClickException.
+# typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -66,7 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except _ClickException as error:
-        status = _fail(error.format_message())  # type: ignore[attr-defined]
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        context = getattr(error, "ctx", None)
+        # A word in excess, or an option that there is not: what was meant, only the help can say.
+        if isinstance(error, _UsageError) and not isinstance(error, typer.BadParameter) and context is not None:
+            message += f"{'' if message.endswith(('.', '?')) else '.'} See `{context.command_path} --help`"
+        status = _fail(message)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         status = _fail(str(error))
     sys.exit(status or 0)
