@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from talking_points.dataset import class_names
-from talking_points.dataset.scene import Scene, compose, crop, make_scene, mirror, mosaic, resize
+from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene, compose, crop, make_scene, mirror, mosaic, resize
 
 
 def same_scene(a: Scene, b: Scene) -> bool:
@@ -161,6 +161,17 @@ def test_compose_refuses_an_empty_or_unlabelled_pool():
     )
     with pytest.raises(ValueError, match="no labelled part"):
         compose([bare], np.random.default_rng(0), 64)
+
+
+def test_compose_always_shows_a_part_that_can_have_a_point():
+    part_map = np.zeros((200, 200), np.int16)
+    part_map[20:28, 20:28] = 1  # a crop shows some of it, none, or all
+    everywhere = np.ones_like(part_map)
+    photo = np.full((200, 200, 3), 90, np.uint8)
+    scene = make_scene(photo, part_map, ["face"], [0], ["person"], source="t", photo_id="1", object_map=everywhere)
+    for seed in range(60):
+        composed = compose([scene], np.random.default_rng(seed), 128)
+        assert max(part.area_px for part in composed.parts) >= MIN_POINT_AREA_PX
 
 
 def test_class_names_hold_both_sides(car, person):

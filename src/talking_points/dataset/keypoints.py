@@ -14,10 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from talking_points.dataset.scene import Scene
-
-MIN_AREA_PX = 20
-"""Parts with less to see, at the scene's size, get no points."""
+from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 
 SIFT_LONG_SIDE = (256, 768)
 """`select_points` shows SIFT the photo at half its size, within these limits of the long side, in pixels. OpenCV
@@ -82,7 +79,7 @@ def select_points(
         raise ValueError(f"points_per_photo and per_part must be at least 1, got {points_per_photo} and {per_part}")
     if not 0 <= smooth_share <= 1:
         raise ValueError(f"smooth_share must be in [0, 1], got {smooth_share}")
-    if not any(part.area_px >= MIN_AREA_PX for part in scene.parts):
+    if not any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
         return []
     wants_smooth = rng.random(points_per_photo) < smooth_share
     supply: dict[str, dict[int, list[PointSample]]] = {"smooth": {}, "sift": {}}
@@ -208,7 +205,7 @@ def sample_points(
     """
     if not (0 <= balance <= 1 and 0 <= sift_share <= 1):
         raise ValueError(f"balance and sift_share must be in [0, 1], got {balance} and {sift_share}")
-    candidates = [k for k, part in enumerate(scene.parts) if part.area_px >= MIN_AREA_PX]
+    candidates = [k for k, part in enumerate(scene.parts) if part.area_px >= MIN_POINT_AREA_PX]
     if not candidates or count < 1:
         return []
     weights = np.array([float(scene.parts[k].area_px) for k in candidates]) ** (1 - balance)
@@ -296,7 +293,7 @@ def _responses(scene: Scene) -> dict[int, list[PointSample]]:
     part_of = scene.part_map[pixels[:, 1], pixels[:, 0]].astype(np.int64) - 1
     areas = np.array([part.area_px for part in scene.parts])
     well_inside = lowest[pixels[:, 1], pixels[:, 0]] == highest[pixels[:, 1], pixels[:, 0]]
-    fits = areas[part_of] >= np.maximum(MIN_AREA_PX, disc_area * sizes**2)
+    fits = areas[part_of] >= np.maximum(MIN_POINT_AREA_PX, disc_area * sizes**2)
     kept = well_inside & fits
     return _by_part(scene, pixels[kept], responses[kept], sizes[kept])
 
@@ -328,7 +325,7 @@ def _smooth_places(scene: Scene, rng: np.random.Generator, per_part: int) -> dic
         own = (scene.part_map[y0:y1, x0:x1] == k + 1).astype(np.uint8)
         inside = cv2.erode(own, window, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         rows, columns = np.nonzero(inside & smooth[y0:y1, x0:x1])
-        if len(rows) and scene.parts[k].area_px >= MIN_AREA_PX:
+        if len(rows) and scene.parts[k].area_px >= MIN_POINT_AREA_PX:
             drawn = rng.permutation(len(rows))[: 4 * per_part]
             supply[k] = [
                 PointSample(

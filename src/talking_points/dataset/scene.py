@@ -16,6 +16,8 @@ from talking_points.dataset.relations import Box, mirror_words
 
 MIN_PART_AREA_PX = 12
 """Smaller remains of a part are background: nobody could name them."""
+MIN_POINT_AREA_PX = 20
+"""Parts with less to see, at the scene's size, get no points."""
 MIN_OBJECT_AREA_PX = 64
 
 
@@ -370,14 +372,14 @@ def compose(
         whole_share: of whole photos; of the others, two in five are crops and three in five mosaics.
 
     Returns:
-        A scene with at least one part.
+        A scene with at least one part that is big enough for a point.
 
     Raises:
-        ValueError: the pool is empty, or ten draws in a row show no part (scenes without labels).
+        ValueError: the pool is empty, or 100 draws in a row show no such part (scenes without labels).
     """
     if not scenes_pool:
         raise ValueError("compose needs at least one scene, got an empty pool")
-    for _ in range(10):
+    for _ in range(100):
         kind = rng.random()
         if kind < whole_share:
             scene = _stretched(_drawn(scenes_pool, rng), rng)
@@ -387,9 +389,11 @@ def compose(
             count = int(rng.choice([2, 2, 2, 3, 3, 4]))
             scene = _random_mosaic(_drawn_together(scenes_pool, count, rng), rng, long_side)
         scene = resize(scene, _fitted(scene.size_wh, long_side))
-        if scene.parts:
+        if any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
             return replace(scene, photo=_jittered(scene.photo, rng))
-    raise ValueError("ten composed scenes in a row show no labelled part; does the pool have labels?")
+    raise ValueError(
+        f"100 composed scenes in a row show no labelled part of {MIN_POINT_AREA_PX} pixels; does the pool have labels?"
+    )
 
 
 def _drawn(pool: Sequence[Scene], rng: np.random.Generator) -> Scene:
