@@ -70,12 +70,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=4)
     parser.add_argument("--evaluate-every", type=int, default=50)
     parser.add_argument("--held-out-points", type=int, default=100)
-    for name in ("group_size", "blocks"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(GRPOConfig(), name))
-    for name in ("temperature", "kl_weight", "guard_weight"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(GRPOConfig(), name))
-    for name in ("reward", "guard"):
-        parser.add_argument(f"--{name}", default=getattr(GRPOConfig(), name))
+    usual = GRPOConfig()
+    parser.add_argument("--group-size", type=int, default=usual.group_size)
+    parser.add_argument("--blocks", type=int, default=usual.blocks)
+    parser.add_argument("--temperature", type=float, default=usual.temperature)
+    parser.add_argument("--kl-weight", type=float, default=usual.kl_weight)
+    parser.add_argument("--guard-weight", type=float, default=usual.guard_weight)
+    parser.add_argument("--reward", default=usual.reward)
+    parser.add_argument("--guard", default=usual.guard)
     parser.add_argument("--no-divide-by-std", dest="divide_by_std", action="store_false")
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, required=True)

@@ -35,7 +35,7 @@ def test_the_papers_direction_and_its_score(animals: Path, tmp_path: Path, capsy
     assert len((tmp_path / "run" / "training" / "metrics.jsonl").read_text().splitlines()) == 1
 
     scored = ("--data", animals, "--split", "test", "--object", "Canidae", "--model", tmp_path / "run" / "checkpoint")
-    assert run("evaluate", *scored, "--describer", "descriptor", "--out", tmp_path / "scores") == 0
+    assert run("evaluate", *scored, "--describer", "descriptor", "--json", "--out", tmp_path / "scores") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["only"] == "object Canidae"
     assert {row["n"] for row in report["rows"] if row["describer"] == "descriptor"} == {2}

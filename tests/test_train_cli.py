@@ -39,7 +39,11 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert json.loads((tmp_path / "more/checkpoint/config.json").read_text())["vision"]["image_size"] == 224
     refused = ("--from", tmp_path / "trunk", "--out", tmp_path / "x")
     assert run("train", "vision", *source, *refused, *small) == 2
-    assert "no probes.safetensors in" in capsys.readouterr().err
+    assert "is no checkpoint: it has no config.json; nor did `train vision`" in capsys.readouterr().err
+    # A checkpoint goes on learning, too, with new probes.
+    unprobed = ("--from", vision / "checkpoint", "--steps", 1, "--out", tmp_path / "unprobed")
+    assert run("train", "vision", *source, *unprobed, *small) == 0
+    assert (tmp_path / "unprobed/probes.safetensors").is_file()
     start = ("--base", vision / "checkpoint", "--out", language, "--steps", 1)
     assert run("train", "language", *source, *start, *small) == 0
     parts = ("--vision", tmp_path / "more", "--language", language)
@@ -77,7 +81,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     blind = ("--localizer", "localizer", "--localizer", f"blind:{tmp_path / 'localizer--blind' / 'checkpoint'}")
     captions = [part for name in ("object", "region") for part in ("--describer", f"{name}-caption")]
     said = ("--describer", "ground-truth", "--describer", "descriptor", *captions)
-    scored = (*said, "--split", "test", "--set", "plain", "--points", 1, "--out", tmp_path / "scores")
+    scored = (*said, "--split", "test", "--set", "plain", "--points", 1, "--json", "--out", tmp_path / "scores")
     assert run("evaluate", *source, "--model", mini, *blind, *scored) == 0
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((tmp_path / "scores" / "report.json").read_text())
@@ -105,7 +109,8 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     other = ("--localizer", f"localizer:{tmp_path / 'localizer' / 'checkpoint'}")
     table = ("--table", 4, *other, "--styles", "--set", "mirrored", "--split", "test", "--points", 1)
     assert run("evaluate", *source, "--model", mini, *table, "--out", tmp_path / "table") == 0
-    report = json.loads(capsys.readouterr().out)
+    assert capsys.readouterr().out == (tmp_path / "table" / "report.md").read_text()
+    report = json.loads((tmp_path / "table" / "report.json").read_text())
     assert [row["row"] for row in report["paper"]] == ["language model not adapted", "adapted"]
     assert set(report["sha256"]) == {"model", other[1]}
     panel = report["styles"]["mirrored"]

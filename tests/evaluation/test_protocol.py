@@ -185,6 +185,22 @@ def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
     assert not report["checks"]["plain"]["passed"]
 
 
+def test_rows_that_would_say_nothing_are_left_out(tmp_path: Path) -> None:
+    """One photo's texts cannot be told from another's, and what has no box has no centre."""
+    samples = [
+        replace(s, part_box_xyxy=None, object_box_xyxy=None) for s in make_set("plain", SCENES[:1], points=2, seed=0)
+    ]
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    texts = {s.sample_id: text for s, text in zip(samples, describe_samples(Oracle(), samples), strict=True)}
+    report = evaluate([one], {"ground-truth": texts}, {"localizer": Oracle()}, tmp_path, settings={}, seed=0)
+    assert [(row["describer"], row["localizer"]) for row in report["rows"]] == [
+        ("ground-truth", "localizer"),
+        ("none", "constant"),
+        ("none", "oracle"),
+    ]
+    assert report["checks"]["plain"] == {"oracle_mpck": 100.0, "passed": True}
+
+
 def test_written_texts(tmp_path: Path) -> None:
     samples = make_set("plain", SCENES[:1], points=2, seed=0)
     path = tmp_path / "texts.jsonl"

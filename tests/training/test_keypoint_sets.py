@@ -80,8 +80,13 @@ def test_of_a_file_some_photos_are_held_out(people: Path, tmp_path: Path) -> Non
     keypoints = KeypointSet(path=tmp_path / "points.jsonl")
     learning, held_out = both(keypoints, EVERYTHING, EVERYTHING, points=2)
     assert len(learning) == 6 and len(held_out) == 2
-    with pytest.raises(ValueError, match="the photos of all 8 points are held out; hold out fewer"):
-        both(keypoints, EVERYTHING, EVERYTHING, points=100)
+    # A fifth at most, in whole photos: the default of a hundred must not take all of a small file.
+    learning, held_out = both(keypoints, EVERYTHING, EVERYTHING, points=100)
+    assert len(learning) == 6 and len(held_out) == 2
+    keypoints = KeypointSet(path=tmp_path / "one.jsonl")
+    (tmp_path / "one.jsonl").write_text("\n".join(lines[:2]))
+    with pytest.raises(ValueError, match="the photos of all 2 points are held out; hold out those of another"):
+        both(keypoints, EVERYTHING, EVERYTHING)
 
 
 def test_every_point_comes_once_an_epoch_in_an_order_of_its_own(animals: Path) -> None:

@@ -28,21 +28,10 @@ def find_model(model: str) -> Path:
     # Before torch is imported, so that an unknown model is reported at once.
     folder = find_checkpoint(model)
     say(f"loading {model}")
-    quiet_libraries()
-    return folder
-
-
-def quiet_libraries() -> None:
-    """No progress bars of transformers', and no word of bitsandbytes' about 4-bit kernels that nobody asked for.
-
-    peft imports bitsandbytes where it is installed; on CPUs with bf16 instructions that logs a warning.
-    """
-    import logging
-
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    return folder
 
 
 class Progress:

@@ -98,8 +98,9 @@ def evaluate(
     workers: Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")] = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Score describers through localizers, beside references that show what a score is worth, as JSON."""
+    """Score describers through localizers, beside references that show what a score is worth."""
     if bool(data) == bool(source):
         raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
     for option, value in (("--limit", limit), ("--points", points), ("--concurrency", concurrency)):
@@ -200,7 +201,8 @@ def evaluate(
     for name, check in report["checks"].items():
         if not check["passed"]:
             log(f'warning: {name}: the checks of the pairing failed, see "checks" in the report')
-    typer.echo(json.dumps(report, indent=2))
+    typer.echo(json.dumps(report, indent=2) if as_json else (out / "report.md").read_text(), nl=as_json)
+    log(f"wrote {out}/: report.html shows each text beside where it leads")
 
 
 def compare(

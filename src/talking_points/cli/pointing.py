@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from talking_points.cli.console import Progress, find_model, log
-from talking_points.cli.options import DeviceOption, ModelOption
+from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
 from talking_points.memory import keep_freed_memory
 
 
@@ -34,8 +34,9 @@ def evaluate_pointing(
     max_requests: Annotated[int | None, typer.Option("--max-requests", help="To endpoints, in all runs.")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Of endpoints, in all runs.")] = None,
     device: DeviceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Score localizers on a pointing benchmark with its official metric, beside references, as JSON."""
+    """Score localizers on a pointing benchmark with its official metric, beside references."""
     if concurrency < 1:
         raise ValueError(f"--concurrency is {concurrency}; allowed: at least 1")
     keep_freed_memory()
@@ -76,4 +77,5 @@ def evaluate_pointing(
         )
     if not report["checks"]["passed"]:
         log('warning: right answers do not score 100, see "checks" in the report')
-    typer.echo(json.dumps(report, indent=2))
+    typer.echo(json.dumps(report, indent=2) if as_json else (out / "report.md").read_text(), nl=as_json)
+    log(f"wrote {out}/: samples.parquet has every answer")

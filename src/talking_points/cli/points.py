@@ -170,6 +170,8 @@ def demo(
     _check_figure(figure)
     answers = _there_and_back(image, DEMO_POINTS_PX, model, device)
     _give(answers, image, path, model, as_json=as_json, figure=figure)
+    if model == "mini" and not as_json:
+        say("(mini learned from whole figures in the street and from cars: of a close-up like this it knows little)")
 
 
 def _parse_point(text: str) -> tuple[float, float]:

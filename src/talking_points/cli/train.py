@@ -59,11 +59,12 @@ def train_vision(
         Path | None, typer.Option("--trunk", metavar="DIR", help="Where `train trunk` finished; else mini's own.")
     ] = None,
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
-            metavar="DIR",
-            help="Where `train vision` or `train base` finished: a base that is to see better. Use another --seed.",
+            metavar="MODEL",
+            help="A base that is to see better: where `train vision` or `train base` finished, 'mini', or a checkpoint "
+            "folder. Use another --seed.",
         ),
     ] = None,
     side: Annotated[
@@ -114,11 +115,12 @@ def train_language(
 ) -> None:
     """Teach a base's language model, without photos, to read and write where a point is."""
     sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
-    from talking_points.pretrained import choose_device
+    from talking_points.pretrained import choose_device, find_checkpoint
     from talking_points.training.stages import train_language as run
 
     selection = selection_of(only_object, only_part)
-    finish(run(sources, base, out, loop, sizes, selection=selection, device=choose_device(device)), out / "checkpoint")
+    finished = run(sources, find_checkpoint(base), out, loop, sizes, selection=selection, device=choose_device(device))
+    finish(finished, out / "checkpoint")
 
 
 @train_app.command("base")

@@ -60,7 +60,7 @@ def train_grpo(
         int, typer.Option("--evaluate-every", help="Steps between looks at held-out points.")
     ] = 50,
     steps: StepsOption = 300,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest; the 7B's is 5e-6.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest; the 7B's is 5e-6.")] = 1e-3,
     photos: Annotated[int, typer.Option("--photos", help="Photos a step.")] = 8,
     points: Annotated[int, typer.Option("--points", help="Points of each, at most.")] = 4,
     group_size: Annotated[int, typer.Option("--group-size", help="Texts sampled a point.")] = 3,

@@ -197,6 +197,7 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
     if not gigabytes > 0:
         raise ValueError(f"--feature-cache-gb is {gigabytes}; allowed: a positive number")
     from talking_points.model.config import COORDINATE_HEADS
+    from talking_points.pretrained import find_checkpoint
     from talking_points.training.roles import role_batches, role_loop, role_lora, train_role
 
     # What can be wrong with the settings is said before photos are read.
@@ -205,7 +206,7 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
     head = given.get("head")
     if head not in (None, *COORDINATE_HEADS):
         raise ValueError(f"--head is {head!r}; allowed: {', '.join(COORDINATE_HEADS)}")
-    base, out, frozen = given["base"], given["out"], given.get("frozen_language", False)
+    base, out, frozen = find_checkpoint(given["base"]), given["out"], given.get("frozen_language", False)
     if given["dry_run"]:
         from talking_points.training.dry_run import plan
 

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import log, quiet_libraries
+from talking_points.cli.console import log
 from talking_points.memory import keep_freed_memory
 
 StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
 RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
 PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
 PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
-BaseOption = Annotated[Path, typer.Option("--base", metavar="DIR", help="Checkpoint folder of the base.")]
+
+BaseOption = Annotated[str, typer.Option("--base", metavar="MODEL", help="The base: 'mini', or a checkpoint folder.")]
 
 
 def start_training(
@@ -58,7 +59,9 @@ def prepare() -> None:
     keep_freed_memory()
     level = logging.INFO if first_process() else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
-    quiet_libraries()
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
 
 
 def first_process() -> bool:

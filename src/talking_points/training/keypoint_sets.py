@@ -168,7 +168,8 @@ def learning_and_held_out(
     Args:
         split, selection: of the points to learn on.
         held_out_split, held_out_selection: of the others; None: the set's own "val", or else `split`.
-        held_out_points: about how many; whole photos, the same ones for every seed.
+        held_out_points: about how many; whole photos, the same ones for every seed. Where they are taken from what is
+            learnt from, a fifth of them at most.
 
     Raises:
         FileNotFoundError, ValueError: as `KeypointSet.read`, or no point is left to learn on.
@@ -177,12 +178,14 @@ def learning_and_held_out(
         raise ValueError(f"held_out_points is {held_out_points}; allowed: at least 1")
     learning = keypoints.read(split, selection, seed=seed)
     others = keypoints.read(held_out_split or keypoints.held_out_split or split, held_out_selection)
+    if {sample.sample_id for sample in learning} & {sample.sample_id for sample in others}:
+        held_out_points = min(held_out_points, max(1, len(others) // 5))
     held_out = _some_photos(others, held_out_points)
     taken = {sample.photo_id for sample in held_out}
     left = [sample for sample in learning if sample.photo_id not in taken]
     if not left:
         raise ValueError(
-            f"the photos of all {len(learning)} points are held out; hold out fewer points, or those of another split"
+            f"the photos of all {len(learning)} points are held out; hold out those of another split, or give more"
         )
     return left, held_out
 

@@ -19,6 +19,7 @@ from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import load_checkpoint, read_tensors, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights
+from talking_points.pretrained import find_checkpoint
 from talking_points.training.base_batches import BaseBatches, LanguageBatches, TrunkBatches, VisionBatches
 from talking_points.training.batches import BatchSizes
 from talking_points.training.loop import LoopConfig, is_main_process, train
@@ -90,7 +91,7 @@ def train_vision(
     sizes: BatchSizes,
     *,
     trunk: Path | None = None,
-    start: Path | None = None,
+    start: str | Path | None = None,
     side: int | None = None,
     selection: Selection = EVERYTHING,
     device: torch.device,
@@ -99,7 +100,8 @@ def train_vision(
 
     Args:
         trunk: folder that `train_trunk` wrote, for a base that starts with it and nothing else; None: the embedded one.
-        start: folder that `train_vision` or `train_base` finished in, whose base is to see better, in place of a trunk.
+        start: folder that `train_vision` or `train_base` finished in, or a model by name or folder, in place of a
+            trunk: a base that is to see better. A model has lost its probes; new ones learn beside it.
         side: of the square that the base sees from now on, in pixels; None: as it is.
         selection: which objects and parts it learns of.
 
@@ -109,8 +111,8 @@ def train_vision(
     if trunk is not None and start is not None:
         raise ValueError("give --trunk, for a new base, or --from, for one that is to learn more, not both")
     if start is not None:
-        probe_weights = _read_stage(start, PROBES_FILE, "vision")
-        network, scenes = _base_of(sources, start / "checkpoint", selection, device)
+        checkpoint, probe_weights = _start_of(start)
+        network, scenes = _base_of(sources, checkpoint, selection, device)
     else:
         trunk = trunk or EMBEDDED_TRUNK
         weights = _read_stage(trunk, TRUNK_FILE, "trunk")
@@ -125,8 +127,8 @@ def train_vision(
     names = network.config.class_names
     torch.manual_seed(loop.seed)
     probes = Probes(network.config.vision.width, len(names)).to(device)
-    if start is not None:
-        load_weights(probes, probe_weights, source=str(start / PROBES_FILE))
+    if start is not None and probe_weights is not None:
+        load_weights(probes, probe_weights, source=f"{start}/{PROBES_FILE}")
     rarity_K = class_weights(scenes, names).to(device)
     batches = VisionBatches(
         scenes, names, side=network.config.vision.image_size, sizes=sizes, seed=loop.seed, steps=loop.steps
@@ -253,6 +255,16 @@ def train_base(
         _save_module(probes, out / PROBES_FILE)
         _save_module(tokens, out / TOKENS_FILE)
     return finished
+
+
+def _start_of(start: str | Path) -> tuple[Path, dict[str, Tensor] | None]:
+    """The checkpoint folder that is to see better, and its probes where it is a finished stage's."""
+    if (Path(start) / PROBES_FILE).is_file():
+        return Path(start) / "checkpoint", _read_stage(Path(start), PROBES_FILE, "vision")
+    try:
+        return find_checkpoint(start), None
+    except ValueError as error:
+        raise ValueError(f"--from: {error}; nor did `train vision` or `train base` finish there") from None
 
 
 def _base_of(
