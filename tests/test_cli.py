@@ -409,7 +409,7 @@ class TestBuildDataset:
         status, _, err = run(*command)
         assert status == 2 and "3.jpg" in err and "--skip-bad" in err
         status, printed, _ = run(*command, "--skip-bad")
-        assert status == 0 and "skipped: 1 photos\n  label-map 3: " in printed
+        assert status == 0 and "skipped: 1 photo\n  label-map 3: " in printed
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -106,6 +107,31 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
                 assert first in OTHER_PROGRAMS, f"{said}: name it in OTHER_PROGRAMS or mend it"
             if first == "make":
                 assert set(until(words[1:], "&&")) <= set(targets), said
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "count"),
+    [
+        ("table_2.sh", {"AP10K": "ap-10k", "MODEL": "mini", "OUT": "out"}, 8),
+        ("train_mini.sh", {"SOURCES": "--source label-map=people --source coco-parts=cars", "OUT": "out"}, 10),
+    ],
+)
+def test_the_commands_of_a_script_exist(
+    script: str, settings: dict[str, str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script runs whole, with a program in place of ours that writes down how it was called."""
+    program = tmp_path / "talking-points"
+    program.write_text(
+        f"#!{sys.executable}\nimport json, sys\nopen('calls', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+    )
+    program.chmod(0o755)
+    for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", **settings}.items():
+        monkeypatch.setenv(name, value)
+    subprocess.run(["sh", str(ROOT / "examples" / script)], cwd=tmp_path, check=True)
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert len(calls) == count
+    for words in calls:
+        check_against_cli(words)
 
 
 def test_a_command_that_does_not_exist_is_seen() -> None:

@@ -338,14 +338,13 @@ def test_a_named_keypoint_has_a_record_without_a_text(sources, tmp_path, monkeyp
 def test_what_people_answer_comes_back_into_the_card(sources, tmp_path):
     config = config_of(sources, tmp_path / "set", audit_share=1.0)
     build(config)
-    assert "wait for an answer" in (tmp_path / "set/README.md").read_text()
+    assert "to be answered" in (tmp_path / "set/README.md").read_text()
     answers = tmp_path / "set/audit/answers.csv"
     first, *rest = answers.read_text().splitlines()
     answers.write_text("\n".join([first, *(line + ("no" if k == 0 else "yes") for k, line in enumerate(rest))]))
     build(replace(config, audit_share=None))
-    assert (
-        f"{len(rest) - 1} points ({100 * (len(rest) - 1) / len(rest):.1f}%" in (tmp_path / "set/README.md").read_text()
-    )
+    found = f"their text: {len(rest) - 1} ({100 * (len(rest) - 1) / len(rest):.1f}%"
+    assert found in (tmp_path / "set/README.md").read_text()
 
 
 def test_two_builds_in_one_folder_are_one_too_many(sources, tmp_path):

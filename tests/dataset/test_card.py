@@ -33,7 +33,7 @@ def test_the_card_has_the_counts(tmp_path):
         "- it is empty: 2",
         "1,234 answers of 56,789 tokens",
         "Points found and not needed: 7.",
-        "9 points (90.0%, 95% interval 59.6 to 98.2)",
+        "9 (90.0%, 95% interval 59.6 to 98.2)",
     ):
         assert line in card, line
     # Where somebody keeps their photos is nobody's business.

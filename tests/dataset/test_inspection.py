@@ -15,7 +15,7 @@ def test_counts_and_lengths():
     assert found.objects == {"person": 3, "dog": 1}
     assert found.parts == {"person's shirt": 3, "dog's left eye": 1}
     assert found.kinds == {"sift": 3, "named": 1}
-    assert found.written_by == {"rules, rules, rules": 3}
+    assert found.written_by == {"rules": 3}
     assert found.lengths is not None
     assert (found.lengths.least, found.lengths.median, found.lengths.mean, found.lengths.most) == (2, 2, 3.3, 6)
     # one, red, shirt, of, a, person, the

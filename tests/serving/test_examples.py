@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from talking_points import open_photo
+from talking_points.dataset.sources.coco_parts import open_coco_parts
+from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.demo import demo_photo
 from talking_points.records import Triplet, write_triplets
 from talking_points.serving.config import ServingConfig
@@ -73,6 +75,25 @@ def test_coco(run: Run, triplets: Path, tmp_path: Path) -> None:
 def test_fiftyone(run: Run, triplets: Path, tmp_path: Path) -> None:
     assert run("fiftyone_samples.py", triplets, tmp_path / "out.json") == "3 keypoints on 2 photos\n"
     assert json.loads((tmp_path / "out.json").read_text())[1]["filepath"] == "b"
+
+
+def test_shrunk_photos_are_read_as_the_whole_ones(
+    run: Run,
+    label_map_writer: Callable[[Path, list[str], list[str]], None],
+    coco_writer: Callable[[Path, list[str]], Path],
+    tmp_path: Path,
+) -> None:
+    label_map_writer(tmp_path / "people", ["a", "b"], [])
+    coco_writer(tmp_path / "cars", ["c"])
+    for name, open_source in (("people", open_label_map), ("cars", open_coco_parts)):
+        assert "MB in" in run("shrink_photos.py", tmp_path / name, tmp_path / "small" / name, 64)
+        whole, small = (open_source(folder / name, "train") for folder in (tmp_path, tmp_path / "small"))
+        assert small.photo_ids == whole.photo_ids and whole.photo_ids
+        for photo_id in whole.photo_ids:
+            before, after = whole.read(photo_id), small.read(photo_id)
+            assert max(after.photo.shape) == 64 < max(before.photo.shape)
+            assert {part.name for part in after.parts} == {part.name for part in before.parts}
+            assert (after.part_map > 0).mean() == pytest.approx((before.part_map > 0).mean(), abs=0.02)
 
 
 def test_over_http(run: Run, photo: Path, engine: Engine) -> None:

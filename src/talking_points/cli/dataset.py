@@ -66,7 +66,10 @@ def build_dataset(
     workers: Annotated[int, typer.Option("--workers", help="Processes.")] = 1,
     engine: Annotated[str, typer.Option("--engine", help="'local', or 'ray' for many machines.")] = "local",
     audit: Annotated[
-        str | None, typer.Option("--audit", metavar="SHARE", help="Write a page of, say, 5% for a person to check.")
+        str | None,
+        typer.Option(
+            "--audit", metavar="SHARE", help="Write a page of, say, 5% of the test records for a person to check."
+        ),
     ] = None,
 ) -> None:
     """Build image, point and text triplets from part-labelled photos; the same command goes on after a stop."""
@@ -80,6 +83,7 @@ def build_dataset(
 
     sources = parse_sources(source)
     from talking_points.dataset.build import BuildConfig, EndpointOptions, build
+    from talking_points.dataset.inspection import counted
 
     config = BuildConfig(
         sources=sources,
@@ -114,11 +118,11 @@ def build_dataset(
         report = build(config, progress.show)
     for of_split, counts in report.kept.items():
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        typer.echo(f"{of_split}: {sum(counts.values()):,} records ({listed})")
-    typer.echo(f"rejected: {sum(report.rejected.values()):,} records")
+        typer.echo(f"{of_split}: {counted(sum(counts.values()), 'record')} ({listed})")
+    typer.echo(f"rejected: {counted(sum(report.rejected.values()), 'record')}")
     for reason, count in report.rejected.items():
         typer.echo(f"  {count:,}: {reason}")
-    typer.echo(f"skipped: {len(report.skipped):,} photos")
+    typer.echo(f"skipped: {counted(len(report.skipped), 'photo')}")
     for name, photo_id, reason in report.skipped[:10]:
         typer.echo(f"  {name} {photo_id}: {reason}")
     if len(report.skipped) > 10:
@@ -138,6 +142,7 @@ def inspect_dataset(
         raise FileNotFoundError(f"no such folder: {folder}")
     from dataclasses import asdict
 
+    from talking_points.dataset.inspection import counted
     from talking_points.dataset.inspection import inspect_dataset as inspect
 
     found, audit = inspect(folder)
@@ -147,7 +152,7 @@ def inspect_dataset(
         return
     for split, counts in found.records.items():
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        typer.echo(f"{split}: {sum(counts.values()):,} records ({listed})")
+        typer.echo(f"{split}: {counted(sum(counts.values()), 'record')} ({listed})")
     typer.echo(f"photos: {found.photos:,}")
     typer.echo(f"semantic points: {100 * found.semantic:.1f}%")
     tables = {"object categories": found.objects, "part categories": found.parts, "points": found.kinds}

@@ -93,7 +93,10 @@ def serve(
     log(f"serving {', '.join(names)} at http://{where}:{listening.getsockname()[1]}/ (Ctrl-C stops it)")
     if token is None and not _is_loopback(host):
         log(f"warning: whoever can reach {host} can use it; --token-env NAME asks for a token")
-    run(app, engines, listening)
+    try:
+        run(app, engines, listening)
+    finally:
+        log("stopped")
 
 
 def _has(module: str) -> bool:

@@ -18,6 +18,7 @@ from talking_points.cli.training import (
     PointsOption,
     RateOption,
     StepsOption,
+    WorkersOption,
     finish,
     selection_of,
     start_training,
@@ -38,11 +39,14 @@ def train_trunk(
         Path | None,
         typer.Option("--from", metavar="DIR", help="Where a trunk finished that is to learn more. Use another --seed."),
     ] = None,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Train mini's trunk: the part that each cell of a photo shows, and where on it the cell is."""
-    sources, loop, sizes = start_training(source, steps, learning_rate, photos, 1, seed, weight_decay=0.05)
+    sources, loop, sizes = start_training(
+        source, steps, learning_rate, photos, 1, seed, workers=workers, weight_decay=0.05
+    )
     from talking_points.pretrained import choose_device
     from talking_points.training.stages import TRUNK_FILE
     from talking_points.training.stages import train_trunk as run
@@ -77,11 +81,14 @@ def train_vision(
     points: PointsOption = 8,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Train the vision encoder of mini's base over its trunk: masks, class words, points that know where they are."""
-    sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    sources, loop, sizes = start_training(
+        source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
+    )
     from talking_points.pretrained import choose_device
     from talking_points.training.stages import train_vision as run
 
@@ -110,11 +117,14 @@ def train_language(
     points: PointsOption = 12,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Teach a base's language model, without photos, to read and write where a point is."""
-    sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    sources, loop, sizes = start_training(
+        source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
+    )
     from talking_points.pretrained import choose_device, find_checkpoint
     from talking_points.training.stages import train_language as run
 
@@ -142,11 +152,14 @@ def train_base(
     points: PointsOption = 4,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
+    workers: WorkersOption = 1,
     seed: SeedOption = 0,
     device: DeviceOption = None,
 ) -> None:
     """Train mini's base, encoder and language model together: captions, pointing at regions, texts about points."""
-    sources, loop, sizes = start_training(source, steps, learning_rate, photos, points, seed, weight_decay=0.02)
+    sources, loop, sizes = start_training(
+        source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
+    )
     from talking_points.pretrained import choose_device
     from talking_points.training.stages import train_base as run
 

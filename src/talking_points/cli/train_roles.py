@@ -52,6 +52,9 @@ ShardOption = Annotated[
     bool | None,
     typer.Option("--shard/--no-shard", help="The base's frozen weights in shards, one in each process (FSDP)."),
 ]
+RoleWorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Processes that compose batches ahead: many for a GPU.")
+]
 LoraRankOption = Annotated[int | None, typer.Option("--lora-rank", help="Rank of the adapter.")]
 LoraAlphaOption = Annotated[int | None, typer.Option("--lora-alpha", help="Scale of the adapter.")]
 LoraDropoutOption = Annotated[float | None, typer.Option("--lora-dropout", help="Dropout before the adapter.")]
@@ -80,6 +83,7 @@ RECIPE_OPTIONS = (
     "recompute",
     "quantize",
     "shard",
+    "workers",
     "lora_rank",
     "lora_alpha",
     "lora_dropout",
@@ -105,6 +109,7 @@ def train_descriptor(
     recompute: RecomputeOption = None,
     quantize: QuantizeOption = None,
     shard: ShardOption = None,
+    workers: RoleWorkersOption = None,
     lora_rank: LoraRankOption = None,
     lora_alpha: LoraAlphaOption = None,
     lora_dropout: LoraDropoutOption = None,
@@ -144,6 +149,7 @@ def train_localizer(
     recompute: RecomputeOption = None,
     quantize: QuantizeOption = None,
     shard: ShardOption = None,
+    workers: RoleWorkersOption = None,
     lora_rank: LoraRankOption = None,
     lora_alpha: LoraAlphaOption = None,
     lora_dropout: LoraDropoutOption = None,

@@ -16,6 +16,7 @@ StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
 RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
 PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
 PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
+WorkersOption = Annotated[int, typer.Option("--workers", help="Processes that compose scenes ahead: many for a GPU.")]
 
 BaseOption = Annotated[str, typer.Option("--base", metavar="MODEL", help="The base: 'mini', or a checkpoint folder.")]
 
@@ -28,6 +29,7 @@ def start_training(
     points: int,
     seed: int,
     *,
+    workers: int = 1,
     weight_decay: float = 0.0,
 ) -> Any:
     """Sources, loop and sizes of a training command, and its log on stderr."""
@@ -38,7 +40,7 @@ def start_training(
     from talking_points.training.batches import BatchSizes
     from talking_points.training.loop import LoopConfig
 
-    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed)
+    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed, workers=workers)
     return sources, loop, BatchSizes(photos=photos, points=points)
 
 

@@ -7,7 +7,7 @@ import os
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from talking_points.dataset.audit import AuditResult
-from talking_points.dataset.inspection import Inspection, inspect_records
+from talking_points.dataset.inspection import Inspection, counted, inspect_records
 from talking_points.images import open_photo
 from talking_points.records import BuiltRecord
 
@@ -69,10 +69,14 @@ def draw_composition(records: Sequence[BuiltRecord]) -> Figure:
     left, right = figure.subplots(1, 2)
     objects = [(record.source, record.object_category) for record in records]
     parts = [(record.source, f"{record.object_category}'s {record.part_name}") for record in records]
-    _draw_rings(left, objects, f"(a) {len({name for _, name in objects})} object categories")
-    _draw_rings(right, parts, f"(b) {len({name for _, name in parts})} part categories")
+    _draw_rings(left, objects, "(a) " + _categories({name for _, name in objects}, "object"))
+    _draw_rings(right, parts, "(b) " + _categories({name for _, name in parts}, "part"))
     figure.subplots_adjust(left=0, right=1, top=1, bottom=0.04, wspace=0)
     return figure
+
+
+def _categories(names: Collection[str], kind: str) -> str:
+    return counted(len(names), f"{kind} category", f"{kind} categories")
 
 
 def _draw_rings(axes: Axes, names: Sequence[tuple[str, str]], title: str) -> None:
@@ -169,13 +173,15 @@ def _card(
         sections.append("![What it is made of](figures/composition.png)\n\n![Examples](figures/examples.png)\n")
     rows = [[split, *(str(found.records[split].get(source, 0)) for source in sources)] for split in splits]
     sections.append("## Counts\n\n" + _table(["split", *sources], rows))
-    photos = f"{len(records):,} records of {found.photos:,} photos, "
-    photos += f"{len(found.objects)} object categories, {len(found.parts)} part categories. "
+    photos = f"{counted(len(records), 'record')} of {counted(found.photos, 'photo')}, "
+    photos += f"{_categories(found.objects, 'object')}, {_categories(found.parts, 'part')}. "
     photos += f"{100 * found.semantic:.1f}% of the points are semantic: in a labelled part, or a named keypoint."
     if found.lengths is not None:
         lengths = found.lengths
         photos += f" Texts have {lengths.least} to {lengths.most} words, {lengths.median:g} in the middle; together "
-        photos += f"{found.vocabulary:,} different words. {found.repeated:,} records share their text with another."
+        photos += (
+            f"{found.vocabulary:,} different words. {found.repeated:,} of the records share their text with another."
+        )
     sections.append(textwrap.fill(photos, 110) + "\n")
     for title, counts in (("object", found.objects), ("part", found.parts), ("kind of point", found.kinds)):
         sections.append(_counted(title, counts))
@@ -234,9 +240,9 @@ def _made(found: Inspection, report: Mapping[str, Any], settings: Mapping[str, A
             f"{report['spent']['requests']:,} answers of {report['spent']['tokens']:,} tokens were asked for.",
         ]
     rejected, skipped = report["rejected"], report["skipped"]
-    lines += ["", f"Rejected: {sum(rejected.values()):,} records, which are in `rejected.jsonl`."]
+    lines += ["", f"Rejected records, which are in `rejected.jsonl`: {sum(rejected.values()):,}."]
     lines += [f"- {reason}: {count:,}" for reason, count in rejected.items()]
-    lines += ["", f"Skipped: {len(skipped):,} photos, which are in `report.json`. Points found and not needed: "]
+    lines += ["", f"Skipped photos, which are in `report.json`: {len(skipped):,}. Points found and not needed: "]
     lines[-1] += f"{report['not_chosen']:,}."
     return "\n".join(lines) + "\n"
 
@@ -245,12 +251,12 @@ def _audited(audit: AuditResult | None) -> str:
     if audit is None:
         return "## Checked by people\n\nNot yet (`--audit 5%` writes the page for it).\n"
     if not audit.answered:
-        return f"## Checked by people\n\n{audit.asked:,} records wait for an answer in `audit/index.html`.\n"
+        return f"## Checked by people\n\n{counted(audit.asked, 'record')} to be answered in `audit/index.html`.\n"
     low, high = audit.interval
     return (
-        f"## Checked by people\n\nOf {audit.asked:,} records that were drawn, {audit.answered:,} are answered: "
-        f"{audit.found:,} points ({100 * audit.share:.1f}%, 95% interval {100 * low:.1f} to {100 * high:.1f}) can be "
-        "found from their text.\n"
+        f"## Checked by people\n\nRecords drawn: {audit.asked:,}. Answered: {audit.answered:,}. "
+        f"Points that can be found from their text: {audit.found:,} "
+        f"({100 * audit.share:.1f}%, 95% interval {100 * low:.1f} to {100 * high:.1f}).\n"
     )
 
 

@@ -48,7 +48,7 @@ class Inspection:
     kinds: dict[str, int]
     """Of points: sift, smooth, named."""
     written_by: dict[str, int]
-    """Who wrote: object describer, local describer and writer."""
+    """Who wrote: object describer, local describer and writer; one name where one did all."""
     lengths: Lengths | None
     """None when no record has a text."""
     vocabulary: int
@@ -58,6 +58,11 @@ class Inspection:
     semantic: float
     """Share of points that lie in a labelled part or are named keypoints of their source."""
     suspects: list[Suspect]
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """How many of what: "1 record", "1,200 records"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
@@ -78,7 +83,7 @@ def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
         parts=_most_frequent(f"{record.object_category}'s {record.part_name}" for record in every),
         dialects=_most_frequent(record.dialect or "" for record in told),
         kinds=_most_frequent(record.point_kind for record in every),
-        written_by=_most_frequent(f"{r.object_describer}, {r.local_describer}, {r.writer}" for r in told),
+        written_by=_most_frequent(_writers(record) for record in told),
         lengths=Lengths(
             least=min(counts), median=float(np.median(counts)), mean=round(float(np.mean(counts)), 1), most=max(counts)
         )
@@ -134,6 +139,11 @@ def find_suspects(records: Sequence[BuiltRecord]) -> list[Suspect]:
                 reasons.append(f"{what} is that of {first}, too")
         suspects += [Suspect(record_id=record.record_id, reason=reason) for reason in reasons]
     return suspects
+
+
+def _writers(record: BuiltRecord) -> str:
+    names = [str(name) for name in (record.object_describer, record.local_describer, record.writer)]
+    return names[0] if len(set(names)) == 1 else ", ".join(names)
 
 
 def _in_box(record: BuiltRecord, box: Box | None) -> bool:

@@ -1,0 +1,31 @@
+#!/bin/sh
+# All of mini, from part-labelled photos to scores, on a machine with a GPU or without one.
+#
+#     SOURCES="--source label-map=clothing_parts/ --source coco-parts=car_parts/" OUT=runs/mini WORKERS=14 \
+#         sh examples/train_mini.sh
+#
+# Killed, it goes on where it was: a stage that has finished is passed over. WORKERS processes compose the scenes that a GPU
+# waits for. SCALE multiplies the steps of every stage; with 1 they are about those of the shipped mini, of which its card
+# says what they brought. BATCH multiplies the scenes of a step.
+set -eu
+SCALE=${SCALE:-1} BATCH=${BATCH:-1} SIDE=${SIDE:-256}
+
+train() { # stage, steps, scenes, further options
+    stage=$1 steps=$(awk "BEGIN { print int($2 * $SCALE + 0.999) }") scenes=$(($3 * BATCH))
+    shift 3
+    talking-points train "$stage" $SOURCES --steps "$steps" --photos "$scenes" --workers "${WORKERS:-1}" "$@"
+}
+
+mkdir -p "$OUT"
+train trunk 3700 16 --side "$SIDE" --out "$OUT/trunk"
+train vision 3000 16 --trunk "$OUT/trunk" --side "$SIDE" --out "$OUT/vision"
+train language 2000 6 --base "$OUT/vision/checkpoint" --out "$OUT/language"
+train base 2000 8 --vision "$OUT/vision" --language "$OUT/language" --out "$OUT/base"
+for role in descriptor localizer blind; do
+    blind=$([ $role != blind ] || echo --blind)
+    train "${role%blind}${blind:+localizer}" 220 8 $blind --points 6 --base "$OUT/base/checkpoint" --out "$OUT/$role"
+done
+talking-points train join --descriptor "$OUT/descriptor/checkpoint" --localizer "$OUT/localizer/checkpoint" --out "$OUT/joined"
+talking-points train calibrate $SOURCES --model "$OUT/joined" --out "$OUT/model"
+talking-points evaluate $SOURCES --split "${SPLIT:-val}" --model "$OUT/model" --describer ground-truth --describer descriptor \
+    --localizer localizer --localizer "blind:$OUT/blind/checkpoint" --out "$OUT/scores"
