@@ -10,10 +10,19 @@
 set -eu
 SCALE=${SCALE:-1} BATCH=${BATCH:-1} SIDE=${SIDE:-256}
 
+scaled() { # steps
+    awk "BEGIN { print int($1 * $SCALE + 0.999) }"
+}
+
 train() { # stage, steps, scenes, further options
-    stage=$1 steps=$(awk "BEGIN { print int($2 * $SCALE + 0.999) }") scenes=$(($3 * BATCH))
+    stage=$1 steps=$(scaled "$2") scenes=$(($3 * BATCH))
     shift 3
     talking-points train "$stage" $SOURCES --steps "$steps" --photos "$scenes" --workers "${WORKERS:-1}" "$@"
+}
+
+reinforce() { # set, model to start from, seed
+    talking-points train grpo $SOURCES --set "$1" --descriptor "$2" --localizer "$OUT/joined" --seed "$3" --out "$OUT/rl-$1" \
+        --steps "$(scaled 240)" --photos $((4 * BATCH)) --points 3 --group-size 8 --reward distance --learning-rate 3e-3
 }
 
 mkdir -p "$OUT"
@@ -26,6 +35,8 @@ for role in descriptor localizer blind; do
     train "${role%blind}${blind:+localizer}" 220 8 $blind --points 6 --base "$OUT/base/checkpoint" --out "$OUT/$role"
 done
 talking-points train join --descriptor "$OUT/descriptor/checkpoint" --localizer "$OUT/localizer/checkpoint" --out "$OUT/joined"
-talking-points train calibrate $SOURCES --model "$OUT/joined" --out "$OUT/model"
+reinforce hard "$OUT/joined" 0
+reinforce plain "$OUT/rl-hard/checkpoint" 1
+talking-points train calibrate $SOURCES --model "$OUT/rl-plain/checkpoint" --out "$OUT/model"
 talking-points evaluate $SOURCES --split "${SPLIT:-val}" --model "$OUT/model" --describer ground-truth --describer descriptor \
     --localizer localizer --localizer "blind:$OUT/blind/checkpoint" --out "$OUT/scores"

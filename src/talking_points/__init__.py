@@ -4,6 +4,7 @@ Every name below is imported on first use, so that `import talking_points` and t
 stay fast: torch and transformers load only with the classes that need them.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     )
     from talking_points.records import Keypoint, Triplet
     from talking_points.talking_points import RoundTrip, TalkingPoints
+
+# peft imports bitsandbytes where it is installed, which on CPUs with bf16 instructions warns of a 4-bit kernel that
+# nobody asked for.
+logging.getLogger("bitsandbytes.backends").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 

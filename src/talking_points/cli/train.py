@@ -20,6 +20,7 @@ from talking_points.cli.training import (
     StepsOption,
     WorkersOption,
     finish,
+    prepare,
     selection_of,
     start_training,
 )
@@ -175,7 +176,7 @@ train_app.command("localizer")(train_roles.train_localizer)
 @train_app.command("calibrate")
 def train_calibrate(
     source: SourceOption,
-    model: Annotated[Path, typer.Option("--model", metavar="DIR", help="Checkpoint folder with a localizer.")],
+    model: Annotated[str, typer.Option("--model", help="With a localizer: 'mini', or a checkpoint folder.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
     points: Annotated[int, typer.Option("--points", help="Of each photo.")] = 4,
     seed: SeedOption = 0,
@@ -188,10 +189,10 @@ def train_calibrate(
     from talking_points.evaluation.run import sets_of_sources
     from talking_points.localizer import PointLocalizer
     from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-    from talking_points.pretrained import choose_device
+    from talking_points.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
-    network = load_checkpoint(model, device=choose_device(device))
+    network = load_checkpoint(find_checkpoint(model), device=choose_device(device))
     chosen = sets_of_sources(sources, ["plain", "hard"], split="val", points=points, seed=loop.seed)
     found = calibrate(PointLocalizer(network), [sample for one in chosen for sample in one.samples])
     save_checkpoint(network, out, dtype=torch.float16)
@@ -200,14 +201,16 @@ def train_calibrate(
 
 @train_app.command("join")
 def train_join(
-    descriptor: Annotated[Path, typer.Option("--descriptor", metavar="DIR", help="Checkpoint folder.")],
-    localizer: Annotated[Path, typer.Option("--localizer", metavar="DIR", help="Checkpoint folder, same base.")],
+    descriptor: Annotated[str, typer.Option("--descriptor", metavar="MODEL", help="'mini', or a checkpoint folder.")],
+    localizer: Annotated[str, typer.Option("--localizer", metavar="MODEL", help="The same, over the same base.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
+    prepare()
+    from talking_points.pretrained import find_checkpoint
     from talking_points.training.roles import join_roles
 
-    join_roles(descriptor, localizer, out)
+    join_roles(find_checkpoint(descriptor), find_checkpoint(localizer), out)
     log(f"wrote {out}")
 
 
