@@ -293,7 +293,8 @@ def _as_text(answer: Answer) -> str:
         if answer.runner_up_px is not None:
             other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
         # Never "100%": so sure it has not been shown to be.
-        lines.append(f"  {min(99, round(100 * answer.confidence))}% sure to be within a tenth of the photo's longer side{other}")
+        sure = min(99, round(100 * answer.confidence))
+        lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
     if answer.asked_px and answer.found_px and answer.error is not None:
         pixels = math.dist(answer.asked_px, answer.found_px)
         lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")
