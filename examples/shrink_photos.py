@@ -12,7 +12,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from talking_points import open_photo
+
+if len(sys.argv) != 4 or not sys.argv[3].isdigit() or not int(sys.argv[3]):
+    sys.exit("give the folder, a new one, and the long side in pixels")
 source, target, long_side = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+if not source.is_dir() or target.exists():
+    sys.exit(f"{source} has to be a folder, and {target} must not be there yet")
 for path in sorted(path for path in source.rglob("*") if path.is_file()):
     copy = target / path.relative_to(source)
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -20,9 +26,10 @@ for path in sorted(path for path in source.rglob("*") if path.is_file()):
     if not is_photo and path.suffix.lower() != ".png":
         shutil.copyfile(path, copy)
         continue
-    with Image.open(path) as image:
-        scale = min(1.0, long_side / max(image.size))
-        size_wh = (round(image.width * scale), round(image.height * scale))
-        resampling = Image.Resampling.LANCZOS if is_photo else Image.Resampling.NEAREST
-        image.resize(size_wh, resampling).save(copy, **({"quality": 88} if is_photo else {}))
+    # Photos are turned upright, as labels are; of a label map the numbers count, whatever its palette.
+    image = open_photo(path) if is_photo else Image.open(path)
+    scale = min(1.0, long_side / max(image.size))
+    size_wh = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    resampling = Image.Resampling.LANCZOS if is_photo else Image.Resampling.NEAREST
+    image.resize(size_wh, resampling).save(copy, **({"quality": 88} if is_photo else {}))
 print(f"{sum(path.stat().st_size for path in target.rglob('*') if path.is_file()) / 1e6:.1f} MB in {target}")

@@ -30,10 +30,9 @@ train trunk 3700 16 --side "$SIDE" --out "$OUT/trunk"
 train vision 3000 16 --trunk "$OUT/trunk" --side "$SIDE" --out "$OUT/vision"
 train language 2000 6 --base "$OUT/vision/checkpoint" --out "$OUT/language"
 train base 2000 8 --vision "$OUT/vision" --language "$OUT/language" --out "$OUT/base"
-for role in descriptor localizer blind; do
-    blind=$([ $role != blind ] || echo --blind)
-    train "${role%blind}${blind:+localizer}" 220 8 $blind --points 6 --base "$OUT/base/checkpoint" --out "$OUT/$role"
-done
+train descriptor 220 8 --points 6 --base "$OUT/base/checkpoint" --out "$OUT/descriptor"
+train localizer 220 8 --points 6 --base "$OUT/base/checkpoint" --out "$OUT/localizer"
+train localizer 220 8 --points 6 --base "$OUT/base/checkpoint" --out "$OUT/blind" --blind
 talking-points train join --descriptor "$OUT/descriptor/checkpoint" --localizer "$OUT/localizer/checkpoint" --out "$OUT/joined"
 reinforce hard "$OUT/joined" 0
 reinforce plain "$OUT/rl-hard/checkpoint" 1

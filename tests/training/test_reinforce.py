@@ -192,13 +192,13 @@ def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -
     network = tiny_network()
     policy = Policy(network, blocks=2)
     at_left = [replace(sample, point_px=(0.0, 20.0)) for sample in samples(2)]
-    batches = KeypointBatches(at_left, side=64, sizes=BatchSizes(photos=2, points=3), seed=0, steps=20)
-    # Groups big enough that it rises by two times this much or more with any seed, on any CPU.
+    batches = KeypointBatches(at_left, side=64, sizes=BatchSizes(photos=2, points=3), seed=0, steps=30)
+    # Groups as big as this because another CPU's rounding draws other texts, as another seed does.
     config = GRPOConfig(
-        group_size=16, max_broken=1.0, min_distinct=0.0, reward="distance", max_kl=100.0, kl_weight=0.01
+        group_size=32, max_broken=1.0, min_distinct=0.0, reward="distance", max_kl=100.0, kl_weight=0.01
     )
     objective = Reinforcement(policy, {"judge": EarlyLetters(network)}, PhotoCache(), config)  # type: ignore[dict-item]
-    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.03)
+    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.06)
     rewards = []
     for step in range(len(batches)):
         loss, metrics = objective(batches[step])
@@ -206,7 +206,7 @@ def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -
         optimizer.step()
         optimizer.zero_grad()
         rewards.append(metrics["reward"])
-    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.03
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.05
 
 
 def test_unreadable_texts_are_found_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
