@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from talking_points.dataset import class_names
-from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene, compose, crop, make_scene, mirror, mosaic, resize
+from talking_points.dataset.scene import (
+    MIN_POINT_AREA_PX,
+    ObjectLabel,
+    Scene,
+    compose,
+    crop,
+    make_scene,
+    mirror,
+    mosaic,
+    resize,
+)
 
 
 def same_scene(a: Scene, b: Scene) -> bool:
@@ -206,11 +216,10 @@ def scene_of_two_dogs() -> Scene:
         part_map,
         ["head"],
         [0],
-        ["dog", "dog"],
+        [ObjectLabel(name="dog", category="quadruped", breed=breed) for breed in ("pug", "")],
         source="dogs",
         photo_id="1",
         object_map=object_map,
-        object_categories=["quadruped", "quadruped"],
     )
 
 
@@ -258,6 +267,7 @@ def test_object_masks_follow_the_photo(car):
     both = mosaic([car, scene], [(0, 0, 100, 60), (100, 0, 200, 60)], (200, 60))
     assert [thing.name for thing in both.objects] == ["car", "dog", "dog"]
     assert [thing.category for thing in both.objects] == ["", "quadruped", "quadruped"]
+    assert [thing.breed for thing in both.objects] == ["", "pug", ""]
     assert both.objects[0].box_xyxy == car.objects[0].box_xyxy
     assert both.objects[1].box_xyxy == (110, 10, 140, 50)
     assert [both.parts[k].object_index for k in range(6)] == [0] * 5 + [1]
@@ -282,3 +292,32 @@ def test_object_maps_that_do_not_fit(object_map, message):
             photo_id="1",
             object_map=object_map,
         )
+
+
+def test_a_labelled_box_counts_an_object_that_has_no_pixels_and_moves_with_the_photo():
+    scene = make_scene(
+        np.zeros((60, 100, 3), np.uint8),
+        np.zeros((60, 100), np.int16),
+        [],
+        [],
+        [
+            ObjectLabel(name="cup", box_xyxy=(10, 20, 30, 40)),
+            ObjectLabel(name="cup", box_xyxy=(80, 20, 120, 40)),
+            # Nothing of it is in the photo.
+            ObjectLabel(name="cup", box_xyxy=(100, 20, 120, 40)),
+        ],
+        source="t",
+        photo_id="1",
+        uncounted=frozenset({"cup"}),
+        notes=["a crowd region"],
+    )
+    assert [thing.box_xyxy for thing in scene.objects] == [(10, 20, 30, 40), (80, 20, 100, 40)]
+    assert all(thing.has_own_box for thing in scene.objects)
+    cut = crop(scene, (20, 10, 90, 60))
+    assert [thing.box_xyxy for thing in cut.objects] == [(0, 10, 10, 30), (60, 10, 70, 30)]
+    assert cut.uncounted == {"cup"}
+    assert cut.notes == ("a crowd region",)
+    assert [thing.box_xyxy for thing in resize(scene, (50, 120)).objects] == [(5, 40, 15, 80), (40, 40, 50, 80)]
+    assert [thing.box_xyxy for thing in mirror(scene).objects] == [(70, 20, 90, 40), (0, 20, 20, 40)]
+    both = mosaic([scene_of_two_dogs(), scene], [(0, 0, 100, 60), (100, 0, 200, 60)], (200, 60))
+    assert [thing.box_xyxy for thing in both.objects[2:]] == [(110, 20, 130, 40), (180, 20, 200, 40)]

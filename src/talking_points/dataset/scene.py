@@ -6,12 +6,14 @@ scene whose boxes and areas are computed from its own maps; nothing is changed i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 
+from talking_points.dataset.problems import Problem
 from talking_points.dataset.relations import Box, mirror_words
 
 MIN_PART_AREA_PX = 12
@@ -30,13 +32,22 @@ class SceneObject:
     """The box around its mask, where the source has one; else around all its labelled parts."""
     category: str = ""
     """The broader class that the source's authors count by, as "quadruped" of a "golden retriever"; "" is `name`."""
+    breed: str = ""
+    """Which kind of `name` it is, where the source says so: "egyptian mau" of a cat."""
+    has_own_box: bool = False
+    """Its box was labelled and does not follow from its pixels, of which it may have none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScenePart:
-    """A labelled part of an object; `name` is its class, the same for the left and the right shoe."""
+    """A labelled part of an object, or the object itself: then its name is that of the object.
+
+    The pixels of an object that belong to no other part are such a part, where a source describes whole objects.
+    """
 
     name: str
+    """Its class. "left" and "right" in it are the object's own sides; where these are not known, both shoes of a person
+    are a "shoe"."""
     object_index: int
     box_xyxy: Box
     area_px: int
@@ -72,6 +83,12 @@ class Scene:
     """(H, W) int16: 0 is background, k + 1 is `objects[k]`; None where objects are just their parts."""
     keypoints: tuple[NamedPoint, ...] = ()
     """Labelled points, of sources that have these in place of parts."""
+    uncounted: frozenset[str] = frozenset()
+    """Names of objects of which the photo shows more than `objects` has, as in a crowd: their order is not told."""
+    problems: tuple[Problem, ...] = ()
+    """Annotations that were left out because they cannot be read. Somebody could mend them."""
+    notes: tuple[str, ...] = ()
+    """What was assumed or left out as it should be, in words that are counted over photos: "a crowd region"."""
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -99,32 +116,48 @@ class Scene:
         return label - 1 if label else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectLabel:
+    """What a source says of an object besides its pixels; see `SceneObject`."""
+
+    name: str
+    category: str = ""
+    breed: str = ""
+    box_xyxy: Box | None = None
+    """The labelled box; None where the pixels tell. An object with a box and no pixels is counted, not pointed at."""
+
+
 def make_scene(
     photo: np.ndarray,
     part_map: np.ndarray,
     part_names: Sequence[str],
     part_objects: Sequence[int],
-    object_names: Sequence[str],
+    objects: Sequence[str | ObjectLabel],
     *,
     source: str,
     photo_id: str,
     object_map: np.ndarray | None = None,
-    object_categories: Sequence[str] | None = None,
+    uncounted: frozenset[str] = frozenset(),
+    problems: Sequence[Problem] = (),
+    notes: Sequence[str] = (),
 ) -> Scene:
     """Compute boxes and areas from the maps; drop parts and objects that are gone or too small to name.
 
-    Objects without parts stay when `object_map` shows them: "the second dog from the left" counts all dogs.
+    Objects without parts stay when `object_map` or their box shows them: "the second dog from the left" counts all
+    dogs.
 
     Args:
         photo: (H, W, 3) uint8, RGB.
         part_map: (H, W) integers: 0 is background, k + 1 is part k.
-        part_names: class of each part.
-        part_objects: for each part, the index of its object in `object_names`.
-        object_names: class of each object.
+        part_names: class of each part; see `ScenePart.name`.
+        part_objects: for each part, the index of its object in `objects`.
+        objects: what is said of each object, or just its name. Boxes are cut at the photo's border.
         source: name of the dataset.
         photo_id: name of the photo in it.
         object_map: (H, W) integers: 0 is background, k + 1 is object k; under a part, the part's object counts.
-        object_categories: see `SceneObject.category`; one an object.
+        uncounted: see `Scene`, and so are the next two.
+        problems: annotations that were left out.
+        notes: what was assumed.
 
     Raises:
         ValueError: sizes disagree, or a map holds a part or an object that has no name.
@@ -135,6 +168,7 @@ def make_scene(
         raise ValueError(f"{source} {photo_id}: part map is {part_map.shape[::-1]}, photo is {photo.shape[1::-1]}")
     if len(part_names) != len(part_objects):
         raise ValueError(f"{source} {photo_id}: {len(part_names)} part names but {len(part_objects)} part objects")
+    labels = [ObjectLabel(name=one) if isinstance(one, str) else one for one in objects]
     areas = np.bincount(part_map.ravel(), minlength=len(part_names) + 1)
     if len(areas) > len(part_names) + 1:
         raise ValueError(
@@ -142,22 +176,23 @@ def make_scene(
         )
     if object_map is not None:
         object_map = _under_parts(object_map, part_map, part_objects, f"{source} {photo_id}")
-        object_areas = np.bincount(object_map.ravel(), minlength=len(object_names) + 1)[1:]
-        if len(object_areas) > len(object_names):
+        object_areas = np.bincount(object_map.ravel(), minlength=len(labels) + 1)[1:]
+        if len(object_areas) > len(labels):
             raise ValueError(
-                f"{source} {photo_id}: object map holds {len(object_areas)}, only {len(object_names)} objects are named"
+                f"{source} {photo_id}: object map holds {len(object_areas)}, only {len(labels)} objects are named"
             )
     else:
-        object_areas = np.zeros(len(object_names), dtype=np.int64)
+        object_areas = np.zeros(len(labels), dtype=np.int64)
         for k, owner in enumerate(part_objects):
             if areas[k + 1] >= MIN_PART_AREA_PX:
                 object_areas[owner] += areas[k + 1]
-    kept = [
+    boxes = [_cut_box(label.box_xyxy, photo) for label in labels]
+    owners = [
         k
-        for k, owner in enumerate(part_objects)
-        if areas[k + 1] >= MIN_PART_AREA_PX and object_areas[owner] >= MIN_OBJECT_AREA_PX
+        for k, area in enumerate(object_areas)
+        if area >= MIN_OBJECT_AREA_PX or (box := boxes[k]) is not None and _box_area(box) >= MIN_OBJECT_AREA_PX
     ]
-    owners = [k for k, area in enumerate(object_areas) if area >= MIN_OBJECT_AREA_PX]
+    kept = [k for k, owner in enumerate(part_objects) if areas[k + 1] >= MIN_PART_AREA_PX and owner in owners]
     new_map = _renumbered(part_map, kept, len(part_names))
     parts = tuple(
         ScenePart(
@@ -168,28 +203,50 @@ def make_scene(
         )
         for new, old in enumerate(kept)
     )
-    new_object_map = None if object_map is None else _renumbered(object_map, owners, len(object_names))
-    objects = tuple(
-        SceneObject(
-            name=object_names[owner],
-            box_xyxy=(
-                _union_box([part.box_xyxy for part in parts if part.object_index == new])
-                if new_object_map is None
-                else _box_of_label(new_object_map, new + 1)
-            ),
-            category=object_categories[owner] if object_categories else "",
-        )
-        for new, owner in enumerate(owners)
-    )
+    new_object_map = None if object_map is None else _renumbered(object_map, owners, len(labels))
+
+    def box_of(owner: int, new: int) -> Box:
+        box = boxes[owner]
+        if box is not None:
+            return box
+        if new_object_map is not None:
+            return _box_of_label(new_object_map, new + 1)
+        return _union_box([part.box_xyxy for part in parts if part.object_index == new])
+
     return Scene(
         photo=photo,
-        objects=objects,
+        objects=tuple(
+            SceneObject(
+                name=labels[owner].name,
+                box_xyxy=box_of(owner, new),
+                category=labels[owner].category,
+                breed=labels[owner].breed,
+                has_own_box=boxes[owner] is not None,
+            )
+            for new, owner in enumerate(owners)
+        ),
         parts=parts,
         part_map=new_map,
         source=source,
         photo_id=photo_id,
         object_map=new_object_map,
+        uncounted=uncounted,
+        problems=tuple(problems),
+        notes=tuple(notes),
     )
+
+
+def _cut_box(box: Box | None, photo: np.ndarray) -> Box | None:
+    """A box cut at the photo's border; None where nothing is left of it."""
+    if box is None:
+        return None
+    height, width = photo.shape[:2]
+    x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _box_area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _under_parts(object_map: np.ndarray, part_map: np.ndarray, part_objects: Sequence[int], where: str) -> np.ndarray:
@@ -218,18 +275,48 @@ def _union_box(boxes: Sequence[Box]) -> Box:
     return (int(x0), int(y0), int(x1), int(y1))
 
 
-def _with_pixels(scene: Scene, photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray | None) -> Scene:
+def _with_pixels(
+    scene: Scene,
+    photo: np.ndarray,
+    part_map: np.ndarray,
+    object_map: np.ndarray | None,
+    moved: Callable[[Box], Box],
+) -> Scene:
+    """The scene with other pixels; `moved` takes a box of the old ones to the new ones, and may leave the photo."""
     return make_scene(
         photo,
         part_map,
         [part.name for part in scene.parts],
         [part.object_index for part in scene.parts],
-        [thing.name for thing in scene.objects],
+        _labels_of(scene, moved),
         source=scene.source,
         photo_id=scene.photo_id,
         object_map=object_map,
-        object_categories=[thing.category for thing in scene.objects],
+        uncounted=scene.uncounted,
+        problems=scene.problems,
+        notes=scene.notes,
     )
+
+
+def _labels_of(scene: Scene, moved: Callable[[Box], Box]) -> list[ObjectLabel]:
+    return [
+        ObjectLabel(
+            name=thing.name,
+            category=thing.category,
+            breed=thing.breed,
+            box_xyxy=moved(thing.box_xyxy) if thing.has_own_box else None,
+        )
+        for thing in scene.objects
+    ]
+
+
+def _shifted(box: Box, by_xy: tuple[int, int]) -> Box:
+    x, y = by_xy
+    return (box[0] + x, box[1] + y, box[2] + x, box[3] + y)
+
+
+def _scaled(box: Box, scale_x: float, scale_y: float) -> Box:
+    return (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
 
 
 def _refuse_keypoints(scene: Scene) -> None:
@@ -249,7 +336,8 @@ def crop(scene: Scene, box_xyxy: Box) -> Scene:
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(f"crop box {(x0, y0, x1, y1)} is empty or outside the {width}x{height} photo")
     object_map = None if scene.object_map is None else scene.object_map[y0:y1, x0:x1]
-    return _with_pixels(scene, scene.photo[y0:y1, x0:x1], scene.part_map[y0:y1, x0:x1], object_map)
+    moved = partial(_shifted, by_xy=(-x0, -y0))
+    return _with_pixels(scene, scene.photo[y0:y1, x0:x1], scene.part_map[y0:y1, x0:x1], object_map, moved)
 
 
 def mirror(scene: Scene) -> Scene:
@@ -286,20 +374,17 @@ def resize(scene: Scene, size_wh: tuple[int, int]) -> Scene:
     object_map = scene.object_map
     if object_map is not None:
         object_map = cv2.resize(object_map, size_wh, interpolation=cv2.INTER_NEAREST)
-    return _with_pixels(scene, photo, part_map, object_map)
+    scale_x, scale_y = size_wh[0] / scene.size_wh[0], size_wh[1] / scene.size_wh[1]
+    return _with_pixels(scene, photo, part_map, object_map, lambda box: _scaled(box, scale_x, scale_y))
 
 
 def _with_moved_points(scene: Scene, photo: np.ndarray, part_map: np.ndarray) -> Scene:
     scale_x, scale_y = photo.shape[1] / scene.size_wh[0], photo.shape[0] / scene.size_wh[1]
-
-    def scaled(box: Box) -> Box:
-        return (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
-
     return replace(
         scene,
         photo=photo,
         part_map=part_map,
-        objects=tuple(replace(thing, box_xyxy=scaled(thing.box_xyxy)) for thing in scene.objects),
+        objects=tuple(replace(thing, box_xyxy=_scaled(thing.box_xyxy, scale_x, scale_y)) for thing in scene.objects),
         keypoints=tuple(replace(point, x=point.x * scale_x, y=point.y * scale_y) for point in scene.keypoints),
     )
 
@@ -324,8 +409,7 @@ def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[in
     object_map = np.zeros((height, width), dtype=np.int16) if with_objects else None
     part_names: list[str] = []
     part_objects: list[int] = []
-    object_names: list[str] = []
-    object_categories: list[str] = []
+    objects: list[ObjectLabel] = []
     for scene, (x0, y0, x1, y1) in zip(scenes, (_whole(cell) for cell in cells_xyxy), strict=True):
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise ValueError(f"cell {(x0, y0, x1, y1)} is empty or outside the {width}x{height} canvas")
@@ -334,21 +418,20 @@ def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[in
         photo[y0:y1, x0:x1] = tile.photo
         part_map[y0:y1, x0:x1] = np.where(tile.part_map > 0, tile.part_map + len(part_names), 0)
         if object_map is not None and tile.object_map is not None:
-            object_map[y0:y1, x0:x1] = np.where(tile.object_map > 0, tile.object_map + len(object_names), 0)
+            object_map[y0:y1, x0:x1] = np.where(tile.object_map > 0, tile.object_map + len(objects), 0)
         part_names += [part.name for part in tile.parts]
-        part_objects += [part.object_index + len(object_names) for part in tile.parts]
-        object_names += [thing.name for thing in tile.objects]
-        object_categories += [thing.category for thing in tile.objects]
+        part_objects += [part.object_index + len(objects) for part in tile.parts]
+        objects += _labels_of(tile, partial(_shifted, by_xy=(x0, y0)))
     return make_scene(
         photo,
         part_map,
         part_names,
         part_objects,
-        object_names,
+        objects,
         source="+".join(sorted({scene.source for scene in scenes})),
         photo_id="+".join(scene.photo_id for scene in scenes),
         object_map=object_map,
-        object_categories=object_categories,
+        uncounted=frozenset().union(*(scene.uncounted for scene in scenes)),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from talking_points.dataset.sources.reading import split_blobs
 
 
@@ -97,9 +97,8 @@ def scene_of_instances(
         part_map,
         part_names,
         part_objects,
-        [one.name for one in instances],
+        [ObjectLabel(name=one.name, category=one.category) for one in instances],
         source=source,
         photo_id=photo_id,
         object_map=object_map,
-        object_categories=[one.category for one in instances],
     )

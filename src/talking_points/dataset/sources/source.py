@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import Scene
 
 
@@ -28,3 +29,5 @@ class Source:
     """
     photo_path: Callable[[str], Path]
     """The photo's file, whether or not it is there."""
+    problems: tuple[Problem, ...] = ()
+    """Records of the annotation files that were left out and are of no photo. Those of a photo are in its scene."""
