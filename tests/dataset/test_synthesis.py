@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from talking_points.dataset import class_names
 from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.relations import DIALECTS, Dialect, mirror_words
 from talking_points.dataset.scene import compose, mirror, mosaic
 from talking_points.dataset.synthesis import (
@@ -22,7 +23,7 @@ from talking_points.dataset.synthesis import (
     write_point_text,
     write_relations,
 )
-from talking_points.dataset.wordings import MAX_WORDS, ORDER_PHRASES, SYNONYMS
+from talking_points.dataset.wordings import MAX_WORDS, ORDER_PHRASES, PART_ORDER_PHRASES
 
 BACKWARD = Dialect(name="backward", object_place=True, place_bins=7, local=True, order="fine-to-coarse", length="full")
 ALL_DIALECTS = [*DIALECTS.values(), BACKWARD]
@@ -51,8 +52,7 @@ def texts_about(scene, seed):
 
 def names_said(name):
     """All the ways to say a name."""
-    *before, last = name.split(" ")
-    return [" ".join([*before, word]) for word in SYNONYMS.get(last, (last,))]
+    return ways_to_say(name)
 
 
 def test_texts_are_in_the_vocabulary_and_name_the_part(pool):
@@ -240,6 +240,6 @@ def test_region_functions_want_one_region(person):
 
 
 def test_every_order_has_phrases_with_the_noun():
-    for phrases in ORDER_PHRASES.values():
+    for phrases in [*ORDER_PHRASES.values(), *PART_ORDER_PHRASES.values()]:
         assert phrases
         assert all("{noun}" in phrase for phrase in phrases)

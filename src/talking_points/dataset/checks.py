@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.relations import Dialect
 from talking_points.dataset.synthesis import PointFacts
-from talking_points.dataset.wordings import PEOPLE, SYNONYMS
+from talking_points.dataset.wordings import PEOPLE
 
 MIN_WORDS = {"full": 15, "short": 4}
 MAX_WORDS = {"full": 120, "short": 30}
@@ -99,8 +100,7 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
 
 def is_named(name: str, words: list[str]) -> bool:
     """Whether the last word of a name is among the words of a text (see `words_of`), in any number, or a synonym."""
-    last = name.lower().split()[-1]
-    options = {last, *(word for phrase in SYNONYMS.get(last, ()) for word in phrase.split()[-1:])}
+    options = {said.split()[-1] for said in ways_to_say(name.lower())}
     if name in PEOPLE:
         options |= _PERSON_WORDS
     said = {word.removesuffix("'s") for word in words}

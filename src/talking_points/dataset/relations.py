@@ -33,8 +33,13 @@ MOST_SHARE = 0.72
 """From this share of the frame's extent on, a box spans most of it."""
 WHOLE_SHARE = 0.97
 
-OWN_SIDED_OBJECTS = frozenset({"car"})
-"""Objects whose labels say left and right from the object's own view, not from the photo's."""
+SIDES = frozenset({"left", "right"})
+"""In the name of a part they are the object's own sides, as if seen by the object; everywhere else the picture's."""
+
+
+def has_side(part_name: str) -> bool:
+    """Whether a part's name says on which of the object's own sides it is."""
+    return not SIDES.isdisjoint(part_name.split(" "))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,8 +153,8 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     """Which of several things of one kind is meant, as a key of `synthesis.ORDER_PHRASES`.
 
     Side by side: "left", "right" of two, then "leftmost", "second from the left", "middle", ...; one above
-    the other: "top", "bottom", ...; in a grid: "top left", ... Counting starts at the nearer end, so that
-    mirrored boxes have mirrored words.
+    the other: "top", "bottom", ...; two by two: "top left", ...; in rows, such as the windows of a house: "third
+    from the left in the top row". Counting starts at the nearer end, so that mirrored boxes have mirrored words.
 
     Args:
         boxes_xyxy: boxes of all things of this kind, in pixels of the photo.
@@ -172,10 +177,13 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     widest_y = float(np.diff(np.sort(centres[:, 1])).max() / sizes[1])
     side_by_side = _ranks(centres[:, 0], ("left", "right"))
     stacked = _ranks(centres[:, 1], ("top", "bottom"))
+    # Fewer things make no rows that anybody would count.
+    grid = _grid(boxes) if len(boxes) >= 5 else [None] * len(boxes)
     schemes = (
         (nearest_x >= 0.5 and (len(boxes) == 2 or widest_y < 0.6), side_by_side),
         (nearest_y >= 0.5, stacked),
-        (widest_y >= 0.5, _rows(centres, sizes)),
+        (widest_y >= 0.5, _two_by_two(centres, sizes)),
+        (True, grid),
         (nearest_x >= 0.2, side_by_side),
         (nearest_y >= 0.2, stacked),
         (nearest_x > 0, side_by_side),
@@ -184,7 +192,8 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     for holds, found in schemes:
         if holds and None not in found and len(set(found)) == len(found):
             return found[index]
-    return None
+    # Some of many windows may be told by their row where others cannot.
+    return grid[index]
 
 
 _EDGES = {"left": 0, "leftmost": 0, "top": 1, "topmost": 1, "right": 2, "rightmost": 2, "bottom": 3, "lowest": 3}
@@ -236,7 +245,7 @@ def _ranks(positions: np.ndarray, ends: tuple[str, str]) -> list[str | None]:
     return words
 
 
-def _rows(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
+def _two_by_two(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
     """Words for things in two rows of at most two: "top left", or "top" for one that is alone in its row."""
     heights = np.sort(centres[:, 1])
     split = int(np.diff(heights).argmax())
@@ -255,6 +264,47 @@ def _rows(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
     return words
 
 
+ROW = " in the "
+"""Between the place in a row and the row: "second from the left in the top row"."""
+
+
+def _grid(boxes: np.ndarray) -> list[str | None]:
+    """Words for things in rows: the place in the row, and the row; None where either cannot be told at a glance.
+
+    Rows are told when the things of one overlap in height and the next row begins below the middles of all of them.
+    """
+    words: list[str | None] = [None] * len(boxes)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    rows: list[list[int]] = []
+    for k in np.argsort(centres[:, 1], kind="stable"):
+        # A row goes on as long as the next middle is above the bottoms of what it has.
+        if rows and centres[k, 1] < min(boxes[other, 3] for other in rows[-1]):
+            rows[-1].append(int(k))
+        else:
+            rows.append([int(k)])
+    if len(rows) < 2:
+        return words
+    for above, below in zip(rows, rows[1:], strict=False):
+        if max(centres[k, 1] for k in above) >= min(boxes[k, 1] for k in below):
+            return words
+    names = _ranks(np.arange(len(rows)), ("top", "bottom"))
+    for name, row in zip(names, rows, strict=True):
+        if name is None:
+            continue
+        row_name = f"{_ROW_NAMES.get(name, name)} row" if " " not in name else name.replace(" from", " row from")
+        if len(row) == 1:
+            words[row[0]] = row_name
+            continue
+        across = centres[row, 0]
+        width = (boxes[row, 2] - boxes[row, 0]).mean()
+        if np.diff(np.sort(across)).min() < 0.5 * width:
+            continue
+        for k, place in zip(row, _ranks(across, ("left", "right")), strict=True):
+            words[k] = None if place is None else f"{place}{ROW}{row_name}"
+    return words
+
+
+_ROW_NAMES = {"topmost": "top", "lowest": "bottom"}
 _MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
 _SIDE_WORD = re.compile(r"\b(leftmost|rightmost|left|right)\b")
 

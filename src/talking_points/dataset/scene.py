@@ -36,6 +36,8 @@ class SceneObject:
     """Which kind of `name` it is, where the source says so: "egyptian mau" of a cat."""
     has_own_box: bool = False
     """Its box was labelled and does not follow from its pixels, of which it may have none."""
+    outlined: bool = True
+    """All its pixels are labelled. Where not, as of a car with some parts, what lies beside a part is not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +127,7 @@ class ObjectLabel:
     breed: str = ""
     box_xyxy: Box | None = None
     """The labelled box; None where the pixels tell. An object with a box and no pixels is counted, not pointed at."""
+    outlined: bool = True
 
 
 def make_scene(
@@ -222,6 +225,7 @@ def make_scene(
                 category=labels[owner].category,
                 breed=labels[owner].breed,
                 has_own_box=boxes[owner] is not None,
+                outlined=labels[owner].outlined,
             )
             for new, owner in enumerate(owners)
         ),
@@ -305,6 +309,7 @@ def _labels_of(scene: Scene, moved: Callable[[Box], Box]) -> list[ObjectLabel]:
             category=thing.category,
             breed=thing.breed,
             box_xyxy=moved(thing.box_xyxy) if thing.has_own_box else None,
+            outlined=thing.outlined,
         )
         for thing in scene.objects
     ]

@@ -48,7 +48,8 @@ def select(scene: Scene, selection: Selection) -> Scene:
     kept_parts = np.array(
         [False, *(kept_objects[one.object_index + 1] and selection.wants_part(one.name) for one in scene.parts)]
     )
-    if kept_objects[1:].all() and kept_parts[1:].all():
+    kept_all = bool(kept_objects[1:].all() and kept_parts[1:].all())
+    if kept_all:
         return scene
     object_map = scene.object_map
     if object_map is None and selection.parts:
@@ -60,6 +61,8 @@ def select(scene: Scene, selection: Selection) -> Scene:
             breed=one.breed,
             # An object that is not wanted must not stay by its box.
             box_xyxy=one.box_xyxy if one.has_own_box and kept_objects[k + 1] else None,
+            # Of the parts that are not wanted nothing is known any more.
+            outlined=False,
         )
         for k, one in enumerate(scene.objects)
     ]

@@ -20,15 +20,18 @@ from talking_points.dataset.describers.rules import (
     COLOURS,
     TEXTURES,
     LocalLook,
+    colour_shares,
     dominant_colour,
     look_at,
 )
+from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.relations import (
-    OWN_SIDED_OBJECTS,
+    ROW,
     Dialect,
     Place,
     degree,
     extent,
+    has_side,
     object_order_of,
     order_of,
     place_of_box,
@@ -38,48 +41,58 @@ from talking_points.dataset.scene import Scene
 from talking_points.dataset.wordings import (
     BACKWARD_OBJECTS,
     BACKWARD_OPENINGS,
+    BARE_PARTS,
     CAPTION_PLACES,
     CENTER_WORDS,
     CLOSE_PHRASES,
     DIRECTION_PHRASES,
     FIRST_OR_LAST,
+    FURRY_ANIMALS,
     GLUE_WORDS,
     INNER_CLAUSES,
     LINE_PHRASES,
     LOOK_CLAUSES,
     LOOK_SENTENCES,
     LOOKS,
+    LOOKS_WITHOUT_COLOUR,
     MATERIALS,
     MAX_WORDS,
     NEAR_WORDS,
     OBJECT_PLACES,
     OPENINGS,
     ORDER_PHRASES,
+    OWN_SHARE,
     PART_CLAUSES,
+    PART_ORDER_PHRASES,
     PART_PLACES,
     PART_SENTENCES,
     PARTICIPLES,
     PEOPLE,
-    PERSON_PAIR_PHRASES,
     PHOTO_WORDS,
     PLACE_PHRASES,
     POINT_WORDS,
     SHADE_PHRASES,
     SHORT_TEXTS,
+    SHORT_TEXTS_OF_OBJECT,
     SHORT_TEXTS_OF_ONE,
     SITUATED,
     SIZE_PHRASES,
+    SKIN_COLOURS,
     SKIN_LOOKS,
     SKIN_PARTS,
+    SMALL_WIDTH,
     SPAN_PHRASES,
-    SYNONYMS,
     TELLING_GARMENTS,
     TELLING_PANELS,
+    TELLING_SHARE,
     TOUCHING_PHRASES,
+    VEHICLES,
     WAY_DOWN,
     WAY_IN,
     WAY_PHRASES,
     WITHOUT_ARTICLE,
+    WITHOUT_DETAIL,
+    WORN_PARTS,
     ZONE_PHRASES,
 )
 
@@ -95,13 +108,18 @@ class PointFacts:
     object_index: int
     part_index: int
     object_name: str
+    object_alone: bool
+    """It is the only one of its class in the photo."""
     object_order: str | None
-    """Which of several objects of the class, a key of ORDER_PHRASES; None when it is the only one."""
+    """Which of several objects of the class, see `relations.object_order_of`; None when nothing tells."""
+    object_breed: str
+    """Which kind of `object_name` it is, such as "pug"; "" where the source does not say."""
     object_detail: str | None
     """What it looks like: a colour of a car, "in a red dress" for a person."""
     object_place: Place
     """In the photo."""
     part_name: str
+    """That of the object where the point is on the object and on no part of it; see `ScenePart`."""
     part_order: str | None
     """Which of several parts of that name of this object."""
     part_place: Place
@@ -109,8 +127,13 @@ class PointFacts:
     point_place: Place
     """In the part's box."""
     look: LocalLook
-    neighbour_name: str | None
-    """Of `look.neighbour`: a part's name, or "background"."""
+    neighbour: str | None
+    """Of `look.neighbour`, with its article: "the jeans", "another person's left arm", "the background"."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the point is on the object and on no part of it."""
+        return self.part_name == self.object_name
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `from_dict` is the exact inverse."""
@@ -154,34 +177,73 @@ def _facts(scene: Scene, point_px: tuple[float, float], detail: Callable[[int], 
     part = scene.parts[part_index]
     thing = scene.objects[part.object_index]
     width, height = scene.size_wh
-    neighbour_name = None
-    if look.neighbour is not None:
-        neighbour_name = "background" if look.neighbour == BACKGROUND else scene.parts[look.neighbour].name
+    # A part that is the object itself is what no other part covers: its frame is the object's.
+    part_box = thing.box_xyxy if part.name == thing.name else part.box_xyxy
     return PointFacts(
         point_px=point_px,
         object_index=part.object_index,
         part_index=part_index,
         object_name=thing.name,
+        object_alone=len(_alike(scene, part.object_index)) == 1 and thing.name not in scene.uncounted,
         object_order=_object_order(scene, part.object_index),
+        object_breed=thing.breed,
         object_detail=detail(part.object_index),
         object_place=place_of_box(thing.box_xyxy, (0, 0, width, height)),
         part_name=part.name,
         part_order=_part_order(scene, part_index),
-        part_place=place_of_box(part.box_xyxy, thing.box_xyxy),
-        point_place=place_of_point(point_px, part.box_xyxy),
+        part_place=place_of_box(part_box, thing.box_xyxy),
+        point_place=place_of_point(point_px, part_box),
         look=look,
-        neighbour_name=neighbour_name,
+        neighbour=None if look.neighbour is None else _neighbour_words(scene, part_index, look.neighbour),
     )
 
 
-def _object_order(scene: Scene, object_index: int) -> str | None:
+def _neighbour_words(scene: Scene, part_index: int, neighbour: int) -> str:
+    """What is beside a part, see `LocalLook.neighbour`, as words that are true of no other thing of the photo."""
+    if neighbour == BACKGROUND:
+        return "the background"
+    own = scene.parts[part_index]
+    if neighbour < len(scene.parts):
+        name, owner = scene.parts[neighbour].name, scene.parts[neighbour].object_index
+    else:
+        owner = neighbour - len(scene.parts)
+        name = scene.objects[owner].name
+    owner_name = scene.objects[owner].name
+    if owner == own.object_index:
+        count = sum(part.name == name and part.object_index == owner for part in scene.parts)
+        return f"{_article_of_several(name, count, another=name == own.name)}{name}"
+    count = len(_alike(scene, owner))
+    another = owner_name == scene.objects[own.object_index].name
+    said = f"{_article_of_several(owner_name, count, another=another)}{owner_name}"
+    return said if name == owner_name else f"{said}'s {name}"
+
+
+def _article_of_several(name: str, count: int, *, another: bool) -> str:
+    """The article of one of several things; `another` is one of the kind that was just spoken of."""
+    if another:
+        return "the other " if count == 2 or name in WITHOUT_ARTICLE else "another "
+    if count == 1 or name in WITHOUT_ARTICLE:
+        return "the "
+    return _with_article(name, name).removesuffix(name)
+
+
+def _alike(scene: Scene, object_index: int) -> list[int]:
+    """Indices of the objects of the same name."""
     name = scene.objects[object_index].name
-    alike = [k for k, thing in enumerate(scene.objects) if thing.name == name]
+    return [k for k, thing in enumerate(scene.objects) if thing.name == name]
+
+
+def _object_order(scene: Scene, object_index: int) -> str | None:
+    if scene.objects[object_index].name in scene.uncounted:
+        return None
+    alike = _alike(scene, object_index)
     return object_order_of([scene.objects[k].box_xyxy for k in alike], alike.index(object_index))
 
 
 def _part_order(scene: Scene, part_index: int) -> str | None:
     part = scene.parts[part_index]
+    if part.name == scene.objects[part.object_index].name:
+        return None
     alike = [
         k for k, other in enumerate(scene.parts) if other.name == part.name and other.object_index == part.object_index
     ]
@@ -189,24 +251,31 @@ def _part_order(scene: Scene, part_index: int) -> str | None:
 
 
 def _object_detail(scene: Scene, object_index: int) -> str | None:
-    """The colour of a car's panels, or a person's largest garment with its colour."""
+    """The colour of a car's panels or of a whole object, or a person's largest garment with its colour."""
     thing = scene.objects[object_index]
-    telling = TELLING_GARMENTS if thing.name in PEOPLE else TELLING_PANELS
-    candidates = [k for k, part in enumerate(scene.parts) if part.object_index == object_index and part.name in telling]
-    if not candidates:
-        return None
-    largest = max(candidates, key=lambda k: scene.parts[k].area_px)
+    parts = [k for k, part in enumerate(scene.parts) if part.object_index == object_index]
     if thing.name in PEOPLE:
-        colour = dominant_colour(scene, largest)
+        garments = [k for k in parts if scene.parts[k].name in TELLING_GARMENTS]
+        if not garments:
+            return None
+        largest = max(garments, key=lambda k: scene.parts[k].area_px)
         name = scene.parts[largest].name
-        return f"in {_with_article(f'{colour} {name}', name)}"
-    return dominant_colour(scene, candidates)
+        return f"in {_with_article(f'{dominant_colour(scene, largest)} {name}', name)}"
+    panels = [k for k in parts if scene.parts[k].name in TELLING_PANELS]
+    if panels:
+        return dominant_colour(scene, panels)
+    whole = [k for k in parts if scene.parts[k].name == thing.name]
+    if not whole or thing.name in WITHOUT_DETAIL:
+        return None
+    shares = colour_shares(scene, whole)
+    # Of a thing of many colours, no one would be said.
+    return COLOURS[int(shares.argmax())] if shares.max() >= TELLING_SHARE else None
 
 
 # --- small builders -----------------------------------------------------------------------------------------
 
 
-class _Words:
+class Words:
     """Choices of wording, drawn from one generator and kept for one text."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -225,9 +294,9 @@ class _Words:
         return bool(self.rng.random() < share)
 
     def noun(self, name: str) -> str:
-        """The name, its last word maybe said with a synonym."""
-        *before, last = name.split(" ")
-        return " ".join([*before, self.pick(SYNONYMS.get(last, (last,)))])
+        """The name, or half of the time a synonym, where there is one."""
+        _, *others = ways_to_say(name)
+        return self.pick([*[name] * max(1, len(others)), *others])
 
 
 def _with_article(noun_phrase: str, name: str) -> str:
@@ -237,52 +306,89 @@ def _with_article(noun_phrase: str, name: str) -> str:
 
 
 def _ordered(
-    words: _Words, noun: str, order: str | None, phrases: dict[str, tuple[str, ...]], *, qualified: bool
+    words: Words,
+    noun: str,
+    order: str | None,
+    phrases: dict[str, tuple[str, ...]],
+    *,
+    qualified: bool,
+    before_of: bool = False,
 ) -> str:
-    """The noun with its order; `qualified` says that it carries more than the name, as "red car" does."""
+    """The noun with its order.
+
+    Args:
+        words: chooses.
+        noun: "wheel".
+        order: a key of the phrases, alone or with its row; None says nothing.
+        phrases: ORDER_PHRASES or PART_ORDER_PHRASES.
+        qualified: the noun says more than the name, as "red car" does.
+        before_of: "of" will follow, which must not seem to belong to the photo of "farther left in the photo".
+    """
     if order is None:
         return noun
-    options = phrases[order]
-    if qualified and order not in FIRST_OR_LAST:
+    place, _, row = order.partition(ROW)
+    if place.endswith("row"):
+        return f"{noun} in the {place}"
+    options = phrases[place]
+    if qualified and place not in FIRST_OR_LAST:
         # "the second red car from the left" would count red cars only.
         options = tuple(option for option in options if option.startswith("{noun}"))
     if qualified:
         options = tuple(option for option in options if not option.startswith("first"))
-    return words.pick(options).format(noun=noun)
+    if before_of or row:
+        options = tuple(option for option in options if "{photo}" not in option)
+    said = words.pick(options).format(noun=noun, photo=words.photo)
+    return f"{said}{ROW}{row}" if row else said
 
 
-def _part_noun(words: _Words, name: str, object_name: str, order: str | None, colour: str | None = None) -> str:
+def part_noun(
+    words: Words, name: str, order: str | None, *, colour: str | None = None, before_of: bool = False
+) -> str:
     noun = words.noun(name)
     if colour is not None:
         noun = f"{colour} {noun}"
-    phrases = PERSON_PAIR_PHRASES if object_name in PEOPLE else ORDER_PHRASES
-    return _ordered(words, noun, order, phrases, qualified=colour is not None)
+    return _ordered(words, noun, order, PART_ORDER_PHRASES, qualified=colour is not None, before_of=before_of)
 
 
-def _object_noun(words: _Words, name: str, order: str | None, detail: str | None) -> str:
+def object_noun(words: Words, name: str, order: str | None, detail: str | None, breed: str = "") -> str:
+    """The noun of an object. A breed is said in place of a detail: "pug", "pug dog"."""
     noun = words.noun(name)
+    if breed and words.chance(0.6):
+        noun = words.pick((breed, f"{breed} {name}"))
+        return _ordered(words, noun, order, ORDER_PHRASES, qualified=True)
     if detail is not None:
         noun = f"{noun} {detail}" if name in PEOPLE else f"{detail} {noun}"
     return _ordered(words, noun, order, ORDER_PHRASES, qualified=detail is not None)
 
 
-def _has_own_side(object_name: str, part_name: str) -> bool:
-    return object_name in OWN_SIDED_OBJECTS and not {"left", "right"}.isdisjoint(part_name.split(" "))
+def _own(words: Words, object_name: str, part_name: str) -> str:
+    """ "own " before a part that has a side of its own, where that is to be stressed."""
+    if not has_side(part_name):
+        return ""
+    return "own " if object_name in VEHICLES or words.chance(OWN_SHARE) else ""
 
 
 def _is_bare_skin(object_name: str, part_name: str) -> bool:
     """Whether a colour would be that of a person's skin. A dog's leg has a colour to speak of."""
-    return object_name in PEOPLE and part_name in SKIN_PARTS
+    return object_name in PEOPLE and _without_side(part_name) in SKIN_PARTS
 
 
-def _possessive(words: _Words, object_name: str, part_name: str) -> str:
+def _without_side(part_name: str) -> str:
+    return part_name.removeprefix("left ").removeprefix("right ")
+
+
+def _may_be_skin(object_name: str, part_name: str) -> bool:
+    """Whether what is seen may be bare or covered: a knee, or a person as a whole."""
+    return object_name in PEOPLE and _without_side(part_name) not in WORN_PARTS
+
+
+def _possessive(words: Words, object_name: str, part_name: str) -> str:
     """The words before a part of the only object of a class, or of the one just named."""
-    own = " own" if _has_own_side(object_name, part_name) else ""
     owner = words.pick(("their" if object_name in PEOPLE else "its", f"the {object_name}'s"))
-    return owner + own
+    return f"{owner} {_own(words, object_name, part_name)}".rstrip()
 
 
-def _place_words(words: _Words, place: Place, bins: int, frame: str | None) -> str:
+def place_words(words: Words, place: Place, bins: int, frame: str | None) -> str:
     """Where a thing is: "slightly above and to the left of the center of the shoe".
 
     `frame` is the noun of what the place is in; None where the sentence has just named it.
@@ -291,7 +397,7 @@ def _place_words(words: _Words, place: Place, bins: int, frame: str | None) -> s
     return _filled_place(words, place, words.pick(PLACE_PHRASES[key]), f" of the {frame}" if frame else "")
 
 
-def _filled_place(words: _Words, place: Place, phrase: str, of: str) -> str:
+def _filled_place(words: Words, place: Place, phrase: str, of: str) -> str:
     return phrase.format(
         center=words.center,
         near=words.pick(NEAR_WORDS),
@@ -303,7 +409,7 @@ def _filled_place(words: _Words, place: Place, phrase: str, of: str) -> str:
     )
 
 
-def _span_words(words: _Words, place: Place, frame: str) -> str | None:
+def _span_words(words: Words, place: Place, frame: str) -> str | None:
     options = SPAN_PHRASES.get((extent(place.span_x), extent(place.span_y)))
     return words.pick(options).format(frame=frame) if options else None
 
@@ -321,13 +427,15 @@ def _along_free_axis(place: Place) -> Place | None:
     )
 
 
-def _object_place_words(words: _Words, facts: PointFacts, bins: int) -> str:
+def object_place_words(words: Words, facts: PointFacts, bins: int) -> str:
     place, frame = facts.object_place, words.photo
     span = _span_words(words, place, frame)
     free = _along_free_axis(place)
     size = next(phrase for limit, phrase in SIZE_PHRASES if place.span_y <= limit or limit == 1.0)
     if span is None:
-        kind = "size and place" if words.chance(0.3) else "place"
+        # A long low thing is not small.
+        has_size = place.span_y > SIZE_PHRASES[0][0] or place.span_x <= SMALL_WIDTH
+        kind = "size and place" if words.chance(0.3) and has_size else "place"
     else:
         kind = "span" if free is None else "span and place"
     return words.pick(OBJECT_PLACES[kind]).format(
@@ -335,12 +443,12 @@ def _object_place_words(words: _Words, facts: PointFacts, bins: int) -> str:
         span=span,
         size=size.format(frame=frame),
         situated=words.pick(SITUATED),
-        place=_place_words(words, free or place, bins, frame),
-        short_place=_place_words(words, free or place, bins, None),
+        place=place_words(words, free or place, bins, frame),
+        short_place=place_words(words, free or place, bins, None),
     )
 
 
-def _part_place_words(words: _Words, facts: PointFacts, bins: int) -> str:
+def part_place_words(words: Words, facts: PointFacts, bins: int) -> str:
     place = facts.part_place
     span = _span_words(words, place, facts.object_name)
     free = _along_free_axis(place)
@@ -352,11 +460,11 @@ def _part_place_words(words: _Words, facts: PointFacts, bins: int) -> str:
     return words.pick(PART_PLACES[kind]).format(
         spanning=spanning,
         situated=words.pick(SITUATED),
-        place=_place_words(words, free or place, bins, facts.object_name),
+        place=place_words(words, free or place, bins, facts.object_name),
     )
 
 
-def _way_words(words: _Words, place: Place) -> str | None:
+def _way_words(words: Words, place: Place) -> str | None:
     """A place along one axis as a fraction, when it is close to a simple one."""
     if words.chance(0.5):
         share, phrase, side = place.dy + 0.5, WAY_DOWN, ""
@@ -368,32 +476,36 @@ def _way_words(words: _Words, place: Place) -> str | None:
     return None
 
 
-def _look_words(words: _Words, facts: PointFacts, noun: str) -> str:
+def look_words(words: Words, facts: PointFacts, noun: str) -> str:
     look = facts.look
     bare_skin = _is_bare_skin(facts.object_name, facts.part_name)
-    if bare_skin:
-        text = words.pick(SKIN_LOOKS)
-    else:
-        material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
-        colour = look.colour
-        if look.second_colour is not None:
-            colour = f"{look.colour} and {look.second_colour}"
-        phrase = words.pick(LOOKS).format(texture=look.texture, colour=colour, material=material or "surface")
-        text = phrase if material else _with_article(phrase, "surface")
+    text = words.pick(SKIN_LOOKS) if bare_skin else _surface_words(words, facts)
     # One of the two at most: longer texts are not clearer.
     says_line = words.chance(0.4)
     if look.line is not None and not bare_skin and says_line:
         text += words.pick(LINE_PHRASES[look.line])
     elif look.shade is not None:
         text += words.pick(SHADE_PHRASES[look.shade]).format(noun=noun)
-    if facts.neighbour_name is not None and look.neighbour_direction is not None:
+    if facts.neighbour is not None and look.neighbour_direction is not None:
         options = TOUCHING_PHRASES if look.touching else CLOSE_PHRASES
-        neighbour = facts.neighbour_name
-        text += words.pick(options).format(
-            neighbour=f"other {neighbour}" if neighbour == facts.part_name else neighbour,
-            direction=words.pick(DIRECTION_PHRASES[look.neighbour_direction]),
-        )
+        direction = words.pick(DIRECTION_PHRASES[look.neighbour_direction])
+        text += words.pick(options).format(neighbour=facts.neighbour, direction=direction)
     return text
+
+
+def _surface_words(words: Words, facts: PointFacts) -> str:
+    """ "smooth dark blue fabric", "a textured red surface"."""
+    look = facts.look
+    material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
+    if facts.object_name in FURRY_ANIMALS and not BARE_PARTS & set(facts.part_name.split(" ")):
+        material = "fur"
+    colours = [look.colour, look.second_colour]
+    if _may_be_skin(facts.object_name, facts.part_name):
+        colours = [colour for colour in colours if colour not in SKIN_COLOURS]
+    colour = " and ".join(colour for colour in colours if colour is not None)
+    options = LOOKS if colour else LOOKS_WITHOUT_COLOUR
+    phrase = words.pick(options).format(texture=look.texture, colour=colour, material=material or "surface")
+    return phrase if material else _with_article(phrase, "surface")
 
 
 # --- texts about points -------------------------------------------------------------------------------------
@@ -411,11 +523,11 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
         write = _short_text
     elif dialect.order == "fine-to-coarse":
         write = _backward_text
-    text = write(_Words(rng), facts, dialect)
+    text = write(Words(rng), facts, dialect)
     for _ in range(7):
         if len(text.split()) <= MAX_WORDS:
             break
-        text = min(text, write(_Words(rng), facts, dialect), key=lambda one: len(one.split()))
+        text = min(text, write(Words(rng), facts, dialect), key=lambda one: len(one.split()))
     return text
 
 
@@ -424,47 +536,49 @@ def write_relations(facts: PointFacts, dialect: Dialect, rng: np.random.Generato
 
     As exact as the dialect allows; nothing about what is seen there. One sentence or two of lower-case ASCII.
     """
-    return _forward_text(_Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
+    return _forward_text(Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
 
 
 def write_object_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
     """Write about the object of a point: which one it is, what it looks like and, if the dialect says so, where."""
-    words = _Words(rng)
-    place = _object_place_words(words, facts, dialect.place_bins)[:-1] if dialect.object_place else ""
+    words = Words(rng)
+    place = object_place_words(words, facts, dialect.place_bins)[:-1] if dialect.object_place else ""
     return f"{_named_object(words, facts, 1.0)}{place}."
 
 
 def write_local_text(facts: PointFacts, rng: np.random.Generator) -> str:
     """Write what the pixels around a point look like."""
-    return f"{_look_words(_Words(rng), facts, facts.part_name)}."
+    return f"{look_words(Words(rng), facts, facts.part_name)}."
 
 
-def _named_part(words: _Words, facts: PointFacts) -> tuple[str, str]:
+def named_part(words: Words, facts: PointFacts) -> tuple[str, str]:
     """The part with the words before it ("their left shoe"), and its bare noun ("shoe")."""
-    noun = _part_noun(words, facts.part_name, facts.object_name, facts.part_order)
+    noun = part_noun(words, facts.part_name, facts.part_order)
     bare = noun if facts.part_order is None else facts.part_name
-    if not _has_own_side(facts.object_name, facts.part_name) and words.chance(0.3):
+    if not has_side(facts.part_name) and words.chance(0.3):
         return f"the {noun}", bare
     return f"{_possessive(words, facts.object_name, facts.part_name)} {noun}", bare
 
 
-def _named_object(words: _Words, facts: PointFacts, detail_share: float) -> str:
+def _named_object(words: Words, facts: PointFacts, detail_share: float) -> str:
     detail = facts.object_detail if words.chance(detail_share) else None
-    return f"the {_object_noun(words, facts.object_name, facts.object_order, detail)}"
+    return f"the {object_noun(words, facts.object_name, facts.object_order, detail, facts.object_breed)}"
 
 
-def _forward_text(words: _Words, facts: PointFacts, dialect: Dialect) -> str:
-    part, noun = _named_part(words, facts)
+def _forward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
+    part, noun = (facts.object_name, facts.object_name) if facts.is_whole else named_part(words, facts)
     opening = words.pick(OPENINGS).format(
         point=words.point, object=_named_object(words, facts, 0.3 if dialect.object_place else 0.5)
     )
     about_object = about_part = ","
     if dialect.object_place:
-        about_object = _object_place_words(words, facts, dialect.place_bins)
-        about_part = _part_place_words(words, facts, dialect.place_bins)
+        about_object = object_place_words(words, facts, dialect.place_bins)
+        about_part = part_place_words(words, facts, dialect.place_bins)
     inner = _inner_words(words, facts, dialect, noun)
     separate = words.chance(0.3)
-    if separate:
+    if facts.is_whole:
+        text = f"{opening}{about_object} {inner}"
+    elif separate:
         where = words.pick(PART_SENTENCES).format(part=part)
         text = f"{opening}{about_object[:-1]}. {where}{about_part} {inner}"
     else:
@@ -472,19 +586,19 @@ def _forward_text(words: _Words, facts: PointFacts, dialect: Dialect) -> str:
         text = f"{opening}{about_object} {where}{about_part} {inner}"
     if not dialect.local:
         return f"{text}."
-    look = _look_words(words, facts, noun)
+    look = look_words(words, facts, noun)
     if separate or words.chance(0.25):
         return f"{text}. {words.pick(LOOK_SENTENCES).format(point=words.point, look=look)}."
     return f"{text}, {words.pick(LOOK_CLAUSES).format(point=words.point, look=look)}."
 
 
-def _inner_words(words: _Words, facts: PointFacts, dialect: Dialect, noun: str) -> str:
+def _inner_words(words: Words, facts: PointFacts, dialect: Dialect, noun: str) -> str:
     clause, names_part = words.pick_pair(INNER_CLAUSES)
     inner = clause.format(
         noun=noun,
         point=words.point,
         situated=words.pick(SITUATED),
-        place=_place_words(words, facts.point_place, dialect.place_bins, noun if names_part else None),
+        place=place_words(words, facts.point_place, dialect.place_bins, noun if names_part else None),
     )
     if dialect.place_bins == 7 and words.chance(0.3):
         way = _way_words(words, facts.point_place)
@@ -493,39 +607,44 @@ def _inner_words(words: _Words, facts: PointFacts, dialect: Dialect, noun: str) 
     return inner
 
 
-def _backward_text(words: _Words, facts: PointFacts, dialect: Dialect) -> str:
-    part, noun = _named_part(words, facts)
+def _backward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
+    part, noun = (f"the {facts.object_name}", facts.object_name) if facts.is_whole else named_part(words, facts)
     text = words.pick(BACKWARD_OPENINGS).format(
         point=words.point,
         part=part.replace("their ", "the ").replace("its ", "the "),
         situated=words.pick(SITUATED),
-        place=_place_words(words, facts.point_place, dialect.place_bins, noun),
+        place=place_words(words, facts.point_place, dialect.place_bins, noun),
     )
     about_object = about_part = ","
     if dialect.object_place:
-        about_part = _part_place_words(words, facts, dialect.place_bins)
-        about_object = _object_place_words(words, facts, dialect.place_bins)
-    text += about_part[:-1]
+        about_part = part_place_words(words, facts, dialect.place_bins)
+        about_object = object_place_words(words, facts, dialect.place_bins)
+    if not facts.is_whole:
+        text += about_part[:-1]
     if dialect.local:
-        look = _look_words(words, facts, noun)
+        look = look_words(words, facts, noun)
         text += f". {words.pick(LOOK_SENTENCES).format(point=words.point, look=look)}"
-    owner = words.pick(BACKWARD_OBJECTS).format(noun=noun, object=_named_object(words, facts, 0.4))
+    owners = BACKWARD_OBJECTS[:1] if facts.is_whole else BACKWARD_OBJECTS
+    owner = words.pick(owners).format(noun=noun, object=_named_object(words, facts, 0.4))
     return f"{text}. {owner}{about_object[:-1]}."
 
 
-def _short_text(words: _Words, facts: PointFacts, dialect: Dialect) -> str:
-    noun = _part_noun(words, facts.part_name, facts.object_name, facts.part_order)
-    own = "own " if _has_own_side(facts.object_name, facts.part_name) and words.chance(0.5) else ""
+def _short_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     place = facts.point_place
     degrees = (degree(place.dx, 0.0, dialect.place_bins), degree(place.dy, 0.0, dialect.place_bins))
     across, down = ("inner" if one in ("slight", "plain") else one for one in degrees)
     zone = _filled_place(words, place, words.pick(ZONE_PHRASES[across, down]), "")
-    if facts.object_order is None and words.chance(0.6):
-        return words.pick(SHORT_TEXTS_OF_ONE).format(
-            zone=zone, possessive=f"the {facts.object_name}'s {own}".rstrip(), part=noun
+    if facts.is_whole:
+        thing = _named_object(words, facts, 0.4)
+        return words.pick(SHORT_TEXTS_OF_OBJECT).format(zone=zone, point=words.point, object=thing)
+    if facts.object_alone and words.chance(0.6):
+        part = (
+            f"{_own(words, facts.object_name, facts.part_name)}{part_noun(words, facts.part_name, facts.part_order)}"
         )
+        return words.pick(SHORT_TEXTS_OF_ONE).format(zone=zone, possessive=f"the {facts.object_name}'s", part=part)
+    part = part_noun(words, facts.part_name, facts.part_order, before_of=True)
     return words.pick(SHORT_TEXTS).format(
-        zone=zone, point=words.point, part=f"the {noun}", object=_named_object(words, facts, 0.25)
+        zone=zone, point=words.point, part=f"the {part}", object=_named_object(words, facts, 0.25)
     )
 
 
@@ -550,7 +669,7 @@ def region_phrase(
     Returns:
         For example "the dark blue jeans of the person on the left"; None when no words would be unambiguous.
     """
-    words = _Words(rng)
+    words = Words(rng)
     if (object_index is None) == (part_index is None):
         raise ValueError("give either object_index or part_index")
     if object_index is not None:
@@ -559,24 +678,26 @@ def region_phrase(
     return _part_phrase(words, scene, part_index)
 
 
-def _object_phrase(words: _Words, scene: Scene, object_index: int) -> str | None:
+def _object_phrase(words: Words, scene: Scene, object_index: int) -> str | None:
     name = scene.objects[object_index].name
-    alike = [k for k, thing in enumerate(scene.objects) if thing.name == name]
+    alike = _alike(scene, object_index)
     order = _object_order(scene, object_index)
     details = {k: _object_detail(scene, k) for k in alike}
     detail = details[object_index]
-    alone = len(alike) == 1
-    told_by_detail = detail is not None and list(details.values()).count(detail) == 1
+    alone = len(alike) == 1 and name not in scene.uncounted
+    told_by_detail = detail is not None and list(details.values()).count(detail) == 1 and name not in scene.uncounted
     if told_by_detail and (order is None or words.chance(0.35)):
-        return f"the {_object_noun(words, name, None, detail if not alone or words.chance(0.5) else None)}"
+        return f"the {object_noun(words, name, None, detail if not alone or words.chance(0.5) else None)}"
     if order is None and not alone:
         return None
-    return f"the {_object_noun(words, name, order, detail if words.chance(0.3) else None)}"
+    return f"the {object_noun(words, name, order, detail if words.chance(0.3) else None)}"
 
 
-def _part_phrase(words: _Words, scene: Scene, part_index: int) -> str | None:
+def _part_phrase(words: Words, scene: Scene, part_index: int) -> str | None:
     part = scene.parts[part_index]
     object_name = scene.objects[part.object_index].name
+    if part.name == object_name:
+        return _object_phrase(words, scene, part.object_index)
     order = _part_order(scene, part_index)
     siblings = [other for other in scene.parts if other.name == part.name]
     of_this = [other for other in siblings if other.object_index == part.object_index]
@@ -585,14 +706,16 @@ def _part_phrase(words: _Words, scene: Scene, part_index: int) -> str | None:
     colour = None
     if not _is_bare_skin(object_name, part.name) and words.chance(0.5):
         colour = dominant_colour(scene, part_index)
-    noun = _part_noun(words, part.name, object_name, order, colour)
+        if _may_be_skin(object_name, part.name) and colour in SKIN_COLOURS:
+            colour = None
     only_owner = len(siblings) == len(of_this)
-    alone = sum(thing.name == object_name for thing in scene.objects) == 1
-    if only_owner and not _has_own_side(object_name, part.name) and words.chance(0.4):
-        return f"the {noun}"
+    alone = len(_alike(scene, part.object_index)) == 1 and object_name not in scene.uncounted
+    if only_owner and not has_side(part.name) and words.chance(0.4):
+        return f"the {part_noun(words, part.name, order, colour=colour)}"
     if alone and words.chance(0.5):
-        own = "own " if _has_own_side(object_name, part.name) and words.chance(0.5) else ""
-        return f"the {object_name}'s {own}{noun}"
+        own = _own(words, object_name, part.name)
+        return f"the {object_name}'s {own}{part_noun(words, part.name, order, colour=colour)}"
+    noun = part_noun(words, part.name, order, colour=colour, before_of=True)
     owner = _object_phrase(words, scene, part.object_index)
     return None if owner is None else f"the {noun} of {owner}"
 
@@ -608,13 +731,13 @@ def region_caption(
 
     Args and errors as `region_phrase`; the caption need not be unique.
     """
-    words = _Words(rng)
+    words = Words(rng)
     if (object_index is None) == (part_index is None):
         raise ValueError("give either object_index or part_index")
     width, height = scene.size_wh
     if object_index is not None:
         thing = scene.objects[object_index]
-        noun = _object_noun(words, thing.name, None, _object_detail(scene, object_index))
+        noun = object_noun(words, thing.name, None, _object_detail(scene, object_index))
         place, frame, name = place_of_box(thing.box_xyxy, (0, 0, width, height)), words.photo, thing.name
     else:
         assert part_index is not None
@@ -623,7 +746,7 @@ def region_caption(
         colour = "" if _is_bare_skin(owner.name, part.name) else f"{dominant_colour(scene, part_index)} "
         noun = colour + words.noun(part.name)
         place, frame, name = place_of_box(part.box_xyxy, owner.box_xyxy), owner.name, part.name
-    where = words.pick(CAPTION_PLACES).format(situated=words.pick(SITUATED), place=_place_words(words, place, 5, frame))
+    where = words.pick(CAPTION_PLACES).format(situated=words.pick(SITUATED), place=place_words(words, place, 5, frame))
     return f"{_with_article(noun, name)} {where}."
 
 
@@ -644,14 +767,16 @@ def vocabulary(names: Iterable[str]) -> list[str]:
         names: class words, see `scene.class_names`.
     """
     tables: list[object] = [
-        POINT_WORDS, PHOTO_WORDS, CENTER_WORDS, SITUATED, NEAR_WORDS, SYNONYMS, ORDER_PHRASES,
-        PERSON_PAIR_PHRASES, OPENINGS, OBJECT_PLACES, PART_CLAUSES, PART_SENTENCES, PART_PLACES,
+        POINT_WORDS, PHOTO_WORDS, CENTER_WORDS, SITUATED, NEAR_WORDS, ORDER_PHRASES,
+        PART_ORDER_PHRASES, OPENINGS, OBJECT_PLACES, PART_CLAUSES, PART_SENTENCES, PART_PLACES,
         INNER_CLAUSES, BACKWARD_OPENINGS, BACKWARD_OBJECTS, LOOK_CLAUSES, LOOK_SENTENCES, SPAN_PHRASES,
         PARTICIPLES, SIZE_PHRASES, PLACE_PHRASES, ZONE_PHRASES, SHORT_TEXTS, SHORT_TEXTS_OF_ONE,
-        WAY_PHRASES, WAY_DOWN, WAY_IN, SKIN_LOOKS, LOOKS, SHADE_PHRASES, LINE_PHRASES, DIRECTION_PHRASES,
+        SHORT_TEXTS_OF_OBJECT, WAY_PHRASES, WAY_DOWN, WAY_IN, SKIN_LOOKS, LOOKS, LOOKS_WITHOUT_COLOUR,
+        SHADE_PHRASES, LINE_PHRASES, DIRECTION_PHRASES,
         TOUCHING_PHRASES,
         CLOSE_PHRASES, CAPTION_PLACES, GLUE_WORDS, COLOURS, tuple(MATERIALS), TEXTURES,
-        "left right top bottom above below upper lower who which that . ,", tuple(names),
+        "left right top bottom above below upper lower who which that . ,",
+        tuple(said for name in names for said in ways_to_say(name)),
     ]  # fmt: skip
     words: set[str] = set()
     for text in _texts_in(tables):

@@ -11,21 +11,15 @@ from talking_points.dataset.relations import AT_EDGE, ORDINALS, Degree
 POINT_WORDS = ("point", "point", "keypoint", "spot")
 PHOTO_WORDS = ("photo", "image", "picture")
 CENTER_WORDS = ("center", "middle")
+OWN_SHARE = 0.35
+"""How often a side is said to be the object's "own". That of a vehicle always is: people stand before it."""
+VEHICLES = frozenset({"airplane", "bicycle", "boat", "bus", "car", "motorcycle", "train", "truck", "van"})
 SITUATED = ("situated", "located", "positioned", "found")
 NEAR_WORDS = ("near", "close to")
-PEOPLE = frozenset({"person"})
+PEOPLE = frozenset((
+    "baby", "boy", "child", "cyclist", "girl", "man", "pedestrian", "person", "player", "rider", "woman",
+))  # fmt: skip
 """Objects that are spoken of with "who" and "their"."""
-
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "pants": ("pants", "pants", "trousers"),
-    "mirror": ("mirror", "side mirror"),
-    "headlight": ("headlight", "headlight", "front light"),
-    "taillight": ("taillight", "taillight", "rear light"),
-    "windshield": ("windshield", "windshield", "front window"),
-    "bag": ("bag", "bag", "handbag"),
-    "car": ("car", "car", "car", "vehicle"),
-}
-"""Other words for the LAST word of a name; a name comes twice to come more often."""
 
 ORDER_PHRASES: dict[str, tuple[str, ...]] = {
     "left": ("{noun} on the left", "leftmost {noun}", "{noun} to the left"),
@@ -58,13 +52,19 @@ for _order, _side in {
     # Of whole objects only: of a part, the edge could be that of its object.
     ORDER_PHRASES[_order + AT_EDGE] = (*ORDER_PHRASES[_order], f"{{noun}} closest to the {_side} edge")
 
-# Of a person's two shoes, "left" means the left one in the photo. Before "left wheel" a reader would think of
-# the car's own left, so parts of other objects are called by where they are seen.
-PERSON_PAIR_PHRASES: dict[str, tuple[str, ...]] = {
+# "The left shoe" would be the person's own left one. What has no side of its own is told by where it is seen.
+PART_ORDER_PHRASES: dict[str, tuple[str, ...]] = {
     **ORDER_PHRASES,
-    "left": ("left {noun}", "{noun} on the left"),
-    "right": ("right {noun}", "{noun} on the right"),
+    **{
+        side: (
+            f"{side}most {{noun}}",
+            f"{{noun}} on the {side} as seen in the {{photo}}",
+            f"{{noun}} farther to the {side} in the {{photo}}",
+        )
+        for side in ("left", "right")
+    },
 }
+"""The same for the parts of one object, whose left and right are the picture's unless their name says a side."""
 _ENDS = ("left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "lowest")
 FIRST_OR_LAST = frozenset((*_ENDS, *(end + AT_EDGE for end in _ENDS)))
 """Orders that stay true among fewer things: the leftmost car, if it is red, is the leftmost red car."""
@@ -155,6 +155,8 @@ SIZE_PHRASES = (
     (1.00, "takes up about two thirds of the {frame}'s height"),
 )
 """Sizes of an object that does not span its frame: up to this share of the height, this phrase."""
+SMALL_WIDTH = 0.25
+"""Nothing that covers more of the width is called small."""
 
 MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""
@@ -201,6 +203,7 @@ SHORT_TEXTS = (
     "on {zone} of {part} of {object}",
     "the {point} at {zone} of {part} of {object}",
 )
+SHORT_TEXTS_OF_OBJECT = ("{zone} of {object}", "on {zone} of {object}", "the {point} at {zone} of {object}")
 SHORT_TEXTS_OF_ONE = ("{zone} of {possessive} {part}", "on {zone} of {possessive} {part}")
 WAY_PHRASES = (
     (0.25, "about a quarter of the way"),
@@ -213,6 +216,7 @@ WAY_IN = "{way} in from the {side}"
 
 SKIN_LOOKS = ("bare skin", "smooth skin")
 LOOKS = ("{texture} {colour} {material}", "{colour}, {texture} {material}")
+LOOKS_WITHOUT_COLOUR = ("{texture} {material}",)
 SHADE_PHRASES = {
     "darker": (", darker than the rest of the {noun}", ", darker than most of the {noun}"),
     "brighter": (", brighter than the rest of the {noun}", ", lighter than most of the {noun}"),
@@ -232,14 +236,13 @@ DIRECTION_PHRASES = {
     "below left": ("just to the lower left",),
     "below right": ("just to the lower right",),
 }
-TOUCHING_PHRASES = (
-    ", at the edge with the {neighbour} {direction}",
-    ", touching the {neighbour} {direction}",
-)
-CLOSE_PHRASES = (", with the {neighbour} {direction}", ", close to the {neighbour} {direction}")
+TOUCHING_PHRASES = (", at the edge with {neighbour} {direction}", ", touching {neighbour} {direction}")
+CLOSE_PHRASES = (", with {neighbour} {direction}", ", close to {neighbour} {direction}")
 
-SKIN_PARTS = frozenset({"arm", "face", "foot", "hand", "leg", "legs", "skin"})
-"""Their colour is never said."""
+SKIN_PARTS = frozenset({"arm", "cheek", "chin", "face", "foot", "forehead", "hand", "leg", "legs", "nose", "skin"})
+"""Bare skin on a person. Its colour is never said."""
+SKIN_COLOURS = frozenset({"beige", "brown", "dark brown", "light brown", "orange", "pink", "dark red", "red"})
+"""Not said of a person's part that may be bare or covered, such as a knee: they may be the skin's."""
 # fmt: off
 FABRIC_PARTS = frozenset((
     "blazer", "blouse", "bodysuit", "cape", "cardigan", "coat", "dress", "hoodie", "jacket", "jeans",
@@ -255,18 +258,59 @@ TELLING_PANELS = frozenset((
     "hood", "front left door", "front right door", "back left door", "back right door", "front bumper",
     "rear bumper", "trunk", "tailgate",
 ))
+TELLING_SHARE = 0.5
+"""An object is told by a colour that so much of it has."""
+WITHOUT_DETAIL = frozenset(("building", "street", "trees", "plants", "tree"))
+"""Nobody tells these by their colour."""
 WITHOUT_ARTICLE = frozenset((
+    "hips", "shoulders", "trees", "plants",
     "boots", "earrings", "glasses", "gloves", "hair", "jeans", "leggings", "legs", "pants", "sandals",
     "shoes", "shorts", "skin", "sneakers", "socks", "stockings", "sunglasses", "swimwear", "tights",
     "trousers", "underwear",
 ))
 # fmt: on
+WORN_PARTS = FABRIC_PARTS | frozenset(
+    (
+        "accessory",
+        "bag",
+        "belt",
+        "boot",
+        "boots",
+        "bra",
+        "bracelet",
+        "earring",
+        "earrings",
+        "glasses",
+        "glove",
+        "gloves",
+        "hair",
+        "hat",
+        "helmet",
+        "necklace",
+        "ring",
+        "sandal",
+        "sandals",
+        "shoe",
+        "shoes",
+        "sneaker",
+        "sneakers",
+        "sock",
+        "socks",
+        "sunglasses",
+        "wallet",
+        "watch",
+    )
+)  # fmt: skip
+"""A person's parts that are never skin: their colour is said whatever it is."""
 MATERIALS = {
     "fabric": FABRIC_PARTS,
     "glass": frozenset({"windshield", "rear window"}),
     "hair": frozenset({"hair"}),
 }
 """What parts are made of; all others have "a surface"."""
+FURRY_ANIMALS = frozenset({"bear", "cat", "dog", "fox", "lion", "panda", "rabbit", "squirrel", "teddy bear", "tiger"})
+BARE_PARTS = frozenset({"eye", "mouth", "nose", "paw", "tongue"})
+"""Of a furry animal, these have no fur to speak of."""
 CAPTION_PLACES = ("{place}", "{situated} {place}")
-GLUE_WORDS = "the their its own of a an in and it small background other surface 's"
+GLUE_WORDS = "the their its own of a an in and it small background other another row surface fur middle 's"
 """Words that the code below puts between the phrases."""

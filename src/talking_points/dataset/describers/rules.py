@@ -14,12 +14,16 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene import Scene, ScenePart
 
 WINDOW_SHARE = 0.014
 """Standard deviation of the Gaussian window, as a share of the photo's long side."""
 NEIGHBOUR_SHARE = 0.035
 """Radius in which other parts are noticed, as a share of the photo's long side."""
+BORDER_SHARE = 0.004
+"""Outlines are drawn by hand: pixels so far inside a part's are surely its own. As a share of the photo's long side."""
+MIN_INNER_SHARE = 0.25
+"""What is left without the border must hold this share of a part's weight in the window; else all of it counts."""
 BACKGROUND = -1
 """Stands for the background where a part index is expected."""
 
@@ -112,19 +116,28 @@ def colour_name(rgb: tuple[int, int, int]) -> str:
     return COLOURS[int(colour_indices(np.array([rgb], dtype=np.uint8))[0])]
 
 
+def colour_shares(scene: Scene, part_indices: Sequence[int]) -> np.ndarray:
+    """(len(COLOURS),) share of each colour word in the pixels well inside some parts, together."""
+    votes = np.zeros(len(COLOURS), dtype=np.int64)
+    for k in part_indices:
+        x0, y0, x1, y1 = (int(value) for value in scene.parts[k].box_xyxy)
+        mask = _well_inside(
+            np.pad(scene.part_map[y0:y1, x0:x1] == k + 1, 1), weights=None, long_side=max(scene.size_wh)
+        )[1:-1, 1:-1]
+        # Thinned by rows only, so that the mirrored part has the same pixels and the same answer.
+        step = max(1, (y1 - y0) // 40)
+        if not mask[::step].any():
+            step = 1
+        pixels = scene.photo[y0:y1:step, x0:x1][mask[::step]]
+        # Weighted as if no row had been left out.
+        votes += step * np.bincount(colour_indices(pixels), minlength=len(COLOURS))
+    return votes / votes.sum()
+
+
 def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
     """The colour word that most pixels of a part, or of several parts together, have."""
     chosen = [part_indices] if isinstance(part_indices, int) else part_indices
-    votes = np.zeros(len(COLOURS), dtype=np.int64)
-    for k in chosen:
-        x0, y0, x1, y1 = (int(value) for value in scene.parts[k].box_xyxy)
-        # Thinned by rows only, so that the mirrored part has the same pixels and the same answer.
-        step = max(1, (y1 - y0) // 40)
-        mask = scene.part_map[y0:y1:step, x0:x1] == k + 1
-        pixels = scene.photo[y0:y1:step, x0:x1][mask]
-        # Weighted as if no row had been left out.
-        votes += step * np.bincount(colour_indices(pixels), minlength=len(COLOURS))
-    return COLOURS[int(votes.argmax())]
+    return COLOURS[int(colour_shares(scene, chosen).argmax())]
 
 
 Texture = Literal["smooth", "textured", "patterned"]
@@ -137,7 +150,7 @@ class LocalLook:
     """What is seen around a point."""
 
     colour: str
-    """Most common colour word in the window, of the pixels of the point's own part."""
+    """Most common colour word in the window, of pixels well inside the point's own part."""
     second_colour: str | None
     """Another colour word with a large share of the window, None when there is one colour only."""
     texture: Texture
@@ -146,7 +159,8 @@ class LocalLook:
     line: Literal["vertical", "horizontal", "diagonal"] | None
     """Run of a strong line or crease inside the part, through the point."""
     neighbour: int | None
-    """Index of another part close by, BACKGROUND for the background, None when the part is all around."""
+    """What is close by: the index of another part; from `len(scene.parts)` on, that of another object of which no part
+    is labelled there; BACKGROUND; None when there is nothing but the part, or nobody knows."""
     neighbour_direction: Direction | None
     """Where the neighbour is, seen from the point."""
     touching: bool
@@ -181,7 +195,7 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     above, below = min(radius, row), min(radius, height - 1 - row)
     weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
     window = np.s_[row - above : row + below + 1, column - left : column + right + 1]
-    own = scene.part_map[window] == part_index + 1
+    own = _well_inside(scene.part_map[window] == part_index + 1, weights, max(width, height))
     pixels = scene.photo[window][own]
     votes = np.bincount(colour_indices(pixels), weights=weights[own], minlength=len(COLOURS))
     # Rounded, so that the order of summation cannot decide a tie.
@@ -212,6 +226,14 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         neighbour_direction=direction,
         touching=touching,
     )
+
+
+def _well_inside(mask: np.ndarray, weights: np.ndarray | None, long_side: int) -> np.ndarray:
+    """The mask without its border, where enough remains; pixels outside the window do not count as a border."""
+    ring = max(1, round(BORDER_SHARE * long_side))
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((2 * ring + 1, 2 * ring + 1), np.uint8)).astype(bool)
+    share = inner.sum() / mask.sum() if weights is None else weights[inner].sum() / weights[mask].sum()
+    return inner if share >= MIN_INNER_SHARE else mask
 
 
 def _hue_word(colour_index: int) -> str:
@@ -248,14 +270,14 @@ def _line_through(lightness: np.ndarray, weights: np.ndarray) -> Literal["vertic
 def _nearest_neighbour(
     scene: Scene, part_index: int, column: int, row: int
 ) -> tuple[int | None, Direction | None, bool]:
-    """The part or background nearest to a pixel in a small disc, its direction, and whether it touches."""
+    """The part, object or background nearest to a pixel in a small disc, its direction, and whether it touches."""
     width, height = scene.size_wh
     long_side = max(width, height)
     radius = max(3, round(NEIGHBOUR_SHARE * long_side))
     x0, x1 = max(0, column - radius), min(width, column + radius + 1)
     y0, y1 = max(0, row - radius), min(height, row + radius + 1)
-    labels = scene.part_map[y0:y1, x0:x1]
-    down, across = np.nonzero(labels != part_index + 1)
+    labels = _things(scene, part_index, np.s_[y0:y1, x0:x1])
+    down, across = np.nonzero(labels >= 0)
     if not len(down):
         return None, None, False
     dx, dy = across + (x0 - column), down + (y0 - row)
@@ -285,3 +307,27 @@ def _nearest_neighbour(
     touching = bool(np.sqrt(squared[chosen].min()) <= 1.5 + long_side / 320)
     direction: Direction = " ".join(words)  # type: ignore[assignment]
     return label - 1, direction, touching
+
+
+def _things(scene: Scene, part_index: int, window: tuple[slice, slice]) -> np.ndarray:
+    """(h, w) int32: 0 is background, k + 1 is part k, and len(parts) + k + 1 is object k where it shows no part.
+
+    -1 is the point's own part, what else is of its object without being another part, and all that is not known.
+    """
+    parts = scene.part_map[window].astype(np.int32)
+    labels = parts.copy()
+    if scene.object_map is not None:
+        objects = scene.object_map[window].astype(np.int32)
+        labels = np.where((parts == 0) & (objects > 0), len(scene.parts) + objects, labels)
+    own = scene.parts[part_index]
+    rest = [k for k, part in enumerate(scene.parts) if _is_the_rest(scene, part, own)]
+    labels[np.isin(labels, [part_index + 1, *(k + 1 for k in rest), len(scene.parts) + own.object_index + 1])] = -1
+    if not scene.objects[own.object_index].outlined:
+        siblings = [k + 1 for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
+        labels[~np.isin(labels, siblings)] = -1
+    return labels
+
+
+def _is_the_rest(scene: Scene, part: ScenePart, own: ScenePart) -> bool:
+    """Whether a part is the object itself, beside one of its parts."""
+    return part.object_index == own.object_index and part.name == scene.objects[own.object_index].name

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from talking_points.dataset.sources.coco import CocoFile, annotation_mask, category_name, read_coco
 from talking_points.dataset.sources.reading import of_split, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
@@ -113,7 +113,8 @@ def _read_scene(coco: CocoFile, dataset: str, photo_id: str) -> Scene:
         part_map,
         part_names,
         part_objects,
-        [owner for owner, _ in owners],
+        # A car's roof and fenders have no label.
+        [ObjectLabel(name=owner, outlined=False) for owner, _ in owners],
         source=dataset,
         photo_id=photo_id,
     )
