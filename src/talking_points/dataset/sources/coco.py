@@ -52,6 +52,8 @@ class CocoFile:
     """By the file name without folder and ending; where two folders have photos of one name, with "folder_" before."""
     problems: tuple[Problem, ...] = ()
     """Annotations of no photo of the file, for `Source.problems`."""
+    refused: tuple[Problem, ...] = ()
+    """What makes the whole file unsure, such as an id of two photos, for `Source.refused`; see `read_coco`."""
     labels_frame: str | None = None
     """What the file says of itself: its numbers are of "stored" or of "upright" photos; see `frame_of_labels`."""
 
@@ -99,11 +101,16 @@ class CocoFrame:
         return (min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
 
 
-def read_coco(path: Path) -> CocoFile:
+def read_coco(path: Path, *, lenient: bool = False) -> CocoFile:
     """Read an annotation file.
 
     Ids may be numbers or texts of numbers. An annotation without a known category, or of an unknown photo, is left out
     and is among the problems.
+
+    Args:
+        path: of the file.
+        lenient: a file of COCO's form whose photos or categories are unsure is read without these, and `refused` says
+            which; to list what else is wrong with it. Else it is an error.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -121,8 +128,9 @@ def read_coco(path: Path) -> CocoFile:
     said = content.get("labels_frame", info.get("labels_frame") if isinstance(info, dict) else None)
     categories, problems = _read_categories(path, lists["categories"])
     photos, of_photos = _read_photos(path, lists["images"])
-    if problems or of_photos:
-        raise LabelError([*problems, *of_photos])
+    refused = (*problems, *of_photos)
+    if refused and not lenient:
+        raise LabelError(refused)
     kept, left_out, homeless = _read_annotations(path, lists["annotations"], categories, photos)
     return CocoFile(
         path=path,
@@ -137,6 +145,7 @@ def read_coco(path: Path) -> CocoFile:
             for number, (photo_id, name, size_wh) in photos.items()
         },
         problems=tuple(homeless),
+        refused=refused,
         labels_frame=read_said_frame(said, path),
     )
 
@@ -235,8 +244,8 @@ def _file_name(record: dict[str, Any]) -> str:
 
 
 def _size(record: dict[str, Any]) -> tuple[int, int] | None:
-    given = record.get("width"), record.get("height")
-    if any(value in (None, "", 0) for value in given):
+    given = [record.get(name) or 0 for name in ("width", "height")]
+    if 0 in given:
         return None
     width, height = (float(value) for value in given)
     if not (width > 0 and height > 0) or int(width) != width or int(height) != height:
@@ -416,10 +425,13 @@ def annotation_mask(
             return _mask_of_polygons(_polygons(segmentation), stated_wh, size_wh)
         if isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
             mask = _mask_of_runs(segmentation, stated_wh)
-        elif segmentation in (None, ""):
-            raise ValueError(_why_empty(annotation, stated_wh))
+        elif segmentation is None:
+            found = _why_empty(annotation, stated_wh)
+            raise refuse(path, _record(annotation, photo_name), found, "draw its outline, or remove it")
         else:
             raise ValueError(f"expected polygons or run lengths as segmentation, got {str(segmentation)[:40]}")
+    except LabelError:
+        raise
     except (TypeError, ValueError, OverflowError, IndexError) as error:
         found = " ".join(str(error).split())
         raise refuse(path, _record(annotation, photo_name), found, "draw it again, or remove it") from None
@@ -453,9 +465,8 @@ def _polygons(segmentation: object) -> list[np.ndarray]:
     if not isinstance(segmentation, list):
         raise ValueError("no polygons")
     polygons = segmentation
-    if polygons and all(_is_number(one) for one in polygons):
-        polygons = [polygons]
-    elif len(polygons) >= 3 and all(_is_pair(one) for one in polygons):
+    of_numbers = bool(polygons) and all(_is_number(one) for one in polygons)
+    if of_numbers or (len(polygons) >= 3 and all(_is_pair(one) for one in polygons)):
         polygons = [polygons]
     found = []
     for one in polygons:

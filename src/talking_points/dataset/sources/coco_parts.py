@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, Problem, refuse
+from talking_points.dataset.problems import LabelError, Problem
 from talking_points.dataset.scene import Scene, make_scene
 from talking_points.dataset.sources.coco import (
     CROWD_NOTE,
@@ -46,8 +46,8 @@ ASPECT_TOLERANCE = 0.02
 """A photo of another size than the JSON says is read when the aspect ratios agree within this share."""
 
 ABSTRACT = frozenset(
-    "accessory animal appliance class electronic food furniture indoor kitchen none object outdoor part sports thing "
-    "vehicle".split()
+    ("accessory", "animal", "appliance", "class", "electronic", "food", "furniture", "indoor", "kitchen", "none")
+    + ("object", "outdoor", "part", "sports", "thing", "vehicle")
 )
 """Supercategories that group whole objects, COCO's own among them: no part is of a "sports"."""
 
@@ -73,8 +73,7 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     if where.is_dir() and not path.is_file():
         there = ", ".join([name for name in file_names(where) if name != "images"][:5])
         raise FileNotFoundError(f"{path} is missing{f'; there is {there}' if there else ''}")
-    coco = read_coco(path)
-    _check_parts(coco)
+    coco = read_coco(path, lenient=True)
     background = {number for number, category in coco.categories.items() if category["name"] == BACKGROUND}
     listed = [
         photo_id
@@ -91,37 +90,39 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         read=partial(_read_scene, coco, paths, folder.name),
         photo_path=paths.__getitem__,
         problems=coco.problems,
+        refused=(*coco.refused, *_whole_objects(coco)),
     )
 
 
-def _check_parts(coco: CocoFile) -> None:
-    """LabelError where the categories that the annotations have are whole objects, as in most COCO files."""
+def _whole_objects(coco: CocoFile) -> list[Problem]:
+    """Why the categories that the annotations have are whole objects, as in most COCO files, and no parts."""
     remedy = (
         'to read whole objects give --source coco=DIR; for parts, "supercategory" names the object that a part is of, '
         'as "car" of a "wheel"'
     )
     annotations = [one for photo in coco.photos.values() for one in photo.annotations]
     used = {int(one["category_id"]) for one in annotations}
+    found: list[tuple[str, str]] = []
     if used and not coco.categories:
-        raise refuse(coco.path, "", 'has no list "categories"', remedy)
+        found.append(("", 'has no list "categories"'))
     if any(one.get("keypoints") for one in annotations):
-        raise refuse(coco.path, "", "has keypoints: it labels whole objects and no parts", remedy)
-    for number in sorted(used):
+        found.append(("", "has keypoints: it labels whole objects and no parts"))
+    for number in sorted(used & coco.categories.keys()):
         category = coco.categories[number]
         name, owner = str(category["name"]), category.get("supercategory")
+        where = f'category "{name}"'
         if name == BACKGROUND:
             continue
         if category.get("keypoints"):
-            raise refuse(coco.path, f'category "{name}"', "has keypoints: it is a whole object and no part", remedy)
-        if not isinstance(owner, str) or not owner.strip():
-            found = 'needs a "supercategory", the class of its object'
+            found.append((where, "has keypoints: it is a whole object and no part"))
+        elif not isinstance(owner, str) or not owner.strip():
+            found.append((where, 'needs a "supercategory", the class of its object'))
         elif _plain(owner) == _plain(name):
-            found = "is its own supercategory: it is a whole object and no part"
+            found.append((where, "is its own supercategory: it is a whole object and no part"))
         elif _plain(owner) in ABSTRACT:
-            found = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
-        else:
-            continue
-        raise refuse(coco.path, f'category "{name}"', found, remedy)
+            said = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
+            found.append((where, said))
+    return [Problem(file=str(coco.path), record=where, problem=said, remedy=remedy) for where, said in found]
 
 
 def _plain(name: str) -> str:
@@ -141,7 +142,7 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
         name = category_name(coco, annotation)
         if name == BACKGROUND:
             continue
-        owner = str(coco.categories[annotation["category_id"]]["supercategory"]).strip()
+        owner = str(coco.categories[annotation["category_id"]].get("supercategory")).strip()
         if is_crowd(annotation):
             notes.append(CROWD_NOTE)
             uncounted.add(owner)

@@ -7,7 +7,6 @@ the words that people use for one thing: "shoe" twice, "jeans" once, "face", "ar
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +32,23 @@ from talking_points.dataset.sources.source import Source
 
 BACKGROUND = 0
 NO_NAMES = frozenset(
-    "0 background bg ignore ignored n/a na nil none nothing null other unknown unlabeled unlabelled void".split()
-) | {"", "no label", "not labelled"}
+    (
+        "",
+        "0",
+        "background",
+        "bg",
+        "ignore",
+        "ignored",
+        "n/a",
+        "na",
+        "nil",
+        "no label",
+        "none",
+        "not labelled",
+        "nothing",
+    )
+    + ("null", "other", "unknown", "unlabeled", "unlabelled", "void")
+)
 """How labels.json may call label 0 without meaning a part."""
 VOID = (255, 65535)
 """Labels that many tools write where nothing is labelled: background, unless labels.json names them."""
@@ -131,8 +145,6 @@ def open_label_map(folder: Path, split: str) -> Source:
         for photo_id in sorted(listed)
         if len(files.get(photo_id, ())) > 1
     ]
-    if problems:
-        raise LabelError(problems)
     photos = {photo_id: folder / "photos" / files.get(photo_id, [f"{photo_id}.jpg"])[0] for photo_id in listed}
     maps = {
         composed(Path(name).stem): name for name in file_names(folder / "labels") if name.casefold().endswith(".png")
@@ -144,6 +156,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         photo_ids=tuple(sorted(photo_id for photo_id in listed if of_split(photo_id, split))),
         read=partial(_read_scene, folder, names, photos, maps),
         photo_path=photos.__getitem__,
+        refused=tuple(problems),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the sources share: reading photos, label maps and JSON; finding files; holding out photos; telling blobs apart."""
+"""What the sources share: reading photos, label maps and JSON; finding files; held-out photos; telling blobs apart."""
 
 from __future__ import annotations
 
