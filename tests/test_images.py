@@ -1,15 +1,24 @@
 import io
+import sys
 import warnings
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
-from talking_points.images import CLIP_MEAN_RGB, CLIP_STD_RGB, decode_photo, letterbox, open_photo
+from talking_points.images import (
+    CLIP_MEAN_RGB,
+    CLIP_STD_RGB,
+    decode_photo,
+    letterbox,
+    open_photo,
+    open_turned_photo,
+)
 from talking_points.points import photo_to_square
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -332,3 +341,57 @@ def test_real_photos_open():
         photo = open_photo(path)
         assert photo.mode == "RGB"
         assert letterbox(photo, 64).shape == (3, 64, 64)
+
+
+HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + b"pixels" * 20
+
+
+class FakeHeif(ImageFile.ImageFile):
+    format = "HEIF"
+
+    def _open(self):
+        self._size, self._mode = (5, 4), "RGB"
+
+    def load(self):
+        self.im = Image.new("RGB", (5, 4), ORANGE).im
+        return None
+
+
+class TestHeic:
+    def test_without_the_reader_the_way_out_is_said(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        path = tmp_path / "a.heic"
+        path.write_bytes(HEIC)
+        with pytest.raises(ValueError, match="a.heic is HEIC: pip install pillow-heif, or convert it to JPEG"):
+            open_photo(path)
+        with pytest.raises(ValueError, match="the photo is HEIC: pip install pillow-heif"):
+            decode_photo(HEIC)
+
+    def test_with_the_reader_it_is_read(self, tmp_path, monkeypatch):
+        module = ModuleType("pillow_heif")
+        module.register_heif_opener = lambda: Image.register_open("HEIF", FakeHeif)
+        monkeypatch.setitem(sys.modules, "pillow_heif", module)
+        # Another name: what counts is what is in the file.
+        path = tmp_path / "a.jpg"
+        path.write_bytes(HEIC)
+        try:
+            assert open_photo(path).getpixel((1, 1)) == decode_photo(HEIC).getpixel((1, 1)) == ORANGE
+        finally:
+            Image.OPEN.pop("HEIF")
+            Image.ID.remove("HEIF")
+
+    @pytest.mark.skipif(not (SHARED_DATA.parent / "cases").is_dir(), reason="the cases are not beside this checkout")
+    def test_an_iphone_s_photo(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(ValueError, match="h.heic is HEIC: pip install pillow-heif"):
+            open_photo(SHARED_DATA.parent / "cases" / "11-heic" / "h.heic")
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_how_a_photo_was_turned_is_told(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(noise(7, 5), tmp_path / "a.png", exif=exif)
+    photo, applied = open_turned_photo(path)
+    assert applied == (orientation if 1 <= orientation <= 8 else 1)
+    assert photo.size == ((5, 7) if applied >= 5 else (7, 5))

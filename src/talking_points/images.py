@@ -23,6 +23,11 @@ CLIP_STD_RGB = (0.26862954, 0.26130258, 0.27577711)
 # Formats of photos only: Pillow would hand other files (EPS, say) to programs outside this process.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 
+# What a HEIC file says it is, in bytes 8 to 12, behind "ftyp".
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
+
+_EXIF_ORIENTATION = 0x0112
+
 # What Pillow's decoders raise on damaged files; it has no one class for them.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
 
@@ -45,17 +50,26 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a folder, a file that is no photo, one that is truncated or damaged, one of more than
-            `max_pixels`, or an array of another shape or type.
+            `max_pixels`, an array of another shape or type, or HEIC where pillow-heif is not installed.
     """
     if isinstance(photo, np.ndarray):
         image, name = _image_of_array(photo), "the array"
         _check_pixels(image.size, max_pixels, name)
-        return _upright_rgb(image, name)
+        return _upright_rgb(image, name)[0]
     if isinstance(photo, Image.Image):
         name = "the image"
         _check_pixels(photo.size, max_pixels, name)
-        return _upright_rgb(photo, name)
+        return _upright_rgb(photo, name)[0]
+    return open_turned_photo(photo, max_pixels=max_pixels)[0]
 
+
+def open_turned_photo(photo: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
+    """`open_photo` of a file, and how its stored pixels were turned for that.
+
+    Returns:
+        The upright photo; and the EXIF orientation that was applied, 1 to 8: 1 is none, 3 half a turn, 6 and 8 a
+        quarter turn, the others are mirrored.
+    """
     path = Path(photo)
     if not path.exists():
         raise FileNotFoundError(f"no such photo: {path}")
@@ -66,16 +80,17 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
 
 def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """`open_photo` of a file's bytes; errors speak of "the photo"."""
-    return _decode(io.BytesIO(data), "the photo", max_pixels)
+    return _decode(io.BytesIO(data), "the photo", max_pixels)[0]
 
 
-def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> Image.Image:
+def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
     # Pillow warns of large photos and of odd metadata. Here the first is an error at `max_pixels`, and the
     # second does not change the pixels.
+    formats = ("HEIF",) if _is_heic(source, name) else _FORMATS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(source, formats=_FORMATS)
+            image = Image.open(source, formats=formats)
         except UnidentifiedImageError:
             raise ValueError(f"{name} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
         except Image.DecompressionBombError:
@@ -86,6 +101,27 @@ def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> Image.Imag
         with image:
             _check_pixels(image.size, max_pixels, name)
             return _upright_rgb(image, name)
+
+
+def _is_heic(source: Path | io.BytesIO, name: str) -> bool:
+    """Whether a file is HEIC, as iPhones write it: then pillow-heif is there, or it is a ValueError."""
+    if isinstance(source, io.BytesIO):
+        head = source.getvalue()[:64]
+    else:
+        try:
+            with source.open("rb") as file:
+                head = file.read(64)
+        except OSError:
+            return False
+    # Of AVIF, which Pillow reads by itself, the first name may be the general one, too.
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or b"avif" in head or b"avis" in head:
+        return False
+    try:
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        raise ValueError(f"{name} is HEIC: pip install pillow-heif, or convert it to JPEG") from None
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def letterbox(
@@ -153,13 +189,18 @@ def _image_of_array(array: NDArray[Any]) -> Image.Image:
     return Image.fromarray(_eight_bits(array) if array.dtype == np.uint16 else np.ascontiguousarray(array))
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
+    """The photo upright as 8-bit RGB, and the EXIF orientation that was applied."""
+    orientation = 1
     try:
         image.load()
     except _DECODING_ERRORS as error:
         raise ValueError(f"{name} is truncated or damaged: {error}") from None
     try:
+        stated = image.getexif().get(_EXIF_ORIENTATION, 1)
         image = ImageOps.exif_transpose(image)
+        # Other numbers, which some cameras write, mean nothing and turn nothing.
+        orientation = stated if stated in range(1, 9) else 1
     except _DECODING_ERRORS:
         # The pixels are fine and the EXIF block is not: the photo is shown as it was stored.
         image = image.copy()
@@ -173,7 +214,7 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, colour)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return (image if image.mode == "RGB" else image.convert("RGB")), orientation
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.cli import main
 from talking_points.dataset.build import BuildConfig, EndpointOptions, build
 from talking_points.dataset.describers.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.dataset.inspection import inspect_records
@@ -444,3 +446,123 @@ def stage_of(out: Path) -> str:
             except sqlite3.OperationalError:
                 return "start"
     return "start"
+
+
+def annotations_changed(folder, edit):
+    path = folder / "test" / "annotations.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_what_is_left_out_is_reported_and_costs_no_photo(sources, tmp_path, monkeypatch):
+    cars = tmp_path / "cars"
+    shutil.copytree(sources["coco-parts"], cars)
+
+    def edit(content):
+        for annotation in content["annotations"]:
+            if annotation["category_id"] == 4:
+                annotation.update(segmentation=[], bbox=[25, 15, 8, 6])
+        content["annotations"].append({"id": 99, "image_id": 99, "category_id": 2})
+        content["annotations"].append({"id": 100, "image_id": 1, "category_id": 2, "iscrowd": 1})
+
+    annotations_changed(cars, edit)
+    monkeypatch.setattr("talking_points.dataset.build.MOST_LEFT_OUT", 3)
+    report = build(config_of({"coco-parts": cars}, tmp_path / "set"))
+    assert report.skipped == [] and report.total >= 8
+    assert report.left_out_count == 9 and report.notes == {"a crowd region": 1}
+    shown = json.loads((tmp_path / "set" / "report.json").read_text())
+    assert shown["left_out_count"] == 9 and shown["notes"] == {"a crowd region": 1}
+    assert [one["record"] for one in shown["left_out"]] == [
+        "image_id 99",
+        "annotation 1 of c00.jpg",
+        "annotation 6 of c01.jpg",
+    ]
+    assert shown["left_out"][1] == {
+        "file": str(cars / "test" / "annotations.json"),
+        "record": "annotation 1 of c00.jpg",
+        "problem": "has a box and no segmentation",
+        "remedy": "draw its outline, or remove it",
+    }
+
+
+def test_why_no_photo_has_a_point_is_counted(tmp_path, coco_writer):
+    names = [f"c{k}" for k in range(6)]
+    coco_writer(tmp_path / "cars", names)
+
+    def edit(content):
+        of_photo = lambda k: [one for one in content["annotations"] if one["image_id"] == k]  # noqa: E731
+        for annotation in of_photo(1) + of_photo(2):
+            annotation["segmentation"] = [1, 2, 3]
+        for annotation in of_photo(3):
+            annotation["segmentation"] = [[1, 1, 4, 1, 4, 4, 1, 4]]
+        for annotation in of_photo(4):
+            annotation["iscrowd"] = 1
+
+    annotations_changed(tmp_path / "cars", edit)
+    for name in names[4:5]:
+        Image.new("RGB", (100, 60), (90, 90, 90)).save(tmp_path / "cars" / "test" / "images" / f"{name}.jpg")
+    (tmp_path / "cars" / "test" / "images" / "c5.jpg").write_bytes(b"cut")
+    with pytest.raises(ValueError) as raised:
+        build(config_of({"coco-parts": tmp_path / "cars"}, tmp_path / "set", skip_bad=True))
+    message = str(raised.value)
+    assert "\n" not in message
+    for said in (
+        "2 of 6: none of its annotations can be read: ",
+        "annotations.json: annotation 1 of c0.jpg: a polygon has 3 numbers",
+        "1 of 6: no labelled part is big enough to hold a point",
+        "1 of 6: nothing is labelled but what is left out as it should be: a crowd region",
+        "1 of 6: no SIFT keypoint was found inside the labelled parts",
+        "--smooth-share 1",
+        "c5.jpg is not a photo",
+        "build-dataset --check lists all problems",
+    ):
+        assert said in message
+    # Photos that gave nothing are looked at again when their labels are mended.
+    coco_writer(tmp_path / "mended", names)
+    shutil.rmtree(tmp_path / "cars")
+    shutil.move(tmp_path / "mended", tmp_path / "cars")
+    rng = np.random.default_rng(0)
+    for path in (tmp_path / "cars" / "test" / "images").iterdir():
+        noise = rng.integers(0, 255, (12, 20, 3)).astype(np.uint8).repeat(5, axis=0).repeat(5, axis=1)
+        Image.fromarray(noise).save(path)
+    report = build(config_of({"coco-parts": tmp_path / "cars"}, tmp_path / "set", skip_bad=True))
+    assert report.total > 0 and report.left_out_count == 0
+
+
+def test_flat_photos_have_smooth_points(tmp_path, label_map_writer):
+    label_map_writer(tmp_path / "people", [], ["p1", "p2"])
+    for path in (tmp_path / "people" / "photos").iterdir():
+        Image.new("RGB", (60, 120), (90, 90, 90)).save(path)
+    people = {"label-map": tmp_path / "people"}
+    with pytest.raises(ValueError, match=r"2 of 2: no SIFT keypoint was found .*--smooth-share 1"):
+        build(config_of(people, tmp_path / "a"))
+    assert build(config_of(people, tmp_path / "b", smooth_share=1.0)).total > 0
+
+
+def test_the_command_says_what_was_left_out(sources, tmp_path, capsys):
+    shutil.copytree(sources["coco-parts"], tmp_path / "cars")
+
+    def edit(content):
+        for annotation in content["annotations"]:
+            if annotation["category_id"] == 4:
+                annotation["segmentation"] = [1, 2, 3]
+
+    annotations_changed(tmp_path / "cars", edit)
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "build-dataset",
+                "--split",
+                "test",
+                "--source",
+                f"coco-parts={tmp_path / 'cars'}",
+                "--out",
+                str(tmp_path / "set"),
+            ]
+        )
+    out = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "left out: 8 annotations that cannot be read\n" in out
+    assert out.count("a polygon has 3 numbers, expected pairs x, y; draw it again, or remove it\n") == 5
+    assert "report.json; build-dataset --check lists all\n" in out

@@ -124,3 +124,52 @@ def test_interfaces_that_do_not_fit(client: TestClient, config: str, said: str) 
 def test_requests_that_are_none(client: TestClient, change: dict[str, Any]) -> None:
     asked = {"tasks": [{"data": {"photo": URL}}], "label_config": INTERFACE, **change}
     assert client.post("/label-studio/predict", json=asked).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"type": "rectanglelabels"}, "region 'a' is no keypoint but rectanglelabels: only keypoints are described"),
+        ({"type": "rectangle"}, "region 'a' is no keypoint but rectangle"),
+        ({"value": {"x": 10, "y": 10, "width": 20, "height": 20}}, "region 'a' is no keypoint"),
+        ({"value": {"points": [[1, 1]], "x": 1, "y": 1}}, "region 'a' is no keypoint"),
+        ({"value": {"x": 10, "y": 10, "width": 1, "rotation": 45}}, "region 'a' is rotated"),
+        ({"image_rotation": 90}, "region 'a' is of the picture rotated by 90 degrees: rotate it back"),
+        ({"image_rotation": -90}, "rotated by -90 degrees"),
+        ({"image_rotation": "left"}, "image_rotation: expected a number, got left"),
+        ({"original_width": 40, "original_height": 70}, "is of a 40x70 picture, the photo is 70x40 upright"),
+        ({"original_width": 0, "original_height": 70}, "is of a 0x70 picture"),
+        ({"original_width": "wide", "original_height": 70}, "expected a number, got wide"),
+    ],
+)
+def test_regions_that_are_no_keypoints_of_the_upright_photo(
+    client: TestClient, change: dict[str, Any], said: str
+) -> None:
+    response = predict(client, [{**keypoint("a", 50, 25), **change}])
+    assert response.status_code == 400 and said in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"original_width": 70, "original_height": 40, "image_rotation": 0},
+        {"original_width": 700, "original_height": 400, "image_rotation": 360},
+        {"original_width": "70", "original_height": "40", "image_rotation": None},
+        {"original_width": None, "original_height": None},
+    ],
+)
+def test_sizes_that_agree(client: TestClient, same: dict[str, Any]) -> None:
+    expected = predict(client, [keypoint("a", 50, 25)]).json()["results"][0]["result"][1]
+    assert predict(client, [{**keypoint("a", 50, 25), **same}]).json()["results"][0]["result"][1] == expected
+
+
+def test_regions_of_other_controls_are_left_alone(client: TestClient) -> None:
+    box = {"id": "r", "from_name": "boxes", "type": "rectanglelabels", "image_rotation": 90}
+    box["value"] = {"x": 1, "y": 1, "width": 9, "height": 9}
+    point, text = predict(client, [box, keypoint("a", 50, 25)]).json()["results"][0]["result"]
+    assert point["id"] == text["id"] == "a"
+    # The text of a box is found, too; its keypoint is a region of its own.
+    words = textarea("r", "the left shoe")
+    words["value"] |= {"x": 1, "y": 1, "width": 9, "height": 9}
+    point, _ = predict(client, [box, words]).json()["results"][0]["result"]
+    assert point["type"] == "keypointlabels" and point["id"] != "r"

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from talking_points.cli.console import Progress, log
-from talking_points.cli.options import JsonOption, OutOption, SourceOption
+from talking_points.cli.options import JsonOption, SourceOption
 from talking_points.memory import keep_freed_memory
 
 
 def build_dataset(
     source: SourceOption,
-    out: OutOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the set goes; an earlier run there resumes.")
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only read the sources, in all their splits, and list everything that is wrong."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --check: print the problems as JSON.")] = False,
     split: Annotated[
         str, typer.Option("--split", help="Which of the sources' photos to read: 'train', 'val' or 'test'.")
     ] = "train",
@@ -82,8 +90,16 @@ def build_dataset(
     from talking_points.dataset.sources.loading import parse_sources
 
     sources = parse_sources(source)
+    if check:
+        _check(sources, as_json)
+        return
+    if as_json:
+        raise ValueError("--json goes with --check")
+    if out is None:
+        raise ValueError("give --out, the folder for the set; or --check, to have the labels looked through alone")
     from talking_points.dataset.build import BuildConfig, EndpointOptions, build
     from talking_points.dataset.inspection import counted
+    from talking_points.dataset.problems import Problem
 
     config = BuildConfig(
         sources=sources,
@@ -127,10 +143,42 @@ def build_dataset(
         typer.echo(f"  {name} {photo_id}: {reason}")
     if len(report.skipped) > 10:
         typer.echo(f"  ... all are in {out / 'report.json'}")
+    if report.left_out_count:
+        typer.echo(f"left out: {counted(report.left_out_count, 'annotation')} that cannot be read")
+        for one in report.left_out[:5]:
+            typer.echo(f"  {Problem(**one)}")
+        if report.left_out_count > 5:
+            typer.echo(f"  ... more are in {out / 'report.json'}; build-dataset --check lists all")
+    for note, count in report.notes.items():
+        typer.echo(f"noted: {count:,} x {note}")
     typer.echo(f"points not needed: {report.not_chosen:,}")
     if report.spent.requests:
         typer.echo(f"endpoint answers: {report.spent.requests:,}, {report.spent.tokens:,} tokens")
     log(f"wrote {out}")
+
+
+def _check(sources: Mapping[str, Path], as_json: bool) -> None:
+    """Print what is wrong with labels; leaves with status 2 where anything is."""
+    from dataclasses import asdict
+
+    from talking_points.dataset.check import check_sources
+    from talking_points.dataset.inspection import counted
+
+    with Progress() as progress:
+        found = check_sources(sources, progress.show)
+    for note, count in found.notes.items():
+        log(f"noted: {count:,} x {note}")
+    if as_json:
+        problems = [asdict(problem) for problem in found.problems]
+        typer.echo(json.dumps({"problems": problems}, indent=2, ensure_ascii=False))
+    else:
+        for problem in found.problems:
+            typer.echo(str(problem))
+        if not found.problems:
+            typer.echo(f"no problems in {counted(found.photos, 'photo')}")
+    if found.problems:
+        log(f"{counted(len(found.problems), 'problem')} in {counted(found.photos, 'photo')}")
+        raise typer.Exit(2)
 
 
 def inspect_dataset(

@@ -35,7 +35,17 @@ from talking_points.dataset.ledger import LEDGER_NAME, Ledger, Spent
 from talking_points.dataset.parquet import write_split
 from talking_points.dataset.prompts import prompts_sha256
 from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.scan import ENGINES, Engine, ScanSettings, scan_photos, seed_of
+from talking_points.dataset.scan import (
+    ENGINES,
+    NO_LABEL,
+    NO_POINT,
+    NO_TEXTURE,
+    ONLY_NOTED,
+    Engine,
+    ScanSettings,
+    scan_photos,
+    seed_of,
+)
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import (
@@ -53,7 +63,8 @@ from talking_points.records import BuiltRecord
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage's name, how many things are done, and how many there are."""
 
-NO_POINT = "no labelled part is big enough to hold a point"
+MOST_LEFT_OUT = 1000
+"""So many annotations that were left out are listed in the report; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +209,12 @@ class BuildReport:
     not_chosen: int
     """Points that were found and not needed."""
     spent: Spent
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    """Annotations that cannot be read, the first `MOST_LEFT_OUT`: file, record, problem and remedy of each."""
+    left_out_count: int = 0
+    """All of them."""
+    notes: dict[str, int] = field(default_factory=dict)
+    """What was assumed, or left out as it should be, and how often: "a crowd region"."""
 
     @property
     def total(self) -> int:
@@ -281,8 +298,9 @@ def _roles(config: BuildConfig, ledger: Ledger) -> tuple[dict[str, PhotoDescribe
 def _scan(config: BuildConfig, sources: Mapping[str, Source], ledger: Ledger, on_progress: OnProgress) -> None:
     scanned = ledger.scanned()
     photos = [(name, photo_id) for name in sorted(sources) for photo_id in sources[name].photo_ids]
-    # Spread over the photos: the first minutes show what all of it will be like.
-    missing = [key for key in photos if key not in scanned]
+    # Those that gave nothing are looked at again: somebody may have mended their labels.
+    again = {(name, photo_id) for name, photo_id, _ in ledger.skipped()}
+    missing = [key for key in photos if key not in scanned or key in again]
     settings = ScanSettings(
         points_per_photo=config.points_per_photo,
         per_part=config.per_part,
@@ -294,8 +312,7 @@ def _scan(config: BuildConfig, sources: Mapping[str, Source], ledger: Ledger, on
     for scan in scan_photos(sources, missing, settings, workers=config.workers, engine=config.engine):
         if scan.bad is not None and not config.skip_bad:
             raise ValueError(f"{scan.bad}; mend or remove it, or pass over such photos with --skip-bad")
-        skipped = scan.bad or (None if scan.content["points"] else NO_POINT)
-        ledger.keep_photo(scan.source, scan.photo_id, scan.content, scan.facts, skipped=skipped)
+        ledger.keep_photo(scan.source, scan.photo_id, scan.content, scan.facts, skipped=scan.bad or scan.empty)
         done += 1
         on_progress("photos", done, len(photos))
 
@@ -320,10 +337,7 @@ def choose_points(
             record_id = f"{source}/{photo_id}/{number:03d}"
             candidates.append(((source, photo_id), ChosenPoint(record_id=record_id, number=number, point=point)))
     if not candidates:
-        raise ValueError(
-            f"none of the photos has a point to describe ({NO_POINT}, or all were skipped); see --points-per-photo and "
-            "--per-part, or give other photos"
-        )
+        raise ValueError(_no_photo_has_a_point(ledger.skipped()))
     kept = _balanced([(key[0], one.point) for key, one in candidates], config)
     chosen: dict[PhotoKey, list[ChosenPoint]] = defaultdict(list)
     for index in sorted(kept):
@@ -333,6 +347,24 @@ def choose_points(
     counts = {key: len(points) for key, points in chosen.items()}
     splits = assign_splits(groups, counts, test_share=config.test_share, seed=config.seed)
     return dict(chosen), splits, len(candidates) - len(kept)
+
+
+def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
+    """Why nothing can be built, with how many photos each reason has, in one line."""
+    if not skipped:
+        return "none of the photos has a point to describe: this split of the sources lists no photos"
+    kinds: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for _, _, reason in skipped:
+        kind = next((one for one in (NO_POINT, NO_TEXTURE, NO_LABEL, ONLY_NOTED) if reason.startswith(one)), "bad")
+        kinds[kind] += 1
+        examples.setdefault(kind, reason)
+    said = [
+        f"{count:,} of {len(skipped):,}: "
+        + (f"cannot be read, the first: {examples[kind]}" if kind == "bad" else examples[kind])
+        for kind, count in kinds.most_common()
+    ]
+    return f"none of the photos has a point to describe ({'; '.join(said)}); build-dataset --check lists all problems"
 
 
 def _balanced(points: Sequence[tuple[str, dict[str, Any]]], config: BuildConfig) -> list[int]:
@@ -484,12 +516,16 @@ def _finish(
         of_split = Counter(record.source for record in kept if record.split == split)
         if of_split:
             counts[split] = dict(sorted(of_split.items()))
+    left_out, notes = _left_out(sources, ledger)
     report = BuildReport(
         kept=counts,
         rejected=dict(sorted(Counter(one["reason"] for one in rejected).items())),
         skipped=ledger.skipped(),
         not_chosen=not_chosen,
         spent=ledger.spent(),
+        left_out=left_out[:MOST_LEFT_OUT],
+        left_out_count=len(left_out),
+        notes=notes,
     )
     lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in rejected)
     _write_whole(out / "rejected.jsonl", lines)
@@ -499,6 +535,16 @@ def _finish(
     write_card(out, kept, read_photo, report=asdict(report), settings=ledger.settings(), audit=read_audit(out))
     on_progress("files", 1, 1)
     return report
+
+
+def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[dict[str, str]], dict[str, int]]:
+    """All annotations that were left out, of no photo first; and how often each note was made."""
+    left_out = [asdict(problem) for name in sorted(sources) for problem in sources[name].problems]
+    notes: Counter[str] = Counter()
+    for content in ledger.contents():
+        left_out += content.get("left_out", [])
+        notes.update(content.get("notes", []))
+    return left_out, dict(sorted(notes.items()))
 
 
 def _built_record(record_id: str, content: Mapping[str, Any], split: str, photo_path: str, seed: int) -> BuiltRecord:

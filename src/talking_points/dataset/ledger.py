@@ -169,6 +169,11 @@ class Ledger:
         ):
             yield source, photo_id, json.loads(content)
 
+    def contents(self) -> Iterator[dict[str, Any]]:
+        """Content of all photos, skipped ones too, in order."""
+        for (content,) in self._rows("SELECT content FROM photos ORDER BY source, photo_id"):
+            yield json.loads(content)
+
     def skipped(self) -> list[tuple[str, str, str]]:
         """Source, id and reason of the skipped photos, in order."""
         return self._rows(

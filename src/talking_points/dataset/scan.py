@@ -15,14 +15,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from talking_points.dataset.keypoints import select_points
-from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey, perceptual_hash
 from talking_points.dataset.synthesis import facts_of_points
@@ -32,6 +32,14 @@ Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 PHOTOS_AT_ONCE = 4
 """Sent to a worker together."""
+
+NO_POINT = "no labelled part is big enough to hold a point"
+NO_TEXTURE = (
+    "no SIFT keypoint was found inside the labelled parts: their surface shows no texture; --smooth-share 1 takes "
+    "points on smooth surfaces"
+)
+NO_LABEL = "none of its annotations can be read"
+ONLY_NOTED = "nothing is labelled but what is left out as it should be"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,11 +59,14 @@ class PhotoScan:
     source: str
     photo_id: str
     content: dict[str, Any]
-    """size_wh, hash, and points: for each x, y, kind, response, scale, names and boxes, in pixels of the photo."""
+    """size_wh, hash, and points: for each x, y, kind, response, scale, names and boxes, in pixels of the photo; and
+    left_out, the scene's problems, and its notes."""
     facts: list[Any]
     """For each point the `PointFacts.to_dict()`; None for a named keypoint, about which nothing is written."""
     bad: str | None = None
     """Why the photo could not be read, with its path; None when it could."""
+    empty: str | None = None
+    """Why it has no point; None when it has any."""
 
 
 def seed_of(name: str, seed: int) -> int:
@@ -88,7 +99,20 @@ def scan_photo(source: Source, photo_id: str, settings: ScanSettings) -> PhotoSc
         point |= {"part_name": part.name, "part_box": part.box_xyxy}
         points.append(point | _owner(scene, part.object_index))
     content = {"size_wh": scene.size_wh, "hash": f"{perceptual_hash(scene.photo):016x}", "points": points}
-    return PhotoScan(source=source.name, photo_id=photo_id, content=content, facts=facts)
+    content |= {"left_out": [asdict(problem) for problem in scene.problems], "notes": list(scene.notes)}
+    empty = None if points else _why_empty(scene)
+    return PhotoScan(source=source.name, photo_id=photo_id, content=content, facts=facts, empty=empty)
+
+
+def _why_empty(scene: Scene) -> str:
+    """Why a photo gave no point."""
+    if any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
+        return NO_TEXTURE
+    if not scene.parts and scene.problems:
+        return f"{NO_LABEL}: {scene.problems[0]}"
+    if not scene.parts and scene.notes:
+        return f"{ONLY_NOTED}: {scene.notes[0]}"
+    return NO_POINT
 
 
 def _named_points(scene: Scene) -> list[dict[str, Any]]:
@@ -193,7 +217,7 @@ class _RayScanner:
         return {
             "source": scan.source,
             "photo_id": scan.photo_id,
-            "scan": json.dumps([scan.content, scan.facts, scan.bad]),
+            "scan": json.dumps([scan.content, scan.facts, scan.bad, scan.empty]),
         }
 
 
@@ -214,5 +238,6 @@ def _scan_with_ray(
     actors = ray.data.ActorPoolStrategy(size=workers)
     scanned = rows.map(_RayScanner, fn_constructor_args=(sources, settings), compute=actors)
     for row in scanned.iter_rows():
-        content, facts, bad = json.loads(row["scan"])
-        yield PhotoScan(source=row["source"], photo_id=row["photo_id"], content=content, facts=facts, bad=bad)
+        content, facts, bad, empty = json.loads(row["scan"])
+        names = {"source": row["source"], "photo_id": row["photo_id"]}
+        yield PhotoScan(**names, content=content, facts=facts, bad=bad, empty=empty)

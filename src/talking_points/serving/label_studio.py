@@ -2,11 +2,13 @@
 
 Speaks the protocol of label-studio-ml-backend (health, setup, predict); in Label Studio, give this server's address
 with /label-studio behind it. The labelling interface needs an Image, a KeyPointLabels or KeyPoint, and a TextArea with
-perRegion="true", all of which this reads from the project's own configuration.
+perRegion="true", all of which this reads from the project's own configuration. Regions of other controls are left
+alone; a region of the keypoint's that is no keypoint, or of a rotated or another picture, is refused.
 """
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,6 +25,9 @@ from talking_points.serving.service import Service, bad_request
 POINT_WIDTH_PERCENT = 0.75
 """Drawn size of a keypoint that we place, of the photo's width. Ours."""
 MOST_CONFIG_CHARS = 100_000
+KEYPOINT_TYPES = ("keypoint", "keypointlabels")
+ASPECT_TOLERANCE = 0.02
+"""The photo's size may differ from the one that a region is of, by no more than this share in shape."""
 
 
 class Setup(BaseModel):
@@ -137,6 +142,8 @@ async def _prefill(
     """Regions for what is missing: a text for a keypoint without one, a keypoint for a text without one."""
     points = {str(one.get("id")): one for one in regions if one.get("from_name") == interface.keypoint}
     texts = {str(one.get("id")): one for one in regions if one.get("from_name") == interface.text}
+    own_controls = (interface.keypoint, interface.text)
+    of_others = {str(one.get("id")) for one in regions if one.get("from_name") not in own_controls}
     bare_points = [name for name in points if name not in texts]
     bare_texts = [name for name in texts if name not in points]
     answer: dict[str, Any] = {"result": [], "score": 0.0, "model_version": engine.name}
@@ -144,6 +151,14 @@ async def _prefill(
         return answer
     prepared = await service.prepared(photo, engine, label_studio=True)
     size_wh = prepared.size_wh
+    try:
+        for region in regions:
+            if region.get("from_name") in own_controls:
+                _check_picture(region, size_wh)
+        for name in bare_points:
+            _check_keypoint(points[name])
+    except ValueError as error:
+        raise bad_request(error) from None
     try:
         points_px = [_point_px(points[name]["value"], size_wh) for name in bare_points]
         words = [_words(texts[name]["value"]) for name in bare_texts]
@@ -163,10 +178,51 @@ async def _prefill(
             if interface.labels:
                 value[interface.keypoint_type] = list(interface.labels[:1])
             # A text of the whole photo has an id of its own; the new region takes another.
-            region = name if texts[name]["value"].get("x") is not None else uuid.uuid4().hex[:10]
+            # So does the text of another control's region, such as a box.
+            own = texts[name]["value"].get("x") is not None and name not in of_others
+            region = name if own else uuid.uuid4().hex[:10]
             result.append(_region(region, interface.keypoint, interface.keypoint_type, value, interface, size_wh))
             result.append(_text_region(region, one, place, interface, size_wh))
     return answer
+
+
+def _check_picture(region: dict[str, Any], size_wh: tuple[int, int]) -> None:
+    """ValueError where a region's percentages are of a picture that is rotated or shaped otherwise than the photo."""
+    name = f"region {region.get('id')!r}"
+    rotation = _number(region.get("image_rotation") or 0, f"{name}: image_rotation")
+    if rotation % 360:
+        raise ValueError(
+            f"{name} is of the picture rotated by {rotation:g} degrees: rotate it back, or save it upright"
+        )
+    stated = region.get("original_width"), region.get("original_height")
+    if None in stated:
+        return
+    width, height = (_number(side, f"{name}: original_width and original_height") for side in stated)
+    if not (width > 0 and height > 0) or abs(width / height / (size_wh[0] / size_wh[1]) - 1) > ASPECT_TOLERANCE:
+        raise ValueError(
+            f"{name} is of a {width:g}x{height:g} picture, the photo is {size_wh[0]}x{size_wh[1]} upright: its EXIF "
+            "orientation may say so; save the photo upright and label that"
+        )
+
+
+def _check_keypoint(region: dict[str, Any]) -> None:
+    """ValueError where a region of the keypoint's control is a box or another shape, or rotated."""
+    kind, value = region.get("type"), region["value"]
+    name = f"region {region.get('id')!r}"
+    if kind not in (None, *KEYPOINT_TYPES) or "height" in value or "points" in value:
+        raise ValueError(f"{name} is no keypoint but {kind}: only keypoints are described")
+    if _number(value.get("rotation") or 0, f"{name}: rotation") % 360:
+        raise ValueError(f"{name} is rotated: a keypoint has no rotation")
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{what}: expected a number, got {str(value)[:40]}")
+    return number
 
 
 def _point_px(value: dict[str, Any], size_wh: tuple[int, int]) -> Point:

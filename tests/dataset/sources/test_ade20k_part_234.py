@@ -107,7 +107,7 @@ def changed(edit):
         (labelled(234), f"{PHOTO}.png holds label 234, known are 0 to 233 and 65535"),
         (labelled(255), f"{PHOTO}.png holds label 255"),
         (changed(lambda c: c["images"].pop(0)), f"{PHOTO}.jpg has no record in .*ade20k_instance_val.json"),
-        (changed(lambda c: c["images"][0].update(width=60, height=120)), f"{PHOTO}.jpg is 120x60, but .* says 60x120"),
+        (changed(lambda c: c["images"][0].update(width=60, height=120)), f"{PHOTO}.jpg: is 120x60, but .* says 60x120"),
         (changed(lambda c: c["annotations"][0].update(category_id=44)), "annotation 1 of .* category 44, known are 0"),
         (
             changed(lambda c: c["annotations"][1]["segmentation"].update(counts=[5, 6])),
@@ -117,7 +117,7 @@ def changed(edit):
             changed(lambda c: c["annotations"][1]["segmentation"].update(size=[6, 5])),
             "annotation 2: run lengths are of 5x6 pixels",
         ),
-        (changed(lambda c: c["annotations"][0].update(segmentation=None)), "annotation 1: expected polygons or run"),
+        (changed(lambda c: c["annotations"][0].update(segmentation=None)), "annotation 1: has no segmentation"),
         (changed(lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]])), "a polygon has 3 numbers"),
     ],
 )
@@ -138,5 +138,5 @@ def test_missing_files(folder):
     with pytest.raises(FileNotFoundError, match="ade20k_instance_val.json is missing"):
         open_source(NAME, folder, "test")
     (folder / "ade20k_instance_train.json").write_text('{"images": [{"id": 1}], "annotations": []}')
-    with pytest.raises(ValueError, match="ade20k_instance_train.json: not COCO's form: KeyError 'file_name'"):
+    with pytest.raises(ValueError, match="ade20k_instance_train.json: image 1: needs a .file_name."):
         open_source(NAME, folder, "train")

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from talking_points.dataset.scene import NamedPoint, crop, mirror, mosaic, resize
 from talking_points.dataset.sources import open_source
@@ -67,19 +68,44 @@ def test_points_follow_the_photo(folder):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda c: c["annotations"][0].update(category_id=77), "annotation 500 has category 77"),
+        (lambda c: c["annotations"][0].update(category_id=77), "has category 77, which the file lacks; known are 1, 8"),
         (lambda c: c["annotations"][0].update(keypoints=[1, 2]), "2 numbers of keypoints, expected 3 for each of 3"),
         (lambda c: c["annotations"][0]["keypoints"].__setitem__(2, 3), "visibility of left_eye is 3"),
         (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, 101), "outside the 100x80 photo"),
+        (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, "x"), "not supported"),
         (lambda c: c["annotations"][0].pop("bbox"), "expected a bbox"),
-        (lambda c: c["images"][0].update(width=80), f"{PHOTO}.jpg is 100x80, but .* says 80x80"),
     ],
 )
-def test_a_bad_record_is_named_when_read(folder, edit, message):
+def test_a_bad_record_is_left_out_and_named(folder, edit, message):
     change(folder, edit)
-    source = open_source(NAME, folder, "train")
-    with pytest.raises(ValueError, match=message):
-        source.read(PHOTO)
+    scene = open_source(NAME, folder, "train").read(PHOTO)
+    assert [thing.name for thing in scene.objects] == ["dog"]
+    [problem] = scene.problems
+    assert f"ap10k-train-split1.json: annotation 500 of {PHOTO}.jpg: " in str(problem) and message in str(problem)
+
+
+def test_a_crowd_is_no_animal(folder):
+    scene = open_source(NAME, folder, "train").read(PHOTO)
+    assert scene.notes == ("a crowd region",) and scene.uncounted == {"dog"} and scene.problems == ()
+
+
+def test_keypoints_of_stored_pixels_are_turned(folder):
+    path = folder / "data" / f"{PHOTO}.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).save(path, exif=exif)
+    scene = open_source(NAME, folder, "train").read(PHOTO)
+    assert scene.size_wh == (80, 100)
+    # The eye at 10, 20 of 100x80; a quarter turn clockwise.
+    assert (scene.keypoints[0].x, scene.keypoints[0].y) == (80 - 20.5, 10.5)
+    assert scene.objects[0].box_xyxy == (80 - 40, 5, 80 - 10, 45)
+    assert scene.notes[0] == "labels of a photo's stored pixels, turned upright with it"
+
+
+def test_a_photo_of_another_size(folder):
+    change(folder, lambda c: c["images"][0].update(width=80))
+    with pytest.raises(ValueError, match=f"{PHOTO}.jpg: is 100x80, but .* says 80x80"):
+        open_source(NAME, folder, "train").read(PHOTO)
 
 
 def test_missing_files(folder):

@@ -1,4 +1,6 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from talking_points.dataset.sources.coco import annotation_mask, decode_counts, read_coco
+from talking_points.dataset.problems import LabelError
+from talking_points.dataset.sources.coco import annotation_mask, decode_counts, id_of, read_coco
 from tests.conftest import compressed, rectangle, run_lengths
 
 FILE = Path("annotations.json")
@@ -37,9 +40,117 @@ def test_polygons_scale_with_the_photo():
     assert (columns.min(), rows.min(), columns.max(), rows.max()) == pytest.approx((4, 8, 11, 15), abs=1)
 
 
+def write(path: Path, **changes: Any) -> Path:
+    content = {
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "width": 10, "height": 8},
+            {"id": 2, "file_name": "b.jpg", "width": 10, "height": 8},
+        ],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": [rectangle(1, 1, 5, 5)]}],
+        "categories": [{"id": 3, "name": "wheel", "supercategory": "car"}],
+    }
+    path.write_text(json.dumps({**content, **changes}))
+    return path
+
+
 def test_no_file_and_no_coco(tmp_path):
     with pytest.raises(FileNotFoundError, match="a.json is missing"):
         read_coco(tmp_path / "a.json")
-    (tmp_path / "a.json").write_text("[]")
-    with pytest.raises(ValueError, match='a.json: expected an object with "images"'):
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([], "is a list"),
+        ([{"image_id": 1, "category_id": 2, "bbox": []}], "is a list of annotations alone, as COCO's results are"),
+        ([{"data": {"image": "a.jpg"}, "annotations": []}], "looks like Label Studio's own JSON"),
+        ({"version": "5.0", "shapes": [], "imagePath": "a.jpg"}, "looks like LabelMe's JSON"),
+        ({"a.jpg123": {"filename": "a.jpg", "regions": []}}, "looks like VIA's JSON"),
+        ({"names": ["null"]}, "looks like a labels.json of label maps"),
+        ({"images": [], "categories": []}, "has images, categories"),
+        ({}, "has nothing in it"),
+        ("text", "is a str"),
+    ],
+)
+def test_other_json_is_told(tmp_path, content, said):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(LabelError, match=f'a.json: {said}.*; expected an object with "images" and "annotations"'):
         read_coco(tmp_path / "a.json")
+
+
+IMAGE = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 8}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": [IMAGE, {**IMAGE, "file_name": "b.jpg"}]}, "images a.jpg and b.jpg: have one id, 1"),
+        ({"images": [IMAGE, {**IMAGE, "id": "1", "file_name": "b.jpg"}]}, "images a.jpg and b.jpg: have one id, 1"),
+        ({"images": [IMAGE, {**IMAGE, "id": 5}]}, "images 1 and 5: are both of a.jpg"),
+        (
+            {"images": [IMAGE, {**IMAGE, "id": 5, "file_name": "a.png"}]},
+            "images a.jpg and a.png: have one name but for",
+        ),
+        ({"images": [{"id": 1, "width": 10, "height": 8}]}, 'image 1: needs a "file_name"'),
+        ({"images": [{**IMAGE, "file_name": 5}]}, 'image 1: needs a "file_name"'),
+        ({"images": [{"file_name": "a.jpg"}]}, "image 1 of the list: needs an id"),
+        ({"images": [{**IMAGE, "id": True}]}, "image 1 of the list: needs an id"),
+        ({"images": [None]}, "image 1 of the list: needs an id"),
+        ({"images": [{**IMAGE, "width": -10}]}, "image 1 .a.jpg.: has width -10 and height 8"),
+        ({"images": [{**IMAGE, "width": "wide"}]}, "image 1 .a.jpg.: has width 'wide'"),
+        ({"images": [{**IMAGE, "width": 10.5}]}, "image 1 .a.jpg.: has width 10.5"),
+        ({"images": {"1": IMAGE}}, '"images": expected a list, got dict'),
+        ({"annotations": 5}, '"annotations": expected a list, got int'),
+        ({"categories": [{"id": 3, "name": "a"}, {"id": "3", "name": "b"}]}, 'category 3: has two names, "a" and "b"'),
+        ({"categories": [{"id": 3}]}, "category 1 of the list: expected a number as id and a name"),
+        ({"categories": ["wheel"]}, "category 1 of the list: expected a number as id and a name"),
+    ],
+)
+def test_what_makes_a_file_unsure_refuses_it(tmp_path, changes, said):
+    with pytest.raises(LabelError, match=f"a.json: {said}") as raised:
+        read_coco(write(tmp_path / "a.json", **changes))
+    assert "\n" not in str(raised.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path):
+    images = [IMAGE, {**IMAGE, "file_name": "b.jpg"}, {**IMAGE, "id": 3}, {"id": 4}]
+    with pytest.raises(LabelError, match="and 3 more: build-dataset --check lists all") as raised:
+        read_coco(write(tmp_path / "a.json", images=images, categories=[5]))
+    assert len(raised.value.problems) == 4
+
+
+def test_the_same_record_twice_is_one(tmp_path):
+    wheel = {"id": 1, "image_id": 1, "category_id": 3, "segmentation": [rectangle(1, 1, 5, 5)]}
+    other = {**wheel, "segmentation": [rectangle(6, 1, 9, 5)]}
+    category = {"id": 3, "name": "wheel", "supercategory": "car"}
+    path = write(
+        tmp_path / "a.json",
+        images=[IMAGE, IMAGE],
+        annotations=[wheel, dict(wheel), other],
+        categories=[category, category],
+    )
+    coco = read_coco(path)
+    assert list(coco.photos) == ["a"]
+    # An id that two annotations share does not matter.
+    assert coco.photos["a"].annotations == (wheel, other)
+
+
+def test_annotations_of_unknown_photos(tmp_path):
+    wheel = {"category_id": 3, "segmentation": [rectangle(1, 1, 5, 5)]}
+    annotations = [{**wheel, "image_id": 7}, {**wheel, "image_id": 7}, wheel, 5, {**wheel, "image_id": 2}]
+    coco = read_coco(write(tmp_path / "a.json", annotations=annotations))
+    assert len(coco.photos["b"].annotations) == 1
+    assert [f"{one.record}: {one.problem}" for one in coco.problems] == [
+        "annotation 4 of the list: expected an object, got 5",
+        "image_id 7: 2 annotations are of image_id 7, which the file lacks",
+        "image_id None: an annotation is of image_id None, which the file lacks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [(12, 12), ("12", 12), (" 012 ", 12), (12.0, 12), ("a7", "a7"), ("-3", -3)]
+    + [(value, None) for value in (None, True, 1.5, "", " ", [1], {})],
+)
+def test_ids(value, known):
+    assert id_of(value) == known

@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
 
@@ -90,42 +92,261 @@ def test_objects_with_ids_are_told_apart(folder):
     assert owners["wheel"] == owners["left mirror"] == 1
 
 
-def test_the_object_s_class_must_be_said(folder):
-    change(folder, lambda content: content["categories"][1].pop("supercategory"))
-    with pytest.raises(ValueError, match='annotations.json: category "wheel" needs a "supercategory"'):
-        read_all(folder, "test")
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda c: c["categories"][1].pop("supercategory"), '"wheel": needs a "supercategory"'),
+        (lambda c: c["categories"][1].update(supercategory=""), '"wheel": needs a "supercategory"'),
+        (lambda c: c["categories"][1].update(supercategory="Wheel"), '"wheel": is its own supercategory'),
+        (
+            lambda c: c["categories"][1].update(supercategory="vehicle"),
+            'the supercategory "vehicle", which is no object',
+        ),
+        (lambda c: c["categories"][1].update(supercategory="none"), 'the supercategory "none", which is no object'),
+        (lambda c: c["categories"][1].update(keypoints=["hub"]), '"wheel": has keypoints'),
+        (lambda c: c["annotations"][2].update(keypoints=[1, 2, 2]), "it labels whole objects"),
+        (lambda c: c.pop("categories"), 'has no list "categories"'),
+    ],
+)
+def test_whole_objects_are_no_parts(folder, edit, said):
+    change(folder, edit)
+    with pytest.raises(LabelError, match=f"annotations.json: .*{said}.*--source coco=DIR"):
+        open_source("coco-parts", folder, "test")
 
 
-def run_lengths(content):
-    content["annotations"][0]["segmentation"] = {"counts": [1, 2], "size": [60, 100]}
+def test_categories_that_nothing_has_do_not_matter(folder):
+    change(folder, lambda c: c["categories"].append({"id": 0, "name": "cars", "supercategory": "none"}))
+    assert len(open_source("coco-parts", folder, "test").photo_ids) == 3
 
 
-def odd_polygon(content):
-    content["annotations"][0]["segmentation"] = [[1, 2, 3, 4, 5, 6, 7]]
+def segmentation(value):
+    return lambda content: content["annotations"][0].update(segmentation=value)
 
 
-def unknown_category(content):
-    content["annotations"][0]["category_id"] = 77
+def without(key):
+    return lambda content: content["annotations"][0].pop(key)
 
 
-def other_shape(content):
-    content["images"][0]["width"] = 300
+OUTSIDE = [200.0, 200.0, 220.0, 200.0, 220.0, 220.0]
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("edit", "said"),
     [
-        (run_lengths, "annotation 1: run lengths sum to 3, expected 100x60 pixels"),
-        (odd_polygon, "annotation 1: a polygon has 7 numbers"),
-        (unknown_category, "annotation 1 has category 77"),
-        (other_shape, "car0.jpg is 100x60, but annotations.json says 300x60"),
-        (lambda content: content.pop("images"), 'expected an object with "images"'),
+        (segmentation({"counts": [1, 2], "size": [60, 100]}), "run lengths sum to 3, expected 100x60 pixels"),
+        (segmentation({"counts": [1, 2], "size": [100, 60]}), "run lengths are of 60x100 pixels, the photo of 100x60"),
+        (segmentation({"counts": [6000], "size": [60, 100]}), "its run lengths cover no pixel"),
+        (segmentation({"counts": "~~", "size": [60, 100]}), "run lengths sum to"),
+        (segmentation({"counts": [None], "size": [60, 100]}), "int"),
+        (segmentation({"counts": [6000], "size": 5}), "run lengths are of 5 pixels"),
+        (segmentation([[1, 2, 3, 4, 5, 6, 7]]), "a polygon has 7 numbers, expected pairs"),
+        (segmentation([1, 2, 3, 4, 5, 6, 7]), "a polygon has 7 numbers, expected pairs"),
+        (segmentation([[25, 15, 33, float("nan"), 33, 21]]), "a number that is not finite"),
+        (segmentation([[25, 15, 33, "15", 33, 21]]), "a polygon holds more than numbers"),
+        (segmentation([[25, 15, 33, None, 33, 21]]), "a polygon holds more than numbers"),
+        (segmentation([[25, 15, 33, 21]]), "its polygons have fewer than 3 corners"),
+        (segmentation([[[25, 15], [33, 21]]]), "its polygons have fewer than 3 corners"),
+        (segmentation([[0.25, 0.25, 0.33, 0.25, 0.33, 0.35]]), "between 0 and 1, expected pixels"),
+        (segmentation([[25, 15, 1e30, 15, 33, 21]]), "a polygon reaches to 1e[+]30"),
+        (segmentation([OUTSIDE]), "lies wholly outside the 100x60 photo"),
+        (segmentation([]), "has no segmentation; draw its outline"),
+        (segmentation([[]]), "has no segmentation; draw its outline"),
+        (segmentation("polygon"), "expected polygons or run lengths as segmentation, got polygon"),
+        (segmentation({}), "expected polygons or run lengths as segmentation"),
+        (segmentation(None), "has no segmentation"),
+        (without("segmentation"), "has no segmentation"),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[], bbox=[25, 15, 8, 6]),
+            "has a box and no segmentation",
+        ),
+        (lambda c: c["annotations"][0].update(category_id=77), "has category 77, which the file lacks; known are 1, 2"),
+        (lambda c: c["annotations"][0].update(category_id="wheel"), "has category 'wheel', which the file lacks"),
+        (without("category_id"), "has no category"),
     ],
 )
-def test_what_is_wrong_is_named(folder, edit, message):
+def test_a_bad_annotation_is_left_out_and_named(folder, edit, said):
     change(folder, edit)
-    with pytest.raises(ValueError, match=message):
+    scene, *others = read_all(folder, "test")
+    assert {part.name for part in scene.parts} == {"front left door", "wheel", "rear window"}
+    [problem] = scene.problems
+    assert problem.file.endswith("test/annotations.json") and problem.record == "annotation 1 of car0.jpg"
+    assert re.search(said, str(problem).replace("\n", "LINE"))
+    assert all(other.problems == () and len(other.parts) == 5 for other in others)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [25, 15, 33, 15, 33, 21, 25, 21],
+        [[25, 15], [33, 15], [33, 21], [25, 21]],
+        [[[25, 15], [33, 15], [33, 21], [25, 21]]],
+        [[25, 15, 33, 15, 33, 21, 25, 21], [], [1, 2]],
+    ],
+)
+def test_polygons_in_other_nestings_are_read(folder, value):
+    expected = read_all(folder, "test")[0]
+    change(folder, segmentation(value))
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == expected.parts and scene.problems == ()
+
+
+def test_a_photo_whose_annotations_are_all_bad_is_listed(folder):
+    def edit(content):
+        for annotation in content["annotations"][:5]:
+            annotation["category_id"] = 99
+
+    change(folder, edit)
+    scene = open_source("coco-parts", folder, "test").read("car0")
+    assert scene.parts == () and len(scene.problems) == 5
+
+
+@pytest.mark.parametrize("crowd", [1, True, "1", 1.0])
+def test_crowds_are_no_parts(folder, crowd):
+    expected = read_all(folder, "test")[0]
+    region = {"id": 99, "image_id": 1, "category_id": 2, "iscrowd": crowd}
+    region["segmentation"] = {"counts": [0, 6000], "size": [60, 100]}
+    change(folder, lambda c: c["annotations"].append(region))
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == expected.parts
+    assert scene.notes == ("a crowd region",) and scene.uncounted == {"car"} and scene.problems == ()
+
+
+def test_what_is_no_crowd(folder):
+    change(folder, lambda c: [one.update(iscrowd="0") for one in c["annotations"]])
+    assert [len(scene.parts) for scene in read_all(folder, "test")] == [5, 5, 5]
+
+
+def turn(path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("run_lengths_too", [False, True])
+def test_labels_of_stored_pixels_are_turned_with_the_photo(folder, orientation, run_lengths_too):
+    plain = read_all(folder, "test")[0]
+    if run_lengths_too:
+        runs = [25 * 60 + 15, *[7, 53] * 8, 7, 6000 - (25 * 60 + 15) - 8 * 60 - 7]
+        change(folder, segmentation({"size": [60, 100], "counts": runs}))
+    turn(folder / "test" / "images" / "car0.jpg", orientation)
+    scene = read_all(folder, "test")[0]
+    assert scene.size_wh == (60, 100)
+    assert scene.notes == ("labels of a photo's stored pixels, turned upright with it",)
+    stored = {5: (18, 29), 6: (60 - 18, 29), 7: (60 - 18, 100 - 29), 8: (18, 100 - 29)}
+    assert scene.parts[scene.part_index_at(stored[orientation])].name == "left mirror"
+    assert sorted(part.area_px for part in scene.parts) == sorted(part.area_px for part in plain.parts)
+    # The door is blue, in the photo, and so under its labels.
+    door = scene.part_map == 1 + [part.name for part in scene.parts].index("front left door")
+    assert np.abs(scene.photo[door].mean(axis=0) - (30, 60, 170)).max() < 12
+
+
+def test_labels_of_upright_pixels_stay(folder):
+    path = folder / "test" / "images" / "car0.jpg"
+    expected = read_all(folder, "test")[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == expected.parts and scene.notes == ()
+
+
+@pytest.mark.parametrize("where", ["top", "info"])
+def test_half_a_turn_must_be_said(folder, where):
+    turn(folder / "test" / "images" / "car0.jpg", 3)
+    source = open_source("coco-parts", folder, "test")
+    with pytest.raises(LabelError, match='car0.jpg: the photo has EXIF orientation 3.*"labels_frame": "stored"'):
+        source.read("car0")
+    assert len(source.read("car1").parts) == 5
+    for said, place in (("stored", (100 - 29, 60 - 18)), ("upright", (29, 18))):
+        frame = {"labels_frame": said}
+        change(folder, lambda c, frame=frame: c.update(frame if where == "top" else {"info": frame}))
+        scene = read_all(folder, "test")[0]
+        assert scene.parts[scene.part_index_at(place)].name == "left mirror"
+    change(folder, lambda c: c.update(labels_frame="raw"))
+    with pytest.raises(LabelError, match="annotations.json: labels_frame: is 'raw'"):
+        open_source("coco-parts", folder, "test")
+
+
+def test_a_size_of_one_frame_and_labels_of_the_other(folder):
+    # As where a script wrote down the stored size, and a browser's tool had shown the photo upright.
+    path = folder / "test" / "images" / "car0.jpg"
+    expected = read_all(folder, "test")[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    change(folder, lambda c: c["images"][0].update(width=60, height=100))
+    with pytest.raises(LabelError, match="car0.jpg: EXIF orientation 6: its size is that of one frame"):
         read_all(folder, "test")
+    change(folder, lambda c: c.update(labels_frame="upright"))
+    assert read_all(folder, "test")[0].parts == expected.parts
+
+
+@pytest.mark.parametrize("lost", [{"width": None}, {"width": 0, "height": 0}, {"height": ""}])
+def test_a_size_that_is_not_said_is_the_photo_s(folder, lost):
+    expected = read_all(folder, "test")[0]
+    change(folder, lambda c: c["images"][0].update(lost))
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == expected.parts
+    assert scene.notes == ("a photo whose width and height the labels do not say, taken as its file's own",)
+
+
+def test_numbers_as_texts(folder):
+    expected = read_all(folder, "test")
+
+    def edit(content):
+        for record in content["images"]:
+            record.update(id=str(record["id"]), width="100", height="60.0")
+        for record in content["annotations"]:
+            record.update(category_id=str(record["category_id"]), image_id=float(record["image_id"]))
+
+    change(folder, edit)
+    assert [scene.parts for scene in read_all(folder, "test")] == [scene.parts for scene in expected]
+
+
+@pytest.mark.parametrize(
+    "name", ["images\\car0.jpg", "C:\\data\\car0.jpg", "./test/images/car0.jpg", "car0.JPG", "CAR0.jpg"]
+)
+def test_file_names_of_other_machines(folder, name):
+    change(folder, lambda c: c["images"][0].update(file_name=name))
+    [scene] = [one for one in read_all(folder, "test") if one.photo_id.casefold() == "car0"]
+    assert len(scene.parts) == 5
+
+
+def test_addresses_in_place_of_file_names(folder):
+    def edit(content):
+        name = content["images"][0].pop("file_name")
+        content["images"][0]["coco_url"] = f"http://images.example.org/train2017/{name}?size=full"
+
+    change(folder, edit)
+    assert len(read_all(folder, "test")[0].parts) == 5
+
+
+def test_photos_of_one_name_in_two_folders(folder):
+    images = folder / "test" / "images"
+    for k, side in ((0, "left"), (1, "right")):
+        (images / side).mkdir()
+        (images / f"car{k}.jpg").rename(images / side / "car.jpg")
+        change(folder, lambda c, k=k, side=side: c["images"][k].update(file_name=f"{side}/car.jpg"))
+    source = open_source("coco-parts", folder, "test")
+    assert source.photo_ids == ("car2", "left_car", "right_car")
+    assert source.photo_path("right_car") == images / "right" / "car.jpg"
+    assert all(len(source.read(photo_id).parts) == 5 for photo_id in source.photo_ids)
+
+
+def test_other_shape(folder):
+    change(folder, lambda content: content["images"][0].update(width=300))
+    with pytest.raises(LabelError, match="car0.jpg: is 100x60, but annotations.json says 300x60"):
+        read_all(folder, "test")
+
+
+def test_objects_by_texts(folder):
+    def two_cars(content):
+        for annotation in content["annotations"][:4]:
+            annotation["object_id"] = "red" if annotation["category_id"] == 5 else "2"
+
+    change(folder, two_cars)
+    assert len(read_all(folder, "test")[0].objects) == 2
 
 
 def test_missing_files(folder):
@@ -134,6 +355,9 @@ def test_missing_files(folder):
         read_all(folder, "test")
     with pytest.raises(FileNotFoundError, match="train/annotations.json is missing"):
         open_source("coco-parts", folder / "test", "train")
+    (folder / "test" / "annotations.json").rename(folder / "test" / "instances.json")
+    with pytest.raises(FileNotFoundError, match="test/annotations.json is missing; there is instances.json"):
+        open_source("coco-parts", folder, "test")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photos are not beside this checkout")

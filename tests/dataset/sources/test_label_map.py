@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
 
@@ -110,8 +111,8 @@ def names_gone(folder):
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (broken_label, "0005.png holds label 99, labels.json names 0 to 6"),
-        (other_size, "0005.png is 60x50, its photo is 60x120"),
+        (broken_label, "0005.png: holds label 99, labels.json names 0 to 6"),
+        (other_size, "0005.png: is 60x50, its photo is 60x120"),
         (colour_labels, "0005.png: expected one 8- or 16-bit label a pixel"),
         (names_gone, 'labels.json: expected an object with a list "names"'),
         (lambda folder: (folder / "labels" / "0005.png").unlink(), "0005.png is missing"),
@@ -124,6 +125,151 @@ def test_what_is_wrong_is_named(folder, break_it, message):
     break_it(folder)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_all(folder, "test")
+
+
+def draw(folder, edit, photo_id="0005"):
+    path = folder / "labels" / f"{photo_id}.png"
+    labels = np.asarray(Image.open(path)).copy()
+    Image.fromarray(edit(labels)).save(path)
+
+
+def say(folder, **said):
+    path = folder / "labels.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+
+
+def contour(labels):
+    labels[100:104, :] = 255
+    return labels
+
+
+def test_255_is_no_label_unless_it_is_named(folder):
+    draw(folder, contour)
+    scene = read_all(folder, "test")[0]
+    assert scene.notes == ("label 255 taken as no label",)
+    assert scene.part_index_at((30, 102)) is None and len(scene.parts) == 9
+    draw(folder, lambda labels: np.where(labels == 255, 65535, labels.astype(np.uint16)))
+    assert read_all(folder, "test")[0].notes == ("label 65535 taken as no label",)
+    say(folder, ignore=[65535, 7])
+    assert read_all(folder, "test")[0].notes == ()
+    assert read_all(folder, "test")[0].part_index_at((30, 102)) is None
+
+
+def test_255_as_a_name(folder):
+    draw(folder, contour)
+    names = json.loads((folder / "labels.json").read_text())["names"]
+    say(folder, names=names + [f"label {k}" for k in range(len(names), 255)] + ["belt"])
+    assert "belt" in {part.name for part in read_all(folder, "test")[0].parts}
+
+
+@pytest.mark.parametrize("ignored", [255, [255], [6, 255]])
+def test_labels_to_ignore(folder, ignored):
+    draw(folder, contour)
+    say(folder, ignore=ignored)
+    names = {part.name for part in read_all(folder, "test")[0].parts}
+    assert ("bag" in names) == (ignored != [6, 255])
+
+
+@pytest.mark.parametrize("ignored", ["255", [True], [-1], [1.5], {}, None])
+def test_what_ignore_may_say(folder, ignored):
+    say(folder, ignore=ignored)
+    with pytest.raises(LabelError, match='labels.json: "ignore": is .*; expected labels as numbers'):
+        open_source("label-map", folder, "test")
+
+
+def test_black_and_white_masks_are_no_label_maps(folder):
+    draw(folder, lambda labels: np.where(labels > 0, 255, 0).astype(np.uint8))
+    with pytest.raises(LabelError, match="0005.png: holds label 255 and no other but background"):
+        read_all(folder, "test")
+
+
+def test_a_first_name_that_is_a_part_s_is_noted(folder):
+    say(folder, names=["hat", *json.loads((folder / "labels.json").read_text())["names"][1:]])
+    assert read_all(folder, "test")[0].notes == ('label 0 taken as background, though labels.json calls it "hat"',)
+
+
+def turn(path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).save(path, exif=exif, quality=95)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_labels_of_stored_pixels_are_turned_with_the_photo(folder, orientation):
+    plain = read_all(folder, "test")[0]
+    turn(folder / "photos" / "0005.jpg", orientation)
+    source = open_source("label-map", folder, "test")
+    scene = source.read("0005")
+    assert scene.size_wh == (120, 60)
+    assert scene.notes == ("labels of a photo's stored pixels, turned upright with it",)
+    assert sum(part.area_px for part in scene.parts) == sum(part.area_px for part in plain.parts)
+    for part in scene.parts:
+        if part.name == "shirt":
+            shirt = scene.photo[scene.part_map == 1 + scene.parts.index(part)]
+            assert np.abs(shirt.mean(axis=0) - (200, 30, 36)).max() < 12
+
+
+def test_labels_of_upright_pixels_stay(folder):
+    plain = read_all(folder, "test")[0]
+    path = folder / "photos" / "0005.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.open(path).transpose(Image.Transpose.ROTATE_270).save(path, exif=exif, quality=95)
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == plain.parts and scene.notes == ()
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_where_the_size_does_not_tell_it_must_be_said(folder, orientation):
+    plain = read_all(folder, "test")[0]
+    turn(folder / "photos" / "0005.jpg", orientation)
+    with pytest.raises(LabelError, match=f'0005.png: the photo has EXIF orientation {orientation}.*"labels_frame"'):
+        read_all(folder, "test")
+    say(folder, labels_frame="upright")
+    assert read_all(folder, "test")[0].parts == plain.parts
+    say(folder, labels_frame="stored")
+    turned = read_all(folder, "test")[0].part_map > 0
+    mirrored = {2: np.s_[:, ::-1], 3: np.s_[::-1, ::-1], 4: np.s_[::-1]}[orientation]
+    assert np.array_equal(turned, (plain.part_map > 0)[mirrored])
+    say(folder, labels_frame="sideways")
+    with pytest.raises(LabelError, match="labels.json: labels_frame: is 'sideways'"):
+        open_source("label-map", folder, "test")
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".JPEG", ".png", ".webp"])
+def test_endings_of_photos(folder, ending):
+    path = folder / "photos" / "0005.jpg"
+    kind = {".png": "PNG", ".webp": "WEBP"}.get(ending, "JPEG")
+    Image.open(path).save(path.with_suffix(".new"), kind)
+    path.unlink()
+    path.with_suffix(".new").rename(path.with_suffix(ending))
+    source = open_source("label-map", folder, "test")
+    assert source.photo_path("0005").name == f"0005{ending}"
+    assert len(source.read("0005").parts) == 9
+
+
+def test_names_with_accents_in_either_form_and_with_endings(folder):
+    for kind, ending in (("photos", "jpg"), ("labels", "png")):
+        (folder / kind / f"0005.{ending}").rename(folder / kind / f"cafe\u0301.{ending}")
+    (folder / "splits.json").write_text(json.dumps({"train": [], "test": ["caf\u00e9", "0006.jpg"]}))
+    source = open_source("label-map", folder, "test")
+    assert source.photo_ids == ("0006", "caf\u00e9")
+    assert all(len(source.read(photo_id).parts) == 9 for photo_id in source.photo_ids)
+
+
+def test_two_photos_of_one_name(folder):
+    (folder / "photos" / "0005.PNG").write_bytes((folder / "photos" / "0005.jpg").read_bytes())
+    with pytest.raises(LabelError, match='photos: 0005.PNG and 0005.jpg: are both photo "0005"; rename'):
+        open_source("label-map", folder, "test")
+    # Of photos that are not read, it does not matter.
+    open_source("label-map", folder, "train")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_photo_in_both_splits(folder, split):
+    (folder / "splits.json").write_text(json.dumps({"train": IDS[:5], "test": ["0001.jpg", *IDS[4:7]]}))
+    with pytest.raises(LabelError, match='splits.json: photo "0001": is in both "train" and "test"; leave.*1 more'):
+        open_source("label-map", folder, split)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real photos are not beside this checkout")

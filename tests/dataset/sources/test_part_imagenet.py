@@ -93,13 +93,14 @@ def test_an_unknown_class(ood, seg):
 @pytest.mark.parametrize(
     ("category", "message"),
     [
-        (40, "label 40 of n02823428_0012 is unknown"),
+        (40, "annotation 1 of n02823428_0012.JPEG: has category 40, which the file lacks"),
         (0, "n02823428_0012 shows a bottle, but .* quadruped head"),
     ],
 )
 def test_labels_that_cannot_be(ood, category, message):
     content = json.loads((ood / "train.json").read_text())
     content["annotations"][0]["category_id"] = category
+    content["categories"].append({"id": 0, "name": "Quadruped Head", "supercategory": "Quadruped"})
     (ood / "train.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=f"train.json: {message}"):
         open_source(NAME, ood, "train").read(PHOTO)
@@ -112,7 +113,7 @@ def test_bad_maps_and_missing_files(seg):
     with pytest.raises(ValueError, match=f"{PHOTO}.png: label 41 .* is unknown"):
         source.read(PHOTO)
     Image.fromarray(np.full((8, 4), 40, np.uint8)).save(path)
-    with pytest.raises(ValueError, match=f"{PHOTO}.png is 4x8, its photo is 40x80"):
+    with pytest.raises(ValueError, match=f"{PHOTO}.png: is 4x8, its photo is 40x80"):
         source.read(PHOTO)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=f"{PHOTO}.png is missing"):

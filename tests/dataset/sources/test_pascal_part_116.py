@@ -115,7 +115,7 @@ def other_size(folder):
     [
         (lambda f: edited(f, "part", 116), ValueError, "part/val/2009_000001.png holds label 116, known are 0 to 115"),
         (lambda f: edited(f, "obj", 20), ValueError, "obj/val/2009_000001.png holds label 20, known are 0 to 19"),
-        (other_size, ValueError, "2009_000001.png is 12x10, its photo is 120x60"),
+        (other_size, ValueError, "2009_000001.png: is 12x10, its photo is 120x60"),
         (
             lambda f: (f / "annotations_detectron2_obj" / "val" / "2009_000001.png").unlink(),
             FileNotFoundError,

@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.reading import (
+    find_photos,
     is_held_out,
     of_split,
     present_labels,
     read_json,
     read_labels,
     read_photo,
+    read_sure_photo,
     split_blobs,
     stems,
 )
@@ -42,10 +45,10 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="text.jpg is not a photo"):
         read_photo(tmp_path / "text.jpg")
     (tmp_path / "half.json").write_text('{"a": ')
-    with pytest.raises(ValueError, match="half.json is not valid JSON"):
+    with pytest.raises(ValueError, match="half.json: is not valid JSON"):
         read_json(tmp_path / "half.json")
     (tmp_path / "deep.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="deep.json is not valid JSON"):
+    with pytest.raises(ValueError, match="deep.json: is not valid JSON"):
         read_json(tmp_path / "deep.json")
     with pytest.raises(FileNotFoundError, match="no.json is missing"):
         read_json(tmp_path / "no.json")
@@ -90,3 +93,81 @@ def test_split_blobs_of_little():
     speck = np.zeros((5, 5), dtype=bool)
     speck[2, 2] = True
     assert [blob.sum() for blob in split_blobs(speck)] == [1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / "a.json").write_bytes('{"names": ["Ärmel"]}'.encode(encoding))
+    assert read_json(tmp_path / "a.json") == {"names": ["Ärmel"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<annotation><folder>VOC2012</folder></annotation>", "it looks like XML, as PASCAL VOC"),
+        (b'{"a": 1}\n{"a": 2}\n', "it looks like JSON lines"),
+        ('{"a": "Ärmel"}'.encode("latin-1"), "its text is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_other_files_are_told(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(LabelError, match=f"a.json: is not valid JSON: {said}") as raised:
+        read_json(tmp_path / "a.json")
+    assert "\n" not in str(raised.value)
+
+
+def test_photos_are_found_under_almost_their_names(tmp_path):
+    on_disk = ["a.JPG", "Cafe\u0301.jpg", "b.jpg", "B.jpg", "c d.png", "sub/e.jpg", "f.jpg"]
+    for name in on_disk:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    wanted = {
+        "a": "a.jpg",
+        "cafe": "Caf\u00e9.jpg",
+        "b": "b.jpg",
+        "B": "B.jpg",
+        "c d": "c%20d.png",
+        "e": "sub/e.jpg",
+        "f": "somewhere/else/f.jpg",
+        "missing": "g.jpg",
+        "out": "../../f2.jpg",
+    }
+    found = {photo_id: str(path.relative_to(tmp_path)) for photo_id, path in find_photos(tmp_path, wanted).items()}
+    assert found == {
+        "a": "a.JPG",
+        "cafe": "Cafe\u0301.jpg",
+        "b": "b.jpg",
+        "B": "B.jpg",
+        "c d": "c d.png",
+        "e": "sub/e.jpg",
+        "f": "f.jpg",
+        "missing": "g.jpg",
+        "out": "f2.jpg",
+    }
+
+
+def test_no_photo_is_given_twice(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    found = find_photos(tmp_path, {"A": "A.jpg", "a": "a.jpg"})
+    assert found == {"A": tmp_path / "A.jpg", "a": tmp_path / "a.jpg"}
+    (tmp_path / "b.JPG").touch()
+    (tmp_path / "b.jpg").touch()
+    assert find_photos(tmp_path, {"b": "b.Jpg"}) == {"b": tmp_path / "b.Jpg"}
+    assert find_photos(tmp_path / "nowhere", {"b": "b.jpg"}) == {"b": tmp_path / "nowhere" / "b.jpg"}
+
+
+def test_a_photo_upside_down_must_have_labels_that_tell(tmp_path):
+    for orientation, size in ((3, (30, 20)), (6, (20, 20)), (6, (30, 20)), (1, (30, 20))):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
+        if orientation == 3 or size == (20, 20):
+            with pytest.raises(LabelError, match=f"a.jpg: EXIF orientation {orientation}"):
+                read_sure_photo(tmp_path / "a.jpg")
+        else:
+            assert read_sure_photo(tmp_path / "a.jpg").shape[2] == 3
+
+
+def test_one_bit_maps_are_numbers(tmp_path):
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png", np.zeros((1, 2, 3), np.uint8)).tolist() == [[0, 1]]

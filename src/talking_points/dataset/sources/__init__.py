@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.ade20k_part_234 import open_ade20k_part_234
 from talking_points.dataset.sources.ap_10k import open_ap_10k
 from talking_points.dataset.sources.coco_parts import open_coco_parts
@@ -25,7 +26,7 @@ SOURCES: dict[str, Callable[[Path, str], Source]] = {
 """Source name to what opens it."""
 
 
-def open_source(name: str, folder: Path, split: str) -> Source:
+def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -> Source:
     """List one split of a dataset, without reading its photos.
 
     Args:
@@ -33,9 +34,10 @@ def open_source(name: str, folder: Path, split: str) -> Source:
         folder: the dataset's own folder, laid out as distributed; each opener's docstring shows it.
         split: "train", "val" or "test". Sets that come with two splits keep their second one as "test"; "val"
             is then a fixed share of "train", held out by the photos' names.
+        lenient: give also a source with `Source.refused`, to list what else is wrong with it.
 
     Raises:
-        ValueError: an unknown name or split, or a folder of another layout.
+        ValueError: an unknown name or split, a folder of another layout, or labels that cannot be used as they are.
         FileNotFoundError: the folder or one of its files is missing; the message names it.
     """
     if name not in SOURCES:
@@ -44,4 +46,7 @@ def open_source(name: str, folder: Path, split: str) -> Source:
         raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: no such folder: {folder}")
-    return SOURCES[name](Path(folder), split)
+    source = SOURCES[name](Path(folder), split)
+    if source.refused and not lenient:
+        raise LabelError(source.refused)
+    return source

@@ -8,8 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from talking_points.dataset.scene import Scene
-from talking_points.dataset.sources.coco import CocoFile, annotation_mask, checked_size, read_coco
-from talking_points.dataset.sources.reading import of_split, present_labels, read_labels, read_photo, stems
+from talking_points.dataset.sources.coco import (
+    CocoFile,
+    annotation_mask,
+    checked_size,
+    is_crowd,
+    read_coco,
+    sound_annotations,
+)
+from talking_points.dataset.sources.reading import of_split, present_labels, read_labels, read_sure_photo, stems
 from talking_points.dataset.sources.semantic import Instance, class_list, comma_list, scene_of_instances
 from talking_points.dataset.sources.source import Source
 
@@ -110,7 +117,7 @@ def _photo_path(folder: Path, own: str, photo_id: str) -> Path:
 
 def _read_scene(folder: Path, own: str, coco: CocoFile, photo_id: str) -> Scene:
     path = _photo_path(folder, own, photo_id)
-    photo = read_photo(path)
+    photo = read_sure_photo(path)
     labels = _read_parts(folder / "annotations_detectron2_part" / own / f"{photo_id}.png", photo)
     return scene_of_instances(
         photo,
@@ -137,7 +144,7 @@ def _instances(coco: CocoFile, photo_id: str, path: Path, photo: np.ndarray) -> 
         raise ValueError(f"{path} has no record in {coco.path}")
     size_wh = checked_size(coco, photo_id, path, photo)
     instances = []
-    for annotation in coco.photos[photo_id].annotations:
+    for annotation in sound_annotations(coco, photo_id):
         label = int(annotation["category_id"])
         if not 0 <= label < len(OBJECTS):
             raise ValueError(
@@ -145,7 +152,7 @@ def _instances(coco: CocoFile, photo_id: str, path: Path, photo: np.ndarray) -> 
                 f"known are 0 to {len(OBJECTS) - 1}"
             )
         # A crowd's mask is of several things.
-        if not annotation.get("iscrowd"):
+        if not is_crowd(annotation):
             mask = annotation_mask(annotation, size_wh, size_wh, coco.path)
             if mask.any():
                 name = OBJECTS[label]

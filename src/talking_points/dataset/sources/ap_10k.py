@@ -8,9 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from talking_points.dataset.problems import Problem, refuse
 from talking_points.dataset.scene import NamedPoint, Scene, SceneObject
-from talking_points.dataset.sources.coco import CocoFile, category_name, checked_size, read_coco
-from talking_points.dataset.sources.reading import read_photo
+from talking_points.dataset.sources.coco import (
+    CROWD_NOTE,
+    CocoFile,
+    CocoFrame,
+    category_name,
+    frame_of_photo,
+    is_crowd,
+    read_coco,
+)
+from talking_points.dataset.sources.reading import read_turned_photo
 from talking_points.dataset.sources.source import Source
 
 
@@ -41,6 +50,7 @@ def open_ap_10k(folder: Path, split: str) -> Source:
         photo_ids=tuple(sorted(coco.photos)),
         read=partial(_read_scene, photos, coco),
         photo_path=partial(_photo_path, photos, coco),
+        problems=coco.problems,
     )
 
 
@@ -50,21 +60,30 @@ def _photo_path(photos: Path, coco: CocoFile, photo_id: str) -> Path:
 
 def _read_scene(photos: Path, coco: CocoFile, photo_id: str) -> Scene:
     path = _photo_path(photos, coco, photo_id)
-    photo = read_photo(path)
-    size_wh = checked_size(coco, photo_id, path, photo)
+    photo, orientation = read_turned_photo(path)
+    frame = frame_of_photo(coco, photo_id, path, photo, orientation)
     objects: list[SceneObject] = []
     keypoints: list[NamedPoint] = []
+    problems: list[Problem] = list(coco.photos[photo_id].problems)
+    notes = list(frame.notes)
+    uncounted: set[str] = set()
     for annotation in coco.photos[photo_id].annotations:
-        problem = f"{coco.path}: annotation {annotation.get('id')} of {photo_id}"
         species = category_name(coco, annotation)
-        category = coco.categories[int(annotation["category_id"])]
-        points = _points(annotation, category, size_wh, len(objects), problem)
-        box = annotation.get("bbox")
-        if not isinstance(box, list) or len(box) != 4:
-            raise ValueError(f"{problem}: expected a bbox x, y, width, height, got {box}")
-        x0, y0 = max(0, box[0]), max(0, box[1])
-        x1, y1 = min(size_wh[0], box[0] + box[2]), min(size_wh[1], box[1] + box[3])
-        if points and x0 < x1 and y0 < y1 and not annotation.get("iscrowd"):
+        category = coco.categories[annotation["category_id"]]
+        if is_crowd(annotation):
+            notes.append(CROWD_NOTE)
+            uncounted.add(species)
+            continue
+        try:
+            points = _points(annotation, category, frame, len(objects))
+            x0, y0, x1, y1 = frame.box(_bbox(annotation))
+        except (TypeError, ValueError) as error:
+            where = f"annotation {annotation.get('id')} of {frame.photo_name}"
+            found = " ".join(str(error).split())
+            problems += refuse(coco.path, where, found, "mend or remove it").problems
+            continue
+        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(photo.shape[1], x1), min(photo.shape[0], y1)
+        if points and x0 < x1 and y0 < y1:
             objects.append(
                 SceneObject(name=species, box_xyxy=(x0, y0, x1, y1), category=str(category.get("supercategory", "")))
             )
@@ -77,29 +96,42 @@ def _read_scene(photos: Path, coco: CocoFile, photo_id: str) -> Scene:
         source="ap-10k",
         photo_id=photo_id,
         keypoints=tuple(keypoints),
+        uncounted=frozenset(uncounted),
+        problems=tuple(problems),
+        notes=tuple(notes),
     )
 
 
+def _bbox(annotation: dict[str, Any]) -> list[float]:
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"expected a bbox x, y, width, height, got {box}")
+    return box
+
+
 def _points(
-    annotation: dict[str, Any], category: dict[str, Any], size_wh: tuple[int, int], object_index: int, problem: str
+    annotation: dict[str, Any], category: dict[str, Any], frame: CocoFrame, object_index: int
 ) -> list[NamedPoint]:
     names, numbers = category.get("keypoints", []), annotation.get("keypoints", [])
     if not names or len(numbers) != 3 * len(names):
-        raise ValueError(f"{problem}: {len(numbers)} numbers of keypoints, expected 3 for each of {len(names)} names")
+        raise ValueError(f"{len(numbers)} numbers of keypoints, expected 3 for each of {len(names)} names")
+    width, height = frame.stated_wh
     points = []
     for name, x, y, visibility in zip(names, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         if visibility not in (0, 1, 2):
-            raise ValueError(f"{problem}: visibility of {name} is {visibility}, expected 0, 1 or 2")
+            raise ValueError(f"visibility of {name} is {visibility}, expected 0, 1 or 2")
         if not visibility:
             continue
-        if not (0 <= x <= size_wh[0] and 0 <= y <= size_wh[1]):
-            raise ValueError(f"{problem}: {name} [{x}, {y}] is outside the {size_wh[0]}x{size_wh[1]} photo")
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise ValueError(f"{name} [{x}, {y}] is outside the {width}x{height} photo")
+        # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
+        centre = np.array([[min(x + 0.5, width - 0.5), min(y + 0.5, height - 0.5)]])
+        [[own_x, own_y]] = frame.points(centre).tolist()
         points.append(
             NamedPoint(
                 name=name.replace("_", " ").replace("root of tail", "root of the tail"),
-                # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
-                x=min(x + 0.5, size_wh[0] - 0.5),
-                y=min(y + 0.5, size_wh[1] - 0.5),
+                x=own_x,
+                y=own_y,
                 visible=visibility == 2,
                 object_index=object_index,
             )

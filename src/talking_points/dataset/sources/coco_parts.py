@@ -6,14 +6,24 @@ words by `CAR_PART_WORDS`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from talking_points.dataset.problems import LabelError, Problem
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
-from talking_points.dataset.sources.coco import CocoFile, annotation_mask, category_name, read_coco
-from talking_points.dataset.sources.reading import of_split, read_photo, split_blobs
+from talking_points.dataset.sources.coco import (
+    CROWD_NOTE,
+    CocoFile,
+    category_name,
+    frame_of_photo,
+    id_of,
+    is_crowd,
+    read_coco,
+)
+from talking_points.dataset.sources.reading import file_names, find_photos, of_split, read_turned_photo, split_blobs
 from talking_points.dataset.sources.source import Source
 
 BACKGROUND = "_background_"
@@ -35,6 +45,12 @@ SEPARATE_THINGS = frozenset({"wheel"})
 ASPECT_TOLERANCE = 0.02
 """A photo of another size than the JSON says is read when the aspect ratios agree within this share."""
 
+ABSTRACT = frozenset(
+    ("accessory", "animal", "appliance", "class", "electronic", "food", "furniture", "indoor", "kitchen", "none")
+    + ("object", "outdoor", "part", "sports", "thing", "vehicle")
+)
+"""Supercategories that group whole objects, COCO's own among them: no part is of a "sports"."""
+
 
 def open_coco_parts(folder: Path, split: str) -> Source:
     """Objects whose parts are COCO polygons or run lengths.
@@ -46,59 +62,107 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     object share the annotations' "object_id", a key of ours; without it, a photo shows one object of a class.
     Overlapping parts: the smaller is on top. Photos without annotations are not listed. Left and right in the
     names are the object's own. A photo of another size than the JSON says is read when its shape is the same.
+    Crowd regions are no parts; an annotation that cannot be read is among its scene's problems.
 
     Raises:
-        ValueError: annotations.json is not COCO's.
+        LabelError: annotations.json is not COCO's, or its categories are whole objects.
         FileNotFoundError: it is missing.
     """
     where = folder / ("test" if split == "test" else "train")
-    coco = read_coco(where / "annotations.json")
+    path = where / "annotations.json"
+    if where.is_dir() and not path.is_file():
+        there = ", ".join([name for name in file_names(where) if name != "images"][:5])
+        raise FileNotFoundError(f"{path} is missing{f'; there is {there}' if there else ''}")
+    coco = read_coco(path, lenient=True)
     background = {number for number, category in coco.categories.items() if category["name"] == BACKGROUND}
     listed = [
         photo_id
         for photo_id, photo in coco.photos.items()
-        if of_split(photo_id, split) and any(one["category_id"] not in background for one in photo.annotations)
+        if of_split(photo_id, split)
+        and (photo.problems or any(one["category_id"] not in background for one in photo.annotations))
     ]
+    paths = find_photos(where / "images", {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
     return Source(
         name="coco-parts",
         folder=folder,
         split=split,
         photo_ids=tuple(sorted(listed)),
-        read=partial(_read_scene, coco, folder.name),
-        photo_path=partial(_photo_path, coco),
+        read=partial(_read_scene, coco, paths, folder.name),
+        photo_path=paths.__getitem__,
+        problems=coco.problems,
+        refused=(*coco.refused, *_whole_objects(coco)),
     )
 
 
-def _photo_path(coco: CocoFile, photo_id: str) -> Path:
-    return coco.path.parent / "images" / Path(coco.photos[photo_id].file_name).name
+def _whole_objects(coco: CocoFile) -> list[Problem]:
+    """Why the categories that the annotations have are whole objects, as in most COCO files, and no parts."""
+    remedy = (
+        'to read whole objects give --source coco=DIR; for parts, "supercategory" names the object that a part is of, '
+        'as "car" of a "wheel"'
+    )
+    annotations = [one for photo in coco.photos.values() for one in photo.annotations]
+    used = {int(one["category_id"]) for one in annotations}
+    found: list[tuple[str, str]] = []
+    if used and not coco.categories:
+        found.append(("", 'has no list "categories"'))
+    if any(one.get("keypoints") for one in annotations):
+        found.append(("", "has keypoints: it labels whole objects and no parts"))
+    for number in sorted(used & coco.categories.keys()):
+        category = coco.categories[number]
+        name, owner = str(category["name"]), category.get("supercategory")
+        where = f'category "{name}"'
+        if name == BACKGROUND:
+            continue
+        if category.get("keypoints"):
+            found.append((where, "has keypoints: it is a whole object and no part"))
+        elif not isinstance(owner, str) or not owner.strip():
+            found.append((where, 'needs a "supercategory", the class of its object'))
+        elif _plain(owner) == _plain(name):
+            found.append((where, "is its own supercategory: it is a whole object and no part"))
+        elif _plain(owner) in ABSTRACT:
+            said = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
+            found.append((where, said))
+    return [Problem(file=str(coco.path), record=where, problem=said, remedy=remedy) for where, said in found]
 
 
-def _read_scene(coco: CocoFile, dataset: str, photo_id: str) -> Scene:
-    path = _photo_path(coco, photo_id)
-    photo = read_photo(path)
-    height, width = photo.shape[:2]
-    stated_wh = coco.photos[photo_id].size_wh
-    if abs((width / height) / (stated_wh[0] / stated_wh[1]) - 1) > ASPECT_TOLERANCE:
-        raise ValueError(f"{path} is {width}x{height}, but {coco.path.name} says {stated_wh[0]}x{stated_wh[1]}")
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace("_", " ")
 
-    masks: list[tuple[tuple[str, int, str], np.ndarray]] = []
+
+def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_id: str) -> Scene:
+    path = paths[photo_id]
+    photo, orientation = read_turned_photo(path)
+    frame = frame_of_photo(coco, photo_id, path, photo, orientation, tolerance=ASPECT_TOLERANCE)
+    problems: list[Problem] = list(coco.photos[photo_id].problems)
+    notes = list(frame.notes)
+    uncounted: set[str] = set()
+
+    masks: list[tuple[tuple[str, str, str], np.ndarray]] = []
     for annotation in coco.photos[photo_id].annotations:
         name = category_name(coco, annotation)
-        if name != BACKGROUND:
-            owner = coco.categories[int(annotation["category_id"])].get("supercategory")
-            if not isinstance(owner, str) or not owner:
-                raise ValueError(f'{coco.path}: category "{name}" needs a "supercategory", the class of its object')
-            mask = annotation_mask(annotation, stated_wh, (width, height), coco.path)
-            masks.append(((owner, int(annotation.get("object_id", 0)), name), mask))
+        if name == BACKGROUND:
+            continue
+        owner = str(coco.categories[annotation["category_id"]].get("supercategory")).strip()
+        if is_crowd(annotation):
+            notes.append(CROWD_NOTE)
+            uncounted.add(owner)
+            continue
+        # As a text of equal length, which sorts as the number does.
+        object_id = id_of(annotation.get("object_id", 0))
+        key = (owner, f"{object_id:020d}" if isinstance(object_id, int) else str(object_id), name)
+        try:
+            masks.append((key, frame.mask(annotation)))
+        except LabelError as error:
+            problems += error.problems
     # Larger first: a mirror in front of a door stays visible.
     masks.sort(key=lambda item: -int(item[1].sum()))
     keys = sorted({key for key, _ in masks})
-    layers = np.zeros((height, width), dtype=np.int16)
+    layers = np.zeros(photo.shape[:2], dtype=np.int16)
     for key, mask in masks:
         layers[mask] = keys.index(key) + 1
 
     owners = sorted({key[:2] for key in keys})
-    part_map = np.zeros((height, width), dtype=np.int16)
+    part_map = np.zeros(photo.shape[:2], dtype=np.int16)
     part_names: list[str] = []
     part_objects: list[int] = []
     for number, (owner, object_id, name) in enumerate(keys, start=1):
@@ -117,4 +181,7 @@ def _read_scene(coco: CocoFile, dataset: str, photo_id: str) -> Scene:
         [ObjectLabel(name=owner, outlined=False) for owner, _ in owners],
         source=dataset,
         photo_id=photo_id,
+        uncounted=frozenset(uncounted),
+        problems=problems,
+        notes=notes,
     )

@@ -1,4 +1,4 @@
-"""People with label maps: `photos/*.jpg`, `labels/*.png` whose pixels index `labels.json`, and `splits.json`.
+"""People with label maps: `photos/*`, `labels/*.png` whose pixels index `labels.json`, and `splits.json`.
 
 The labels of clothing (Clothing Co-Parsing) are plural and say "skin" for all that is bare; here they become
 the words that people use for one thing: "shoe" twice, "jeans" once, "face", "arm", "leg".
@@ -6,24 +6,52 @@ the words that people use for one thing: "shoe" twice, "jeans" once, "face", "ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.sources.frames import read_said_frame
 from talking_points.dataset.sources.reading import (
+    PHOTO_ENDINGS,
+    composed,
+    file_names,
     of_split,
     present_labels,
+    read_framed_labels,
     read_json,
-    read_labels,
-    read_photo,
+    read_turned_photo,
     split_blobs,
 )
 from talking_points.dataset.sources.source import Source
 
 BACKGROUND = 0
+NO_NAMES = frozenset(
+    (
+        "",
+        "0",
+        "background",
+        "bg",
+        "ignore",
+        "ignored",
+        "n/a",
+        "na",
+        "nil",
+        "no label",
+        "none",
+        "not labelled",
+        "nothing",
+    )
+    + ("null", "other", "unknown", "unlabeled", "unlabelled", "void")
+)
+"""How labels.json may call label 0 without meaning a part."""
+VOID = (255, 65535)
+"""Labels that many tools write where nothing is labelled: background, unless labels.json names them."""
 SKIN = "skin"
 PERSON = "person"
 
@@ -54,48 +82,129 @@ SINGULAR = {
 """Things worn in pairs: two separate blobs are two parts of the singular name, one blob keeps the plural."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelNames:
+    """What labels.json says."""
+
+    file: Path
+    names: tuple[str, ...]
+    """Of each label."""
+    object_name: str
+    ignored: frozenset[int]
+    """Labels that mean that nothing is labelled."""
+    frame: str | None
+    """"stored", "upright" or None; see `frame_of_labels`."""
+
+
 def open_label_map(folder: Path, split: str) -> Source:
     """One labelled object a photo, its parts as an index image, as people lay out their own data.
 
-        photos/ID.jpg
+        photos/ID.jpg      or .jpeg, .png, .webp, .heic, ..., in small or capital letters
         labels/ID.png      8 or 16 bits a pixel, each an index into labels.json; 0 is background
         labels.json        {"names": ["null", "hair", ...], "object": "person"}; the object is person if not said
         splits.json        {"train": ["ID", ...], "test": [...]}; "val" is held out of "train"
 
+    labels.json may also say "ignore", labels that mean nothing (255 does unless it is named), and "labels_frame",
+    "stored" or "upright", for photos with an EXIF orientation where the label map's size does not tell.
+
     Raises:
-        ValueError: one of the JSON files is not as above.
-        FileNotFoundError: one of them is missing.
+        LabelError: one of the JSON files is not as above, a photo is in both splits, or two have one ID.
+        FileNotFoundError: one of the JSON files is missing.
     """
-    names_file = read_json(folder / "labels.json")
-    splits_file = read_json(folder / "splits.json")
-    if not isinstance(names_file, dict) or not isinstance(names_file.get("names"), list):
-        raise ValueError(f'{folder / "labels.json"}: expected an object with a list "names"')
+    names = _read_names(folder)
+    splits_path = folder / "splits.json"
+    splits = read_json(splits_path)
     wanted = "test" if split == "test" else "train"
-    if not isinstance(splits_file, dict) or not isinstance(splits_file.get(wanted), list):
-        raise ValueError(f'{folder / "splits.json"}: expected an object with a list "{wanted}"')
-    object_name = names_file.get("object", PERSON)
-    if not all(isinstance(name, str) for name in [object_name, *names_file["names"], *splits_file[wanted]]):
-        raise ValueError(f"{folder}: labels.json and splits.json may name things by texts only")
+    if not isinstance(splits, dict) or not isinstance(splits.get(wanted), list):
+        raise refuse(splits_path, "", f'expected an object with a list "{wanted}"', "add it")
+    if not all(isinstance(name, str) for name in splits[wanted]):
+        raise _texts_only(folder)
+    files: dict[str, list[str]] = defaultdict(list)
+    for name in file_names(folder / "photos"):
+        if Path(name).suffix.casefold() in PHOTO_ENDINGS:
+            files[composed(Path(name).stem)].append(name)
+    listed = {_id_of(name, files) for name in splits[wanted]}
+    other = splits.get("train" if wanted == "test" else "test")
+    others = {_id_of(name, files) for name in (other if isinstance(other, list) else []) if isinstance(name, str)}
+    problems = [
+        Problem(
+            file=str(splits_path),
+            record=f'photo "{photo_id}"',
+            problem='is in both "train" and "test"',
+            remedy="leave it in one",
+        )
+        for photo_id in sorted(listed & others)
+    ]
+    problems += [
+        Problem(
+            file=str(folder / "photos"),
+            record=" and ".join(files[photo_id]),
+            problem=f'are both photo "{photo_id}"',
+            remedy="rename or remove one",
+        )
+        for photo_id in sorted(listed)
+        if len(files.get(photo_id, ())) > 1
+    ]
+    photos = {photo_id: folder / "photos" / files.get(photo_id, [f"{photo_id}.jpg"])[0] for photo_id in listed}
+    maps = {
+        composed(Path(name).stem): name for name in file_names(folder / "labels") if name.casefold().endswith(".png")
+    }
     return Source(
         name="label-map",
         folder=folder,
         split=split,
-        photo_ids=tuple(sorted({name for name in splits_file[wanted] if of_split(name, split)})),
-        read=partial(_read_scene, folder, names_file["names"], object_name),
-        photo_path=partial(_photo_path, folder),
+        photo_ids=tuple(sorted(photo_id for photo_id in listed if of_split(photo_id, split))),
+        read=partial(_read_scene, folder, names, photos, maps),
+        photo_path=photos.__getitem__,
+        refused=tuple(problems),
     )
 
 
-def _photo_path(folder: Path, photo_id: str) -> Path:
-    return folder / "photos" / f"{photo_id}.jpg"
+def _read_names(folder: Path) -> LabelNames:
+    path = folder / "labels.json"
+    said = read_json(path)
+    if not isinstance(said, dict) or not isinstance(said.get("names"), list):
+        raise refuse(path, "", 'expected an object with a list "names"', "list the name of each label, from 0 on")
+    object_name = said.get("object", PERSON)
+    if not all(isinstance(name, str) for name in [object_name, *said["names"]]):
+        raise _texts_only(folder)
+    ignored = said.get("ignore", [])
+    ignored = ignored if isinstance(ignored, list) else [ignored]
+    if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in ignored):
+        raise refuse(path, '"ignore"', f"is {str(said['ignore'])[:40]}", "expected labels as numbers, such as [255]")
+    return LabelNames(
+        file=path,
+        names=tuple(said["names"]),
+        object_name=object_name,
+        ignored=frozenset(ignored),
+        frame=read_said_frame(said.get("labels_frame"), path),
+    )
 
 
-def _read_scene(folder: Path, label_names: Sequence[str], object_name: str, photo_id: str) -> Scene:
-    photo = read_photo(_photo_path(folder, photo_id))
-    path = folder / "labels" / f"{photo_id}.png"
-    labels = read_labels(path, photo)
-    if int(labels.max()) >= len(label_names):
-        raise ValueError(f"{path} holds label {int(labels.max())}, labels.json names 0 to {len(label_names) - 1}")
+def _texts_only(folder: Path) -> LabelError:
+    return refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
+
+
+def _id_of(name: str, files: dict[str, Any]) -> str:
+    """A photo's id; splits.json may name its file."""
+    name = composed(name)
+    stem = Path(name)
+    if name not in files and stem.suffix.casefold() in PHOTO_ENDINGS and stem.stem in files:
+        return stem.stem
+    return name
+
+
+def _read_scene(folder: Path, known: LabelNames, photos: dict[str, Path], maps: dict[str, str], photo_id: str) -> Scene:
+    photo, orientation = read_turned_photo(photos[photo_id])
+    path = folder / "labels" / maps.get(photo_id, f"{photo_id}.png")
+    labels, frame = read_framed_labels(path, photo, orientation, said=known.frame, where=known.file)
+    notes = list(frame.notes)
+    labels, void = _without_void(labels, known, path)
+    notes += [f"label {label} taken as no label" for label in void]
+    label_names, object_name = known.names, known.object_name
+    first = label_names[BACKGROUND] if label_names else ""
+    if first.strip(" _").casefold() not in NO_NAMES:
+        notes.append(f'label 0 taken as background, though labels.json calls it "{first}"')
 
     masks: dict[str, np.ndarray] = {}
     for label in present_labels(labels):
@@ -120,7 +229,25 @@ def _read_scene(folder: Path, label_names: Sequence[str], object_name: str, phot
         [object_name],
         source=folder.name,
         photo_id=photo_id,
+        notes=notes,
     )
+
+
+def _without_void(labels: np.ndarray, known: LabelNames, path: Path) -> tuple[np.ndarray, list[int]]:
+    """The map with background where nothing is labelled, and the labels that were taken to mean that unsaid."""
+    present = present_labels(labels)
+    beyond = [label for label in present if label >= len(known.names) and label not in known.ignored]
+    void = [label for label in beyond if label in VOID]
+    unknown = [label for label in beyond if label not in VOID]
+    if unknown:
+        found = f"holds label {unknown[-1]}, labels.json names 0 to {len(known.names) - 1}"
+        raise refuse(path, "", found, 'name it, or list it under "ignore" in labels.json')
+    if void and not set(present) - {BACKGROUND, *void, *known.ignored}:
+        found = f"holds label {void[0]} and no other but background, labels.json names 0 to {len(known.names) - 1}"
+        remedy = f'write the index of the name in its place, or say "ignore": [{void[0]}] in labels.json'
+        raise refuse(path, "", found, remedy)
+    nothing = [label for label in present if label in known.ignored or label in void]
+    return (np.where(np.isin(labels, nothing), BACKGROUND, labels) if nothing else labels), void
 
 
 def _parts_of_label(name: str, mask: np.ndarray, masks: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:

@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from talking_points.dataset.scene import Scene
-from talking_points.dataset.sources.coco import CocoFile, annotation_mask, checked_size, read_coco
+from talking_points.dataset.sources.coco import (
+    CocoFile,
+    annotation_mask,
+    checked_size,
+    is_crowd,
+    read_coco,
+    sound_annotations,
+)
 from talking_points.dataset.sources.part_imagenet_classes import SYNSETS
-from talking_points.dataset.sources.reading import present_labels, read_labels, read_photo, stems
+from talking_points.dataset.sources.reading import present_labels, read_labels, read_sure_photo, stems
 from talking_points.dataset.sources.semantic import Instance, class_list, scene_of_instances
 from talking_points.dataset.sources.source import Source
 
@@ -108,10 +115,12 @@ def _class_of(path: Path) -> tuple[str, str]:
 
 def _read_polygons(where: Path, coco: CocoFile, photo_id: str) -> Scene:
     path = _photo_path(where, photo_id)
-    photo = read_photo(path)
+    photo = read_sure_photo(path)
     size_wh = checked_size(coco, photo_id, path, photo)
     masks = []
-    for annotation in coco.photos[photo_id].annotations:
+    for annotation in sound_annotations(coco, photo_id):
+        if is_crowd(annotation):
+            continue
         label = int(annotation["category_id"])
         _check_label(label, path, coco.path)
         masks.append((annotation_mask(annotation, size_wh, size_wh, coco.path), label))
@@ -124,7 +133,7 @@ def _read_polygons(where: Path, coco: CocoFile, photo_id: str) -> Scene:
 
 def _read_maps(photos: Path, maps: Path, photo_id: str) -> Scene:
     path = _photo_path(photos, photo_id)
-    photo = read_photo(path)
+    photo = read_sure_photo(path)
     map_path = maps / f"{photo_id}.png"
     labels = read_labels(map_path, photo)
     for label in present_labels(labels):

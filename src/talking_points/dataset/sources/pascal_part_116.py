@@ -19,7 +19,7 @@ from talking_points.dataset.sources.reading import (
     of_split,
     present_labels,
     read_labels,
-    read_photo,
+    read_sure_photo,
     stems,
 )
 from talking_points.dataset.sources.semantic import Instance, class_list, comma_list, scene_of_instances
@@ -102,7 +102,7 @@ def _photo_path(folder: Path, own: str, photo_id: str) -> Path:
 
 
 def _read_scene(folder: Path, own: str, photo_id: str) -> Scene:
-    photo = read_photo(_photo_path(folder, own, photo_id))
+    photo = read_sure_photo(_photo_path(folder, own, photo_id))
     objects = _read_checked(folder / "annotations_detectron2_obj" / own / f"{photo_id}.png", photo, len(OBJECTS))
     parts = _read_checked(folder / "annotations_detectron2_part" / own / f"{photo_id}.png", photo, len(PARTS))
     # Where the two disagree, the part says more.

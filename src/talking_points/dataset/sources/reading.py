@@ -1,21 +1,31 @@
-"""What the sources share: reading photos, label maps and polygons; holding out photos; telling blobs apart."""
+"""What the sources share: reading photos, label maps and JSON; finding files; held-out photos; telling blobs apart."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from talking_points.images import open_photo
+from talking_points.dataset.problems import refuse
+from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels
+from talking_points.images import open_turned_photo
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""
 SPLITS = ("train", "val", "test")
+
+PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"})
+"""Of files that are taken for photos, in small letters."""
 
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
@@ -33,18 +43,54 @@ def of_split(photo_id: str, split: str) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a broken one is a ValueError naming it, a missing one a FileNotFoundError."""
+    """Read a JSON file in UTF-8 or UTF-16, with a byte order mark or without.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        LabelError: it is no JSON; the message says what it looks like.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
+    data = path.read_bytes()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(data)
+    except UnicodeDecodeError:
+        raise refuse(path, "", "is not valid JSON: its text is not UTF-8", "save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+        if start.startswith(b"<"):
+            found = "is not valid JSON: it looks like XML, as PASCAL VOC's and CVAT's own files are"
+            raise refuse(path, "", found, "export the labels as COCO JSON") from None
+        if start.startswith(b"{") and "Extra data" in str(error):
+            found = f"is not valid JSON: it looks like JSON lines, one record a line ({error})"
+            raise refuse(path, "", found, "expected one JSON object in the whole file") from None
+        raise refuse(path, "", f"is not valid JSON: {error}", "mend it, or export the labels again") from None
 
 
 def read_photo(path: Path) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 RGB, upright; a bad file is an error naming it, see `open_photo`."""
-    return np.asarray(open_photo(path))
+    return read_turned_photo(path)[0]
+
+
+def read_turned_photo(path: Path) -> tuple[np.ndarray, int]:
+    """Read a photo as `read_photo` does, and the EXIF orientation by which it was turned; see `frame_of_labels`."""
+    photo, orientation = open_turned_photo(path)
+    return np.asarray(photo), orientation
+
+
+def read_sure_photo(path: Path) -> np.ndarray:
+    """Read a photo whose labels' size must tell by itself whether they are of the upright photo.
+
+    Raises:
+        LabelError: the size could not tell, as half a turn does not change it.
+    """
+    photo, orientation = read_turned_photo(path)
+    if orientation != 1 and (orientation < 5 or photo.shape[0] == photo.shape[1]):
+        found = (
+            f"EXIF orientation {orientation}: whether the labels are of its stored or its upright pixels is not told"
+        )
+        raise refuse(path, "", found, "save the photo without EXIF orientation, in the labels' frame")
+    return photo
 
 
 def read_labels(path: Path, photo: np.ndarray) -> np.ndarray:
@@ -55,23 +101,55 @@ def read_labels(path: Path, photo: np.ndarray) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no label map, or of another size than the photo.
+        LabelError: it is no label map, or of another size than the photo.
     """
+    return _of_size(_open_labels(path), path, photo.shape[1::-1])
+
+
+def read_framed_labels(
+    path: Path, photo: np.ndarray, orientation: int, *, said: str | None, where: Path
+) -> tuple[np.ndarray, LabelFrame]:
+    """Read a label map as `read_labels` does, and turn it where it was drawn on the photo's stored pixels.
+
+    Args:
+        path: the label map.
+        photo: (H, W, 3), upright; and its
+        orientation: as `read_turned_photo` gives them.
+        said: "stored", "upright" or None; see `frame_of_labels`, and so is
+        where: the file in which it could be said.
+
+    Returns:
+        The upright label map, and how labels of the same frame are turned.
+    """
+    labels = _open_labels(path)
+    size_wh, own_wh = photo.shape[1::-1], labels.shape[::-1]
+    frame = frame_of_labels(path, orientation, size_wh, own_wh, said=said, where=where)
+    return frame.turn_map(_of_size(labels, path, frame.own_wh)), frame
+
+
+def _open_labels(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a label map: {error}") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        found = f"cannot be read as a label map: {' '.join(str(error).split())}"
+        raise refuse(path, "", found, "write it anew as a PNG") from None
+    if labels.dtype == np.bool_:
+        labels = labels.astype(np.uint8)
     if labels.ndim != 2 or labels.dtype not in (np.uint8, np.uint16, np.int32):
-        raise ValueError(f"{path}: expected one 8- or 16-bit label a pixel, got {labels.dtype} of shape {labels.shape}")
-    if labels.shape != photo.shape[:2]:
-        raise ValueError(
-            f"{path} is {labels.shape[1]}x{labels.shape[0]}, its photo is {photo.shape[1]}x{photo.shape[0]}"
-        )
+        found = f"expected one 8- or 16-bit label a pixel, got {labels.dtype} of shape {labels.shape}"
+        raise refuse(path, "", found, "write each pixel's index into the names as a grey level or a palette's index")
     if labels.dtype == np.int32 and labels.size and labels.min() < 0:
-        raise ValueError(f"{path} holds label {labels.min()}, labels are never negative")
+        raise refuse(path, "", f"holds label {labels.min()}, labels are never negative", "write it anew")
+    return labels
+
+
+def _of_size(labels: np.ndarray, path: Path, size_wh: tuple[int, ...]) -> np.ndarray:
+    if labels.shape[::-1] != tuple(size_wh):
+        found = f"is {labels.shape[1]}x{labels.shape[0]}, its photo is {size_wh[0]}x{size_wh[1]}"
+        raise refuse(path, "", found, "give a label map of the photo's own size")
     return labels
 
 
@@ -120,3 +198,62 @@ def stems(folder: Path, ending: str) -> set[str]:
         raise FileNotFoundError(f"no such folder: {folder}")
     names = (path.name for path in folder.iterdir())
     return {name[: -len(ending)] for name in names if name.endswith(ending) and not name.startswith("._")}
+
+
+def file_names(folder: Path) -> list[str]:
+    """Sorted names of what is in a folder, without the "._" files of macOS; none where there is no folder."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("._"))
+    except OSError:
+        return []
+
+
+def composed(name: str) -> str:
+    """A name with its accents composed: macOS writes them apart, and most files do not."""
+    return unicodedata.normalize("NFC", name)
+
+
+def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
+    """The files of photos in a folder, by id.
+
+    Args:
+        folder: where they are.
+        wanted: id to file name as written by somebody: with folders that may not be here, on a machine that does not
+            tell capital letters apart, with accents in another form, or with "%20" for a blank.
+
+    Returns:
+        A path for each id: of the file with just that name, else of the one that differs only so; where there is none,
+        or where several differ so, that of the name as written, which is no file. No file is given twice.
+    """
+    listed: dict[Path, dict[str, list[str]]] = {}
+    exact: dict[str, Path] = {}
+    others: dict[str, list[Path]] = {}
+    for photo_id, written in wanted.items():
+        # Inside the folder in any case.
+        parts = [part for part in written.split("/") if part not in ("", ".", "..")] or [written]
+        places = [folder.joinpath(*parts), folder / parts[-1]]
+        for place in places:
+            if place.parent not in listed:
+                listed[place.parent] = defaultdict(list)
+                for name in file_names(place.parent):
+                    listed[place.parent][_alike(name)].append(name)
+        found = [
+            place.parent / name
+            for place in dict.fromkeys(places)
+            for key in dict.fromkeys((_alike(place.name), _alike(unquote(place.name))))
+            for name in listed[place.parent].get(key, [])
+        ]
+        same = [place for place in places if place in found]
+        exact[photo_id] = same[0] if same else places[-1]
+        if not same:
+            others[photo_id] = found
+    taken = set(exact.values())
+    claimed: dict[Path, list[str]] = defaultdict(list)
+    for photo_id, found in others.items():
+        if len(found) == 1:
+            claimed[found[0]].append(photo_id)
+    return exact | {ids[0]: path for path, ids in claimed.items() if len(ids) == 1 and path not in taken}
+
+
+def _alike(name: str) -> str:
+    return composed(name).casefold()

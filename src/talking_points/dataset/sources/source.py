@@ -31,3 +31,5 @@ class Source:
     """The photo's file, whether or not it is there."""
     problems: tuple[Problem, ...] = ()
     """Records of the annotation files that were left out and are of no photo. Those of a photo are in its scene."""
+    refused: tuple[Problem, ...] = ()
+    """Why the labels cannot be used as they are, such as an id of two photos; `open_source` raises them."""

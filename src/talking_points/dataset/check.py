@@ -1,0 +1,131 @@
+"""Everything that is wrong with people's labels, found in one go: each source is read whole, and nothing is written."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from talking_points.dataset.problems import LabelError, Problem
+from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.reading import SPLITS
+from talking_points.dataset.sources.source import Source
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with the stage's name, how many things are done, and how many there are."""
+
+MEND = "mend or remove it"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckReport:
+    """What was found."""
+
+    photos: int
+    """How many were read, or tried."""
+    problems: tuple[Problem, ...]
+    """Source by source, no two equal."""
+    notes: dict[str, int]
+    """What was assumed, or left out as it should be, and how often; no problems."""
+
+
+def check_sources(
+    sources: Mapping[str, Path], on_progress: OnProgress = lambda stage, done, total: None
+) -> CheckReport:
+    """Read all photos of all splits that the sources' folders have, and gather what is wrong with them.
+
+    Besides what reading them tells: a photo's file that is in the test split and, with the same content, in another.
+
+    Args:
+        sources: name, a key of `sources.SOURCES`, to the dataset's folder.
+        on_progress: told of each photo.
+    """
+    problems: dict[Problem, None] = {}
+    notes: Counter[str] = Counter()
+    opened: list[Source] = []
+    for done, (name, folder) in enumerate(sources.items()):
+        on_progress("sources", done, len(sources))
+        splits, found = _open_splits(name, folder)
+        opened += splits
+        problems |= dict.fromkeys(found)
+        problems |= dict.fromkeys(problem for source in splits for problem in (*source.refused, *source.problems))
+    total = sum(len(source.photo_ids) for source in opened)
+    done = 0
+    on_progress("photos", 0, total)
+    for source in opened:
+        for photo_id in source.photo_ids:
+            try:
+                scene = source.read(photo_id)
+            except (ValueError, OSError) as error:
+                problems |= dict.fromkeys(problems_of(error, source.photo_path(photo_id)))
+            else:
+                problems |= dict.fromkeys(scene.problems)
+                notes.update(scene.notes)
+            done += 1
+            on_progress("photos", done, total)
+    for name in sources:
+        problems |= dict.fromkeys(_in_both_splits([source for source in opened if source.name == name]))
+    return CheckReport(photos=total, problems=tuple(problems), notes=dict(sorted(notes.items())))
+
+
+def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
+    """What an error of a source says, as problems: a `LabelError`'s own, else one of the file that it names.
+
+    Args:
+        error: its message may begin with the file's path, as in "people/a.jpg is not a photo".
+        file: what it is about where it names none.
+    """
+    if isinstance(error, LabelError):
+        return error.problems
+    message = " ".join(str(error).split())
+    named = re.match(r"(\S.*?\.\w{2,5}):? ((?:is|has|holds|cannot)\b.*)", message)
+    missing = re.match(r"no such photo: (.+)", message)
+    if named:
+        return (Problem(file=named[1], record="", problem=named[2], remedy=MEND),)
+    if missing:
+        return (Problem(file=missing[1], record="", problem="no such photo", remedy="add it, or remove its record"),)
+    return (Problem(file=str(file), record="", problem=message or "cannot be read", remedy=MEND),)
+
+
+def _open_splits(name: str, folder: Path) -> tuple[list[Source], list[Problem]]:
+    """The splits that a folder has, and what is wrong with its annotation files."""
+    opened: list[Source] = []
+    missing: list[Problem] = []
+    problems: list[Problem] = []
+    for split in SPLITS:
+        try:
+            opened.append(open_source(name, folder, split, lenient=True))
+        except FileNotFoundError as error:
+            # A folder may come without a test split; but a folder of that name without its files is a mistake.
+            found = problems_of(error, folder)
+            own = "train" if split == "val" and not (folder / "val").exists() else split
+            (problems if (folder / own).is_dir() else missing).extend(found)
+        except (ValueError, OSError) as error:
+            problems += problems_of(error, folder)
+    return opened, list(dict.fromkeys(problems if opened or problems else missing))
+
+
+def _in_both_splits(splits: list[Source]) -> list[Problem]:
+    """Photos of the test split whose file has the content of one of another split's."""
+    by_size: dict[int, list[tuple[bool, Path]]] = defaultdict(list)
+    for source in splits:
+        for photo_id in source.photo_ids:
+            path = source.photo_path(photo_id)
+            if path.is_file():
+                by_size[path.stat().st_size].append((source.split == "test", path))
+    problems = []
+    for files in by_size.values():
+        if len({of_test for of_test, _ in files}) == 1:
+            continue
+        digests: dict[bool, dict[str, Path]] = {True: {}, False: {}}
+        for of_test, path in files:
+            digests[of_test].setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
+        for digest in sorted(digests[True].keys() & digests[False].keys(), key=lambda one: str(digests[True][one])):
+            twin = digests[False][digest]
+            found = f"is the same photo as {twin}, which is not of the test split"
+            remedy = "leave it in one split"
+            problems.append(Problem(file=str(digests[True][digest]), record="", problem=found, remedy=remedy))
+    return sorted(problems, key=lambda problem: problem.file)

@@ -1,0 +1,194 @@
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from talking_points.cli import main
+from talking_points.dataset.check import check_sources, problems_of
+from tests.shared import SHARED
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line; gives exit status, standard output and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+def noisy(paths):
+    """Photos that no two are equal."""
+    rng = np.random.default_rng(0)
+    for path in sorted(paths):
+        photo = np.asarray(Image.open(path), dtype=np.int64)
+        photo = np.clip(photo + rng.integers(-30, 30, photo.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(photo).save(path, quality=95)
+
+
+@pytest.fixture
+def cars(tmp_path, coco_writer):
+    coco_writer(tmp_path / "cars", ["car0", "car1", "car2"])
+    noisy((tmp_path / "cars").glob("*/images/*.jpg"))
+    return tmp_path / "cars"
+
+
+@pytest.fixture
+def people(tmp_path, label_map_writer):
+    label_map_writer(tmp_path / "people", ["p0", "p1"], ["p2"])
+    noisy((tmp_path / "people" / "photos").iterdir())
+    return tmp_path / "people"
+
+
+def change(path, edit):
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def everything_in(folder):
+    return {path: (path.stat().st_mtime_ns, path.is_dir() or path.read_bytes()) for path in folder.rglob("*")}
+
+
+def test_nothing_is_wrong(run, cars, people):
+    before = everything_in(cars.parent)
+    status, out, err = run(
+        "build-dataset", "--check", "--source", f"coco-parts={cars}", "--source", f"label-map={people}"
+    )
+    assert (status, out) == (0, "no problems in 9 photos\n")
+    assert "photos: 9 of 9" in err
+    assert everything_in(cars.parent) == before
+    status, out, _ = run("build-dataset", "--check", "--json", "--source", f"coco-parts={cars}")
+    assert status == 0 and json.loads(out) == {"problems": []}
+
+
+def test_all_problems_of_all_files_are_listed(run, cars, people):
+    def edit(content):
+        content["images"].append({**content["images"][0], "file_name": "twin.jpg"})
+        content["categories"][2]["supercategory"] = "vehicle"
+        content["annotations"][0]["segmentation"] = [[1, 2, 3]]
+        content["annotations"][1]["segmentation"] = []
+        content["annotations"][5]["category_id"] = 77
+        content["annotations"].append({"id": 99, "image_id": 55, "category_id": 2})
+
+    change(cars / "train" / "annotations.json", edit)
+    (cars / "test" / "images" / "car1.jpg").write_bytes(b"no photo")
+    (cars / "test" / "images" / "car2.jpg").unlink()
+    (people / "labels" / "p2.png").unlink()
+    Image.fromarray(np.full((120, 60), 9, np.uint8)).save(people / "labels" / "p0.png")
+    change(people / "splits.json", lambda splits: splits["test"].append("p1"))
+    sources = ["--source", f"coco-parts={cars}", "--source", f"label-map={people}"]
+    status, out, err = run("build-dataset", "--check", "--json", *sources)
+    assert status == 2
+    found = [(one["file"].rpartition("/")[2], one["record"], one["problem"]) for one in json.loads(out)["problems"]]
+    expected = {
+        ("annotations.json", "images car0.jpg and twin.jpg", "have one id, 1"),
+        (
+            "annotations.json",
+            'category "front_left_door"',
+            'has the supercategory "vehicle", which is no object: it is a whole object and no part',
+        ),
+        ("annotations.json", "image_id 55", "an annotation is of image_id 55, which the file lacks"),
+        ("annotations.json", "annotation 1 of car0.jpg", "a polygon has 3 numbers, expected pairs x, y"),
+        ("annotations.json", "annotation 2 of car0.jpg", "has no segmentation"),
+        ("annotations.json", "annotation 6 of car1.jpg", "has category 77, which the file lacks"),
+        ("splits.json", 'photo "p1"', 'is in both "train" and "test"'),
+        ("p0.png", "", "holds label 9, labels.json names 0 to 6"),
+        ("p2.png", "", "is missing"),
+        ("car1.jpg", "", "is not a photo; expected a JPEG, PNG, WebP, TIFF or the like"),
+    }
+    assert expected <= set(found)
+    assert [one for one in found if one not in expected] == [
+        ("car2.jpg", "", "no such photo"),
+        ("p1.jpg", "", f"is the same photo as {people / 'photos' / 'p1.jpg'}, which is not of the test split"),
+    ]
+    assert all(one["remedy"] for one in json.loads(out)["problems"])
+    assert f"{len(found)} problems in" in err
+
+    status, out, err = run("build-dataset", "--check", *sources)
+    assert status == 2 and len(out.splitlines()) == len(found)
+    assert f"{cars}/train/annotations.json: annotation 2 of car0.jpg: has no segmentation; draw its outline" in out
+
+
+def test_notes_are_no_problems(run, cars):
+    region = {"id": 99, "image_id": 1, "category_id": 2, "iscrowd": 1}
+    change(cars / "train" / "annotations.json", lambda c: c["annotations"].extend([region, {**region, "id": 100}]))
+    status, out, err = run("build-dataset", "--check", "--json", "--source", f"coco-parts={cars}")
+    assert status == 0 and json.loads(out) == {"problems": []}
+    assert "noted: 2 x a crowd region" in err
+
+
+def test_one_photo_in_both_splits(run, cars):
+    twin = (cars / "train" / "images" / "car1.jpg").read_bytes()
+    (cars / "test" / "images" / "car2.jpg").write_bytes(twin)
+    status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
+    assert status == 2
+    assert out == (
+        f"{cars}/test/images/car2.jpg: is the same photo as {cars}/train/images/car1.jpg, which is not of the test "
+        "split; leave it in one split\n"
+    )
+
+
+def test_a_folder_without_a_test_split(run, cars):
+    for path in sorted((cars / "test").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    # The folder is there and its annotations are not: that is a mistake.
+    status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
+    assert (status, out) == (2, f"{cars}/test/annotations.json: is missing; {MEND}\n")
+    (cars / "test").rmdir()
+    assert run("build-dataset", "--check", "--source", f"coco-parts={cars}")[:2] == (0, "no problems in 3 photos\n")
+
+
+MEND = "mend or remove it"
+
+
+def test_a_folder_of_nothing(run, tmp_path):
+    for name in ("coco-parts", "label-map", "ap-10k", "part-imagenet", "pascal-part-116", "ade20k-part-234"):
+        status, out, _ = run("build-dataset", "--check", "--source", f"{name}={tmp_path}")
+        assert status == 2 and out.count("\n") >= 1, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--json"], "--json goes with --check"),
+        ([], "give --out, the folder for the set; or --check"),
+        (["--check", "--source", "coco-parts=nowhere"], "no such folder"),
+    ],
+)
+def test_what_does_not_go_together(run, cars, arguments, said):
+    source = [] if "--source" in arguments else ["--source", f"coco-parts={cars}"]
+    status, out, err = run("build-dataset", *source, *arguments)
+    assert (status, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+def test_errors_become_problems(tmp_path):
+    file = tmp_path / "a.jpg"
+    for error, said in (
+        (ValueError(f"{file} is cut\nshort"), "is cut short"),
+        (FileNotFoundError(f"no such photo: {file}"), "no such photo"),
+        (OSError(), "cannot be read"),
+        (ValueError("something else"), "something else"),
+    ):
+        [problem] = problems_of(error, file)
+        assert (problem.file, problem.record, problem.problem) == (str(file), "", said)
+
+
+def test_progress_is_told(cars):
+    told = []
+    check_sources({"coco-parts": cars}, lambda *what: told.append(what))
+    assert told == [("sources", 0, 1), *(("photos", done, 6) for done in range(7))]
+
+
+@pytest.mark.skipif(not (SHARED / "data" / "ap10k_sample").is_dir(), reason="needs ../shared/data/ap10k_sample")
+def test_a_published_sample():
+    started = time.monotonic()
+    found = check_sources({"ap-10k": SHARED / "data" / "ap10k_sample"})
+    assert (found.photos, found.problems) == (2, ())
+    assert time.monotonic() - started < 60
