@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -99,13 +99,15 @@ def main(argv: Sequence[str] | None = None, *, root: Path = ROOT, targets: Seque
         return 0
     _get_ready(root)
     began = time.perf_counter()
-    rows = [row for target, mutants in samples for row in _try_all(target, mutants, root, options.jobs)]
+    rows: list[dict[str, Any]] = []
+    for target, mutants in samples:
+        rows += (found := _try_all(target, mutants, root, options.jobs))
+        print("".join(map(_survivor, filter(_is_survivor, found))), end="", flush=True)
     print(_table(rows))
     print(f"{time.perf_counter() - began:.0f} s, seed {options.seed}, {options.jobs} jobs")
     if options.out is not None:
         options.out.write_text(json.dumps({"seed": options.seed, "every": options.every, "mutants": rows}, indent=1))
-    killed = sum(row["outcome"] != "survived" for row in rows)
-    return 0 if killed >= options.least * len(rows) else 1
+    return 0 if sum(map(_is_survivor, rows)) <= (1 - options.least) * len(rows) else 1
 
 
 def _options(argv: Sequence[str] | None, paths: list[str]) -> argparse.Namespace:
@@ -153,18 +155,20 @@ def _get_ready(root: Path) -> None:
                 raise SystemExit(f"{name} is not installed: make venv") from None
     import hypothesis
 
-    # The same examples each time, none remembered from another mutant, and no search for the smallest.
+    # The same examples each time and few of them, none remembered from another mutant, no search for the smallest.
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, deadline=None, phases=phases)
+    hypothesis.settings.register_profile(
+        "mutants", derandomize=True, database=None, deadline=None, max_examples=20, phases=phases
+    )
     sys.path.insert(0, str(root / "src"))
     os.chdir(root)
     assert not any(name.split(".")[0] == PACKAGE for name in sys.modules)
 
 
-def _try_all(target: Target, mutants: list[Mutant], root: Path, jobs: int) -> Iterator[dict[str, Any]]:
+def _try_all(target: Target, mutants: list[Mutant], root: Path, jobs: int) -> list[dict[str, Any]]:
     """What became of each mutant. The tests must pass without any change first.
 
-    Yields:
+    Returns:
         file, line, kind, before, after, outcome ("killed", "timeout" or "survived") and seconds of each.
     """
     source = _source(target, root).read_text()
@@ -191,9 +195,7 @@ def _try_all(target: Target, mutants: list[Mutant], root: Path, jobs: int) -> It
                 "seconds": round(time.perf_counter() - began, 2),
             }
         time.sleep(0.01)
-    killed = sum(row["outcome"] != "survived" for row in found.values())
-    print(f"{target.path}: {killed} of {len(mutants)} killed", file=sys.stderr)
-    yield from (found[number] for number in sorted(found))
+    return [found[number] for number in sorted(found)]
 
 
 def _time_unchanged(target: Target, source: str, root: Path) -> float:
@@ -270,20 +272,21 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Counts by file, then every survivor."""
-    made, killed = Counter(row["file"] for row in rows), Counter(row["file"] for row in rows if _is_killed(row))
-    lines = [f"{'file':32}{'mutants':>8}{'killed':>8}"]
-    lines += [f"{file:32}{made[file]:8}{killed[file]:8}{killed[file] / made[file]:8.0%}" for file in made]
-    if rows:
-        lines += [f"{'all':32}{len(rows):8}{killed.total():8}{killed.total() / len(rows):8.0%}"]
-    for row in rows:
-        if not _is_killed(row):
-            lines += ["", f"{row['file']}:{row['line']} {row['kind']}", f"  - {row['before']}", f"  + {row['after']}"]
+    """Counts by file."""
+    made, alive = Counter(row["file"] for row in rows), Counter(row["file"] for row in rows if _is_survivor(row))
+    counts = [(file, made[file], alive[file]) for file in made] + [("all", made.total(), alive.total())]
+    lines = [f"{'file':32}{'mutants':>8}{'killed':>8}{'survived':>10}"]
+    for name, number, survived in counts:
+        lines.append(f"{name:32}{number:8}{number - survived:8}{survived:10}{1 - survived / max(number, 1):8.0%}")
     return "\n".join(lines)
 
 
-def _is_killed(row: dict[str, Any]) -> bool:
-    return row["outcome"] != "survived"
+def _survivor(row: dict[str, Any]) -> str:
+    return f"{row['file']}:{row['line']} {row['kind']}\n  - {row['before']}\n  + {row['after']}\n\n"
+
+
+def _is_survivor(row: dict[str, Any]) -> bool:
+    return bool(row["outcome"] == "survived")
 
 
 def _as_text(mutant: Mutant) -> str:
