@@ -81,6 +81,8 @@ TARGETS = (
 
 # Imported once, before the forks.
 SLOW_IMPORTS = ("numpy", "cv2", "PIL.Image", "torch", "torch.testing", "supervision", "hypothesis.extra.numpy")
+LEAST_TIMEOUT_S = 20.0
+"""Beside five times what the tests take without a mutant."""
 MOST_MEMORY = 4 * 2**30
 """Bytes of its own that a mutant's process may take."""
 NEVER_IMPORTED = 99
@@ -172,7 +174,7 @@ def _try_all(target: Target, mutants: list[Mutant], root: Path, jobs: int) -> li
         file, line, kind, before, after, outcome ("killed", "timeout" or "survived") and seconds of each.
     """
     source = _source(target, root).read_text()
-    timeout_s = 20.0 + 5 * _time_unchanged(target, source, root)
+    timeout_s = LEAST_TIMEOUT_S + 5 * _time_unchanged(target, source, root)
     waiting, running = list(enumerate(mutants)), {}
     found: dict[int, dict[str, Any]] = {}
     while waiting or running:
@@ -186,8 +188,6 @@ def _try_all(target: Target, mutants: list[Mutant], root: Path, jobs: int) -> li
                 continue
             del running[child]
             shutil.rmtree(folder)
-            if status == NEVER_IMPORTED:
-                raise SystemExit(f"{', '.join(target.tests)} do not import {target.path}; name those that do")
             found[number] = {
                 "file": target.path,
                 **{name: getattr(mutants[number], name) for name in ("line", "kind", "before", "after")},
@@ -204,6 +204,8 @@ def _time_unchanged(target: Target, source: str, root: Path) -> float:
     child = _start(target, source, None, root, folder)
     while (status := _status(child, late=False)) is None:
         time.sleep(0.01)
+    if status == NEVER_IMPORTED:
+        raise SystemExit(f"{', '.join(target.tests)} do not import {target.path}; name those that do")
     if status != 0:
         raise SystemExit(f"the tests of {target.path} fail without any mutant: see {folder}/output")
     shutil.rmtree(folder)

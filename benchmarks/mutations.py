@@ -220,7 +220,7 @@ def _shown(source: str, node: ast.AST, new: ast.AST) -> tuple[str, str]:
     if segment is None or "\n" in segment or segment not in source.splitlines()[node.lineno - 1]:
         return old_text, new_text
     try:
-        same = ast.unparse(ast.parse(segment)) == old_text
+        same = segment == old_text or ast.unparse(ast.parse(segment)) == old_text
     except SyntaxError:
         same = False
     if not same:
