@@ -78,6 +78,11 @@ class TestKindsOfPhoto:
         opened = open_photo(save(Image.fromarray(values), tmp_path / f"a.{suffix}"))
         assert np.asarray(opened)[0, :, 0].tolist() == [0, 100, 255]
 
+    def test_sixteen_bits_are_rounded_and_kept_in_range(self):
+        # 257 levels are one: half of that is 128.5
+        assert np.asarray(open_photo(np.uint16([[128, 129, 385, 386]])))[0, :, 0].tolist() == [0, 1, 1, 2]
+        assert np.asarray(open_photo(Image.fromarray(np.int32([[-900, 70_000]]))))[0, :, 0].tolist() == [0, 255]
+
     def test_sixteen_bit_portable_greymap(self, tmp_path):
         path = tmp_path / "a.pgm"
         path.write_bytes(b"P5 2 1 65535\n" + np.array([0, 257 * 100], dtype=">u2").tobytes())
@@ -183,12 +188,19 @@ class TestArraysAndImages:
             (np.zeros((2, 2, 3)), "uint8 or uint16, got float64"),
             (np.zeros((2, 2, 2), np.uint8), r"got \(2, 2, 2\)"),
             (np.zeros(4, np.uint8), r"got \(4,\)"),
+            (np.zeros((2, 2, 3, 3), np.uint8), r"got \(2, 2, 3, 3\)"),
+            (np.zeros((2, 2, 5), np.uint8), r"got \(2, 2, 5\)"),
             (np.zeros((0, 5, 3), np.uint8), "at least 1x1"),
         ],
     )
     def test_other_arrays_are_refused(self, array, message):
         with pytest.raises(ValueError, match=message):
             open_photo(array)
+
+    @pytest.mark.parametrize("size_wh", [(0, 5), (5, 0)])
+    def test_an_image_has_pixels(self, size_wh):
+        with pytest.raises(ValueError, match="the image is .x.; expected a photo of at least 1x1 pixels"):
+            open_photo(Image.new("RGB", size_wh))
 
     def test_the_image_given_is_left_alone(self):
         given_image = Image.new("RGB", (2, 2))
@@ -288,6 +300,34 @@ class TestLetterbox:
         assert (square[:, :4] == 0).all() and (square[:, 12:] == 0).all()
         expected = (np.array(ORANGE) / 255 - CLIP_MEAN_RGB) / CLIP_STD_RGB
         np.testing.assert_allclose(square[:, 4:12], np.broadcast_to(expected[:, None, None], (3, 8, 16)), atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("size_wh", "side", "first", "end"),
+        [
+            # 8 rows of 10 with 1 above, at 0.8: from 0.8 to 7.2
+            ((10, 8), 8, 1, 7),
+            # 3 rows with 3 above: from 2.4 to 4.8
+            ((10, 3), 8, 2, 5),
+            # 7 rows with 1 above, at 0.7: from 0.7 to 5.6
+            ((10, 7), 7, 1, 6),
+            # one row with 499 above, at 0.008: from 3.992 to 4, and at least one
+            ((1000, 1), 8, 4, 5),
+            # 300 with 350 above, at 0.256: from 89.6 to 166.4
+            ((1000, 300), 256, 90, 166),
+        ],
+    )
+    def test_borders_are_rounded(self, size_wh, side, first, end):
+        landscape = letterbox(Image.new("RGB", size_wh, "white"), side, (0, 0, 0), (1, 1, 1))
+        portrait = letterbox(Image.new("RGB", size_wh[::-1], "white"), side, (0, 0, 0), (1, 1, 1))
+        expected = np.zeros((3, side, side))
+        expected[:, first:end] = 1
+        np.testing.assert_allclose(landscape, expected, atol=1e-6)
+        np.testing.assert_allclose(portrait, expected.transpose(0, 2, 1), atol=1e-6)
+
+    def test_values_are_those_that_clip_was_trained_on(self):
+        # (1 - 0.48145466) / 0.26862954, (0 - 0.4578275) / 0.26130258, (128 / 255 - 0.40821073) / 0.27577711
+        square = letterbox(Image.new("RGB", (2, 2), (255, 0, 128)), 2)
+        np.testing.assert_allclose(square[:, 0, 0], [1.930336, -1.752097, 0.339952], atol=1e-5)
 
     def test_the_mean_colour_becomes_zero(self):
         square = letterbox(Image.new("RGB", (2, 2), (51, 102, 153)), 4, (0.2, 0.4, 0.6), (1, 1, 1))

@@ -54,6 +54,10 @@ class TestCheckPoints:
             # one pair that is not in a list
             ((3, 4), r"expected points of shape \(N, 2\), x then y, got \(2,\)"),
             ([(1, 2, 3)], r"expected points of shape \(N, 2\), x then y, got \(1, 3\)"),
+            (np.empty((0, 3)), r"expected points of shape \(N, 2\), x then y, got \(0, 3\)"),
+            ([[(1, 2)]], r"expected points of shape \(N, 2\), x then y, got \(1, 1, 2\)"),
+            ([(1, 1), (3, 100.5)], r"point 2 \[3.0, 100.5\] is outside"),
+            ([(-0.5, 1)], r"point 1 \[-0.5, 1.0\] is outside"),
             ([(1, 2), (3,)], "pairs of numbers"),
             ([("one", "two")], "pairs of numbers"),
         ],
@@ -65,6 +69,9 @@ class TestCheckPoints:
     def test_a_photo_has_pixels(self):
         with pytest.raises(ValueError, match="at least 1x1 pixels, got 0x5"):
             check_points([], (0, 5))
+        with pytest.raises(ValueError, match="at least 1x1 pixels, got 5x0"):
+            check_points([], (5, 0))
+        assert check_points([(1, 1)], (1, 1)).tolist() == [[1, 1]]
 
 
 class TestSquare:
@@ -171,10 +178,17 @@ class TestCoco:
     def test_bad_arrays(self):
         with pytest.raises(ValueError, match="one list"):
             coco_to_photo([1, 2, 2, 4])
+        with pytest.raises(ValueError, match="one list"):
+            coco_to_photo(np.zeros((3, 3)))
         with pytest.raises(ValueError, match=r"must be 0, 1 or 2, got \[7.0\]"):
             coco_to_photo([1, 2, 7])
         with pytest.raises(ValueError, match="expected 1 visibilities"):
             photo_to_coco([(1, 1)], [2, 2])
+        with pytest.raises(ValueError, match="expected 1 visibilities of 0, 1 or 2, got \\[3\\]"):
+            photo_to_coco([(1, 1)], [3])
+        # half of it is there
+        with pytest.raises(ValueError, match="point 1 .* not finite"):
+            photo_to_coco([(np.nan, 1)])
         # called visible, and not there
         with pytest.raises(ValueError, match="point 2 .* not finite"):
             photo_to_coco([(1, 1), (np.nan, 1)], [2, 2])
@@ -194,12 +208,14 @@ class TestSupervision:
         assert photo_to_supervision([(10, 20)]).xy.shape == (1, 1, 2)
 
     def test_reading_needs_only_the_array(self):
-        found = supervision_to_photo(SimpleNamespace(xy=np.float32([[[0, 0], [4, 5]]])))
-        np.testing.assert_array_equal(found, [[[np.nan, np.nan], [4, 5]]])
+        # a point on the border has one 0
+        found = supervision_to_photo(SimpleNamespace(xy=np.float32([[[0, 0], [4, 5], [0, 5]]])))
+        np.testing.assert_array_equal(found, [[[np.nan, np.nan], [4, 5], [0, 5]]])
 
-    def test_wrong_shape(self):
+    @pytest.mark.parametrize("shape", [(2,), (4, 3), (1, 1, 4, 2)])
+    def test_wrong_shape(self, shape):
         with pytest.raises(ValueError, match="shape"):
-            photo_to_supervision([1, 2])
+            photo_to_supervision(np.zeros(shape))
 
     def test_missing_library_is_named(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "supervision", None)

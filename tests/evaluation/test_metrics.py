@@ -101,3 +101,55 @@ def test_groups_count_the_same_and_one_group_is_none() -> None:
     # Two photos, each drawn 0, 1 or 2 times: aa is eyes 50 alone; ab as above; bb is eyes 100 and paws 0.
     assert mean_interval(scores, photos, names) == (pytest.approx(100 / 3), 50.0)
     assert mean_interval([100.0] * 4, photos, names) == (100.0, 100.0)
+
+
+def test_ties_are_misses_in_intervals_too() -> None:
+    # 0.1 is a miss at 0.1 and found at 0.2: 50. 0.2 is a miss at both.
+    photos = ["a", "b"]
+    assert mpck_interval([0.1, 0.1], photos) == (50.0, 50.0)
+    assert mpck_interval([0.2, 0.2], photos) == (0.0, 0.0)
+    assert mpck_difference([0.1, 0.1], [0.2, 0.2], photos) == (50.0, 50.0, 50.0)
+    assert mpck([0.1, 0.1]) == 50.0
+
+
+def test_the_longer_side_of_a_box_counts_wherever_it_stands() -> None:
+    # 5 px off, in boxes of 30x10, 10x30 and 20x20.
+    boxes = [(10, 20, 40, 30), (20, 10, 30, 40), (5, 5, 25, 25)]
+    assert box_errors([(3, 4)] * 3, [(0, 0)] * 3, boxes).tolist() == pytest.approx([5 / 30, 5 / 30, 5 / 20])
+
+
+def test_an_interval_is_from_the_2_5th_to_the_97_5th_percentile() -> None:
+    # 22 photos, 11 of which score 100: a draw's number of hits is binomial (22, 1/2). At most 6 come with probability
+    # 0.0262 and at most 5 with 0.0085, so the 2.5th percentile is 6 of 22, the 97.5th 16 of 22.
+    photos = [f"{n}" for n in range(22)]
+    assert mean_interval([100.0, 0.0] * 11, photos, draws=40_000) == pytest.approx((600 / 22, 1600 / 22))
+
+
+def test_an_interval_weighs_photos_by_their_points() -> None:
+    # Photo a has three points of 100, b one of 0. Draws aa, ab or ba, bb: 100, 75, 0.
+    assert mean_interval([100.0, 100.0, 100.0, 0.0], ["a", "a", "a", "b"]) == (0.0, 100.0)
+    # Half of the draws are ab, so the middle of many draws is 75.
+    lows = {mean_interval([100.0, 100.0, 100.0, 0.0], ["a", "a", "a", "b"], draws=1, seed=seed) for seed in range(20)}
+    assert lows == {(0.0, 0.0), (75.0, 75.0), (100.0, 100.0)}
+
+
+def test_intervals_are_those_of_2000_draws_and_seed_0() -> None:
+    # Photos of 1, 3, 5, ... points, so that no two draws have the same mean.
+    errors, photos = np.random.default_rng(3).uniform(0, 0.4, 64), [f"{math.isqrt(n)}" for n in range(64)]
+    same = {"seed": 0, "draws": 2000}
+    assert mpck_interval(errors, photos) == mpck_interval(errors, photos, **same)
+    assert mpck_interval(errors, photos) != mpck_interval(errors, photos, seed=1)
+    assert mean_interval(errors, photos) == mean_interval(errors, photos, **same)
+    assert mpck_difference(errors, errors[::-1], photos) == mpck_difference(errors, errors[::-1], photos, **same)
+
+
+def test_a_share_that_is_reached_exactly_is_enough() -> None:
+    # Of four errors a half are at or below the second; of five, more than two are needed.
+    assert error_quantiles([4.0, 2.0, 1.0, 3.0], [0.0, 0.5, 1.0]) == {0.0: 1.0, 0.5: 2.0, 1.0: 4.0}
+    assert error_quantiles([5.0, 4.0, 3.0, 2.0, 1.0], [0.5]) == {0.5: 3.0}
+
+
+def test_area_by_hand() -> None:
+    # Up to 0.4: errors of 0, 0.1, 0.3 and 0.5 are below 1, 3/4, 1/4 and none of the thresholds.
+    assert pck_area([0.0, 0.1, 0.3, 0.5], 0.4) == pytest.approx(50.0)
+    assert pck_area([0.1]) == pytest.approx(50.0)

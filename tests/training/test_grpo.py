@@ -43,6 +43,16 @@ def test_advantages_are_clipped() -> None:
     torch.testing.assert_close(advantages[0, 1], torch.tensor(-0.125))
 
 
+def test_rewards_a_millionth_apart_are_one() -> None:
+    # The standard deviation of (0, d) is d / sqrt(2): 0.99e-6 and 1.04e-6, where 1e-6 is the least.
+    close, apart = torch.tensor([[0.0, 1.4e-6]]), torch.tensor([[0.0, 1.47e-6]])
+    assert group_advantages(close).tolist() == [[0.0, 0.0]]
+    torch.testing.assert_close(group_advantages(apart), torch.tensor([[-1.0, 1.0]]) / math.sqrt(2))
+    assert group_advantages(close, divide_by_std=False).tolist() == [[0.0, 0.0]]
+    # One of many, much worse: clipped below, too.
+    assert group_advantages(-torch.eye(64)[:1])[0, 0] == -5.0
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
 def test_advantages_do_not_change_with_the_scale_and_place_of_rewards(scale: float) -> None:
     rewards = torch.randn(4, 5, generator=torch.Generator().manual_seed(2))
@@ -108,6 +118,7 @@ def test_distinct_runs_of_words_by_hand() -> None:
     assert distinct_share(["a b a b", "a b"], 1) == pytest.approx(2 / 6)
     assert distinct_share(["a b a b", "a b"], 2) == pytest.approx(2 / 4)  # ab ba ab, ab
     assert distinct_share(["", "word"], 2) == 0.0
+    assert distinct_share(["one word"], 2) == 1.0
 
 
 def test_stop_rules() -> None:
@@ -119,6 +130,25 @@ def test_stop_rules() -> None:
     assert "only 10% of the points" in str(stop_reason(config, **{**fine, "distinct": 0.1}))
 
 
+def test_the_limits_themselves_are_fine() -> None:
+    config = GRPOConfig(max_kl=0.3, max_broken=0.4, min_distinct=0.7)
+    assert stop_reason(config, kl=0.3, broken=0.4, distinct=0.7) is None
+    # The first reason of several is said.
+    assert str(stop_reason(config, kl=0.31, broken=0.41, distinct=0.6)).startswith("KL")
+    assert "41%" in str(stop_reason(config, kl=0.3, broken=0.41, distinct=0.6))
+    GRPOConfig(group_size=2, blocks=1, temperature=10, kl_weight=0, guard_weight=0, max_kl=0)
+    GRPOConfig(max_broken=0, min_distinct=0)
+    GRPOConfig(max_broken=1, min_distinct=1)
+
+
+def test_defaults_are_the_paper_s_and_ours() -> None:
+    # Paper: A.3 and 3.4 for the first three, eq. 2 for the reward.
+    assert str(GRPOConfig()) == (
+        "group_size 3, kl_weight 0.1, blocks 2, reward mse, panel mean, guard none, guard_weight 0.1, temperature 1.0, "
+        "top_p 1.0, divide_by_std True, max_kl 1.0, max_broken 0.5, min_distinct 0.2"
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -128,7 +158,11 @@ def test_stop_rules() -> None:
         ({"panel": "best"}, "panel is 'best'; allowed: mean, worst"),
         ({"guard": "strong"}, "guard is 'strong'; allowed: none, length, fluency"),
         ({"temperature": 0.0}, "temperature is 0.0; allowed: above 0"),
+        ({"temperature": 10.5}, "temperature is 10.5"),
         ({"kl_weight": -1.0}, "kl_weight is -1.0"),
+        ({"guard_weight": -0.5}, "guard_weight is -0.5"),
+        ({"kl_weight": math.inf}, "kl_weight is inf"),
+        ({"min_distinct": -0.1}, "min_distinct is -0.1"),
         ({"max_kl": math.nan}, "max_kl is nan"),
         ({"max_broken": 1.5}, "max_broken is 1.5; allowed: 0 to 1"),
     ],

@@ -8,6 +8,7 @@ import torch
 from talking_points.training.rewards import (
     MISS,
     REWARDS,
+    distances,
     fluency_penalty,
     length_penalty,
     negative_distance,
@@ -35,6 +36,18 @@ def test_rewards_by_hand() -> None:
         0.5,
         0.0,
     ]
+
+
+def test_a_tie_at_the_threshold_is_a_miss() -> None:
+    # As PCK has it: 0.1 away is found within 0.2 alone, 0.2 away within neither.
+    assert pck_steps(found((0.1, 0.0), (0.0, 0.2), (0.0, 0.15)), torch.zeros(3, 2)).tolist() == [0.5, 0.0, 0.5]
+    assert pck_steps(found((0.105, 0.0), (0.0, 0.21)), torch.zeros(2, 2)).tolist() == [0.5, 0.0]
+
+
+def test_found_nowhere_is_corner_to_corner() -> None:
+    nowhere = found((math.nan, math.nan), (math.nan, 0.5))
+    torch.testing.assert_close(distances(nowhere, torch.zeros(2, 2)), torch.tensor([1.414214, 1.414214]))
+    torch.testing.assert_close(negative_mse(nowhere, torch.zeros(2, 2)), torch.tensor([-1.0, -1.0]))
 
 
 @pytest.mark.parametrize("name", REWARDS)
