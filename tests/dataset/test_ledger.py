@@ -18,7 +18,7 @@ def test_what_was_kept_is_there_the_next_time(tmp_path):
         assert list(ledger.photos()) == [("s", "2", {"hash": "ff"})]
         assert ledger.facts_of("s", "2") == [{"x": 1.1}, None]
         assert ledger.skipped() == [("s", "1", "no point")]
-        assert ledger.finished() == {"s/2/000", "s/2/001"}
+        assert ledger.outcomes() == {"s/2/000": "it is empty", "s/2/001": None}
         assert list(ledger.records()) == [("s/2/000", {"text": ""}, "it is empty"), ("s/2/001", {"text": "ü"}, None)]
         assert (ledger.note("files"), ledger.note("others")) == ({"a": 1}, None)
 
