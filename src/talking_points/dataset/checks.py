@@ -49,7 +49,7 @@ _COUNT_WORDS = (
     r"|eighty|ninety|hundred|several|few|couple of)"
 )
 _MEASURES = re.compile(
-    rf"\bcoordinates?\b|\d\s*%|\d\s*-?\s*(?:{_UNITS})\b|\b(?:pixel|row|column)\s+\d|\b[xy]\s*(?:=|:|of|at|is)?\s*\d"
+    rf"\bcoordinates?\b|\d\s*%|\d\s*-?\s*(?:{_UNITS})\b|\b(?:pixel|row|column)\s+\d|\b[xy](?:\s*[=:]\s*|\s+(?:of\s+|at\s+|is\s+)?)\d"
     rf"|\b{_COUNT_WORDS}[\s-]+(?:px|pixels?|percent|per\s?cent)\b|[\[(<]\s*\d+(?:\.\d+)?\s*[,;]\s*\d|(?<![\d.])\d?\.\d",
     re.IGNORECASE,
 )
@@ -59,11 +59,13 @@ _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|‘[^’]*’|«[^»]*»|(?<!\w)
 _NAMING_DIGITS = re.compile(
     r"\b(?:[Nn]umber(?:ed|s)?|[Nn]umerals?|[Dd]igits?|[Ll]etters?|[Ss]igns?|[Tt]ext|[Ss]ays|[Ss]aying|[Rr]eads|[Rr]eading"
     r"|[Mm]arked|[Mm]arking|[Ll]abel(?:l?ed)?|[Jj]ersey|[Bb]ib|[Pp]late|[Rr]oute|[Mm]odel|[Bb]us|[Tt]rain|[Cc]lock)"
-    r"\s+(?:\w+\s+)?(?:\d+(?:\s*(?:and|or|,)\s*)?)+\b"
+    r"\s+(?:\w+\s+)?(?:\d+(?::\d+)?(?:\s*(?:and|or|,)\s*)?)+\b"
     r"|#\s?\d+|\bNo\.\s?\d+|\b\d+(?:\s+|-)o['’]?\s?clock\b|\b\d{1,2}:\d{2}\b|\b\d+(?:st|nd|rd|th)\b|\b\d+-[a-z]{3,}\b"
     r"|\b[A-Za-z]+-?\d+[A-Za-z]*\b|\b\d+[A-Za-z]+\b|(?<=[a-z,] )[A-Z][a-z]{2,}\s\d+\b"
-    r"|\b\d{1,2} (?:[a-z]+ )?[a-z]{2,}s\b|\b\d+x\d+\b|\b\d+'s\b|\b(?:a|the|first|second|third|last) \d{1,2}(?! (?:across|down|from"
-    r"|to|of|over|along|right|left|up|in))\b|\b\d{1,3} on (?:the|his|her|its|their) (?:\w+ )?(?:back|front|chest|side|door|shirt)\b"
+    r"|\b\d{1,2} (?:[a-z]+ )?[a-z]{2,}s\b|\b\d+x\d+\b|\b\d+'s\b|\b(?:a|the|first|second|third|last) \d{1,2}"
+    r"(?! (?:across|down|from"
+    r"|to|of|over|along|right|left|up|in))\b|\b\d{1,3} on (?:the|his|her|its|their) "
+    r"(?:\w+ )?(?:back|front|chest|side|door|shirt)\b"
 )
 _PLACES_OF_PARTS = frozenset(
     words_of("""
