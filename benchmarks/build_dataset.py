@@ -31,11 +31,11 @@ import talking_points
 from talking_points.dataset.build import BuildConfig, build
 from talking_points.dataset.describers.rules import colour_name
 from talking_points.dataset.keypoints import select_points
+from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
-from talking_points.dataset.splits import perceptual_hash
 from talking_points.dataset.synthesis import facts_of_points, write_point_text
 
 BATCH = 64
@@ -66,8 +66,8 @@ def time_stages(sources: dict[str, Path], split: str, points: int, photos: int) 
             sides.append(max(scene.size_wh))
             with times.of("choose points (SIFT)"):
                 chosen = select_points(scene, np.random.default_rng(0), points_per_photo=points)
-            with times.of("hash"):
-                perceptual_hash(scene.photo)
+            with times.of("thumbnail"):
+                thumbnail(scene.photo)
             with times.of("measure what is said"):
                 facts = facts_of_points(scene, [(point.x, point.y) for point in chosen])
             for number, one in enumerate(facts):

@@ -194,6 +194,29 @@ def test_look_alikes_stay_in_one_split(tmp_path, label_map_writer):
     assert len(report.kept) == 1
 
 
+def test_a_photo_of_a_later_split_again_is_left_out_and_named(sources, tmp_path, label_map_writer):
+    label_map_writer(tmp_path / "people", ["0001", "0002", "0003"], ["0009"])
+    photos, found = tmp_path / "people/photos", sources["label-map"] / "photos"
+    for name, drawn in (("0001", "p01"), ("0002", "p02"), ("0003", "p03"), ("0009", "p02")):
+        Image.open(found / f"{drawn}.jpg").save(photos / f"{name}.jpg", quality=40)
+    config = config_of({"label-map": tmp_path / "people"}, tmp_path / "set", split="train")
+    report = build(config)
+    assert report.skipped == [("label-map", "0002", "looks like test photo 0009 of label-map")]
+    assert {record.photo_id for record in records_of(tmp_path / "set")} == {"0001", "0003"}
+    before = files_of(tmp_path / "set")
+    build(config)
+    assert files_of(tmp_path / "set") == before
+
+
+def test_a_split_that_is_not_there_is_said_not_to_be_compared_with(sources, tmp_path, part_imagenet_seg_writer):
+    part_imagenet_seg_writer(tmp_path / "pin", {"train": ["n04557648_3"]})
+    report = build(config_of({"part-imagenet": tmp_path / "pin"}, tmp_path / "set", split="train"))
+    assert report.total and [one.split(":")[0] for one in report.unchecked] == [
+        "part-imagenet test",
+        "part-imagenet val",
+    ]
+
+
 def test_a_bad_photo_ends_the_build_or_is_skipped_and_counted(sources, tmp_path, label_map_writer):
     folder = tmp_path / "people"
     label_map_writer(folder, [], ["a", "b", "c"])
@@ -255,7 +278,11 @@ def test_a_text_that_stays_wrong_is_rejected_with_its_reason(sources, tmp_path):
     rejected = [json.loads(line) for line in (tmp_path / "set/rejected.jsonl").read_text().splitlines()]
     assert report.rejected == {'it does not name the part, "wheel"': len(rejected)}
     assert rejected and all(one["part_name"] == "wheel" and "thing" in one["text"] for one in rejected)
-    assert report.total + len(rejected) == 12
+    # Other points took their places, of the same source.
+    assert {name: sum(one[name] for one in report.kept.values()) for name in ("coco-parts", "label-map")} == {
+        "coco-parts": 6,
+        "label-map": 6,
+    }
     # One repair was asked for each.
     repairs = [asked for asked in server.requests if "cannot be used as it is" in prompt_of(asked)]
     assert len(repairs) == len(rejected)

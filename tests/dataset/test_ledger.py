@@ -8,17 +8,17 @@ from talking_points.dataset.ledger import Ledger, Spent
 def test_what_was_kept_is_there_the_next_time(tmp_path):
     with Ledger(tmp_path) as ledger:
         ledger.keep_settings({"seed": 0, "names": ("a", "b")})
-        ledger.keep_photo("s", "2", {"hash": "ff"}, [{"x": 1.1}, None], skipped=None)
+        ledger.keep_photo("s", "2", {"thumb": "ff"}, [{"x": 1.1}, None], skipped=None)
         ledger.keep_photo("s", "1", {}, [], skipped="no point")
         ledger.keep_records([("s/2/001", {"text": "ü"}, None), ("s/2/000", {"text": ""}, "it is empty")])
         ledger.keep_note("files", {"a": 1})
     with Ledger(tmp_path) as ledger:
         assert ledger.settings() == {"seed": 0, "names": ["a", "b"]}
         assert ledger.scanned() == {("s", "1"), ("s", "2")}
-        assert list(ledger.photos()) == [("s", "2", {"hash": "ff"})]
+        assert list(ledger.photos()) == [("s", "2", {"thumb": "ff"})]
         assert ledger.facts_of("s", "2") == [{"x": 1.1}, None]
         assert ledger.skipped() == [("s", "1", "no point")]
-        assert ledger.finished() == {"s/2/000", "s/2/001"}
+        assert ledger.outcomes() == {"s/2/000": "it is empty", "s/2/001": None}
         assert list(ledger.records()) == [("s/2/000", {"text": ""}, "it is empty"), ("s/2/001", {"text": "ü"}, None)]
         assert (ledger.note("files"), ledger.note("others")) == ({"a": 1}, None)
 
@@ -50,13 +50,20 @@ def test_a_failed_question_leaves_nothing(tmp_path):
         assert ledger.answer("abc", lambda: ("up", 1, 1), model="m") == "up"
 
 
+def test_thumbnails_of_other_splits_are_kept(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.keep_thumbs([("s", "test", "2", "ff"), ("s", "val", "1", None)])
+    with Ledger(tmp_path) as ledger:
+        assert ledger.thumbs() == {("s", "test", "2"): "ff", ("s", "val", "1"): None}
+
+
 def test_a_transaction_is_whole_or_not_at_all(tmp_path):
     with Ledger(tmp_path) as ledger:
         with pytest.raises(TypeError):
             ledger.keep_records([("a", {"x": 1}, None), ("b", {"x": object()}, None)])
-        assert ledger.finished() == set()
+        assert ledger.outcomes() == {}
         ledger.keep_records([("a", {"x": 1}, None)])
-        assert ledger.finished() == {"a"}
+        assert ledger.outcomes().keys() == {"a"}
 
 
 def test_threads_share_it(tmp_path):
@@ -69,7 +76,7 @@ def test_threads_share_it(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(ledger.finished()) == 80
+        assert len(ledger.outcomes().keys()) == 80
 
 
 def test_other_settings_are_refused(tmp_path):

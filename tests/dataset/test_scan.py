@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from talking_points.dataset.look_alikes import text_to_thumb
 from talking_points.dataset.scan import ScanSettings, scan_photo, scan_photos, seed_of
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.synthesis import PointFacts
@@ -23,7 +24,7 @@ def people(tmp_path_factory, label_map_writer):
 def test_a_photo_gives_points_and_what_is_to_be_said_of_them(people):
     scan = scan_photo(people, "a", SETTINGS)
     assert scan.bad is None and len(scan.content["points"]) == len(scan.facts) > 0
-    assert tuple(scan.content["size_wh"]) == (60, 120) and len(scan.content["hash"]) == 16
+    assert tuple(scan.content["size_wh"]) == (60, 120) and text_to_thumb(scan.content["thumb"]).shape == (32, 32)
     scene = people.read("a")
     for point, values in zip(scan.content["points"], scan.facts, strict=True):
         facts = PointFacts.from_dict(values)

@@ -53,7 +53,7 @@ def test_rules_join_what_models_said(task):
     assert written.rejected is None
     assert "coordinates" not in (written.rejected or "")
     spoilt = writer.write(task, "a person at (3, 4)", "red fabric")
-    assert spoilt.rejected == "it gives numbers for places"
+    assert spoilt.rejected.startswith("it gives numbers for places (")
 
 
 def test_a_model_is_asked_twice(task):

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from talking_points.dataset.build import BuildConfig, build
-from talking_points.evaluation.data import read_samples
+from talking_points.dataset.selection import Selection
+from talking_points.evaluation.data import mean_training_point, read_samples
 
 
 def no_problem(problem: str) -> None:
@@ -61,6 +63,8 @@ def test_a_built_set_is_what_was_built(label_map_writer: Callable[..., None], tm
         assert x0 <= sample.point_px[0] <= x1 and y0 <= sample.point_px[1] <= y1
     with pytest.raises(ValueError, match="has the splits train, test, not 'val'"):
         read_samples(tmp_path / "set", "val", no_problem)
+    expected = np.mean([sample.point_unit for sample in samples], axis=0)
+    assert mean_training_point(tmp_path / "set", Selection()) == pytest.approx(expected)
 
 
 def test_named_keypoints_have_no_texts(ap_10k_writer: Callable[..., None], tmp_path: Path) -> None:
@@ -81,6 +85,31 @@ def test_keypoints_in_pairs(tmp_path: Path, ap_10k_writer: Callable[..., None]) 
         other = sample.described
         assert other is not None and other.photo_id != sample.photo_id
         assert (other.object_name, other.part_name) == (sample.object_name, sample.part_name)
+
+
+def test_the_constant_is_of_the_train_split(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
+    ap_10k_writer(tmp_path / "ap", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
+    seen = read_samples(tmp_path / "ap", "train", no_problem)
+    everything = Selection()
+    assert mean_training_point(tmp_path / "ap", everything) == pytest.approx(
+        np.mean([s.point_unit for s in seen], axis=0)
+    )
+    eyes = [s.point_unit for s in seen if s.part_name == "left eye"]
+    found = mean_training_point(tmp_path / "ap", Selection(parts=("left eye",)))
+    assert 0 < len(eyes) < len(seen) and found == pytest.approx(np.mean(eyes, axis=0))
+    assert mean_training_point(tmp_path / "ap", Selection(objects=("kite",))) is None
+    (listed,) = (tmp_path / "ap").rglob("*train*.json")
+    listed.unlink()
+    assert mean_training_point(tmp_path / "ap", everything) is None
+
+
+def test_the_constant_of_pairs_and_of_a_file(tmp_path: Path) -> None:
+    path = write_spair(tmp_path)
+    assert mean_training_point(tmp_path, Selection()) is None
+    (tmp_path / "PairAnnotation" / "trn").mkdir()
+    path.rename(tmp_path / "PairAnnotation" / "trn" / path.name)
+    assert mean_training_point(tmp_path, Selection()) == pytest.approx([8.5 / 30, 9.5 / 30])
+    assert mean_training_point(tmp_path / "JPEGImages" / "cat" / "a.jpg", Selection()) is None
 
 
 def write_spair(folder: Path, **changes: object) -> Path:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from talking_points.dataset.keypoints import PointSample
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import PointNetwork
 from talking_points.training.base_batches import (
     BaseBatches,
@@ -31,6 +32,7 @@ from talking_points.training.objectives import (
     descriptor_objective,
     heatmap_loss,
     language_objective,
+    localizer_loss,
     localizer_objective,
     place_loss,
     vision_objective,
@@ -155,6 +157,25 @@ def test_heatmap_loss_is_least_at_the_point() -> None:
     right = -((x[None] - 0.25) ** 2 + (x[:, None] - 0.75) ** 2)[None] / (2 * 0.03**2)
     assert heatmap_loss(right, points) < heatmap_loss(torch.zeros(1, 8, 8), points)
     assert heatmap_loss(torch.zeros(1, 8, 8), points) < heatmap_loss(right.flip(-1), points)
+
+
+def test_the_papers_head_learns_by_the_mean_squared_error_alone() -> None:
+    """Eq. 1 by hand: (0.1^2 + 0.3^2 + 0.2^2 + 0^2) / 4."""
+    found, true = torch.tensor([[0.5, 0.5], [0.2, 0.9]]), torch.tensor([[0.4, 0.8], [0.4, 0.9]])
+    located = LocatedPoints(points_P2=found, regressed_P2=found, heatmap_logits_Phw=None, temperature=None)
+    loss, metrics = localizer_loss(located, true)
+    assert loss.item() == pytest.approx(0.035) and metrics == {"mse": pytest.approx(0.035)}
+
+
+def test_a_heatmap_learns_by_its_own_loss_and_five_times_the_squares() -> None:
+    found, true = torch.tensor([[0.5, 0.5], [0.2, 0.9]]), torch.tensor([[0.4, 0.8], [0.4, 0.9]])
+    located = LocatedPoints(
+        points_P2=true, regressed_P2=found, heatmap_logits_Phw=torch.zeros(2, 4, 4), temperature=torch.ones(())
+    )
+    loss, metrics = localizer_loss(located, true)
+    # Of an even heatmap the cross-entropy is the logarithm of its cells.
+    assert metrics == {"mse": pytest.approx(0.035), "heatmap": pytest.approx(math.log(16))}
+    assert loss.item() == pytest.approx(5 * 0.035 + math.log(16))
 
 
 def base_and_names(scenes: list[Scene]) -> tuple[PointNetwork, list[str]]:

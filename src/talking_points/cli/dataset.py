@@ -29,9 +29,12 @@ def build_dataset(
         str, typer.Option("--split", help="Which of the sources' photos to read: 'train', 'val' or 'test'.")
     ] = "train",
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds build equal sets.")] = 0,
-    records: Annotated[int, typer.Option("--records", help="Records with texts, at most.")] = 21_000,
+    records: Annotated[int, typer.Option("--records", help="Records with good texts, at most.")] = 21_000,
     equal_shares: Annotated[
         bool, typer.Option("--equal-shares/--all-points", help="As many records of each source as of the smallest.")
+    ] = True,
+    balance: Annotated[
+        bool, typer.Option("--balance/--no-balance", help="Points even over objects and parts, or by chance alone.")
     ] = True,
     test_share: Annotated[
         float, typer.Option("--test-share", help="Share of the records that becomes the set's own test split.")
@@ -108,6 +111,7 @@ def build_dataset(
         seed=seed,
         records=records,
         equal_shares=equal_shares,
+        balance=balance,
         test_share=test_share,
         points_per_photo=points_per_photo,
         per_part=per_part,
@@ -138,15 +142,22 @@ def build_dataset(
     typer.echo(f"rejected: {counted(sum(report.rejected.values()), 'record')}")
     for reason, count in report.rejected.items():
         typer.echo(f"  {count:,}: {reason}")
-    typer.echo(f"skipped: {counted(len(report.skipped), 'photo')}")
-    for name, photo_id, reason in report.skipped[:10]:
+    alike = [one for one in report.skipped if one[2].startswith("looks like ")]
+    others = [one for one in report.skipped if one not in alike]
+    typer.echo(f"skipped: {counted(len(others), 'photo')}")
+    for name, photo_id, reason in others[:10]:
         typer.echo(f"  {name} {photo_id}: {reason}")
-    if len(report.skipped) > 10:
+    if len(others) > 10:
         typer.echo(f"  ... all are in {out / 'report.json'}")
+    if alike:
+        first = "; ".join(f"{name} {photo_id} {reason}" for name, photo_id, reason in alike[:3])
+        typer.echo(f"left out as look-alikes: {counted(len(alike), 'photo')} ({first}{'; ...' if alike[3:] else ''})")
+    for one in report.unchecked:
+        typer.echo(f"no look-alikes sought in {one}")
     if report.left_out_count:
         typer.echo(f"left out: {counted(report.left_out_count, 'annotation')} that cannot be read")
-        for one in report.left_out[:5]:
-            typer.echo(f"  {Problem(**one)}")
+        for problem in report.left_out[:5]:
+            typer.echo(f"  {Problem(**problem)}")
         if report.left_out_count > 5:
             typer.echo(f"  ... more are in {out / 'report.json'}; build-dataset --check lists all")
     for note, count in report.notes.items():

@@ -93,7 +93,10 @@ def evaluate(
     ] = None,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="With --data: samples of each set, at most.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="With --data: samples of each set, at most, drawn evenly over its sources."),
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", help="local, or ray for a cluster.")] = "local",
     workers: Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")] = 1,
     seed: SeedOption = 0,
@@ -135,7 +138,13 @@ def evaluate(
     problems: list[str] = []
     if data:
         chosen = run.sets_of_data(
-            data, split=split, limit=limit, problems=problems, cross_photo=cross_photo, selection=selection
+            data,
+            split=split,
+            limit=limit,
+            seed=seed,
+            problems=problems,
+            cross_photo=cross_photo,
+            selection=selection,
         )
     else:
         sets = sets or (list(CROSS_PHOTO) if cross_photo else ["plain", "hard"])

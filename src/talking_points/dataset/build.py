@@ -1,7 +1,8 @@
 """Building a set of image, point and text triplets from part-labelled photos, stage by stage, resumable.
 
-Scan every photo (`scan`), choose points over all photos (`keypoints`), divide photos into train and test (`splits`),
-put each point into words (`describers`, `writers`), write the set (`parquet`, `card`). What a stage found is in the
+Scan every photo (`scan`), leave out look-alikes of later splits (`other_splits`), put points in order over all photos
+(`choosing`), put them into words until there are enough (`describers`, `writers`), divide photos into train and test
+(`splits`), write the set (`parquet`, `card`). What a stage found is in the
 ledger before the next one uses it: a build that is killed and started again with the same settings gives the same
 bytes as one that was not.
 """
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,12 +27,14 @@ from PIL import Image
 
 import talking_points
 from talking_points.dataset.audit import read_audit, write_audit
+from talking_points.dataset.choosing import ChosenPoint, Pool, kept_of, pools
 from talking_points.dataset.describers.describer import PhotoDescriber, PointTask, Refusal
 from talking_points.dataset.describers.descriptor import DescriptorDescriber
 from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig, EndpointDescriber
 from talking_points.dataset.describers.rule_texts import RuleDescriber
-from talking_points.dataset.keypoints import balanced_choice
 from talking_points.dataset.ledger import LEDGER_NAME, Ledger, Spent
+from talking_points.dataset.look_alikes import same_shots, text_to_thumb, thumb_to_text
+from talking_points.dataset.other_splits import OtherPhoto, look_alikes_of, protected_sources, thumbnail_or_none
 from talking_points.dataset.parquet import write_split
 from talking_points.dataset.prompts import prompts_sha256
 from talking_points.dataset.relations import DIALECTS
@@ -53,7 +56,6 @@ from talking_points.dataset.splits import (
     PAPER_TEST_SHARE,
     PhotoKey,
     assign_splits,
-    group_near_duplicates,
 )
 from talking_points.dataset.synthesis import PointFacts, write_relations
 from talking_points.dataset.writers import EndpointWriter, RuleWriter, Writer
@@ -65,6 +67,8 @@ OnProgress = Callable[[str, int, int], None]
 
 MOST_LEFT_OUT = 1000
 """So many annotations that were left out are listed in the report; all are counted."""
+THUMBS_AT_ONCE = 64
+"""Of other splits' photos, kept together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,9 +98,12 @@ class BuildConfig:
     """Of the sources' photos: "train", "val" or "test". Ours."""
     seed: int = 0
     records: int = PAPER_RECORDS
-    """At most so many with texts; 17K + 4K. Named keypoints, which get no texts, are all taken, and do not count."""
+    """At most so many with good texts; 17K + 4K. Named keypoints, which get none, are all taken, and do not count."""
     equal_shares: bool = True
-    """As many records of each source as of the one that gives the fewest; else all that there are."""
+    """As many records of each source as of the one that gives the fewest; else all that there are. Counted are those
+    whose texts are good: for a rejected one, the next point of its source has its turn."""
+    balance: bool = True
+    """Points even over objects and parts; else chance among all points of a source."""
     test_share: float = PAPER_TEST_SHARE
     """Share of the records that become the set's own test split, by photo."""
     points_per_photo: int = 1
@@ -187,7 +194,8 @@ class BuildConfig:
                 roles["prompts_sha256"] = prompts_sha256()
         return {
             "sources": {name: str(folder.resolve()) for name, folder in self.sources.items()},
-            **{name: getattr(self, name) for name in ("split", "seed", "records", "equal_shares", "test_share")},
+            **{name: getattr(self, name) for name in ("split", "seed", "records", "equal_shares", "balance")},
+            "test_share": self.test_share,
             **{name: getattr(self, name) for name in ("points_per_photo", "per_part", "smooth_share", "embed_photos")},
             "dialects": list(self.dialects),
             **roles,
@@ -205,7 +213,9 @@ class BuildReport:
     rejected: dict[str, int]
     """Reason to number of records; all are in rejected.jsonl."""
     skipped: list[tuple[str, str, str]]
-    """Source, photo and reason."""
+    """Source, photo and reason: bad, without a point, or of the same shot as a photo of a later split."""
+    unchecked: list[str]
+    """Later splits that are not there to be compared with."""
     not_chosen: int
     """Points that were found and not needed."""
     spent: Spent
@@ -220,16 +230,6 @@ class BuildReport:
     def total(self) -> int:
         """Kept records."""
         return sum(sum(counts.values()) for counts in self.kept.values())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenPoint:
-    """A point of a photo that becomes a record."""
-
-    record_id: str
-    number: int
-    """Of the point in its photo's scan."""
-    point: dict[str, Any]
 
 
 def build(config: BuildConfig, on_progress: OnProgress = lambda stage, done, total: None) -> BuildReport:
@@ -252,9 +252,10 @@ def build(config: BuildConfig, on_progress: OnProgress = lambda stage, done, tot
         # Before the scan, which takes long: a model that cannot be loaded is reported at once.
         describers, writer, endpoints = _roles(config, ledger)
         _scan(config, sources, ledger, on_progress)
-        chosen, splits, not_chosen = choose_points(config, ledger)
-        _TextStage(config, sources, ledger, describers, writer, endpoints).run(chosen, on_progress)
-        return _finish(config, sources, ledger, splits, not_chosen, on_progress)
+        alike = _look(config, ledger, on_progress)
+        choice = choose_points(config, ledger, alike)
+        _write_texts(choice, _TextStage(config, sources, ledger, describers, writer, endpoints), ledger, on_progress)
+        return _finish(config, sources, ledger, alike, choice, on_progress)
 
 
 @contextmanager
@@ -317,36 +318,102 @@ def _scan(config: BuildConfig, sources: Mapping[str, Source], ledger: Ledger, on
         on_progress("photos", done, len(photos))
 
 
-def choose_points(
-    config: BuildConfig, ledger: Ledger
-) -> tuple[dict[PhotoKey, list[ChosenPoint]], dict[PhotoKey, str], int]:
-    """Choose among all scanned points and divide their photos; a function of the ledger and the settings alone.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookAlikes:
+    """Which of the scanned photos are the same shot as another."""
 
-    Returns:
-        The chosen points by photo, the split of each photo, and how many points were not chosen.
+    groups: list[list[PhotoKey]]
+    """Of the photos that may be used: those that are one shot, together."""
+    left_out: dict[PhotoKey, str]
+    """Photos that look like one of a later split, and which one."""
+    unchecked: list[str]
+    """Later splits that are not there."""
+
+
+def _look(config: BuildConfig, ledger: Ledger, on_progress: OnProgress) -> LookAlikes:
+    """Compare all scanned photos with each other and with those of later splits; done once, and noted."""
+    opened, missing = protected_sources(config.sources, config.split)
+    wanted = [(name, split, one) for (name, split), source in sorted(opened.items()) for one in source.photo_ids]
+    known = ledger.thumbs()
+    left = [photo for photo in wanted if photo not in known]
+    done = len(wanted) - len(left)
+    for start in range(0, len(left), THUMBS_AT_ONCE):
+        on_progress("look-alikes", done + start, len(wanted))
+        some = left[start : start + THUMBS_AT_ONCE]
+        seen = [thumbnail_or_none(opened[name, split].photo_path(photo_id)) for name, split, photo_id in some]
+        texts = [None if thumb is None else thumb_to_text(thumb) for thumb in seen]
+        ledger.keep_thumbs((*photo, text) for photo, text in zip(some, texts, strict=True))
+    known = ledger.thumbs()
+    others: dict[OtherPhoto, str] = {photo: text for photo in wanted if (text := known[photo]) is not None}
+    own = {(source, photo_id): str(content["thumb"]) for source, photo_id, content in ledger.photos()}
+    # Photos may have been added or mended since.
+    of = hashlib.sha256(json.dumps([sorted(own.items()), sorted(others.items())]).encode()).hexdigest()
+    noted = ledger.note("look-alikes")
+    if noted is None or noted["of"] != of:
+        thumbs = {key: text_to_thumb(text) for key, text in own.items()}
+        left_out = look_alikes_of(thumbs, {photo: text_to_thumb(text) for photo, text in others.items()})
+        keys = sorted(thumbs.keys() - left_out.keys())
+        groups = [[keys[index] for index in group] for group in same_shots([thumbs[key] for key in keys])]
+        noted = {"of": of, "left_out": [[*key, why] for key, why in sorted(left_out.items())], "groups": groups}
+        ledger.keep_note("look-alikes", noted)
+    on_progress("look-alikes", len(wanted), len(wanted))
+    return LookAlikes(
+        groups=[[(source, photo_id) for source, photo_id in group] for group in noted["groups"]],
+        left_out={(source, photo_id): why for source, photo_id, why in noted["left_out"]},
+        unchecked=[f"{one.source} {one.split}: {one.reason}" for one in missing],
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """The points that may become records."""
+
+    named: list[ChosenPoint]
+    """Keypoints that the source names, which are all taken."""
+    pools: list[Pool]
+    """The others."""
+
+    @property
+    def total(self) -> int:
+        """All points that were found, in photos that may be used."""
+        return len(self.named) + sum(len(pool.points) for pool in self.pools)
+
+    def turns(self, outcomes: Mapping[str, str | None]) -> list[ChosenPoint]:
+        """The points that are to be written, by what is known of those that are."""
+        return [*self.named, *(one for pool in self.pools for one in pool.turns(outcomes))]
+
+
+def choose_points(config: BuildConfig, ledger: Ledger, alike: LookAlikes) -> Choice:
+    """Put all scanned points in order; a function of the ledger and the settings alone.
 
     Raises:
         ValueError: no photo has a point.
     """
-    hashes: dict[PhotoKey, int] = {}
-    candidates: list[tuple[PhotoKey, ChosenPoint]] = []
+    found: list[ChosenPoint] = []
     for source, photo_id, content in ledger.photos():
-        hashes[source, photo_id] = int(content["hash"], 16)
-        for number, found in enumerate(content["points"]):
-            point = {**found, "size_wh": content["size_wh"]}
+        if (source, photo_id) in alike.left_out:
+            continue
+        for number, one in enumerate(content["points"]):
+            point = {**one, "size_wh": content["size_wh"]}
             record_id = f"{source}/{photo_id}/{number:03d}"
-            candidates.append(((source, photo_id), ChosenPoint(record_id=record_id, number=number, point=point)))
-    if not candidates:
+            found.append(ChosenPoint(record_id=record_id, photo=(source, photo_id), number=number, point=point))
+    if not found and alike.left_out:
+        raise ValueError(
+            f"each of the photos with a point is the same shot as one of a later split, {len(alike.left_out)} in all, "
+            f"as {' '.join(min(alike.left_out))}, which {alike.left_out[min(alike.left_out)]}: give other photos"
+        )
+    if not found:
         raise ValueError(_no_photo_has_a_point(ledger.skipped()))
-    kept = _balanced([(key[0], one.point) for key, one in candidates], config)
-    chosen: dict[PhotoKey, list[ChosenPoint]] = defaultdict(list)
-    for index in sorted(kept):
-        key, one = candidates[index]
-        chosen[key].append(one)
-    groups = group_near_duplicates({key: hashes[key] for key in chosen})
-    counts = {key: len(points) for key, points in chosen.items()}
-    splits = assign_splits(groups, counts, test_share=config.test_share, seed=config.seed)
-    return dict(chosen), splits, len(candidates) - len(kept)
+    return Choice(
+        named=[one for one in found if one.point["kind"] == "named"],
+        pools=pools(
+            [one for one in found if one.point["kind"] != "named"],
+            records=config.records,
+            equal_shares=config.equal_shares,
+            balance=config.balance,
+            seed=config.seed,
+        ),
+    )
 
 
 def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
@@ -367,17 +434,16 @@ def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
     return f"none of the photos has a point to describe ({'; '.join(said)}); build-dataset --check lists all problems"
 
 
-def _balanced(points: Sequence[tuple[str, dict[str, Any]]], config: BuildConfig) -> list[int]:
-    """Indices of the points that become records: all named ones, and a balanced choice of the others."""
-    named = [index for index, (_, point) in enumerate(points) if point["kind"] == "named"]
-    others = [index for index, (_, point) in enumerate(points) if point["kind"] != "named"]
-    count = config.records
-    if config.equal_shares and others:
-        available = Counter(points[index][0] for index in others)
-        count = len(available) * min(max(1, count // len(available)), *available.values())
-    keys = [(points[index][0], points[index][1]["object_category"], points[index][1]["part_name"]) for index in others]
-    taken = balanced_choice(keys, min(count, config.records), np.random.default_rng(config.seed))
-    return sorted(named + [others[number] for number in taken])
+def _write_texts(choice: Choice, stage: _TextStage, ledger: Ledger, on_progress: OnProgress) -> None:
+    """Write about the wanted points, and about the next ones in turn for those whose texts are rejected."""
+    while True:
+        outcomes = ledger.outcomes()
+        turns = choice.turns(outcomes)
+        missing = [one for one in turns if one.record_id not in outcomes]
+        on_progress("texts", len(turns) - len(missing), len(turns))
+        if not missing:
+            return
+        stage.run(missing, len(turns), on_progress)
 
 
 class _TextStage:
@@ -400,15 +466,12 @@ class _TextStage:
         self.endpoints = endpoints
         self.prompts = prompts_sha256() if endpoints else None
 
-    def run(self, chosen: Mapping[PhotoKey, Sequence[ChosenPoint]], on_progress: OnProgress) -> None:
-        finished = self.ledger.finished()
-        total = sum(len(points) for points in chosen.values())
-        missing = {
-            key: [one for one in points if one.record_id not in finished] for key, points in sorted(chosen.items())
-        }
-        missing = {key: points for key, points in missing.items() if points}
-        done = total - sum(len(points) for points in missing.values())
-        on_progress("texts", done, total)
+    def run(self, points: Sequence[ChosenPoint], total: int, on_progress: OnProgress) -> None:
+        """Write about points that are not written yet; `total` is told with those that are."""
+        done = total - len(points)
+        missing: dict[PhotoKey, list[ChosenPoint]] = defaultdict(list)
+        for one in sorted(points, key=lambda one: (one.photo, one.number)):
+            missing[one.photo].append(one)
         threads = self.config.endpoint.concurrency if self.endpoints else 1
         if threads == 1:
             for key, points in missing.items():
@@ -484,8 +547,8 @@ def _finish(
     config: BuildConfig,
     sources: Mapping[str, Source],
     ledger: Ledger,
-    splits: Mapping[PhotoKey, str],
-    not_chosen: int,
+    alike: LookAlikes,
+    choice: Choice,
     on_progress: OnProgress,
 ) -> BuildReport:
     """Write everything that people see, from the ledger."""
@@ -493,10 +556,17 @@ def _finish(
     from talking_points.dataset.card import write_card
 
     out = config.out
+    outcomes = ledger.outcomes()
+    written = {one.record_id: one for one in choice.turns(outcomes)}
+    kept_ids = {one.record_id for one in choice.named} | kept_of(choice.pools, outcomes)
+    splits = _splits(config, alike, [one.photo for one in written.values() if one.record_id in kept_ids])
     kept: list[BuiltRecord] = []
     rejected: list[dict[str, Any]] = []
     photo_files: dict[str, Path] = {}
     for record_id, content, reason in ledger.records():
+        # Others were written for an equal share that another source could not give in the end.
+        if record_id not in written or (reason is None and record_id not in kept_ids):
+            continue
         key = (content["source"], content["photo_id"])
         path = sources[key[0]].photo_path(key[1])
         # The id and not the file's name: two folders of a source may hold files of one name.
@@ -520,8 +590,9 @@ def _finish(
     report = BuildReport(
         kept=counts,
         rejected=dict(sorted(Counter(one["reason"] for one in rejected).items())),
-        skipped=ledger.skipped(),
-        not_chosen=not_chosen,
+        skipped=sorted([*ledger.skipped(), *((*key, why) for key, why in alike.left_out.items())]),
+        unchecked=alike.unchecked,
+        not_chosen=choice.total - len(kept) - len(rejected),
         spent=ledger.spent(),
         left_out=left_out[:MOST_LEFT_OUT],
         left_out_count=len(left_out),
@@ -545,6 +616,13 @@ def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[dict[
         left_out += content.get("left_out", [])
         notes.update(content.get("notes", []))
     return left_out, dict(sorted(notes.items()))
+
+
+def _splits(config: BuildConfig, alike: LookAlikes, photos: Iterable[PhotoKey]) -> dict[PhotoKey, str]:
+    """The split of each photo that has a record. photos: one for each record."""
+    counts = Counter(photos)
+    groups = [[key for key in group if key in counts] for group in alike.groups]
+    return assign_splits([one for one in groups if one], counts, test_share=config.test_share, seed=config.seed)
 
 
 def _built_record(record_id: str, content: Mapping[str, Any], split: str, photo_path: str, seed: int) -> BuiltRecord:

@@ -42,11 +42,39 @@ _LOOK_WORDS = frozenset(
 _LOOK_STEMS = re.compile(r"^(dark|bright|light|shin|smooth|rough|textur|gloss|pale|vivid|transparent|fuzz|soft|worn)")
 _PERSON_WORDS = frozenset(words_of("person man woman boy girl child baby lady pedestrian cyclist rider player"))
 
-_COORDINATES = re.compile(
-    r"\(\s*\d+(\.\d+)?\s*,\s*\d+|\b\d+(\.\d+)?\s*(px|pixels?|percent|per cent)\b|\d\s*%|\b0?\.\d{2,}|\bcoordinates?\b"
-    r"|\b[xy]\s*=\s*\d",
+_UNITS = (
+    r"px|pixels?|percent|per\s?cent|percentage|degrees?|cm|mm|centimet(?:er|re)s?|inch(?:es)?|units?|cells?|points?"
+)
+_COUNT_WORDS = (
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety|hundred|several|few|couple of)"
+)
+_MEASURES = re.compile(
+    rf"\bcoordinates?\b|\d\s*%|\d\s*-?\s*(?:{_UNITS})\b|\b(?:pixel|row|column)\s+\d|\b[xy](?:\s*[=:]\s*|\s+(?:of\s+|at\s+|is\s+)?)\d"
+    rf"|\b{_COUNT_WORDS}[\s-]+(?:px|pixels?|percent|per\s?cent)\b|[\[(<]\s*\d+(?:\.\d+)?\s*[,;]\s*\d|(?<![\d.])\d?\.\d",
     re.IGNORECASE,
 )
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|‘[^’]*’|«[^»]*»|(?<!\w)'[^']*'(?!\w)")
+# Digits that name a thing that is seen, and are no place: "number 10", "3 o'clock", "4-door", "2nd", "10:10", "V8",
+# "Route 66", "3 buttons".
+_NAMING_DIGITS = re.compile(
+    r"\b(?:[Nn]umber(?:ed|s)?|[Nn]umerals?|[Dd]igits?|[Ll]etters?|[Ss]igns?|[Tt]ext|[Ss]ays|[Ss]aying|[Rr]eads|[Rr]eading"
+    r"|[Mm]arked|[Mm]arking|[Ll]abel(?:l?ed)?|[Jj]ersey|[Bb]ib|[Pp]late|[Rr]oute|[Mm]odel|[Bb]us|[Tt]rain|[Cc]lock)"
+    r"\s+(?:\w+\s+)?(?:\d+(?::\d+)?(?:\s*(?:and|or|,)\s*)?)+\b"
+    r"|#\s?\d+|\bNo\.\s?\d+|\b\d+(?:\s+|-)o['’]?\s?clock\b|\b\d{1,2}:\d{2}\b|\b\d+(?:st|nd|rd|th)\b|\b\d+-[a-z]{3,}\b"
+    r"|\b[A-Za-z]+-?\d+[A-Za-z]*\b|\b\d+[A-Za-z]+\b|(?<=[a-z,] )[A-Z][a-z]{2,}\s\d+\b"
+    r"|\b\d{1,2} (?:[a-z]+ )?[a-z]{2,}s\b|\b\d+x\d+\b|\b\d+'s\b|\b(?:a|the|first|second|third|last) \d{1,2}"
+    r"(?! (?:across|down|from"
+    r"|to|of|over|along|right|left|up|in))\b|\b\d{1,3} on (?:the|his|her|its|their) "
+    r"(?:\w+ )?(?:back|front|chest|side|door|shirt)\b"
+)
+_PLACES_OF_PARTS = frozenset(
+    words_of("""
+    border bottom center central centre corner edge end half limit margin middle midpoint quarter side
+    third tip top
+    """)
+)
+_PHOTO_WORDS = frozenset(words_of("background foreground frame image photo photograph picture scene shot view"))
 _META_TALK = re.compile(
     r"\b(as an ai|i'm sorry|i am sorry|i cannot|i can't|unable to|sure[,!]|certainly[,!]|of course[,!]|here is|here's"
     r"|this description|the description|the draft|revised|refined|bounding box|segmentation|annotat\w+|the prompt"
@@ -72,8 +100,12 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
         problems.append("it has more than one paragraph")
     if _LISTS.search(text):
         problems.append("it has a list, headings or markup")
-    if _COORDINATES.search(text):
-        problems.append("it gives numbers for places")
+    number = number_for_a_place(text)
+    if number:
+        problems.append(
+            f'it gives numbers for places ("{number}"): say places in words; '
+            "digits may only name what is seen, in quotes"
+        )
     talk = _META_TALK.search(text)
     if talk:
         problems.append(f'it speaks of the task ("{talk.group().lower()}")')
@@ -95,7 +127,63 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
         word in _LOOK_WORDS or _LOOK_STEMS.match(word) for one in words for word in one.split("-")
     ):
         problems.append("it does not say what the pixels around the point look like")
+    if not problems and dialect.order == "coarse-to-fine":
+        reversed_order = out_of_order(text, facts.object_name, facts.part_name)
+        problems += [reversed_order] if reversed_order else []
     return problems
+
+
+def number_for_a_place(text: str) -> str | None:
+    """The first number that says where something is, in pixels, shares or coordinates; None where there is none.
+
+    Digits are allowed in quotes and where they name or count what is seen: "number 10", "3 o'clock", "a 4-door car".
+    """
+    unquoted = _QUOTED.sub(" ", text)
+    measure = _MEASURES.search(unquoted)
+    if measure:
+        return measure.group().strip()
+    left = re.search(r"\d+", _NAMING_DIGITS.sub(" ", unquoted))
+    return left.group() if left else None
+
+
+def out_of_order(text: str, object_name: str, part_name: str) -> str | None:
+    """What is wrong with the order of a text that names object and part; None when it goes from coarse to fine.
+
+    The object comes before the part or with it ("the shirt of the man", "the man's shirt"), and a place in the part
+    after the object: "the man, at the hem of his shirt", but not "the left edge of the man's shirt". A part that is the
+    whole object needs nothing more.
+    """
+    if object_name == part_name:
+        return None
+    tokens = re.findall(r"[a-z]+(?:['’-][a-z]+)*|[.,;:!?()]", text.lower().replace("’", "'"))
+    objects = [k for k, token in enumerate(tokens) if is_named(object_name, [token])]
+    parts = [k for k, token in enumerate(tokens) if is_named(part_name, [token])]
+    if not objects or not parts:
+        return None
+    first = parts[0]
+    place = _place_before(tokens, first, set(words_of(part_name)))
+    if place is not None and objects[0] > place:
+        return (
+            f'it says "{" ".join(tokens[place : first + 1])}" before the object is named: name the object '
+            f'("{object_name}"), then the part ("{part_name}"), and only then the place in it'
+        )
+    if objects[0] > first:
+        between = tokens[first + 1 : objects[0]]
+        if len(between) > 8 or "." in between or not _PLACES_OF_PARTS.isdisjoint(between):
+            return f'it names the part ("{part_name}") before the object ("{object_name}"): begin with the object'
+    return None
+
+
+def _place_before(tokens: list[str], part: int, part_words: set[str]) -> int | None:
+    """Where a place of the part begins that stands before it, as "left edge of the shoe"; None where there is none."""
+    for start in range(part - 1, max(-1, part - 8), -1):
+        token = tokens[start]
+        if not token[0].isalpha() or token in _PHOTO_WORDS:
+            return None
+        follows = tokens[start + 1] if start + 1 < part else ""
+        if token in _PLACES_OF_PARTS and token not in part_words and follows in ("of", "on", "in", "along", "at"):
+            return start - 1 if start and tokens[start - 1] in _PLACE_WORDS else start
+    return None
 
 
 def is_named(name: str, words: list[str]) -> bool:

@@ -1,6 +1,6 @@
 """Choosing the points that texts are written about: inside labelled parts, never on the background.
 
-`select_points` is how the dataset is built, `balanced_choice` makes its composition even; `sample_points` is the
+`select_points` is how the dataset is built, `balanced_order` makes its composition even; `sample_points` is the
 fast way for training, which draws anew at every step.
 """
 
@@ -125,61 +125,40 @@ def _next_point(
             return point
 
 
-def balanced_choice(keys: Sequence[tuple[str, ...]], count: int, rng: np.random.Generator) -> list[int]:
-    """Choose candidates so that their composition is as even as they allow.
+def balanced_order(keys: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[int]:
+    """An order of candidates whose every beginning is composed as evenly as they allow.
 
-    Every first name gets the same share, such as each source; within it every second name, such as each object
+    Every first name has its turn as often, such as each source; within it every second name, such as each object
     class, and so on; within the last, chance decides. What a name lacks is shared by the others beside it.
 
     Args:
         keys: for each candidate, its names from the outermost ring inwards: (source, object, part). Equal lengths.
-        count: how many to choose.
-        rng: source of all choices; equal keys and generators give the equal choice.
+        rng: source of all choices; equal keys and generators give the equal order.
 
     Returns:
-        Sorted indices of `min(count, len(keys))` candidates.
+        All indices, each once.
 
     Example:
         >>> keys = [("a", "cat"), ("a", "cat"), ("a", "dog"), ("b", "cup")]
-        >>> balanced_choice(keys, 3, np.random.default_rng(0))[1:]
+        >>> sorted(balanced_order(keys, np.random.default_rng(0))[:3])[1:]
         [2, 3]
     """
-    if count < 0:
-        raise ValueError(f"count must not be negative, got {count}")
-    return sorted(_balanced(list(range(len(keys))), keys, 0, min(count, len(keys)), rng))
+    return _in_turns(list(range(len(keys))), keys, 0, rng)
 
 
-def _balanced(
-    indices: list[int], keys: Sequence[tuple[str, ...]], depth: int, count: int, rng: np.random.Generator
-) -> list[int]:
+def _in_turns(indices: list[int], keys: Sequence[tuple[str, ...]], depth: int, rng: np.random.Generator) -> list[int]:
     if not indices or depth == len(keys[indices[0]]):
-        return [indices[k] for k in rng.permutation(len(indices))[:count]]
+        return [indices[k] for k in rng.permutation(len(indices))]
     groups: dict[str, list[int]] = {}
     for index in indices:
         groups.setdefault(keys[index][depth], []).append(index)
-    names = sorted(groups)
-    shares = _even_shares([len(groups[name]) for name in names], count, rng)
-    chosen: list[int] = []
-    for name, share in zip(names, shares, strict=True):
-        chosen += _balanced(groups[name], keys, depth + 1, share, rng)
-    return chosen
-
-
-def _even_shares(sizes: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
-    """`count` divided evenly among groups, none over its size; chance says who gets what does not divide."""
-    shares = [0] * len(sizes)
-    while count:
-        hungry = [k for k, size in enumerate(sizes) if shares[k] < size]
-        portion = count // len(hungry)
-        if portion == 0:
-            for k in rng.permutation(hungry)[:count]:
-                shares[k] += 1
-            break
-        for k in hungry:
-            taken = min(portion, sizes[k] - shares[k])
-            shares[k] += taken
-            count -= taken
-    return shares
+    left = [_in_turns(groups[name], keys, depth + 1, rng)[::-1] for name in sorted(groups)]
+    order: list[int] = []
+    while left:
+        # Chance says who gets what does not divide.
+        order += [left[k].pop() for k in rng.permutation(len(left))]
+        left = [one for one in left if one]
+    return order
 
 
 def sample_points(

@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS photos (
     skipped TEXT, content TEXT NOT NULL, facts TEXT NOT NULL,
     PRIMARY KEY (source, photo_id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbs (
+    source TEXT NOT NULL, split TEXT NOT NULL, photo_id TEXT NOT NULL, thumb TEXT,
+    PRIMARY KEY (source, split, photo_id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS records (
     record_id TEXT PRIMARY KEY, rejected TEXT, content TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -180,15 +184,25 @@ class Ledger:
             "SELECT source, photo_id, skipped FROM photos WHERE skipped IS NOT NULL ORDER BY source, photo_id"
         )
 
+    def keep_thumbs(self, rows: Iterable[tuple[str, str, str, str | None]]) -> None:
+        """Remember thumbnails of other splits' photos: source, split, id and thumbnail, None of a bad photo."""
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO thumbs VALUES (?, ?, ?, ?)", list(rows))
+
+    def thumbs(self) -> dict[tuple[str, str, str], str | None]:
+        """What `keep_thumbs` was given, by source, split and id."""
+        rows = self._rows("SELECT source, split, photo_id, thumb FROM thumbs ORDER BY source, split, photo_id")
+        return {(source, split, photo_id): thumb for source, split, photo_id, thumb in rows}
+
     def keep_records(self, records: Iterable[tuple[str, Mapping[str, Any], str | None]]) -> None:
         """Remember finished records: id, content, and the reason when it is rejected."""
         rows = [(record_id, rejected, json.dumps(content)) for record_id, content, rejected in records]
         with self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
 
-    def finished(self) -> set[str]:
-        """Ids of the records that are written or rejected."""
-        return {record_id for (record_id,) in self._rows("SELECT record_id FROM records")}
+    def outcomes(self) -> dict[str, str | None]:
+        """Ids of the records that are written, with the reason of those that are rejected."""
+        return dict(self._rows("SELECT record_id, rejected FROM records"))
 
     def records(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
         """Id, content, and reason of rejection or None, of all records in order."""

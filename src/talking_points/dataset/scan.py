@@ -1,4 +1,4 @@
-"""Looking at every photo once: its points, what is measured about each, and its hash. On one process or on many.
+"""Looking at every photo once: its points, what is measured about each, and its thumbnail. On one process or on many.
 
 Nothing here writes; the caller keeps what comes out. What comes out of a photo depends on the photo, the settings
 and the seed alone, and so not on the engine, the number of workers, or the order.
@@ -22,9 +22,10 @@ import cv2
 import numpy as np
 
 from talking_points.dataset.keypoints import select_points
+from talking_points.dataset.look_alikes import thumb_to_text, thumbnail
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.sources.source import Source
-from talking_points.dataset.splits import PhotoKey, perceptual_hash
+from talking_points.dataset.splits import PhotoKey
 from talking_points.dataset.synthesis import facts_of_points
 from talking_points.memory import keep_freed_memory
 
@@ -59,8 +60,8 @@ class PhotoScan:
     source: str
     photo_id: str
     content: dict[str, Any]
-    """size_wh, hash, and points: for each x, y, kind, response, scale, names and boxes, in pixels of the photo; and
-    left_out, the scene's problems, and its notes."""
+    """size_wh, thumb (finds look-alikes), and points: for each x, y, kind, response, scale, names and boxes, in pixels
+    of the photo; and left_out, the scene's problems, and its notes."""
     facts: list[Any]
     """For each point the `PointFacts.to_dict()`; None for a named keypoint, about which nothing is written."""
     bad: str | None = None
@@ -98,7 +99,7 @@ def scan_photo(source: Source, photo_id: str, settings: ScanSettings) -> PhotoSc
         point |= {"response": sample.response, "scale": sample.scale}
         point |= {"part_name": part.name, "part_box": part.box_xyxy}
         points.append(point | _owner(scene, part.object_index))
-    content = {"size_wh": scene.size_wh, "hash": f"{perceptual_hash(scene.photo):016x}", "points": points}
+    content = {"size_wh": scene.size_wh, "thumb": thumb_to_text(thumbnail(scene.photo)), "points": points}
     content |= {"left_out": [asdict(problem) for problem in scene.problems], "notes": list(scene.notes)}
     empty = None if points else _why_empty(scene)
     return PhotoScan(source=source.name, photo_id=photo_id, content=content, facts=facts, empty=empty)

@@ -341,9 +341,7 @@ def _ordered(
     return f"{said}{ROW}{row}" if row else said
 
 
-def part_noun(
-    words: Words, name: str, order: str | None, *, colour: str | None = None, before_of: bool = False
-) -> str:
+def part_noun(words: Words, name: str, order: str | None, *, colour: str | None = None, before_of: bool = False) -> str:
     noun = words.noun(name)
     if colour is not None:
         noun = f"{colour} {noun}"
@@ -638,9 +636,7 @@ def _short_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
         thing = _named_object(words, facts, 0.4)
         return words.pick(SHORT_TEXTS_OF_OBJECT).format(zone=zone, point=words.point, object=thing)
     if facts.object_alone and words.chance(0.6):
-        part = (
-            f"{_own(words, facts.object_name, facts.part_name)}{part_noun(words, facts.part_name, facts.part_order)}"
-        )
+        part = f"{_own(words, facts.object_name, facts.part_name)}{part_noun(words, facts.part_name, facts.part_order)}"
         return words.pick(SHORT_TEXTS_OF_ONE).format(zone=zone, possessive=f"the {facts.object_name}'s", part=part)
     part = part_noun(words, facts.part_name, facts.part_order, before_of=True)
     return words.pick(SHORT_TEXTS).format(

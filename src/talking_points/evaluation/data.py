@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.selection import Selection, nothing_wanted
@@ -19,6 +22,9 @@ from talking_points.records import triplet_from_dict
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
 AP_10K_SPLITS = ("train", "val", "test")
+TRAINING_PHOTOS = 500
+"""Enough for a mean point to a hundredth of the photo."""
+_T = TypeVar("_T")
 
 
 def read_samples(
@@ -81,6 +87,44 @@ def selected_samples(samples: list[Sample], selection: Selection, where: str) ->
     return chosen
 
 
+def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
+    """(2,) mean of the points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
+
+    Of AP-10K and SPair-71k, whose photos have to be opened, at most `TRAINING_PHOTOS` photos or pairs are read.
+
+    Args:
+        path: as `read_samples` takes it.
+        selection: of those on the wanted objects and parts.
+
+    Returns:
+        None where nothing is there to learn from: a file has no train split.
+    """
+    samples: list[Sample] = []
+    if path.is_file():
+        return None
+    if any((path / "data").glob("*.parquet")):
+        samples = _built(path, "train") if any((path / "data").glob("train-*.parquet")) else []
+    elif (path / "PairAnnotation").is_dir():
+        samples = _spair_71k(path, "train", lambda problem: None, most=TRAINING_PHOTOS)
+    else:
+        try:
+            samples = _ap_10k(path, "train", lambda problem: None, most=TRAINING_PHOTOS)
+        except (ValueError, OSError):
+            # A copy without its train split can be scored, too.
+            return None
+    units = [
+        s.point_unit
+        for s in samples
+        if selection.wants_object(s.object_name or "", s.object_category) and selection.wants_part(s.part_name or "")
+    ]
+    return np.mean(units, axis=0) if units else None
+
+
+def _spread(names: Sequence[_T], most: int | None) -> Sequence[_T]:
+    """At most so many of them, at equal steps."""
+    return names if most is None else names[:: max(1, -(-len(names) // most))]
+
+
 def _built(folder: Path, split: str) -> list[Sample]:
     opened = BuiltSplit(folder, split)
     return [
@@ -141,13 +185,13 @@ def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
     return samples
 
 
-def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
-    """Named keypoints of animals, which have no texts; hidden ones are left out."""
+def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None], *, most: int | None = None) -> list[Sample]:
+    """Named keypoints of animals, which have no texts; hidden ones are left out. `most`: photos to read."""
     if split == "all":
         return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem)]
     source = open_source("ap-10k", folder, split)
     samples = []
-    for photo_id in source.photo_ids:
+    for photo_id in _spread(source.photo_ids, most):
         try:
             scene = source.read(photo_id)
         except (ValueError, OSError) as error:
@@ -195,13 +239,14 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
     return [replace(s, described=described[s.sample_id]) for s in samples if s.sample_id in described]
 
 
-def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None]) -> list[Sample]:
+def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None], *, most: int | None = None) -> list[Sample]:
     """Points of pairs of photos, as SPair-71k is distributed.
 
         PairAnnotation/{trn,val,test}/*.json
         JPEGImages/<category>/<name>.jpg
 
     The point of the first photo is described, that of the second sought. Points are (x, y) of pixels.
+    `most`: pairs to read.
     """
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
@@ -212,7 +257,7 @@ def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None]) -> l
     def size_of(photo: Path) -> tuple[int, int]:
         return open_photo(photo).size
 
-    for path in sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")):
+    for path in _spread(sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")), most):
         try:
             samples += _pair(folder, path, size_of)
         except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:

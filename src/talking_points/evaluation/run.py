@@ -22,7 +22,7 @@ from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.answers import KeptAnswers, write_samples
 from talking_points.evaluation.contestants import WrittenTexts
-from talking_points.evaluation.data import read_samples, selected_samples
+from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.page import html_page
 from talking_points.evaluation.paper import beside_paper
@@ -43,7 +43,7 @@ from talking_points.evaluation.references import (
     true_points,
 )
 from talking_points.evaluation.report import markdown_tables
-from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.evaluation.samples import Sample, by_photo, drawn_evenly
 from talking_points.evaluation.sets import check_set, make_set
 from talking_points.interfaces import Describer, Localizer
 from talking_points.points import photo_to_unit
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 PHOTOS_AT_ONCE = 64
 """Photos that are opened, described and searched together; what is kept when a run is killed."""
+TRAINING_POINTS = "the mean point of the train split"
+PHOTO_CENTRE = "the photo's centre, as there is no train split with such points"
 BORROWED = ("shuffled", "swapped-photo")
 """Describers that take the text of another sample."""
 Restyle = Callable[[str, Sequence[Sample], list[str]], Mapping[str, list[str]]]
@@ -65,6 +67,8 @@ class SampleSet:
     name: str
     samples: list[Sample]
     mean_unit: np.ndarray
+    mean_of: str = TRAINING_POINTS
+    """What the constant is; for the report."""
 
 
 def sets_of_sources(
@@ -102,14 +106,16 @@ def sets_of_data(
     *,
     split: str,
     limit: int | None,
+    seed: int,
     problems: list[str],
     cross_photo: bool = False,
     selection: Selection = EVERYTHING,
 ) -> list[SampleSet]:
-    """Sets read from files; the constant is the mean of each set's own points.
+    """Sets read from files; the constant is the mean point of a set's train split, and the photo's centre without one.
 
     Args:
-        limit: samples of each set, at most; whole photos, the first ones.
+        limit: samples of each set, at most, drawn as `drawn_evenly` does.
+        seed: of that drawing.
         problems: gets a line for each sample that is passed over.
         cross_photo: as `data.read_samples` takes it.
     """
@@ -118,14 +124,13 @@ def sets_of_data(
         read = read_samples(path, split, problems.append, cross_photo=cross_photo)
         samples = selected_samples(read, selection, str(path))
         if limit is not None:
-            kept: list[Sample] = []
-            for group in by_photo(samples):
-                if len(kept) + len(group) > limit and kept:
-                    break
-                kept += group
-            samples = kept
-        mean_unit = np.mean([s.point_unit for s in samples], axis=0)
-        sets.append(SampleSet(name=path.name, samples=samples, mean_unit=mean_unit))
+            samples = drawn_evenly(samples, limit, seed)
+        mean_unit = mean_training_point(path, selection)
+        if mean_unit is None:
+            one = SampleSet(name=path.name, samples=samples, mean_unit=np.array([0.5, 0.5]), mean_of=PHOTO_CENTRE)
+        else:
+            one = SampleSet(name=path.name, samples=samples, mean_unit=mean_unit)
+        sets.append(one)
     if len({one.name for one in sets}) < len(sets):
         raise ValueError("two --data have the same name; rename one")
     return sets
@@ -172,7 +177,10 @@ def evaluate(
         **settings,
         "seed": seed,
         "versions": versions(),
-        "data": {one.name: {"samples": len(one.samples), "sha256": _hash(one.samples)} for one in sets},
+        "data": {
+            one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of}
+            for one in sets
+        },
         "passed_over": list(problems),
         "rows": [],
         "differences": [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image
 
 from talking_points.dataset.synthesis import PointFacts
@@ -53,3 +54,36 @@ def by_photo(samples: Sequence[Sample]) -> list[list[Sample]]:
     for sample in samples:
         groups.setdefault(sample.photo_id, []).append(sample)
     return list(groups.values())
+
+
+def drawn_evenly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
+    """At most `limit` samples: as many of each source as can be, and of a source photos drawn at random, whole ones.
+
+    A source with fewer than its share gives all, and the others give more. Of the last photo of a source, as many
+    samples as are still wanted are drawn. The order stays.
+
+    Args:
+        limit: at least 1.
+        seed: equal seeds draw equally.
+    """
+    of_source: dict[str, list[list[Sample]]] = {}
+    for group in by_photo(samples):
+        of_source.setdefault(group[0].source, []).append(group)
+    rng = np.random.default_rng(seed)
+    names = sorted(of_source)
+    # Where not all get the same, chance says who gets one more.
+    names = [names[int(number)] for number in rng.permutation(len(names))]
+    available = {name: sum(map(len, of_source[name])) for name in names}
+    left, taken = limit, set()
+    for place, name in enumerate(sorted(names, key=lambda one: available[one])):
+        # From the smallest on: what it cannot give is shared by those after it.
+        wanted = min(available[name], -(-left // (len(names) - place)))
+        left -= wanted
+        groups = of_source[name]
+        for number in rng.permutation(len(groups)):
+            group = groups[int(number)]
+            if len(group) > wanted:
+                group = [group[int(k)] for k in rng.choice(len(group), wanted, replace=False)]
+            wanted -= len(group)
+            taken |= {id(sample) for sample in group}
+    return [sample for sample in samples if id(sample) in taken]

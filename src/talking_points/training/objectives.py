@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from talking_points.generation import SharedPrefix, read_prefixes, read_suffixes
 from talking_points.model.language import embed_suffixes
-from talking_points.model.localizer_head import NUM_PLACES, likeliest_points
+from talking_points.model.localizer_head import NUM_PLACES, LocatedPoints, likeliest_points
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures, keypoint_numbers
@@ -283,7 +283,7 @@ def descriptor_objective(
 def localizer_objective(
     network: PointNetwork, batch: PointBatch, vision: FrozenVision | None = None, *, blind: bool = False
 ) -> tuple[Tensor, Metrics]:
-    """Mean squared error of the square's coordinates (paper eq. 1), beside a heatmap loss where there is a heatmap.
+    """The loss of the localizer's head: `localizer_loss`.
 
     Args:
         vision: as `descriptor_objective` takes it.
@@ -308,13 +308,7 @@ def localizer_objective(
     with torch.autocast(network.device.type, enabled=False):
         located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
     true_P2 = batch.points_BP2.flatten(0, 1).to(network.device)
-    mse = F.mse_loss(located.regressed_P2, true_P2)
-    loss = REGRESSION_WEIGHT * mse
-    metrics = {"mse": mse.item()}
-    if located.heatmap_logits_Phw is not None:
-        heat = heatmap_loss(located.heatmap_logits_Phw, true_P2)
-        loss = loss + heat
-        metrics |= {"heatmap": heat.item()}
+    loss, metrics = localizer_loss(located, true_P2)
     with torch.no_grad():
         near = (located.points_P2 - true_P2).norm(dim=-1)
         near_regressed = (located.regressed_P2 - true_P2).norm(dim=-1)
@@ -325,6 +319,22 @@ def localizer_objective(
         "within_0.1": float((near < 0.1).float().mean()),
         "regressed_within_0.1": float((near_regressed < 0.1).float().mean()),
     }
+
+
+def localizer_loss(located: LocatedPoints, true_P2: Tensor) -> tuple[Tensor, Metrics]:
+    """Of the paper's head the mean squared error of the coordinates alone (eq. 1): over points, and over x and y.
+
+    Heads that give a heatmap (ours) learn by it, beside the coordinates, which are weighted up.
+
+    Args:
+        located: what the head answered.
+        true_P2: x, y in [0, 1]^2 of the square.
+    """
+    mse = F.mse_loss(located.regressed_P2, true_P2)
+    if located.heatmap_logits_Phw is None:
+        return mse, {"mse": mse.item()}
+    heat = heatmap_loss(located.heatmap_logits_Phw, true_P2)
+    return REGRESSION_WEIGHT * mse + heat, {"mse": mse.item(), "heatmap": heat.item()}
 
 
 def _answers(

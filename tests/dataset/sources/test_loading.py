@@ -41,6 +41,21 @@ def test_large_photos_and_photos_without_parts(tmp_path, coco_writer):
     assert (scene.photo_id, scene.size_wh) == ("a", (384, 230))
 
 
+def test_photos_of_a_later_split_again_are_left_out(tmp_path, label_map_writer, caplog):
+    label_map_writer(tmp_path / "people", ["0001", "0002"], ["0009"])
+    rng = np.random.default_rng(0)
+    for name in ("0001", "0002", "0009"):
+        rough = Image.fromarray(rng.integers(0, 256, (12, 6, 3), np.uint8))
+        rough.resize((60, 120), Image.Resampling.BICUBIC).save(tmp_path / f"people/photos/{name}.jpg")
+    sources = {"label-map": tmp_path / "people"}
+    assert [scene.photo_id for scene in load_scenes(sources, "train")] == ["0001", "0002"]
+    Image.open(tmp_path / "people/photos/0009.jpg").save(tmp_path / "people/photos/0002.jpg", quality=50)
+    with caplog.at_level("INFO"):
+        assert [scene.photo_id for scene in load_scenes(sources, "train")] == ["0001"]
+    assert "1 photos left out as look-alikes (0002 looks like test photo 0009 of label-map)" in caplog.text
+    assert [scene.photo_id for scene in load_scenes(sources, "test")] == ["0009"]
+
+
 def test_keypoints_are_no_parts():
     with pytest.raises(ValueError, match="ap-10k has keypoints and no parts"):
         load_scenes({"ap-10k": Path()}, "train")

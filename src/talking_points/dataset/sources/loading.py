@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from talking_points.dataset.look_alikes import thumbnail
+from talking_points.dataset.other_splits import look_alikes_of, protected_sources, thumbnail_or_none
 from talking_points.dataset.scene import Scene, resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, open_source
@@ -34,6 +36,9 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
 def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = EVERYTHING) -> list[Scene]:
     """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
 
+    Photos that are the same shot as one of a later split of any of the sources are left out, and said to be: a photo of
+    "train" that looks like one of "val" or "test", a photo of "val" that looks like one of "test".
+
     Args:
         selection: which objects and parts; the rest is background.
 
@@ -45,9 +50,23 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     names: set[str] = set()
     if "ap-10k" in sources:
         raise ValueError("--source ap-10k has keypoints and no parts, and this needs parts: use another source")
+    opened, _ = protected_sources(sources, split)
+    others = {
+        (name, other, photo_id): thumb
+        for (name, other), source in opened.items()
+        for photo_id in source.photo_ids
+        if (thumb := thumbnail_or_none(source.photo_path(photo_id))) is not None
+    }
     for name, folder in sources.items():
         source = open_source(name, folder, split)
         found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
+        if others:
+            thumbs = {(name, key): thumbnail(one.photo) for key, one in zip(source.photo_ids, found, strict=True)}
+            alike = look_alikes_of(thumbs, others)
+            found = [one for key, one in zip(source.photo_ids, found, strict=True) if (name, key) not in alike]
+            if alike:
+                first = "; ".join(f"{key} {why}" for (_, key), why in sorted(alike.items())[:3])
+                log.info("%s %s: %d photos left out as look-alikes (%s)", name, split, len(alike), first)
         for scene in found:
             names |= {one.name for one in scene.objects}
             if selection.parts:

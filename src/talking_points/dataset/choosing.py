@@ -1,0 +1,90 @@
+"""Which of all scanned points become records: an order of them, and how far down it a build has to go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talking_points.dataset.keypoints import balanced_order
+from talking_points.dataset.splits import PhotoKey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenPoint:
+    """A point of a photo that becomes a record."""
+
+    record_id: str
+    photo: PhotoKey
+    number: int
+    """Of the point in its photo's scan."""
+    point: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """Points of which some are wanted, in the order of their turns: the next one where one is rejected."""
+
+    points: tuple[ChosenPoint, ...]
+    wanted: int
+    """Records with texts that are good, at most."""
+
+    def turns(self, outcomes: Mapping[str, str | None]) -> tuple[ChosenPoint, ...]:
+        """The points up to the last wanted one, if all that are not written yet turn out well.
+
+        outcomes: of the records that are written, why each was rejected; None where it was not.
+        """
+        good = 0
+        for place, point in enumerate(self.points):
+            if good == self.wanted:
+                return self.points[:place]
+            good += outcomes.get(point.record_id) is None
+        return self.points
+
+
+def pools(points: Sequence[ChosenPoint], *, records: int, equal_shares: bool, balance: bool, seed: int) -> list[Pool]:
+    """Divide points without a name of their own into pools: one of each source for equal shares, else one of all.
+
+    Args:
+        points: sorted.
+        records: wanted of all, at most.
+        equal_shares: as many of each source as of the one that has the fewest.
+        balance: even over objects and parts (and sources, in one pool); else chance among all points of a pool.
+        seed: equal seeds order equally.
+    """
+    if not points:
+        return []
+    sources = sorted({one.photo[0] for one in points})
+    groups = [[one for one in points if one.photo[0] == name] for name in sources] if equal_shares else [list(points)]
+    share = max(1, records // len(groups)) if equal_shares else records
+    share = min(share, *(len(group) for group in groups))
+    # More sources than records: some give nothing.
+    return [
+        Pool(points=tuple(_ordered(group, balance, np.random.default_rng([seed, number]))), wanted=share)
+        for number, group in enumerate(groups[:records])
+    ]
+
+
+def _ordered(points: Sequence[ChosenPoint], balance: bool, rng: np.random.Generator) -> list[ChosenPoint]:
+    if not balance:
+        return [points[int(index)] for index in rng.permutation(len(points))]
+    keys = [(one.photo[0], one.point["object_category"], one.point["part_name"]) for one in points]
+    return [points[index] for index in balanced_order(keys, rng)]
+
+
+def kept_of(pools: Sequence[Pool], outcomes: Mapping[str, str | None]) -> set[str]:
+    """Ids of the records that the set keeps: of each pool as many good ones as of the pool that has the fewest.
+
+    A pool without any good one is passed over; else nothing would be kept at all.
+
+    Args:
+        pools: as `pools` gives them.
+        outcomes: of all that were written, which are all `turns` of all pools.
+    """
+    good = [
+        [one.record_id for one in pool.turns(outcomes) if outcomes.get(one.record_id, "") is None] for pool in pools
+    ]
+    share = min((len(ids) for ids in good if ids), default=0)
+    return {record_id for ids in good for record_id in ids[:share]}

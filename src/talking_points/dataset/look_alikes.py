@@ -1,0 +1,255 @@
+"""Photos that are the same shot: cropped, shifted, mirrored, recompressed or recoloured a little, or a moment later.
+
+Three looks, each dearer and stricter than the one before: all pairs by 64 numbers; what is left by 144; what is left
+then is laid on top of each other, and must be alike everywhere: another animal before the same wall is another photo.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from talking_points.images import MAX_PIXELS, open_photo
+
+THUMB_SIDE = 32
+"""Of the thumbnails that photos are compared by, in pixels. All numbers here are ours."""
+FIRST_SIDE, FIRST_LIKENESS = 8, 0.85
+SECOND_SIDE, SECOND_LIKENESS = 12, 0.83
+"""Correlations of the photos' structure that the first two looks ask for, at so many cells a side."""
+LIKENESS = 0.8
+"""Of the third look: mean likeness of the least alike quarter of the cells of a 4 x 4 grid."""
+BEFORE_LIKENESS = 0.45
+"""The same before the two are laid exactly on top of each other, which is what takes time."""
+CROP = 0.08
+"""Of a side: crops up to about so much at each edge are seen through."""
+_CROPS = (
+    (0.0, 0.0, 0.0, 0.0),
+    (CROP / 2, CROP / 2, CROP / 2, CROP / 2),
+    (CROP, CROP, CROP, CROP),
+    (CROP, CROP, 0.0, 0.0),
+    (CROP, 0.0, 0.0, CROP),
+    (0.0, CROP, CROP, 0.0),
+    (0.0, 0.0, CROP, CROP),
+)
+"""Shares of the sides that are cut off at left, top, right and bottom; what lies between is near enough to one."""
+_ROWS = 512
+"""Photos compared with all others at a time, for memory."""
+
+
+def thumbnail(photo: np.ndarray) -> np.ndarray:
+    """(32, 32) uint8 brightness. photo: (H, W, 3) uint8, RGB."""
+    return cv2.resize(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+
+
+def thumbnail_of_file(path: Path) -> np.ndarray:
+    """`thumbnail` of a photo's file, which of a JPEG is decoded at an eighth of its size, if that is enough.
+
+    Raises:
+        ValueError, FileNotFoundError: as `open_photo`.
+    """
+    try:
+        with Image.open(path, formats=["JPEG"]) as image:
+            if image.width * image.height <= MAX_PIXELS:
+                image.draft("RGB", (4 * THUMB_SIDE, 4 * THUMB_SIDE))
+                return thumbnail(np.asarray(open_photo(image)))
+    except (OSError, ValueError, SyntaxError):
+        # Not a JPEG, or a bad one: the careful way says which.
+        pass
+    return thumbnail(np.asarray(open_photo(path)))
+
+
+def thumb_to_text(thumb: np.ndarray) -> str:
+    """For a ledger; `text_to_thumb` is the inverse."""
+    return base64.b64encode(thumb.tobytes()).decode()
+
+
+def text_to_thumb(text: str) -> np.ndarray:
+    """(32, 32) uint8."""
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(THUMB_SIDE, THUMB_SIDE)
+
+
+def same_shots(thumbs: Sequence[np.ndarray]) -> list[list[int]]:
+    """Groups of photos that are the same shot, one through the other; photos that are alone are groups, too.
+
+    Args:
+        thumbs: N of `thumbnail`.
+
+    Returns:
+        Indices; groups and members are in order.
+    """
+    parent = list(range(len(thumbs)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    # Equal ones first, once: a thousand photos of one colour are one comparison each.
+    first_of: dict[bytes, int] = {}
+    for index, thumb in enumerate(thumbs):
+        parent[index] = first_of.setdefault(thumb.tobytes(), index)
+    distinct = sorted(first_of.values())
+    some = [thumbs[index] for index in distinct]
+    for one, other, mirrored in _candidates(some, None):
+        a, b = root(distinct[one]), root(distinct[other])
+        if a != b and _likeness(some[one], some[other], mirrored=mirrored) >= LIKENESS:
+            parent[max(a, b)] = min(a, b)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index in range(len(thumbs)):
+        groups[root(index)].append(index)
+    return list(groups.values())
+
+
+def shot_among(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> list[int | None]:
+    """For each photo the index of one of the others that is the same shot; None where there is none."""
+    known = {thumb.tobytes(): index for index, thumb in reversed(list(enumerate(others)))}
+    found = [known.get(thumb.tobytes()) for thumb in thumbs]
+    for one, other, mirrored in _candidates(thumbs, others):
+        if found[one] is None and _likeness(thumbs[one], others[other], mirrored=mirrored) >= LIKENESS:
+            found[one] = other
+    return found
+
+
+def _candidates(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray] | None) -> Iterator[tuple[int, int, bool]]:
+    """Pairs that pass the first two looks, and whether the second photo is mirrored; of a photo the likeliest first.
+
+    others: None for pairs among `thumbs`, each once, the smaller index first.
+    """
+    if not thumbs or (others is not None and not others):
+        return
+    coarse, fine = _structures(thumbs, FIRST_SIDE), _structures(thumbs, SECOND_SIDE)
+    coarse_others = coarse if others is None else _structures(others, FIRST_SIDE)
+    fine_others = fine if others is None else _structures(others, SECOND_SIDE)
+    for start in range(0, len(thumbs), _ROWS):
+        some = coarse[:, start : start + _ROWS]
+        alike = np.full((some.shape[1], coarse_others.shape[1]), -1.0, np.float32)
+        for mirrored in (False, True):
+            for crop in range(len(_CROPS)):
+                np.maximum(alike, some[crop] @ _flipped(coarse_others[0], mirrored).T, out=alike)
+                np.maximum(alike, _flipped(some[0], mirrored) @ coarse_others[crop].T, out=alike)
+        rows, columns = np.nonzero(alike >= FIRST_LIKENESS)
+        rows += start
+        if others is None:
+            rows, columns = rows[rows < columns], columns[rows < columns]
+        straight, turned = (_pair_likeness(fine, rows, fine_others, columns, mirrored=m) for m in (False, True))
+        best = np.maximum(straight, turned)
+        for k in np.lexsort((columns, -best, rows)):
+            if best[k] >= SECOND_LIKENESS:
+                yield int(rows[k]), int(columns[k]), bool(turned[k] > straight[k])
+
+
+def _pair_likeness(
+    ones: np.ndarray, rows: np.ndarray, others: np.ndarray, columns: np.ndarray, *, mirrored: bool
+) -> np.ndarray:
+    """(K,) highest correlation of each pair over the crops of either photo."""
+    best = np.full(len(rows), -1.0, np.float32)
+    for start in range(0, len(rows), 4096):
+        r, c = rows[start : start + 4096], columns[start : start + 4096]
+        for crop in range(len(_CROPS)):
+            one = np.einsum("kd,kd->k", ones[crop, r], _flipped(others[0, c], mirrored))
+            other = np.einsum("kd,kd->k", _flipped(ones[0, r], mirrored), others[crop, c])
+            best[start : start + 4096] = np.maximum(best[start : start + 4096], np.maximum(one, other))
+    return best
+
+
+def _flipped(structures: np.ndarray, mirrored: bool) -> np.ndarray:
+    if not mirrored:
+        return structures
+    side = round(structures.shape[-1] ** 0.5)
+    return structures.reshape(-1, side, side)[..., ::-1].reshape(structures.shape)
+
+
+def _structures(thumbs: Sequence[np.ndarray], side: int) -> np.ndarray:
+    """(7, N, side^2) float32 of each of `_CROPS`: what rises above and falls below its surroundings, of unit length."""
+    found = np.empty((len(_CROPS), len(thumbs), side * side), np.float32)
+    for number, crop in enumerate(_CROPS):
+        matrix = _crop_matrix(crop)
+        for index, thumb in enumerate(thumbs):
+            seen = thumb.astype(np.float32)
+            if any(crop):
+                seen = _warped(seen, matrix)
+            seen -= cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / 6.4)
+            seen = cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / side / 2)
+            found[number, index] = cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA).ravel()
+    found -= found.mean(-1, keepdims=True)
+    # A photo that is nearly of one colour has no structure to be alike in.
+    found /= np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), float(side))
+    return found
+
+
+def _crop_matrix(crop: tuple[float, float, float, float]) -> np.ndarray:
+    """(2, 3) from pixels of the cropped thumbnail, which is as large again, to those of the whole one."""
+    left, top, right, bottom = crop
+    wide, high = 1 - left - right, 1 - top - bottom
+    return np.array(
+        [
+            [wide, 0, THUMB_SIDE * left + wide / 2 - 0.5],
+            [0, high, THUMB_SIDE * top + high / 2 - 0.5],
+        ],
+        np.float32,
+    )
+
+
+def _warped(image: np.ndarray, matrix: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    size = (THUMB_SIDE, THUMB_SIDE)
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+
+
+def _detail(thumb: np.ndarray) -> np.ndarray:
+    seen = thumb.astype(np.float32)
+    seen -= cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / 8)
+    return cv2.GaussianBlur(seen, (0, 0), 0.7)
+
+
+def _likeness(one: np.ndarray, other: np.ndarray, *, mirrored: bool) -> float:
+    """The third look, at most 1: how alike two thumbnails, laid on top of each other, are where they are least so."""
+    still, moved = _detail(one), _detail(other[:, ::-1] if mirrored else other)
+    starts = [_crop_matrix(crop) for crop in _CROPS]
+    starts += [cv2.invertAffineTransform(matrix).astype(np.float32) for matrix in starts[1:]]
+
+    def fit(matrix: np.ndarray) -> float:
+        laid = _warped(moved, matrix)
+        return float((still * laid).sum() / (np.linalg.norm(laid) + 1e-6))
+
+    start = max(starts, key=fit)
+    # What is far from alike there is not brought together by moving it a little; most pairs end here, cheaply.
+    if _least_alike(still, moved, start) < BEFORE_LIKENESS:
+        return 0.0
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
+    try:
+        _, matrix = cv2.findTransformECC(still, moved, start, cv2.MOTION_AFFINE, stop, None, 3)
+    except cv2.error:
+        # It found no way to lay one over the other.
+        return 0.0
+    return _least_alike(still, moved, matrix)
+
+
+def _least_alike(still: np.ndarray, moved: np.ndarray, matrix: np.ndarray) -> float:
+    """Mean likeness of the four least alike cells; 0 where `matrix` moves, scales or shears too much."""
+    scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    seen = _warped(np.ones_like(moved), matrix, cv2.BORDER_CONSTANT) > 0.99
+    if scales.max() > 1.35 or scales.min() < 0.74 or seen.mean() < 0.6:
+        return 0.0
+    a, b = (_in_unit_contrast(image, seen) for image in (still, _warped(moved, matrix)))
+    together, alone, area = (_cells(values) for values in (a * b, (a * a + b * b) / 2, seen.astype(np.float32)))
+    # Cells without detail in both are alike: what little there is in them is noise.
+    cell_px = (THUMB_SIDE // 4) ** 2
+    alike = np.sort(((together + 0.15 * area) / (alone + 0.15 * area + 1e-6))[area > 0.3 * cell_px])
+    return float(alike[:4].mean())
+
+
+def _in_unit_contrast(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    values = image[seen]
+    return np.where(seen, (image - values.mean()) / (values.std() + 1e-3), 0.0)
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """(4, 4) sums over a grid."""
+    return values.reshape(4, THUMB_SIDE // 4, 4, THUMB_SIDE // 4).sum((1, 3))
