@@ -148,6 +148,20 @@ def test_a_folder_without_a_test_split(run, cars):
 MEND = "mend or remove it"
 
 
+def test_labels_of_no_photo_are_a_problem(run, cars):
+    for split in ("train", "test"):
+        change(cars / split / "annotations.json", lambda content: content["annotations"].clear())
+    status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
+    assert (status, out) == (2, f"{cars}: lists no photo that has labels; give the folder of the labels\n")
+
+
+def test_what_no_terminal_can_show(run, cars):
+    change(cars / "train" / "annotations.json", lambda c: c["annotations"][0].update(segmentation=["\ud800"]))
+    for more in ([], ["--json"]):
+        status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}", *more)
+        assert status == 2 and "expected polygons as lists of x, y, x, y, ..., got ?" in out
+
+
 def test_a_folder_of_nothing(run, tmp_path):
     for name in ("coco-parts", "label-map", "ap-10k", "part-imagenet", "pascal-part-116", "ade20k-part-234"):
         status, out, _ = run("build-dataset", "--check", "--source", f"{name}={tmp_path}")

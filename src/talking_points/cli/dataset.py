@@ -181,15 +181,20 @@ def _check(sources: Mapping[str, Path], as_json: bool) -> None:
         log(f"noted: {count:,} x {note}")
     if as_json:
         problems = [asdict(problem) for problem in found.problems]
-        typer.echo(json.dumps({"problems": problems}, indent=2, ensure_ascii=False))
+        typer.echo(_printable(json.dumps({"problems": problems}, indent=2, ensure_ascii=False)))
     else:
         for problem in found.problems:
-            typer.echo(str(problem))
+            typer.echo(_printable(str(problem)))
         if not found.problems:
             typer.echo(f"no problems in {counted(found.photos, 'photo')}")
     if found.problems:
         log(f"{counted(len(found.problems), 'problem')} in {counted(found.photos, 'photo')}")
         raise typer.Exit(2)
+
+
+def _printable(text: str) -> str:
+    """The text with a "?" for what no terminal can show: JSON may hold halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def inspect_dataset(

@@ -431,7 +431,8 @@ def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
         + (f"cannot be read, the first: {examples[kind]}" if kind == "bad" else examples[kind])
         for kind, count in kinds.most_common()
     ]
-    return f"none of the photos has a point to describe ({'; '.join(said)}); build-dataset --check lists all problems"
+    more = "; build-dataset --check lists all problems" if kinds["bad"] or kinds[NO_LABEL] else ""
+    return f"none of the photos has a point to describe ({'; '.join(said)}){more}"
 
 
 def _write_texts(choice: Choice, stage: _TextStage, ledger: Ledger, on_progress: OnProgress) -> None:

@@ -52,6 +52,9 @@ def check_sources(
         opened += splits
         problems |= dict.fromkeys(found)
         problems |= dict.fromkeys(problem for source in splits for problem in (*source.refused, *source.problems))
+        if not found and not any(source.photo_ids or source.refused or source.problems for source in splits):
+            empty = "lists no photo that has labels"
+            problems[Problem(file=str(folder), record="", problem=empty, remedy="give the folder of the labels")] = None
     total = sum(len(source.photo_ids) for source in opened)
     done = 0
     on_progress("photos", 0, total)

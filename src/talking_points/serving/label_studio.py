@@ -152,9 +152,9 @@ async def _prefill(
     prepared = await service.prepared(photo, engine, label_studio=True)
     size_wh = prepared.size_wh
     try:
-        for region in regions:
-            if region.get("from_name") in own_controls:
-                _check_picture(region, size_wh)
+        for drawn in regions:
+            if drawn.get("from_name") in own_controls:
+                _check_picture(drawn, size_wh)
         for name in bare_points:
             _check_keypoint(points[name])
     except ValueError as error:

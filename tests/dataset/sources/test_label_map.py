@@ -155,6 +155,13 @@ def test_255_is_no_label_unless_it_is_named(folder):
     assert read_all(folder, "test")[0].part_index_at((30, 102)) is None
 
 
+def test_a_label_whose_name_says_that_it_is_none(folder):
+    say(folder, names=["null", "hair", "skin", "shirt", "jeans", "shoes", "_Void_"])
+    scene = read_all(folder, "test")[0]
+    assert not {"bag", "Void", " Void "} & {part.name for part in scene.parts}
+    assert scene.notes == ("label 6 taken as no label",)
+
+
 def test_255_as_a_name(folder):
     draw(folder, contour)
     names = json.loads((folder / "labels.json").read_text())["names"]
@@ -251,7 +258,7 @@ def test_endings_of_photos(folder, ending):
 def test_names_with_accents_in_either_form_and_with_endings(folder):
     for kind, ending in (("photos", "jpg"), ("labels", "png")):
         (folder / kind / f"0005.{ending}").rename(folder / kind / f"cafe\u0301.{ending}")
-    (folder / "splits.json").write_text(json.dumps({"train": [], "test": ["caf\u00e9", "0006.jpg"]}))
+    (folder / "splits.json").write_text(json.dumps({"train": [], "test": ["caf\u00e9", "photos\\0006.jpg"]}))
     source = open_source("label-map", folder, "test")
     assert source.photo_ids == ("0006", "caf\u00e9")
     assert all(len(source.read(photo_id).parts) == 9 for photo_id in source.photo_ids)

@@ -129,7 +129,7 @@ def _points(
         [[own_x, own_y]] = frame.points(centre).tolist()
         points.append(
             NamedPoint(
-                name=name.replace("_", " ").replace("root of tail", "root of the tail"),
+                name=str(name).replace("_", " ").replace("root of tail", "root of the tail"),
                 x=own_x,
                 y=own_y,
                 visible=visibility == 2,

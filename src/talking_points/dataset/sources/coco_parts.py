@@ -23,10 +23,15 @@ from talking_points.dataset.sources.coco import (
     is_crowd,
     read_coco,
 )
-from talking_points.dataset.sources.reading import file_names, find_photos, of_split, read_turned_photo, split_blobs
+from talking_points.dataset.sources.reading import (
+    file_names,
+    find_photos,
+    means_nothing,
+    of_split,
+    read_turned_photo,
+    split_blobs,
+)
 from talking_points.dataset.sources.source import Source
-
-BACKGROUND = "_background_"
 
 CAR_PART_WORDS = {
     "back_bumper": "rear bumper",
@@ -74,7 +79,7 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         there = ", ".join([name for name in file_names(where) if name != "images"][:5])
         raise FileNotFoundError(f"{path} is missing{f'; there is {there}' if there else ''}")
     coco = read_coco(path, lenient=True)
-    background = {number for number, category in coco.categories.items() if category["name"] == BACKGROUND}
+    background = {number for number, category in coco.categories.items() if means_nothing(str(category["name"]))}
     listed = [
         photo_id
         for photo_id, photo in coco.photos.items()
@@ -111,7 +116,7 @@ def _whole_objects(coco: CocoFile) -> list[Problem]:
         category = coco.categories[number]
         name, owner = str(category["name"]), category.get("supercategory")
         where = f'category "{name}"'
-        if name == BACKGROUND:
+        if means_nothing(name):
             continue
         if category.get("keypoints"):
             found.append((where, "has keypoints: it is a whole object and no part"))
@@ -140,7 +145,7 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
     masks: list[tuple[tuple[str, str, str], np.ndarray]] = []
     for annotation in coco.photos[photo_id].annotations:
         name = category_name(coco, annotation)
-        if name == BACKGROUND:
+        if means_nothing(name):
             continue
         owner = str(coco.categories[annotation["category_id"]].get("supercategory")).strip()
         if is_crowd(annotation):

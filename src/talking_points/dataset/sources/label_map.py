@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from talking_points.dataset.sources.reading import (
     PHOTO_ENDINGS,
     composed,
     file_names,
+    means_nothing,
     of_split,
     present_labels,
     read_framed_labels,
@@ -187,11 +188,11 @@ def _texts_only(folder: Path) -> LabelError:
 
 def _id_of(name: str, files: dict[str, Any]) -> str:
     """A photo's id; splits.json may name its file."""
-    name = composed(name)
-    stem = Path(name)
-    if name not in files and stem.suffix.casefold() in PHOTO_ENDINGS and stem.stem in files:
-        return stem.stem
-    return name
+    name = composed(name.strip())
+    if name in files:
+        return name
+    last = PurePosixPath(name.replace("\\", "/"))
+    return last.stem if last.suffix.casefold() in PHOTO_ENDINGS and last.stem in files else name
 
 
 def _read_scene(folder: Path, known: LabelNames, photos: dict[str, Path], maps: dict[str, str], photo_id: str) -> Scene:
@@ -246,6 +247,8 @@ def _without_void(labels: np.ndarray, known: LabelNames, path: Path) -> tuple[np
         found = f"holds label {void[0]} and no other but background, labels.json names 0 to {len(known.names) - 1}"
         remedy = f'write the index of the name in its place, or say "ignore": [{void[0]}] in labels.json'
         raise refuse(path, "", found, remedy)
+    # A first name of "null" is usual, and another label's is not.
+    void += [label for label in present if 0 < label < len(known.names) and means_nothing(known.names[label])]
     nothing = [label for label in present if label in known.ignored or label in void]
     return (np.where(np.isin(labels, nothing), BACKGROUND, labels) if nothing else labels), void
 

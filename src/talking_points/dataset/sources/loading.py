@@ -60,6 +60,10 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     for name, folder in sources.items():
         source = open_source(name, folder, split)
         found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
+        problems = [*source.problems, *(problem for scene in found for problem in scene.problems)]
+        if problems:
+            left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
+            log.warning(left_out, name, split, len(problems), problems[0])
         if others:
             thumbs = {(name, key): thumbnail(one.photo) for key, one in zip(source.photo_ids, found, strict=True)}
             alike = look_alikes_of(thumbs, others)

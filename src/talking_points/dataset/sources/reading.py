@@ -27,6 +27,9 @@ SPLITS = ("train", "val", "test")
 PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"})
 """Of files that are taken for photos, in small letters."""
 
+NO_LABEL_NAMES = frozenset({"background", "bg", "ignore", "ignored", "unlabeled", "unlabelled", "void"})
+"""Class names, in small letters and without "_" around them, that say that nothing is labelled."""
+
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
 MIN_BLOB_PX = 30
@@ -198,6 +201,11 @@ def stems(folder: Path, ending: str) -> set[str]:
         raise FileNotFoundError(f"no such folder: {folder}")
     names = (path.name for path in folder.iterdir())
     return {name[: -len(ending)] for name in names if name.endswith(ending) and not name.startswith("._")}
+
+
+def means_nothing(name: str) -> bool:
+    """Whether a class is none, by its name: "_background_", "void"."""
+    return name.strip(" _").casefold() in NO_LABEL_NAMES
 
 
 def file_names(folder: Path) -> list[str]:
