@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class CocoPhoto:
     """Width and height that the annotations count in, in pixels."""
     annotations: tuple[dict[str, Any], ...]
     """Objects of the JSON, in its order; `category_id` is there, nothing else is checked."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """The photo's own object of the JSON, which may say more, as its "breed"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +61,7 @@ def read_coco(path: Path) -> CocoFile:
                     file_name=record["file_name"],
                     size_wh=(int(record["width"]), int(record["height"])),
                     annotations=tuple(of_photo[record["id"]]),
+                    record=record,
                 )
                 for record in content["images"]
             },

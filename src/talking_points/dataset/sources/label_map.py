@@ -6,13 +6,14 @@ the words that people use for one thing: "shoe" twice, "jeans" once, "face", "ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, person_parts, read_landmarks
 from talking_points.dataset.sources.reading import (
     of_split,
     present_labels,
@@ -81,7 +82,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         folder=folder,
         split=split,
         photo_ids=tuple(sorted({name for name in splits_file[wanted] if of_split(name, split)})),
-        read=partial(_read_scene, folder, names_file["names"], object_name),
+        read=partial(_read_scene, folder, names_file["names"], object_name, read_landmarks(folder / "landmarks.json")),
         photo_path=partial(_photo_path, folder),
     )
 
@@ -90,7 +91,13 @@ def _photo_path(folder: Path, photo_id: str) -> Path:
     return folder / "photos" / f"{photo_id}.jpg"
 
 
-def _read_scene(folder: Path, label_names: Sequence[str], object_name: str, photo_id: str) -> Scene:
+def _read_scene(
+    folder: Path,
+    label_names: Sequence[str],
+    object_name: str,
+    landmarks: Mapping[str, PhotoLandmarks],
+    photo_id: str,
+) -> Scene:
     photo = read_photo(_photo_path(folder, photo_id))
     path = folder / "labels" / f"{photo_id}.png"
     labels = read_labels(path, photo)
@@ -106,12 +113,14 @@ def _read_scene(folder: Path, label_names: Sequence[str], object_name: str, phot
             mask = labels == label
             masks[name] = masks[name] | mask if name in masks else mask
 
+    parts = list(masks.items())
+    if object_name == PERSON:
+        parts = [part for name, mask in parts for part in _parts_of_label(name, mask, masks)]
+        parts = person_parts(parts, landmarks.get(f"{photo_id}.jpg", NOTHING_FOUND))
     part_map = np.zeros(labels.shape, dtype=np.int16)
-    part_names: list[str] = []
-    for name, mask in masks.items():
-        for part_name, part_mask in _parts_of_label(name, mask, masks) if object_name == PERSON else [(name, mask)]:
-            part_names.append(part_name)
-            part_map[part_mask] = len(part_names)
+    for number, (_, part_mask) in enumerate(parts, start=1):
+        part_map[part_mask] = number
+    part_names = [name for name, _ in parts]
     return make_scene(
         photo,
         part_map,
