@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from talking_points.dataset.problems import refuse
@@ -353,8 +354,8 @@ SIDED_PARTS: dict[str, tuple[str, ...]] = {
 }
 """Parts of which a person has two, and the joints that lie in them."""
 
-PLURALS = {name + "s": name for name in SIDED_PARTS} | {"feet": "foot"}
-"""A pair that is one blob, or the one of it that is seen."""
+MIN_WHOLE = 0.8
+"""A part has a side when one blob is this share of it; of another in pieces, some may be of the other side."""
 
 NEAR_SHARE = 0.008
 """A joint lies in a part when it is no farther from it than this share of the photo's long side: joints of limbs that
@@ -367,8 +368,10 @@ SKIN_PARTS = frozenset({"skin", "face", "neck", "arm", "arms", "hand", "hands"})
 def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[NamedMask]:
     """The labelled clothes and skin of the one person in a photo, with sides, the regions of the face and the hands.
 
-    A part of a pair has a side when joints of that side lie in it and none of the other, and the same does not hold
-    for two parts of the pair. The face and the hands are painted over bare skin only.
+    A part of a pair has a side when joints of that side lie in it and none of the other, whose place is known, and the
+    same does not hold for the other part of the pair. Plurals ("shoes") have none: where joints show one side only,
+    the other shoe is in the blob all the same in every second photo. The face and the hands are painted over bare skin
+    only.
 
     Args:
         parts: as labelled; masks do not overlap.
@@ -416,22 +419,22 @@ def _with_sides(parts: Sequence[NamedMask], joints: Mapping[tuple[str, str], Poi
         # Of a pair, the other one's side must not contradict; of three, nothing is sure.
         if len(twins) > 1 or any(sides[other] == sides[k] for other in twins):
             sides[k] = ""
-    told = list(sides)
-    return [
-        (f"{side} {PLURALS.get(name, name)}" if side else name, mask)
-        for (name, mask), side in zip(parts, told, strict=True)
-    ]
+    return [(f"{side} {name}" if side else name, mask) for (name, mask), side in zip(parts, sides, strict=True)]
 
 
 def _side_of(name: str, mask: np.ndarray, joints: Mapping[tuple[str, str], Point]) -> str:
-    wanted = SIDED_PARTS.get(PLURALS.get(name, name), ())
-    in_it = {
-        side: sum(_is_near(mask, joints[joint, side]) for joint in wanted if (joint, side) in joints) for side in SIDES
-    }
+    wanted = SIDED_PARTS.get(name, ())
+    inside = {side: [_is_near(mask, joints[one, side]) for one in wanted if (one, side) in joints] for side in SIDES}
     for side in SIDES:
-        if in_it[side] and not in_it[mirror_words(side)]:
+        other = inside[mirror_words(side)]
+        if any(inside[side]) and other and not any(other) and _is_whole(mask):
             return side
     return ""
+
+
+def _is_whole(mask: np.ndarray) -> bool:
+    areas = cv2.connectedComponentsWithStats(mask.view(np.uint8))[2][1:, cv2.CC_STAT_AREA]
+    return bool(areas.max() >= MIN_WHOLE * areas.sum())
 
 
 def _is_near(mask: np.ndarray, point: Point) -> bool:
