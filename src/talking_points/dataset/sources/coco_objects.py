@@ -22,12 +22,14 @@ from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from talking_points.dataset.sources.coco import CocoFile, CocoPhoto, annotation_mask, category_name, read_coco
 from talking_points.dataset.sources.coco_layouts import SplitFiles, find_split
 from talking_points.dataset.sources.landmarks import (
+    FACE,
     NOTHING_FOUND,
     Body,
     PhotoLandmarks,
     face_parts,
     hand_parts,
     hand_side,
+    is_of_hand,
     owner_of_face,
     owner_of_hand,
     read_landmarks,
@@ -512,12 +514,16 @@ def _paint(
         painting.part(number, words_of(thing.name), thing.mask)
     for name, mask in thing.parts:
         painting.part(number, name, mask)
-    own = {name for name, _ in found}
+    faces = [layer for layer in found if not is_of_hand(layer[0])]
+    joints = joint_parts(thing, size_wh, without={name for name, _ in found})
     layers = [
         *limb_parts(thing.skeleton, thing.visible, thing.mask is not None, size_wh),
-        *[(name, mask) for name, mask in found if name == "face" or name.endswith("hand")],
-        *joint_parts(thing, size_wh, without=own),
-        *[(name, mask) for name, mask in found if not (name == "face" or name.endswith("hand"))],
+        *[layer for layer in faces if layer[0] == FACE],
+        *[layer for layer in joints if not layer[0].endswith("wrist")],
+        *[layer for layer in faces if layer[0] != FACE],
+        # A hand is in front of the face that it holds, whatever joints are said to be visible behind it.
+        *[layer for layer in found if is_of_hand(layer[0])],
+        *[layer for layer in joints if layer[0].endswith("wrist")],
     ]
     for name, mask in layers:
         painting.part(number, name, mask if thing.mask is None else mask & thing.mask, joins=True)

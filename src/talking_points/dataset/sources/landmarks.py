@@ -329,6 +329,11 @@ def hand_parts(hand: Hand, side: str, size_wh: tuple[int, int]) -> list[NamedMas
     return parts
 
 
+def is_of_hand(name: str) -> bool:
+    """Whether a part that `hand_parts` named is meant, rather than one of a face."""
+    return name.endswith(("hand", "finger", "thumb"))
+
+
 def _palm_length(hand: Hand) -> float:
     # The palm's breadth is nearly its length; from the side or from the front one of both is short.
     along = math.dist(hand.points[0], hand.points[9])
@@ -339,7 +344,8 @@ def _palm_length(hand: Hand) -> float:
 # --- clothes and bare skin of one person ----------------------------------------------------------------------
 
 _FEET = ("ankle", "heel", "toe")
-_HANDS = ("wrist", "little finger", "index finger", "thumb")
+_FINGERTIPS = ("little finger", "index finger", "thumb")
+_HANDS = ("wrist", *_FINGERTIPS)
 SIDED_PARTS: dict[str, tuple[str, ...]] = {
     "shoe": _FEET,
     "boot": _FEET,
@@ -360,6 +366,10 @@ MIN_WHOLE = 0.8
 NEAR_SHARE = 0.008
 """A joint lies in a part when it is no farther from it than this share of the photo's long side: joints of limbs that
 are seen from the side lie on their outlines."""
+
+NECK_SHARE, CHEST_SHARE = 0.15, 0.5
+"""Outside a face's outline the neck begins this share of its height above its lowest point, and the chest this share
+below it."""
 
 SKIN_PARTS = frozenset({"skin", "face", "neck", "arm", "arms", "hand", "hands"})
 """A found face or hand is painted over these alone: a hair, a hat or a bag in front of it stays what it is."""
@@ -383,14 +393,54 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     if not parts or found == NOTHING_FOUND:
         return list(parts)
     size_wh = parts[0][1].shape[1], parts[0][1].shape[0]
-    named = _with_sides(parts, _pose_joints(found))
-    bare = [k for k, (name, _) in enumerate(parts) if name in SKIN_PARTS]
-    skin = np.logical_or.reduce([parts[k][1] for k in bare]) if bare else np.zeros(size_wh[::-1], dtype=bool)
-    layers = [layer for face in found.faces for layer in _clothed_face(face, skin, size_wh)]
-    wrists = {side: point for (name, side), point in _pose_joints(found).items() if name == "wrist"}
+    joints = _pose_joints(found)
+    bare = [mask for name, mask in parts if name in SKIN_PARTS]
+    skin = np.logical_or.reduce(bare) if bare else np.zeros(size_wh[::-1], dtype=bool)
+    named = _with_sides([(_arm_or_hand(name, mask, joints), mask) for name, mask in parts], joints)
+    layers: list[NamedMask] = []
+    for face in found.faces:
+        layers += _clothed_face(face, named, skin, size_wh)
+    wrists = {side: point for (name, side), point in joints.items() if name == "wrist"}
     for hand in found.hands:
-        layers += hand_parts(hand, hand_side(hand, wrists), size_wh)
+        named, fingers = _clothed_hand(hand, hand_side(hand, wrists), named, skin, size_wh)
+        layers += fingers
     return _painted(named, [(name, mask & skin) for name, mask in layers])
+
+
+def _arm_or_hand(name: str, mask: np.ndarray, joints: Mapping[tuple[str, str], Point]) -> str:
+    """ "arm" for a piece of a forearm, as between a sleeve and a bracelet, that was taken for a hand."""
+    if name != "hand" or any(_is_near(mask, point) for (one, _), point in joints.items() if one in _FINGERTIPS):
+        return name
+    for side in SIDES:
+        if ("elbow", side) in joints and ("wrist", side) in joints:
+            (x0, y0), (x1, y1) = joints["elbow", side], joints["wrist", side]
+            if _is_near(mask, ((x0 + x1) / 2, (y0 + y1) / 2)):
+                return "arm"
+    return name
+
+
+def _clothed_hand(
+    hand: Hand, side: str, named: list[NamedMask], skin: np.ndarray, size_wh: tuple[int, int]
+) -> tuple[list[NamedMask], list[NamedMask]]:
+    """The parts, one of them with a side where only the hand shows it, and what is to be painted over them.
+
+    Where labels show the hand by itself, it keeps their outline, and its fingers are painted; with a side that
+    contradicts the labels' one, nothing is.
+    """
+    whole, *fingers = hand_parts(hand, side, size_wh)
+    seen = whole[1] & skin
+    if not seen.any():
+        return named, []
+    shares = [int((mask & seen).sum()) for _, mask in named]
+    k = int(np.argmax(shares))
+    label, mask = named[k]
+    if not label.endswith("hand"):
+        return named, [whole, *fingers]
+    if label == whole[0]:
+        return named, fingers
+    if label != "hand" or any(name == whole[0] for name, _ in named):
+        return named, []
+    return [*named[:k], (whole[0], mask), *named[k + 1 :]], fingers
 
 
 def _pose_joints(found: PhotoLandmarks) -> dict[tuple[str, str], Point]:
@@ -404,11 +454,22 @@ def _pose_joints(found: PhotoLandmarks) -> dict[tuple[str, str], Point]:
     return joints
 
 
-def _clothed_face(face: Mapping[str, Sequence[Point]], skin: np.ndarray, size_wh: tuple[int, int]) -> list[NamedMask]:
+def _clothed_face(
+    face: Mapping[str, Sequence[Point]], named: Sequence[NamedMask], skin: np.ndarray, size_wh: tuple[int, int]
+) -> list[NamedMask]:
+    """What is painted over bare skin: a labelled "face" is cut below the chin, where neck and chest begin."""
     middle = face_middle(face)
     if middle is None or not _is_on(skin, middle):
         return []
-    return face_parts(face, size_wh)
+    outline = np.asarray(face[FACE])
+    top, bottom = float(outline[:, 1].min()), float(outline[:, 1].max())
+    labelled = [mask for name, mask in named if name == FACE and _is_on(mask, middle)]
+    layers: list[NamedMask] = []
+    if labelled:
+        centres = np.arange(size_wh[1])[:, None] + 0.5
+        layers.append(("neck", labelled[0] & (centres > bottom - NECK_SHARE * (bottom - top))))
+        layers.append(("chest", labelled[0] & (centres > bottom + CHEST_SHARE * (bottom - top))))
+    return layers + face_parts(face, size_wh)
 
 
 def _with_sides(parts: Sequence[NamedMask], joints: Mapping[tuple[str, str], Point]) -> list[NamedMask]:
