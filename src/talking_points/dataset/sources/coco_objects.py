@@ -233,11 +233,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     photo = read_photo(path)
     size_wh = (photo.shape[1], photo.shape[0])
     stated = reading.labels.photos[photo_id]
-    if abs((size_wh[0] / size_wh[1]) / (stated.size_wh[0] / stated.size_wh[1]) - 1) > ASPECT_TOLERANCE:
-        raise ValueError(
-            f"{path} is {size_wh[0]}x{size_wh[1]}, but {reading.labels.path.name} says "
-            f"{stated.size_wh[0]}x{stated.size_wh[1]}"
-        )
+    frame = _Frame(labels=reading.labels.path, photo=path, stated_wh=stated.size_wh, own_wh=size_wh)
     things: list[_Thing] = []
     uncounted: set[str] = set()
     problems: list[Problem] = []
@@ -249,7 +245,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
                 uncounted.add(words_of(name))
                 notes.append(CROWD_NOTE)
                 continue
-            things.append(_thing(reading, photo_id, annotation, size_wh, notes))
+            things.append(_thing(reading, photo_id, annotation, frame, notes))
         except LabelError as error:
             problems += error.problems
     names = {str(category.get("name")) for category in reading.labels.categories.values()}
@@ -305,28 +301,56 @@ def _label(thing: _Thing, breed_of_photo: str) -> ObjectLabel:
 # --- from annotations to things -------------------------------------------------------------------------------
 
 
-def _thing(
-    reading: _Reading, photo_id: str, annotation: dict[str, Any], size_wh: tuple[int, int], notes: list[str]
-) -> _Thing:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Frame:
+    """From the numbers of a file to pixels of the photo, which may be of another size and the same shape."""
+
+    labels: Path
+    photo: Path
+    stated_wh: tuple[int, int]
+    own_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        (width, height), (stated_width, stated_height) = self.own_wh, self.stated_wh
+        if abs((width / height) / (stated_width / stated_height) - 1) > ASPECT_TOLERANCE:
+            problem = f"it is {width}x{height}, the labels say {stated_width}x{stated_height}"
+            raise refuse(self.labels, self.photo.name, problem, "take the photo that was labelled")
+
+    def mask(self, annotation: dict[str, Any]) -> np.ndarray:
+        """(H, W) bool: the pixels of the photo that an annotation covers."""
+        return annotation_mask(annotation, self.stated_wh, self.own_wh, self.labels)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) x and y as the file counts them, as pixels of the photo; both count from the corner."""
+        scale = np.array(self.own_wh) / np.array(self.stated_wh)
+        scaled: np.ndarray = np.asarray(points, dtype=np.float64).reshape(-1, 2) * scale
+        return scaled
+
+    def box(self, bbox: Sequence[float]) -> Box:
+        """x, y, width, height as the file counts them, as x0, y0, x1, y1 in pixels of the photo."""
+        x, y, width, height = bbox
+        (x0, y0), (x1, y1) = self.points(np.array([[x, y], [x + width, y + height]])).tolist()
+        return (x0, y0, x1, y1)
+
+
+def _thing(reading: _Reading, photo_id: str, annotation: dict[str, Any], frame: _Frame, notes: list[str]) -> _Thing:
     labels = reading.labels
-    stated_wh = labels.photos[photo_id].size_wh
     record = f"annotation {annotation.get('id')} of {labels.photos[photo_id].file_name}"
     mask = None
     if annotation.get("segmentation"):
-        mask = annotation_mask(annotation, stated_wh, size_wh, labels.path)
+        mask = frame.mask(annotation)
         mask = mask if mask.any() else None
-    scale = (size_wh[0] / stated_wh[0], size_wh[1] / stated_wh[1])
-    box = _box(labels.path, record, annotation, scale)
+    box = _box(record, annotation, frame)
     skeleton = reading.skeletons[int(annotation["category_id"])]
     visible: dict[str, Point] = {}
     labelled: list[Point] = []
-    for name, point, mark in _joints(labels.path, record, annotation, skeleton, scale, size_wh):
+    for name, point, mark in _joints(record, annotation, skeleton, frame):
         labelled.append(point)
         if mark < reading.visible_from:
             continue
         if reading.visible_from == LABELLED and LABELLED_NOTE not in notes:
             notes.append(LABELLED_NOTE)
-        if mask is not None and not (disc(size_wh, point, JOINT_SLACK_PX) & mask).any():
+        if mask is not None and not (disc(frame.own_wh, point, JOINT_SLACK_PX) & mask).any():
             notes.append(OUTSIDE_NOTE)
             continue
         visible[name] = point
@@ -344,16 +368,14 @@ def _thing(
     )
 
 
-def _box(path: Path, record: str, annotation: Mapping[str, Any], scale: tuple[float, float]) -> Box | None:
+def _box(record: str, annotation: Mapping[str, Any], frame: _Frame) -> Box | None:
     numbers = annotation.get("bbox")
     if not numbers:
         return None
     if not isinstance(numbers, list) or len(numbers) != 4 or not all(_is_number(value) for value in numbers):
-        raise refuse(path, record, f"its bbox is {str(numbers)[:60]}", "give x, y, width, height, or take it away")
-    x, y, width, height = numbers
-    if width <= 0 or height <= 0:
-        return None
-    return x * scale[0], y * scale[1], (x + width) * scale[0], (y + height) * scale[1]
+        problem = f"its bbox is {str(numbers)[:60]}"
+        raise refuse(frame.labels, record, problem, "give x, y, width, height, or take it away")
+    return frame.box(numbers) if numbers[2] > 0 and numbers[3] > 0 else None
 
 
 def _is_number(value: Any) -> bool:
@@ -361,36 +383,35 @@ def _is_number(value: Any) -> bool:
 
 
 def _joints(
-    path: Path,
-    record: str,
-    annotation: Mapping[str, Any],
-    skeleton: Skeleton,
-    scale: tuple[float, float],
-    size_wh: tuple[int, int],
+    record: str, annotation: Mapping[str, Any], skeleton: Skeleton, frame: _Frame
 ) -> list[tuple[str, Point, int]]:
     """Labelled joints: words, place in the photo, mark."""
     numbers = annotation.get("keypoints") or []
     if not numbers:
         return []
     if not skeleton.joints:
-        raise refuse(path, record, "it has keypoints and its category has no names of them", 'give it "keypoints"')
+        problem = "it has keypoints and its category has no names of them"
+        raise refuse(frame.labels, record, problem, 'give the category its "keypoints", or take these away')
     if not isinstance(numbers, list) or len(numbers) != 3 * len(skeleton.joints):
         count = len(numbers) if isinstance(numbers, list) else 0
         problem = f"{count} numbers of keypoints, expected 3 for each of {len(skeleton.joints)} names"
-        raise refuse(path, record, problem, "give x, y and visibility of each, zeros for those not labelled")
+        raise refuse(frame.labels, record, problem, "give x, y and visibility of each, zeros for those not labelled")
+    width, height = frame.own_wh
     joints = []
     for name, x, y, mark in zip(skeleton.joints, numbers[::3], numbers[1::3], numbers[2::3], strict=True):
         if mark not in (0, LABELLED, VISIBLE):
-            raise refuse(path, record, f"visibility of {name} is {str(mark)[:40]}", "give 0, 1 or 2")
+            raise refuse(frame.labels, record, f"visibility of {name} is {str(mark)[:40]}", "give 0, 1 or 2")
         if not mark:
             continue
         if not _is_number(x) or not _is_number(y):
-            raise refuse(path, record, f"{name} is at [{str(x)[:20]}, {str(y)[:20]}]", "give finite numbers")
-        # The file counts pixels; the point is the pixel's centre.
-        point = ((x + 0.5) * scale[0], (y + 0.5) * scale[1])
-        if not (0 <= point[0] <= size_wh[0] + 0.5 and 0 <= point[1] <= size_wh[1] + 0.5):
-            raise refuse(path, record, f"{name} [{x}, {y}] is outside the photo", "mark it 0, or mend its place")
-        joints.append((name, (min(point[0], size_wh[0] - 0.5), min(point[1], size_wh[1] - 0.5)), int(mark)))
+            raise refuse(frame.labels, record, f"{name} is at [{str(x)[:20]}, {str(y)[:20]}]", "give finite numbers")
+        # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
+        right, down = frame.points(np.array([[x + 0.5, y + 0.5]]))[0].tolist()
+        if not (0 <= right <= width + 0.5 and 0 <= down <= height + 0.5):
+            raise refuse(
+                frame.labels, record, f"{name} [{x}, {y}] is outside the photo", "mark it 0, or mend its place"
+            )
+        joints.append((name, (min(right, width - 0.5), min(down, height - 0.5)), int(mark)))
     return joints
 
 
