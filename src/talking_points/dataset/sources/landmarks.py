@@ -371,8 +371,15 @@ NECK_SHARE, CHEST_SHARE = 0.15, 0.5
 """Outside a face's outline the neck begins this share of its height above its lowest point, and the chest this share
 below it."""
 
-SKIN_PARTS = frozenset({"skin", "face", "neck", "arm", "arms", "hand", "hands"})
+SKIN = "skin"
+SKIN_PARTS = frozenset({SKIN, "face", "neck", "arm", "hand", "leg", "legs", "foot"})
 """A found face or hand is painted over these alone: a hair, a hat or a bag in front of it stays what it is."""
+
+SKIN_LIMBS = {"arm": (("shoulder", "elbow"), ("elbow", "wrist")), "leg": (("hip", "knee"), ("knee", "ankle"))}
+"""What bare skin along the line between two joints is, where the labels say just "skin"."""
+SKIN_LIMB_HALF_WIDTH = 0.22
+FAR_CRUMB_SHARE = 0.06
+"""A piece of an arm or a leg this far from the rest, as a share of the photo's long side, is not known to be of it."""
 
 
 def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[NamedMask]:
@@ -394,6 +401,7 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
         return list(parts)
     size_wh = parts[0][1].shape[1], parts[0][1].shape[0]
     joints = _pose_joints(found)
+    parts = _told_by_joints(parts, joints)
     bare = [mask for name, mask in parts if name in SKIN_PARTS]
     skin = np.logical_or.reduce(bare) if bare else np.zeros(size_wh[::-1], dtype=bool)
     named = _with_sides([(_arm_or_hand(name, mask, joints), mask) for name, mask in parts], joints)
@@ -405,6 +413,46 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
         named, fingers = _clothed_hand(hand, hand_side(hand, wrists), named, skin, size_wh)
         layers += fingers
     return _painted(named, [(name, mask & skin) for name, mask in layers])
+
+
+def _told_by_joints(parts: Sequence[NamedMask], joints: Mapping[tuple[str, str], Point]) -> list[NamedMask]:
+    """Pieces of skin far from the limb that they were added to are skin again; skin along a limb is that limb."""
+    shape = parts[0][1].shape
+    size_wh = (shape[1], shape[0])
+    skin = np.zeros(shape, dtype=bool)
+    others: list[NamedMask] = []
+    for name, mask in parts:
+        near = mask if name not in ("arm", "leg", "legs", "hand", "foot") else _largest_and_near(mask)
+        skin |= mask & ~near if name != SKIN else mask
+        if name != SKIN:
+            others.append((name, near))
+    if not skin.any():
+        return others
+    layers: list[NamedMask] = []
+    for limb, bones in SKIN_LIMBS.items():
+        for side in SIDES:
+            for first, second in bones:
+                ends = [joints[one, side] for one in (first, second) if (one, side) in joints]
+                if len(ends) == 2 and all(_is_near(skin, end) for end in ends):
+                    radius = SKIN_LIMB_HALF_WIDTH * math.dist(*ends)
+                    layers.append((f"{side} {limb}", capsule(size_wh, ends[0], ends[1], radius) & skin))
+    for side in SIDES:
+        points = [joints[one, side] for one in _HANDS if (one, side) in joints]
+        if len(points) == len(_HANDS) and all(_is_near(skin, point) for point in points):
+            layers.append((f"{side} hand", hull(size_wh, points) & skin))
+    return _painted([*others, (SKIN, skin)], layers)
+
+
+def _largest_and_near(mask: np.ndarray) -> np.ndarray:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
+    if count < 3:
+        return mask
+    largest = labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    distance = cv2.distanceTransform((~largest).view(np.uint8), cv2.DIST_L2, 3)
+    far = FAR_CRUMB_SHARE * max(mask.shape)
+    kept = [k for k in range(1, count) if distance[labels == k].min() <= far]
+    near: np.ndarray = np.isin(labels, kept)
+    return near
 
 
 def _arm_or_hand(name: str, mask: np.ndarray, joints: Mapping[tuple[str, str], Point]) -> str:

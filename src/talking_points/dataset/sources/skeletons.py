@@ -20,7 +20,7 @@ class Limb:
 
     name: str
     half_width: float
-    """As a share of its length, such that what is drawn stays inside the body of most."""
+    """As a share of its length, such that what is drawn stays inside the body: points are drawn to its edges."""
 
 
 def _limbs(table: str) -> dict[frozenset[str], Limb | None]:
@@ -34,11 +34,11 @@ def _limbs(table: str) -> dict[frozenset[str], Limb | None]:
 
 # Joints in words without their side | the limb, nothing where nobody has a word for it | half its width.
 PERSON_LIMBS = _limbs("""
-    shoulder, elbow           | upper arm       | 0.17
-    elbow, wrist              | forearm         | 0.14
+    shoulder, elbow           | upper arm       | 0.14
+    elbow, wrist              | forearm         | 0.11
     wrist, hand               | hand            | 0.40
-    hip, knee                 | thigh           | 0.18
-    knee, ankle               | lower leg       | 0.13
+    hip, knee                 | thigh           | 0.15
+    knee, ankle               | lower leg       | 0.10
     ankle, heel               | heel            | 0.40
     ankle, big toe            | foot            | 0.25
     ankle, small toe          | foot            | 0.25
@@ -63,28 +63,28 @@ PERSON_LIMBS = _limbs("""
 
 ANIMAL_LIMBS = _limbs("""
     shoulder, elbow           | shoulder        | 0.20
-    elbow, front paw          | foreleg         | 0.10
-    front elbow, front knee   | upper foreleg   | 0.13
-    front knee, front paw     | lower foreleg   | 0.12
-    elbow, front knee         | upper foreleg   | 0.13
-    front knee, front foot    | lower foreleg   | 0.12
+    elbow, front paw          | foreleg         | 0.07
+    front elbow, front knee   | upper foreleg   | 0.10
+    front knee, front paw     | lower foreleg   | 0.08
+    elbow, front knee         | upper foreleg   | 0.10
+    front knee, front foot    | lower foreleg   | 0.08
     hip, knee                 | thigh           | 0.20
-    knee, back paw            | lower hind leg  | 0.10
+    knee, back paw            | lower hind leg  | 0.08
     hip, hind knee            | thigh           | 0.20
     base of the tail, hind knee | thigh         | 0.15
-    hind knee, hock           | upper hind leg  | 0.12
-    hock, back paw            | lower hind leg  | 0.10
-    hock, hind foot           | lower hind leg  | 0.10
-    throat, withers           | neck            | 0.20
-    ear, neck                 | neck            | 0.15
-    neck, shoulder            | neck            | 0.20
+    hind knee, hock           | upper hind leg  | 0.08
+    hock, back paw            | lower hind leg  | 0.08
+    hock, hind foot           | lower hind leg  | 0.08
+    throat, withers           | neck            | 0.16
+    ear, neck                 | neck            | 0.13
+    neck, shoulder            | neck            | 0.16
     neck, root of the tail    | back            | 0.04
     withers, base of the tail | back            | 0.04
     shoulder, side of the chest | side of the body | 0.15
     shoulder, hip             | side of the body | 0.12
     hip, root of the tail     | rump            | 0.20
     hip, base of the tail     | rump            | 0.20
-    nose, throat              | jaw             | 0.15
+    nose, throat              | jaw             | 0.10
     eye, mouth                | face            | 0.15
     throat, front elbow       |
     neck, nose                |
