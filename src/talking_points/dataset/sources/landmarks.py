@@ -523,12 +523,13 @@ def _clothed_face(
 def _with_sides(parts: Sequence[NamedMask], joints: Mapping[tuple[str, str], Point]) -> list[NamedMask]:
     sides = [_side_of(name, mask, joints) for name, mask in parts]
     names = [name for name, _ in parts]
-    for k, name in enumerate(names):
+    told: list[NamedMask] = []
+    for k, (name, mask) in enumerate(parts):
         twins = [other for other, twin in enumerate(names) if twin == name and other != k]
         # Of a pair, the other one's side must not contradict; of three, nothing is sure.
-        if len(twins) > 1 or any(sides[other] == sides[k] for other in twins):
-            sides[k] = ""
-    return [(f"{side} {name}" if side else name, mask) for (name, mask), side in zip(parts, sides, strict=True)]
+        sure = len(twins) < 2 and all(sides[other] != sides[k] for other in twins)
+        told.append((f"{sides[k]} {name}" if sides[k] and sure else name, mask))
+    return told
 
 
 def _side_of(name: str, mask: np.ndarray, joints: Mapping[tuple[str, str], Point]) -> str:
