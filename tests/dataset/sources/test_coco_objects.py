@@ -180,6 +180,8 @@ def test_joints_of_a_smaller_photo(tmp_path):
         ({"keypoints": [1, 2, 7] + [0] * 30}, "visibility of nose is 7; give 0, 1 or 2"),
         ({"keypoints": [900, 2, 2] + [0] * 30}, r"nose \[900, 2\] is outside the photo"),
         ({"keypoints": [float("nan"), 2, 2] + [0] * 30}, r"nose is at \[nan, 2\]; give finite numbers"),
+        ({"keypoints": {"nose": 1}}, "0 numbers of keypoints"),
+        ({"keypoints": [1, 2, [2]] + [0] * 30}, r"visibility of nose is \[2\]; give 0, 1 or 2"),
         ({"bbox": [1, 2]}, r"its bbox is \[1, 2\]; give x, y, width, height"),
     ],
 )

@@ -99,12 +99,7 @@ def open_coco(folder: Path, split: str) -> Source:
     files = find_split(folder, split)
     labels = _joined([read_coco(path) for path in files.annotations])
     skeletons = {number: _skeleton(labels.path, category) for number, category in labels.categories.items()}
-    marks = {
-        mark
-        for photo in labels.photos.values()
-        for annotation in photo.annotations
-        for mark in (annotation.get("keypoints") or [])[2::3]
-    }
+    marks = _marks(labels)
     listed = (
         photo_id
         for photo_id, photo in labels.photos.items()
@@ -126,6 +121,12 @@ def open_coco(folder: Path, split: str) -> Source:
         read=partial(_read_scene, reading),
         photo_path=partial(_photo_path, reading),
     )
+
+
+def _marks(labels: CocoFile) -> set[int]:
+    """Which marks of labelled joints a file has, of 1 and 2."""
+    lists = (one.get("keypoints") for photo in labels.photos.values() for one in photo.annotations)
+    return {mark for numbers in lists if isinstance(numbers, list) for mark in numbers[2::3] if mark in (1, 2)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
