@@ -140,7 +140,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     ("arguments", "message"),
     [
         (("train", "trunk", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
-        (("train", "trunk", "--source", "coco=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco-parts"),
+        (("train", "trunk", "--source", "kitti=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco, coco-"),
         (("train", "trunk", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
         (("train", "trunk", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
         (("train", "trunk", "--source", "label-map={people}", "--out", "x", "--side", "100"), "a multiple of 32"),

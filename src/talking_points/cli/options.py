@@ -19,8 +19,8 @@ SourceOption = Annotated[
     typer.Option(
         "--source",
         metavar="NAME=DIR",
-        help="Part-labelled photos: pascal-part-116, ade20k-part-234, part-imagenet, ap-10k, label-map or coco-parts. "
-        "Repeatable.",
+        help="Part-labelled photos: pascal-part-116, ade20k-part-234, part-imagenet, ap-10k, label-map, coco-parts or "
+        "coco (objects, joints, boxes). Repeatable.",
     ),
 ]
 

@@ -285,7 +285,8 @@ def test_real_photos():
     assert len(scenes) == 100
     counts = Counter(part.name for scene in scenes for part in scene.parts)
     assert counts["hair"] > 80
-    assert counts["shoe"] > 60
+    assert sum(counts[name] for name in ("left shoe", "right shoe", "shoe")) > 60
+    assert abs(counts["left shoe"] - counts["right shoe"]) < 10 < counts["left shoe"]
     assert counts["face"] > 60
     assert "null" not in counts
     for scene in scenes:

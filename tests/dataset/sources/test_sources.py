@@ -5,7 +5,7 @@ from talking_points.dataset.sources import SOURCES, open_source
 
 def test_names():
     published = {"ade20k-part-234", "ap-10k", "part-imagenet", "pascal-part-116"}
-    assert SOURCES.keys() == published | {"coco-parts", "label-map"}
+    assert SOURCES.keys() == published | {"coco", "coco-parts", "label-map"}
 
 
 def test_what_cannot_be_opened(tmp_path):

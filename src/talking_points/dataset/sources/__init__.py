@@ -8,6 +8,7 @@ from pathlib import Path
 from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.ade20k_part_234 import open_ade20k_part_234
 from talking_points.dataset.sources.ap_10k import open_ap_10k
+from talking_points.dataset.sources.coco_objects import open_coco
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.dataset.sources.part_imagenet import open_part_imagenet
@@ -18,6 +19,7 @@ from talking_points.dataset.sources.source import Source
 SOURCES: dict[str, Callable[[Path, str], Source]] = {
     "ade20k-part-234": open_ade20k_part_234,
     "ap-10k": open_ap_10k,
+    "coco": open_coco,
     "coco-parts": open_coco_parts,
     "label-map": open_label_map,
     "part-imagenet": open_part_imagenet,

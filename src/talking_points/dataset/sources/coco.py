@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -39,6 +39,8 @@ class CocoPhoto:
     the file has where it lists any; nothing else is checked."""
     problems: tuple[Problem, ...] = ()
     """Annotations of the photo that are not among these, for `Scene.problems`."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """The photo's own object of the JSON, which may say more, as its "breed"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,8 +143,9 @@ def read_coco(path: Path, *, lenient: bool = False) -> CocoFile:
                 size_wh=size_wh,
                 annotations=tuple(kept.get(number, ())),
                 problems=tuple(left_out.get(number, ())),
+                record=record,
             )
-            for number, (photo_id, name, size_wh) in photos.items()
+            for number, (photo_id, name, size_wh, record) in photos.items()
         },
         problems=tuple(homeless),
         refused=refused,
@@ -181,11 +184,11 @@ def _read_categories(path: Path, records: list[Any]) -> tuple[dict[int, dict[str
     return categories, problems
 
 
-_Photos = dict[int | str, tuple[str, str, tuple[int, int] | None]]
+_Photos = dict[int | str, tuple[str, str, tuple[int, int] | None, dict[str, Any]]]
 
 
 def _read_photos(path: Path, records: list[Any]) -> tuple[_Photos, list[Problem]]:
-    """By the id of the JSON: our id, file name and size; and what is wrong."""
+    """By the id of the JSON: our id, file name, size and the record; and what is wrong."""
     problems = []
     found: dict[int | str, tuple[dict[str, Any], str, tuple[int, int] | None]] = {}
     owner: dict[str, int | str] = {}
@@ -219,7 +222,7 @@ def _read_photos(path: Path, records: list[Any]) -> tuple[_Photos, list[Problem]
     stems = Counter(PurePosixPath(name).stem for _, name, _ in found.values())
     photos: _Photos = {}
     names: dict[str, str] = {}
-    for number, (_, name, size_wh) in found.items():
+    for number, (record, name, size_wh) in found.items():
         whole = PurePosixPath(name)
         photo_id = whole.stem if stems[whole.stem] == 1 else "_".join([*whole.parts[:-1], whole.stem])
         if photo_id in names:
@@ -227,7 +230,7 @@ def _read_photos(path: Path, records: list[Any]) -> tuple[_Photos, list[Problem]
             problems.append(_problem(path, both, "have one name but for the ending", "rename one"))
             continue
         names[photo_id] = name
-        photos[number] = (photo_id, name, size_wh)
+        photos[number] = (photo_id, name, size_wh, record)
     return photos, problems
 
 

@@ -7,6 +7,7 @@ the words that people use for one thing: "shoe" twice, "jeans" once, "face", "ar
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ import numpy as np
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, make_scene
 from talking_points.dataset.sources.frames import read_said_frame
+from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, person_parts, read_landmarks
 from talking_points.dataset.sources.reading import (
     PHOTO_ENDINGS,
     composed,
@@ -155,7 +157,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         folder=folder,
         split=split,
         photo_ids=tuple(sorted(photo_id for photo_id in listed if of_split(photo_id, split))),
-        read=partial(_read_scene, folder, names, photos, maps),
+        read=partial(_read_scene, folder, names, photos, maps, read_landmarks(folder / "landmarks.json")),
         photo_path=photos.__getitem__,
         refused=tuple(problems),
     )
@@ -195,7 +197,14 @@ def _id_of(name: str, files: dict[str, Any]) -> str:
     return last.stem if last.suffix.casefold() in PHOTO_ENDINGS and last.stem in files else name
 
 
-def _read_scene(folder: Path, known: LabelNames, photos: dict[str, Path], maps: dict[str, str], photo_id: str) -> Scene:
+def _read_scene(
+    folder: Path,
+    known: LabelNames,
+    photos: dict[str, Path],
+    maps: dict[str, str],
+    landmarks: Mapping[str, PhotoLandmarks],
+    photo_id: str,
+) -> Scene:
     photo, orientation = read_turned_photo(photos[photo_id])
     path = folder / "labels" / maps.get(photo_id, f"{photo_id}.png")
     labels, frame = read_framed_labels(path, photo, orientation, said=known.frame, where=known.file)
@@ -216,12 +225,14 @@ def _read_scene(folder: Path, known: LabelNames, photos: dict[str, Path], maps: 
             mask = labels == label
             masks[name] = masks[name] | mask if name in masks else mask
 
+    parts = list(masks.items())
+    if object_name == PERSON:
+        parts = [part for name, mask in parts for part in _parts_of_label(name, mask, masks)]
+        parts = person_parts(parts, landmarks.get(f"{photo_id}.jpg", NOTHING_FOUND))
     part_map = np.zeros(labels.shape, dtype=np.int16)
-    part_names: list[str] = []
-    for name, mask in masks.items():
-        for part_name, part_mask in _parts_of_label(name, mask, masks) if object_name == PERSON else [(name, mask)]:
-            part_names.append(part_name)
-            part_map[part_mask] = len(part_names)
+    for number, (_, part_mask) in enumerate(parts, start=1):
+        part_map[part_mask] = number
+    part_names = [name for name, _ in parts]
     return make_scene(
         photo,
         part_map,
