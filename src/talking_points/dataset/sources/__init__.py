@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from talking_points.dataset.problems import LabelError
@@ -28,11 +29,16 @@ SOURCES: dict[str, Callable[[Path, str], Source]] = {
 """Source name to what opens it."""
 
 
+def kind_of(name: str) -> str:
+    """The key of `SOURCES` in a source's name: "coco" of "coco.people"."""
+    return name.partition(".")[0]
+
+
 def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -> Source:
     """List one split of a dataset, without reading its photos.
 
     Args:
-        name: a key of `SOURCES`.
+        name: a key of `SOURCES`, alone or, of several folders of a kind, with the folder's name: "coco.people".
         folder: the dataset's own folder, laid out as distributed; each opener's docstring shows it.
         split: "train", "val" or "test". Sets that come with two splits keep their second one as "test"; "val"
             is then a fixed share of "train", held out by the photos' names.
@@ -42,13 +48,14 @@ def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -
         ValueError: an unknown name or split, a folder of another layout, or labels that cannot be used as they are.
         FileNotFoundError: the folder or one of its files is missing; the message names it.
     """
-    if name not in SOURCES:
+    kind = kind_of(name)
+    if kind not in SOURCES:
         raise ValueError(f'unknown source "{name}"; known are {", ".join(sorted(SOURCES))}')
     if split not in SPLITS:
         raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: no such folder: {folder}")
-    source = SOURCES[name](Path(folder), split)
+    source = replace(SOURCES[kind](Path(folder), split), name=name)
     if source.refused and not lenient:
         raise LabelError(source.refused)
     return source

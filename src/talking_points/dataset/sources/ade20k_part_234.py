@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from talking_points.dataset.names import called
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.coco import (
     CocoFile,
@@ -79,9 +80,6 @@ PARTS = class_list(
 """Object and part class of each label of the part map, 0 to 233; the objects are in another order than above."""
 
 UNLABELLED = 65535
-
-WORDS = {"minibike": "motorbike", "television receiver": "television"}
-"""Class names that people would not say."""
 
 
 def open_ade20k_part_234(folder: Path, split: str) -> Source:
@@ -156,5 +154,5 @@ def _instances(coco: CocoFile, photo_id: str, path: Path, photo: np.ndarray) -> 
             mask = annotation_mask(annotation, size_wh, size_wh, coco.path)
             if mask.any():
                 name = OBJECTS[label]
-                instances.append(Instance(class_name=name, name=WORDS.get(name, name), mask=mask))
+                instances.append(Instance(class_name=name, name=called(name), mask=mask))
     return instances

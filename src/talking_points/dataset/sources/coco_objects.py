@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from talking_points.dataset.names import called
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.relations import Box
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
@@ -54,9 +55,6 @@ PART = "part"
 
 PARTS_OF = {"window": "facade", "balcony fence": "facade", "balcony": "facade", "shop": "facade", "door": "facade"}
 """Categories that are parts of another one, in files which have that other one."""
-
-OBJECT_WORDS = {"facade": "building", "balcony fence": "balcony", "vegetation": "plant"}
-"""Categories that people call otherwise. Of all others, underscores become spaces."""
 
 NOBODY_SAYS = frozenset({"traffic infrastructure", "non building infrastructure", "sky", "roof"})
 """Categories whose pixels are nobody's: no person says so of a thing, and what stands behind them is not seen there."""
@@ -258,7 +256,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     for annotation in stated.annotations:
         name = category_name(reading.labels, annotation)
         if is_crowd(annotation):
-            uncounted.add(words_of(name))
+            uncounted.add(called(name))
             notes.append(CROWD_NOTE)
             continue
         try:
@@ -297,12 +295,6 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     )
 
 
-def words_of(category: str) -> str:
-    """What people call a category."""
-    name = category.replace("_", " ").strip()
-    return OBJECT_WORDS.get(name, name)
-
-
 def stated_breed(record: Mapping[str, Any]) -> str:
     """ "breed" or "species" of a photo or an annotation, in words; "" where neither is a text."""
     value = next((record[key] for key in ("breed", "species") if isinstance(record.get(key), str)), "")
@@ -310,9 +302,14 @@ def stated_breed(record: Mapping[str, Any]) -> str:
 
 
 def _label(thing: _Thing, breed_of_photo: str) -> ObjectLabel:
-    name = words_of(thing.name)
+    name = called(thing.name)
     breed = stated_breed(thing.annotation) or breed_of_photo
-    return ObjectLabel(name=name, breed="" if breed == name.lower() else breed, box_xyxy=thing.box_xyxy)
+    return ObjectLabel(
+        name=name,
+        breed="" if breed == name.lower() else breed,
+        box_xyxy=thing.box_xyxy,
+        outlined=thing.mask is not None,
+    )
 
 
 # --- from annotations to things -------------------------------------------------------------------------------
@@ -444,7 +441,7 @@ def _with_parts(
             continue
         pixels = _part_pixels(thing, objects[k], size_wh)
         if pixels is not None:
-            parts.setdefault(k, []).append((words_of(thing.name), pixels))
+            parts.setdefault(k, []).append((called(thing.name), pixels))
     with_parts = []
     for k, thing in enumerate(objects):
         own = sorted(parts.get(k, []), key=lambda part: -int(part[1].sum()))
@@ -532,7 +529,7 @@ def _paint(
 ) -> None:
     """Paint an object: itself, its labelled parts, limbs, joints, and on top what landmarks show."""
     if thing.mask is not None:
-        painting.part(number, words_of(thing.name), thing.mask)
+        painting.part(number, called(thing.name), thing.mask)
     for name, mask in thing.parts:
         painting.part(number, name, mask)
     faces = [layer for layer in found if not is_of_hand(layer[0])]

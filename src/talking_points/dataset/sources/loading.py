@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.other_splits import look_alikes_of, protected_sources, thumbnail_or_none
 from talking_points.dataset.scene import Scene, resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
-from talking_points.dataset.sources import SOURCES, open_source
+from talking_points.dataset.sources import SOURCES, kind_of, open_source
 
 log = logging.getLogger(__name__)
 
@@ -19,17 +20,25 @@ MAX_SIDE = 384
 
 
 def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
-    """`NAME=DIR` strings to a mapping; anything else is a ValueError."""
-    sources: dict[str, Path] = {}
+    """`NAME=DIR` strings to a mapping; anything else is a ValueError.
+
+    Several folders of one kind are named after it and their folder: "coco.people" and "coco.pets".
+    """
+    given: list[tuple[str, Path]] = []
     for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not equals or not folder or name not in SOURCES:
+        kind, equals, folder = pair.partition("=")
+        if not equals or not folder or kind not in SOURCES:
             raise ValueError(f"--source {pair!r}: expected NAME=DIR, NAME one of {', '.join(sorted(SOURCES))}")
-        if name in sources:
-            raise ValueError(f"--source {name} is given twice; one folder a source")
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"--source {pair!r}: no such folder")
-        sources[name] = Path(folder)
+        given.append((kind, Path(folder)))
+    kinds = Counter(kind for kind, _ in given)
+    sources: dict[str, Path] = {}
+    for kind, path in given:
+        name = kind if kinds[kind] == 1 else f"{kind}.{path.resolve().name}"
+        if name in sources:
+            raise ValueError(f"two folders of --source {kind} are called {path.resolve().name}: rename one")
+        sources[name] = path
     return sources
 
 
@@ -48,7 +57,7 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     """
     scenes: list[Scene] = []
     names: set[str] = set()
-    if "ap-10k" in sources:
+    if any(kind_of(name) == "ap-10k" for name in sources):
         raise ValueError("--source ap-10k has keypoints and no parts, and this needs parts: use another source")
     opened, _ = protected_sources(sources, split)
     others = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from talking_points.dataset.names import called
 from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene
 from talking_points.dataset.sources.reading import (
     MIN_BLOB_SHARE,
@@ -55,8 +56,6 @@ PARTS = class_list(
 
 UNLABELLED = 255
 
-WORDS = {"diningtable": "dining table", "pottedplant": "potted plant", "tvmonitor": "television"}
-"""Class names that are no words."""
 
 ONCE = frozenset(
     comma_list(
@@ -110,7 +109,7 @@ def _read_scene(folder: Path, own: str, photo_id: str) -> Scene:
     object_of_part[: len(PARTS)] = [OBJECTS.index(name) for name, _ in PARTS]
     objects = np.where(parts == UNLABELLED, objects, object_of_part[parts])
     instances = [
-        Instance(class_name=OBJECTS[label], name=WORDS.get(OBJECTS[label], OBJECTS[label]), mask=mask)
+        Instance(class_name=OBJECTS[label], name=called(OBJECTS[label]), mask=mask)
         for label in present_labels(objects)
         if label != UNLABELLED
         for mask in instances_of_class(objects == label, parts)

@@ -15,7 +15,7 @@ class Source:
     """One split of a dataset in a folder. Nothing but lists and annotation files is read before `read`."""
 
     name: str
-    """One of `sources.SOURCES`."""
+    """See `sources.open_source`."""
     folder: Path
     split: str
     """"train", "val" or "test"; what that means for a dataset with two splits is in its opener's docstring."""
