@@ -338,7 +338,8 @@ def _thing(reading: _Reading, photo_id: str, annotation: dict[str, Any], frame: 
     labels = reading.labels
     record = f"annotation {annotation.get('id')} of {labels.photos[photo_id].file_name}"
     mask = None
-    if annotation.get("segmentation"):
+    # Exporters write [[]] for what has a box alone.
+    if any(annotation.get("segmentation") or ()):
         mask = frame.mask(annotation)
         mask = mask if mask.any() else None
     box = _box(record, annotation, frame)
