@@ -240,8 +240,10 @@ def test_crowds_are_not_objects(tmp_path):
 
 
 def test_a_box_alone_is_counted_and_not_pointed_at(tmp_path):
-    scene = read(tmp_path, [thing(1, (20, 20, 60, 60), filled=False), thing(1, (100, 20, 140, 60))], [PERSON])
+    boxed = thing(1, (20, 20, 60, 60), filled=False, segmentation=[[]])
+    scene = read(tmp_path, [boxed, thing(1, (100, 20, 140, 60))], [PERSON])
     assert {one.box_xyxy for one in scene.objects} == {(20, 20, 60, 60), (100, 20, 140, 60)}
+    assert scene.problems == ()
     assert [part.box_xyxy for part in scene.parts] == [(100, 20, 140, 60)]
 
 

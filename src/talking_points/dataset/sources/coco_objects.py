@@ -332,7 +332,8 @@ def _thing(
     record = f"annotation {annotation.get('id')} of {frame.photo_name}"
     box = _box(record, annotation, frame)
     mask = None
-    if annotation.get("segmentation"):
+    # Exporters write [[]] for what has a box alone.
+    if _has_outline(annotation.get("segmentation")):
         try:
             mask = frame.mask(annotation)
         except LabelError as error:
@@ -365,6 +366,10 @@ def _thing(
         visible=visible,
         labelled=tuple(labelled),
     )
+
+
+def _has_outline(segmentation: Any) -> bool:
+    return any(segmentation) if isinstance(segmentation, list) else bool(segmentation)
 
 
 def _box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:

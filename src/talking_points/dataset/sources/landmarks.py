@@ -149,7 +149,7 @@ def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
     content = read_json(path)
     photos = content.get("photos") if isinstance(content, dict) else None
     if not isinstance(photos, dict):
-        raise refuse(path, "", 'expected an object with "photos"', "see docs of landmarks, or take the file away")
+        raise refuse(path, "", 'expected an object with "photos"', "write it as landmarks.py shows, or take it away")
     return {name: _photo_landmarks(path, name, found) for name, found in photos.items()}
 
 
@@ -168,7 +168,7 @@ def _photo_landmarks(path: Path, name: str, found: Any) -> PhotoLandmarks:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         problem = f"not landmarks: {type(error).__name__} {error}"
-        raise refuse(path, name, problem, "write it as tools do, or take the file away") from None
+        raise refuse(path, name, problem, "write it as landmarks.py shows, or take it away") from None
 
 
 def _numbers(rows: Any, width: int, counts: tuple[int, ...] | None) -> tuple[Any, ...]:
