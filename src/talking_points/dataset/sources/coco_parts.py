@@ -23,8 +23,8 @@ from talking_points.dataset.sources.coco import (
     is_crowd,
     read_coco,
 )
+from talking_points.dataset.sources.coco_layouts import find_split
 from talking_points.dataset.sources.reading import (
-    file_names,
     find_photos,
     means_nothing,
     of_split,
@@ -63,7 +63,7 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         train/annotations.json, train/images/NAME.jpg      "val" is held out of "train"
         test/annotations.json, test/images/NAME.jpg
 
-    A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
+    or in any other layout that `coco_objects.open_coco` shows. A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
     object share the annotations' "object_id", a key of ours; without it, a photo shows one object of a class.
     Overlapping parts: the smaller is on top. Photos without annotations are not listed. Left and right in the
     names are the object's own. A photo of another size than the JSON says is read when its shape is the same.
@@ -73,20 +73,16 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         LabelError: annotations.json is not COCO's, or its categories are whole objects.
         FileNotFoundError: it is missing.
     """
-    where = folder / ("test" if split == "test" else "train")
-    path = where / "annotations.json"
-    if where.is_dir() and not path.is_file():
-        there = ", ".join([name for name in file_names(where) if name != "images"][:5])
-        raise FileNotFoundError(f"{path} is missing{f'; there is {there}' if there else ''}")
-    coco = read_coco(path, lenient=True)
+    files = find_split(folder, split)
+    coco = read_coco(files.annotations[0], lenient=True)
     background = {number for number, category in coco.categories.items() if means_nothing(str(category["name"]))}
     listed = [
         photo_id
         for photo_id, photo in coco.photos.items()
-        if of_split(photo_id, split)
+        if (not files.holds_out or of_split(photo_id, split))
         and (photo.problems or any(one["category_id"] not in background for one in photo.annotations))
     ]
-    paths = find_photos(where / "images", {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
+    paths = find_photos(files.photos, {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
     return Source(
         name="coco-parts",
         folder=folder,
