@@ -338,9 +338,7 @@ def test_two_shades_of_one_hue_are_no_pattern(one, other):
     assert (look.second_colour, look.texture) == (None, "textured")
 
 
-@pytest.mark.parametrize(
-    ("level", "shade"), [(123, "brighter"), (122, None), (77, "darker"), (78, None), (100, None)]
-)
+@pytest.mark.parametrize(("level", "shade"), [(123, "brighter"), (122, None), (77, "darker"), (78, None), (100, None)])
 def test_shade_is_against_the_rest_of_the_part(level, shade):
     # Of 10,000 pixels of 100 the window's 81 differ: they are all but 0.8% of the step from the mean, which must be
     # more than 22: 22.8 and 21.8.

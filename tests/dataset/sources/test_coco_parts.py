@@ -353,10 +353,10 @@ def test_missing_files(folder):
     (folder / "test" / "images" / "car1.jpg").unlink()
     with pytest.raises(FileNotFoundError, match="no such photo: .*car1.jpg"):
         read_all(folder, "test")
-    with pytest.raises(FileNotFoundError, match="train/annotations.json is missing"):
-        open_source("coco-parts", folder / "test", "train")
+    with pytest.raises(FileNotFoundError, match="no annotation file of the train split; expected one of train/annot"):
+        open_source("coco-parts", folder / "test" / "images", "train")
     (folder / "test" / "annotations.json").rename(folder / "test" / "instances.json")
-    with pytest.raises(FileNotFoundError, match="test/annotations.json is missing; there is instances.json"):
+    with pytest.raises(LabelError, match="there are photos to train on and none to test on"):
         open_source("coco-parts", folder, "test")
 
 

@@ -63,7 +63,9 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         train/annotations.json, train/images/NAME.jpg      "val" is held out of "train"
         test/annotations.json, test/images/NAME.jpg
 
-    or in any other layout that `coco_objects.open_coco` shows. A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
+    or in any other layout that `coco_objects.open_coco` shows.
+
+    A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
     object share the annotations' "object_id", a key of ours; without it, a photo shows one object of a class.
     Overlapping parts: the smaller is on top. Photos without annotations are not listed. Left and right in the
     names are the object's own. A photo of another size than the JSON says is read when its shape is the same.
