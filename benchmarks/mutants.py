@@ -262,7 +262,15 @@ def _run_tests(target: Target, source: str, mutant: Mutant | None, root: Path, f
     loader = _Loader(name, path, code_of(source, mutant, path))
     sys.meta_path.insert(0, loader)  # type: ignore[arg-type]
     # Nothing but running and failing: no doctests, no texts of failed assertions, no looking for what is left over.
-    arguments = ["-x", "-q", "-o", "addopts=--import-mode=importlib", "--assert=plain", "-p", "_hypothesis_pytestplugin"]
+    arguments = [
+        "-x",
+        "-q",
+        "-o",
+        "addopts=--import-mode=importlib",
+        "--assert=plain",
+        "-p",
+        "_hypothesis_pytestplugin",
+    ]
     arguments += [f"-pno:{plugin}" for plugin in ("cacheprovider", "unraisableexception", "threadexception")]
     arguments += ["--hypothesis-profile=mutants", f"--basetemp={folder / 'files'}"]
     arguments += [f"--deselect={test}" for test in target.deselected]
