@@ -241,8 +241,8 @@ def middle_look(scene):
         ((100, 60), lambda x, y: (abs(x) >= 2) & (y >= -2), "white"),
         ((60, 100), lambda x, y: (abs(x) >= 2) & (y >= -2), "white"),
         ((100, 60), lambda x, y: (abs(x) >= 2) & (y >= -1), None),
-        # A side of 200: sigma 2.8. From the second column to the right on there is 0.295 of the window, and from the fourth
-        # row above on 0.948 of that: 0.279.
+        # A side of 200: sigma 2.8. From the second column to the right on there is 0.295 of the window, and from the
+        # fourth row above on 0.948 of that: 0.279.
         ((200, 100), lambda x, y: x >= 2, "white"),
         ((100, 200), lambda x, y: x >= 2, "white"),
         ((200, 100), lambda x, y: (x >= 2) & (y >= -4), None),
