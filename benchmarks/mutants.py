@@ -133,7 +133,9 @@ def _options(argv: Sequence[str] | None, paths: list[str]) -> argparse.Namespace
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=2, help="mutants at once")
     parser.add_argument("--least", type=float, default=0.9, help="share that must be killed")
     parser.add_argument("--list", action="store_true", help="print the mutants and run none")
-    parser.add_argument("--out", type=Path, help="every mutant and what became of it, as JSON")
+    parser.add_argument(
+        "--out", type=lambda text: Path(text).resolve(), help="every mutant and what became of it, as JSON"
+    )
     return parser.parse_args(argv)
 
 
@@ -262,15 +264,7 @@ def _run_tests(target: Target, source: str, mutant: Mutant | None, root: Path, f
     loader = _Loader(name, path, code_of(source, mutant, path))
     sys.meta_path.insert(0, loader)  # type: ignore[arg-type]
     # Nothing but running and failing: no doctests, no texts of failed assertions, no looking for what is left over.
-    arguments = [
-        "-x",
-        "-q",
-        "-o",
-        "addopts=--import-mode=importlib",
-        "--assert=plain",
-        "-p",
-        "_hypothesis_pytestplugin",
-    ]
+    arguments = ["-x", "-q", "--assert=plain", "-oaddopts=--import-mode=importlib", "-p_hypothesis_pytestplugin"]
     arguments += [f"-pno:{plugin}" for plugin in ("cacheprovider", "unraisableexception", "threadexception")]
     arguments += ["--hypothesis-profile=mutants", f"--basetemp={folder / 'files'}"]
     arguments += [f"--deselect={test}" for test in target.deselected]
