@@ -12,6 +12,7 @@ that hangs counts as killed. Processes are forked from one that has imported wha
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.machinery
 import importlib.util
@@ -62,7 +63,15 @@ SLOW_WORD_TESTS = ("tests/dataset/test_relations.py::test_mirror_words_is_its_ow
 
 TARGETS = (
     Target(path="points.py", tests=("tests/test_points.py",), share=40),
-    Target(path="images.py", tests=("tests/test_images.py",), share=40),
+    Target(
+        path="images.py",
+        tests=("tests/test_images.py",),
+        share=40,
+        deselected=(
+            "tests/test_images.py::TestErrors::test_damaged_bytes_give_a_photo_or_the_one_error",
+            "tests/test_images.py::TestErrors::test_large_but_allowed_says_nothing",
+        ),
+    ),
     Target(path="dataset/relations.py", tests=WORD_TESTS[::-1], share=40),
     Target(path="dataset/synthesis.py", tests=WORD_TESTS, share=60, deselected=SLOW_WORD_TESTS),
     Target(path="dataset/wordings.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
@@ -80,7 +89,11 @@ TARGETS = (
 )
 
 # Imported once, before the forks.
-SLOW_IMPORTS = ("numpy", "cv2", "PIL.Image", "torch", "torch.testing", "supervision", "hypothesis.extra.numpy")
+SLOW_IMPORTS = (
+    *("numpy", "cv2", "PIL.ImageOps", "hypothesis.extra.numpy", "doctest", "supervision", "torch", "torch.testing"),
+    # What torch imports when tensors are first compared.
+    *("sympy", "torch.distributed.tensor"),
+)
 LEAST_TIMEOUT_S = 20.0
 """Beside five times what the tests take without a mutant."""
 MOST_MEMORY = 4 * 2**30
@@ -120,7 +133,9 @@ def _options(argv: Sequence[str] | None, paths: list[str]) -> argparse.Namespace
     parser.add_argument("--jobs", type=int, choices=(1, 2), default=2, help="mutants at once")
     parser.add_argument("--least", type=float, default=0.9, help="share that must be killed")
     parser.add_argument("--list", action="store_true", help="print the mutants and run none")
-    parser.add_argument("--out", type=Path, help="every mutant and what became of it, as JSON")
+    parser.add_argument(
+        "--out", type=lambda text: Path(text).resolve(), help="every mutant and what became of it, as JSON"
+    )
     return parser.parse_args(argv)
 
 
@@ -162,8 +177,12 @@ def _get_ready(root: Path) -> None:
     hypothesis.settings.register_profile(
         "mutants", derandomize=True, database=None, deadline=None, max_examples=20, phases=phases
     )
+    if "PIL.Image" in sys.modules:
+        sys.modules["PIL.Image"].init()  # imports its readers
     sys.path.insert(0, str(root / "src"))
     os.chdir(root)
+    # What is here stays: no process need look at it, which would copy it.
+    gc.freeze()
     assert not any(name.split(".")[0] == PACKAGE for name in sys.modules)
 
 
@@ -244,7 +263,9 @@ def _run_tests(target: Target, source: str, mutant: Mutant | None, root: Path, f
     path = str(root / "src" / PACKAGE / target.path)
     loader = _Loader(name, path, code_of(source, mutant, path))
     sys.meta_path.insert(0, loader)  # type: ignore[arg-type]
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
+    # Nothing but running and failing: no doctests, no texts of failed assertions, no looking for what is left over.
+    arguments = ["-x", "-q", "--assert=plain", "-oaddopts=--import-mode=importlib", "-p_hypothesis_pytestplugin"]
+    arguments += [f"-pno:{plugin}" for plugin in ("cacheprovider", "unraisableexception", "threadexception")]
     arguments += ["--hypothesis-profile=mutants", f"--basetemp={folder / 'files'}"]
     arguments += [f"--deselect={test}" for test in target.deselected]
     status = int(pytest.main([*arguments, *target.tests]))

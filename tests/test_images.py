@@ -199,7 +199,9 @@ class TestArraysAndImages:
 
     @pytest.mark.parametrize("size_wh", [(0, 5), (5, 0)])
     def test_an_image_has_pixels(self, size_wh):
-        with pytest.raises(ValueError, match="the image is .x.; expected a photo of at least 1x1 pixels"):
+        with pytest.raises(
+            ValueError, match=f"the image is {size_wh[0]}x{size_wh[1]}; expected a photo of at least 1x1 pixels"
+        ):
             open_photo(Image.new("RGB", size_wh))
 
     def test_the_image_given_is_left_alone(self):

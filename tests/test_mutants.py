@@ -56,7 +56,7 @@ def made(mutations: ModuleType, source: str, **options: Any) -> list[str]:
         ("abs(a)", ["a"]),
         ("f(dx=a, dy=b)", ["f(dx=b, dy=a)"]),
         ("a = 'left of the top'", ["a = 'right of the top'", "a = 'left of the bottom'"]),
-        ("f('second from {left}, leftmost')", ["f('third from {left}, leftmost')", "f('second from {left}, rightmost')"]),
+        ("f('second {left}, leftmost')", ["f('third {left}, leftmost')", "f('second {left}, rightmost')"]),
         ("def f(x, y):\n    return x", ["return None", "return y"]),
         # Of nothing that is computed:
         ("def f(a: Literal['left'] = b) -> Literal['right']:\n    'The left one.'", []),

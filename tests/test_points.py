@@ -169,6 +169,9 @@ class TestCoco:
         keypoints = [10, 20, 2, 0, 0, 0, 7.25, 3, 1]
         assert photo_to_coco(*coco_to_photo(keypoints)) == keypoints
 
+    def test_what_is_there_is_visible_unless_said_otherwise(self):
+        assert photo_to_coco([(10.5, 20.5), (np.nan, np.nan), (0.5, 0.5)]) == [10, 20, 2, 0, 0, 0, 0, 0, 2]
+
     def test_no_keypoints(self):
         points_px, visibility = coco_to_photo([])
         assert points_px.shape == (0, 2)
@@ -189,6 +192,9 @@ class TestCoco:
         # half of it is there
         with pytest.raises(ValueError, match="point 1 .* not finite"):
             photo_to_coco([(np.nan, 1)])
+        # called hidden, and not there
+        with pytest.raises(ValueError, match="point 1 .* not finite"):
+            photo_to_coco([(np.nan, np.nan)], [1])
         # called visible, and not there
         with pytest.raises(ValueError, match="point 2 .* not finite"):
             photo_to_coco([(1, 1), (np.nan, 1)], [2, 2])
@@ -212,7 +218,7 @@ class TestSupervision:
         found = supervision_to_photo(SimpleNamespace(xy=np.float32([[[0, 0], [4, 5], [0, 5]]])))
         np.testing.assert_array_equal(found, [[[np.nan, np.nan], [4, 5], [0, 5]]])
 
-    @pytest.mark.parametrize("shape", [(2,), (4, 3), (1, 1, 4, 2)])
+    @pytest.mark.parametrize("shape", [(2,), (4, 3), (1, 2, 3), (1, 1, 4, 2)])
     def test_wrong_shape(self, shape):
         with pytest.raises(ValueError, match="shape"):
             photo_to_supervision(np.zeros(shape))

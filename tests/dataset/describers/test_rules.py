@@ -135,8 +135,8 @@ def test_grays_go_by_lightness(level, name):
 @pytest.mark.parametrize(
     ("rgb", "name"),
     [
-        # A chroma below 7 is gray whatever is nearest: 6.75 here, and 7.05, of which white is the nearest example.
-        ((146, 146, 134), "light gray"),
+        # A chroma below 7 is a gray by its lightness, whatever example is nearest.
+        ((146, 146, 134), "light gray"),  # 6.75
         ((210, 202, 218), "white"),  # toward blue three quarters count: of 8.98 it is 6.73; L 82.4
         ((162, 146, 158), "light gray"),  # of 9.13 it is 6.85
         ((42, 66, 70), "teal"),  # of 9.69 it is 7.27
@@ -156,14 +156,13 @@ def test_a_little_colour_is_gray(rgb, name):
 @pytest.mark.parametrize(
     ("rgb", "name"),
     [
-        # Between two words, where hue and chroma counting 1.25 times decides.
-        ((170, 78, 58), "dark red"),
-        ((198, 242, 246), "white"),
-        ((158, 246, 142), "green"),
-        ((174, 242, 22), "yellow"),
-        # Between two words by little: the table is of the middles of cells of four levels.
-        ((58, 186, 142), "green"),
-        ((138, 30, 74), "dark red"),
+        # Distances to the nearest example and to the nearest of another word; a and b count 1.25 times.
+        ((170, 78, 58), "dark red"),  # 22.7; 24.1 to red
+        ((198, 242, 246), "white"),  # 16.9; 17.4 to light blue
+        ((158, 246, 142), "green"),  # 30.5; 31.5 to light green
+        ((174, 242, 22), "yellow"),  # 52.7; 53.7 to green
+        ((58, 186, 142), "green"),  # 29.9; 30.3 to light green
+        ((138, 30, 74), "dark red"),  # 25.8; 26.1 to pink
     ],
 )
 def test_colours_between_two_words(rgb, name):
@@ -242,8 +241,8 @@ def middle_look(scene):
         ((100, 60), lambda x, y: (abs(x) >= 2) & (y >= -2), "white"),
         ((60, 100), lambda x, y: (abs(x) >= 2) & (y >= -2), "white"),
         ((100, 60), lambda x, y: (abs(x) >= 2) & (y >= -1), None),
-        # A side of 200: sigma 2.8. Two columns to the right and farther are 0.295 of the window, and rows from four above
-        # on 0.948 of it: 0.279.
+        # A side of 200: sigma 2.8. From the second column to the right on there is 0.295 of the window, and from the
+        # fourth row above on 0.948 of that: 0.279.
         ((200, 100), lambda x, y: x >= 2, "white"),
         ((100, 200), lambda x, y: x >= 2, "white"),
         ((200, 100), lambda x, y: (x >= 2) & (y >= -4), None),
@@ -309,8 +308,8 @@ def test_texture_and_line_go_by_the_spread_of_lightness(step, texture, line):
 
 
 def test_how_far_the_window_reaches():
-    # Sigma 1.5 and 2.5 times that, rounded up: 4 px. A column there weighs exp(-16 / 4.5) = 0.029 of the middle one's, one
-    # at 5 px 0.004: 0.1% of the window, which would be a spread of 11.
+    # Sigma 1.5 and 2.5 times that, rounded up: 4 px. A column there weighs exp(-16 / 4.5) = 0.029 of the middle one's,
+    # one at 5 px 0.004; two of those would be 0.2% of a window and make a spread of 11.
     for size_wh in ((100, 60), (60, 100)):
         assert middle_look(grays(size_wh, lambda x, y: abs(x) == 4, 255, 0)).texture == "textured"
         assert middle_look(grays(size_wh, lambda x, y: abs(x) > 4, 255, 0)).texture == "smooth"
@@ -387,7 +386,7 @@ def test_a_line_lies_across_the_steepest_way(across, down, line):
 
 
 def two_cells(left, right):
-    """A 3x4 window whose two inner cells weigh this much: brighter to the right in the left one, downward in the other."""
+    """The line of a 3x4 window whose inner cells weigh this much: one brighter to the right, the other downward."""
     lightness, weights = np.zeros((3, 4), np.float32), np.ones((3, 4))
     lightness[1, 2] = lightness[2, 2] = 20
     weights[1, 1:3] = left, right
