@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from talking_points.evaluation.contestants import open_describers
 from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data
 
 
@@ -23,3 +24,20 @@ def test_a_limit_takes_of_every_source_and_a_file_knows_no_constant(tmp_path: Pa
     assert Counter(sample.source for sample in one.samples) == {"first": 5, "second": 5}
     # Not (0.75, 0.75), where all points of the file are.
     assert one.mean_unit.tolist() == [0.5, 0.5] and one.mean_of == PHOTO_CENTRE != TRAINING_POINTS
+
+
+def test_two_files_with_lines_of_the_same_numbers_keep_their_own_texts(tmp_path):
+    """Both count from line 1, and texts are looked up by the sample's id."""
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    for name, text in (("long", "the whole story"), ("short", "the gist")):
+        line = {"photo_path": "a.png", "point_px": [1, 2], "size_wh": [40, 30], "text": text}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    files = [tmp_path / "long.jsonl", tmp_path / "short.jsonl"]
+    sets = sets_of_data(files, split="test", limit=None, seed=0, problems=[])
+    assert [one.samples[0].sample_id for one in sets] == ["long.jsonl line 1", "short.jsonl line 1"]
+    samples = [sample for one in sets for sample in one.samples]
+    opened = open_describers(["ground-truth"], None, samples, None, concurrency=1, device=None)
+    assert [opened["ground-truth"][sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
+    # One file alone keeps the ids that its lines have.
+    (alone,) = sets_of_data(files[:1], split="test", limit=None, seed=0, problems=[])
+    assert alone.samples[0].sample_id == "line 1"

@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,17 @@ def sets_of_data(
         sets.append(one)
     if len({one.name for one in sets}) < len(sets):
         raise ValueError("two --data have the same name; rename one")
-    return sets
+    return _told_apart(sets)
+
+
+def _told_apart(sets: Sequence[SampleSet]) -> list[SampleSet]:
+    """The sets with ids that no two samples share: texts are looked up by id. Most sets count their lines from 1."""
+    counts = Counter(sample.sample_id for one in sets for sample in one.samples)
+    if all(count == 1 for count in counts.values()):
+        return list(sets)
+    return [
+        replace(one, samples=[replace(s, sample_id=f"{one.name} {s.sample_id}") for s in one.samples]) for one in sets
+    ]
 
 
 def _drawn_points(scene: Scene) -> list[tuple[float, float]]:
