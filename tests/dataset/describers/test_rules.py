@@ -401,6 +401,15 @@ def test_one_direction_must_dominate():
     assert two_cells(1, 5) == "horizontal"
 
 
+@pytest.mark.parametrize(("degrees", "line"), [(50, "diagonal"), (55, None)])
+def test_two_slanting_directions(degrees, line):
+    # Of two equally strong ways at this angle cos(angle) of the whole is common: 0.643 and 0.574.
+    lightness = np.zeros((3, 4), np.float32)
+    lightness[1, 2] = 20
+    lightness[1, 3], lightness[2, 2] = 20 * np.cos(np.radians(degrees)), 20 * np.sin(np.radians(degrees))
+    assert _line_through(lightness, np.ones((3, 4))) == line
+
+
 def test_the_border_of_a_part_is_no_line():
     lightness = np.array([[0, 0, 0], [0, 0, 100], [0, 0, 0]], dtype=np.float32)
     for row, column in ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1)):
