@@ -24,10 +24,13 @@ Degree = Literal["center", "slight", "plain", "edge"]
 STEP_LIMITS: dict[int, tuple[tuple[float, Degree], ...]] = {
     3: ((0.17, "plain"),),
     5: ((0.10, "slight"), (0.30, "edge")),
-    7: ((0.07, "slight"), (0.20, "plain"), (0.36, "edge")),
+    7: ((0.07, "slight"), (0.16, "plain"), (0.36, "edge")),
 }
 NEAR_BORDER_GAP = 0.06
-"""A box that leaves less than this share of the frame free on one side stands at that edge."""
+"""A box that leaves less than this share of the frame free on one side stands at that edge, if it is no larger than
+NEAR_BORDER_SPAN along that axis and its centre at least NEAR_BORDER_OFFSET from the middle."""
+NEAR_BORDER_SPAN = 0.5
+NEAR_BORDER_OFFSET = 0.2
 
 MOST_SHARE = 0.72
 """From this share of the frame's extent on, a box spans most of it."""
@@ -137,7 +140,7 @@ def degree(offset: float, span: float, bins: int) -> Degree:
         if distance >= limit:
             found = name
     gap = 0.5 - distance - span / 2
-    if bins > 3 and span > 0 and gap < NEAR_BORDER_GAP and distance >= STEP_LIMITS[bins][1][0] / 2:
+    if bins > 3 and 0 < span <= NEAR_BORDER_SPAN and gap < NEAR_BORDER_GAP and distance >= NEAR_BORDER_OFFSET:
         found = "edge"
     return found
 

@@ -55,12 +55,14 @@ from talking_points.dataset.wordings import (
     LOOK_SENTENCES,
     LOOKS,
     LOOKS_WITHOUT_COLOUR,
+    LOOKS_WITHOUT_TEXTURE,
     MATERIALS,
     MAX_WORDS,
     NEAR_WORDS,
     OBJECT_PLACES,
     OPENINGS,
     ORDER_PHRASES,
+    OUTLINE_PHRASES,
     OWN_SHARE,
     PART_CLAUSES,
     PART_ORDER_PHRASES,
@@ -90,6 +92,7 @@ from talking_points.dataset.wordings import (
     WAY_DOWN,
     WAY_IN,
     WAY_PHRASES,
+    WHOLE_CLAUSES,
     WITHOUT_ARTICLE,
     WITHOUT_DETAIL,
     WORN_PARTS,
@@ -128,7 +131,7 @@ class PointFacts:
     """In the part's box."""
     look: LocalLook
     neighbour: str | None
-    """Of `look.neighbour`, with its article: "the jeans", "another person's left arm", "the background"."""
+    """Of `look.neighbour`, with its article: "the jeans", "another person's arm"; OUTLINE where the object ends."""
 
     @property
     def is_whole(self) -> bool:
@@ -198,10 +201,14 @@ def _facts(scene: Scene, point_px: tuple[float, float], detail: Callable[[int], 
     )
 
 
+OUTLINE = "outline"
+"""Stands for the background beside an object."""
+
+
 def _neighbour_words(scene: Scene, part_index: int, neighbour: int) -> str:
     """What is beside a part, see `LocalLook.neighbour`, as words that are true of no other thing of the photo."""
     if neighbour == BACKGROUND:
-        return "the background"
+        return OUTLINE
     own = scene.parts[part_index]
     if neighbour < len(scene.parts):
         name, owner = scene.parts[neighbour].name, scene.parts[neighbour].object_index
@@ -237,6 +244,10 @@ def _object_order(scene: Scene, object_index: int) -> str | None:
     if scene.objects[object_index].name in scene.uncounted:
         return None
     alike = _alike(scene, object_index)
+    place = place_of_box(scene.objects[object_index].box_xyxy, (0, 0, *scene.size_wh))
+    if extent(place.span_x) != "part" and extent(place.span_y) != "part":
+        # Nobody calls what fills the photo the leftmost.
+        return None
     return object_order_of([scene.objects[k].box_xyxy for k in alike], alike.index(object_index))
 
 
@@ -482,27 +493,40 @@ def look_words(words: Words, facts: PointFacts, noun: str) -> str:
     says_line = words.chance(0.4)
     if look.line is not None and not bare_skin and says_line:
         text += words.pick(LINE_PHRASES[look.line])
-    elif look.shade is not None:
+    elif look.shade is not None and not _contradicts(look.colour, look.shade):
         text += words.pick(SHADE_PHRASES[look.shade]).format(noun=noun)
     if facts.neighbour is not None and look.neighbour_direction is not None:
         options = TOUCHING_PHRASES if look.touching else CLOSE_PHRASES
+        options = OUTLINE_PHRASES if facts.neighbour == OUTLINE else options
         direction = words.pick(DIRECTION_PHRASES[look.neighbour_direction])
-        text += words.pick(options).format(neighbour=facts.neighbour, direction=direction)
+        said = words.pick(options)
+        text += said.format(neighbour=facts.neighbour, direction=direction, object=facts.object_name)
     return text
 
 
+def _contradicts(colour: str, shade: str) -> bool:
+    """Whether "dark gray, brighter than the rest" would be said, which is true of few and odd to all."""
+    first = colour.split(" ")[0]
+    return first in (("dark", "black") if shade == "brighter" else ("light", "white"))
+
+
 def _surface_words(words: Words, facts: PointFacts) -> str:
-    """ "smooth dark blue fabric", "a textured red surface"."""
+    """ "smooth dark blue fabric", "a textured red surface", "a gray surface"."""
     look = facts.look
-    material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
-    if facts.object_name in FURRY_ANIMALS and not BARE_PARTS & set(facts.part_name.split(" ")):
-        material = "fur"
-    colours = [look.colour, look.second_colour]
+    colours, texture = [look.colour, look.second_colour], look.texture
     if _may_be_skin(facts.object_name, facts.part_name):
-        colours = [colour for colour in colours if colour not in SKIN_COLOURS]
-    colour = " and ".join(colour for colour in colours if colour is not None)
-    options = LOOKS if colour else LOOKS_WITHOUT_COLOUR
-    phrase = words.pick(options).format(texture=look.texture, colour=colour, material=material or "surface")
+        colours = [None if look.colour in SKIN_COLOURS else look.colour]
+        texture = "smooth" if texture == "smooth" else None
+    if facts.object_name in VEHICLES and texture == "textured":
+        # Paint, glass and chrome are smooth; what varies on them is what they reflect.
+        texture = None
+    material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
+    # What is much darker or brighter than the rest may be an eye, a nose or a collar.
+    if facts.object_name in FURRY_ANIMALS and not BARE_PARTS & set(facts.part_name.split(" ")) and look.shade is None:
+        material = "fur"
+    colour = " and ".join(one for one in colours if one is not None)
+    options = LOOKS if colour and texture else LOOKS_WITHOUT_TEXTURE if colour else LOOKS_WITHOUT_COLOUR
+    phrase = words.pick(options).format(texture=texture or "plain", colour=colour, material=material or "surface")
     return phrase if material else _with_article(phrase, "surface")
 
 
@@ -553,7 +577,8 @@ def named_part(words: Words, facts: PointFacts) -> tuple[str, str]:
     """The part with the words before it ("their left shoe"), and its bare noun ("shoe")."""
     noun = part_noun(words, facts.part_name, facts.part_order)
     bare = noun if facts.part_order is None else facts.part_name
-    if not has_side(facts.part_name) and words.chance(0.3):
+    # Not "their left corner of the mouth".
+    if " of the " in facts.part_name or (not has_side(facts.part_name) and words.chance(0.3)):
         return f"the {noun}", bare
     return f"{_possessive(words, facts.object_name, facts.part_name)} {noun}", bare
 
@@ -591,7 +616,7 @@ def _forward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
 
 
 def _inner_words(words: Words, facts: PointFacts, dialect: Dialect, noun: str) -> str:
-    clause, names_part = words.pick_pair(INNER_CLAUSES)
+    clause, names_part = words.pick_pair(WHOLE_CLAUSES if facts.is_whole else INNER_CLAUSES)
     inner = clause.format(
         noun=noun,
         point=words.point,
@@ -765,10 +790,10 @@ def vocabulary(names: Iterable[str]) -> list[str]:
     tables: list[object] = [
         POINT_WORDS, PHOTO_WORDS, CENTER_WORDS, SITUATED, NEAR_WORDS, ORDER_PHRASES,
         PART_ORDER_PHRASES, OPENINGS, OBJECT_PLACES, PART_CLAUSES, PART_SENTENCES, PART_PLACES,
-        INNER_CLAUSES, BACKWARD_OPENINGS, BACKWARD_OBJECTS, LOOK_CLAUSES, LOOK_SENTENCES, SPAN_PHRASES,
+        INNER_CLAUSES, WHOLE_CLAUSES, BACKWARD_OPENINGS, BACKWARD_OBJECTS, LOOK_CLAUSES, LOOK_SENTENCES, SPAN_PHRASES,
         PARTICIPLES, SIZE_PHRASES, PLACE_PHRASES, ZONE_PHRASES, SHORT_TEXTS, SHORT_TEXTS_OF_ONE,
         SHORT_TEXTS_OF_OBJECT, WAY_PHRASES, WAY_DOWN, WAY_IN, SKIN_LOOKS, LOOKS, LOOKS_WITHOUT_COLOUR,
-        SHADE_PHRASES, LINE_PHRASES, DIRECTION_PHRASES,
+        LOOKS_WITHOUT_TEXTURE, OUTLINE_PHRASES, SHADE_PHRASES, LINE_PHRASES, DIRECTION_PHRASES,
         TOUCHING_PHRASES,
         CLOSE_PHRASES, CAPTION_PLACES, GLUE_WORDS, COLOURS, tuple(MATERIALS), TEXTURES,
         "left right top bottom above below upper lower who which that . ,",

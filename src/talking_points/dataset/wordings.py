@@ -85,7 +85,7 @@ OBJECT_PLACES = {
         ", {place},",
     ),
     "size and place": (", {who} {size} and is {situated} {place},",),
-    "place": (", {who} is {situated} {place},", ", {situated} {place},", " {place},"),
+    "place": (", {who} is {situated} {place},", ", {situated} {place},"),
 }
 PART_CLAUSES = (
     "specifically on {part}",
@@ -97,7 +97,7 @@ PART_SENTENCES = ("it is on {part}", "it lies on {part}", "more exactly, it is o
 PART_PLACES = {
     "span": (", {spanning},",),
     "span and place": (", {spanning} and {situated} {place},", ", {situated} {place},", ", {place},"),
-    "place": (", {situated} {place},", ", {place},", " {place},"),
+    "place": (", {situated} {place},", ", {place},"),
 }
 INNER_CLAUSES = (
     ("and within the {noun}, the {point} is {place}", False),
@@ -107,6 +107,13 @@ INNER_CLAUSES = (
     ("and the {point} is {situated} {place}", True),
 )
 """Clauses for the point in the part, and whether the place must name the part."""
+WHOLE_CLAUSES = (
+    ("and on the {noun}, the {point} is {place}", False),
+    ("where the {point} is {place}", True),
+    ("and the {point} is {situated} {place}", True),
+    ("and it lies {place}", True),
+)
+"""The same for an object that is described as a whole."""
 BACKWARD_OPENINGS = (
     "the {point} is {place}, on {part}",
     "the {point} is {situated} {place}, on {part}",
@@ -127,7 +134,6 @@ LOOK_SENTENCES = (
 )
 SPAN_PHRASES = {
     ("most", "most"): (
-        "spans most of the horizontal and vertical axis of the {frame}",
         "fills most of the {frame}",
         "takes up most of the {frame}",
     ),
@@ -162,7 +168,7 @@ MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""
 
 PLACE_PHRASES: dict[tuple[Degree, Degree], tuple[str, ...]] = {
-    ("center", "center"): ("at the {center}{of}", "exactly at the {center}{of}"),
+    ("center", "center"): ("at the {center}{of}", "in the {center}{of}"),
     ("center", "slight"): ("slightly {above} the {center}{of}", "just {above} the {center}{of}"),
     ("center", "plain"): ("{above} the {center}{of}", "toward the {level}{of}"),
     ("center", "edge"): ("{near} the {level} edge{of}", "{near} the {center} of the {level} edge{of}"),
@@ -216,6 +222,7 @@ WAY_IN = "{way} in from the {side}"
 
 SKIN_LOOKS = ("bare skin", "smooth skin")
 LOOKS = ("{texture} {colour} {material}", "{colour}, {texture} {material}")
+LOOKS_WITHOUT_TEXTURE = ("{colour} {material}",)
 LOOKS_WITHOUT_COLOUR = ("{texture} {material}",)
 SHADE_PHRASES = {
     "darker": (", darker than the rest of the {noun}", ", darker than most of the {noun}"),
@@ -238,10 +245,15 @@ DIRECTION_PHRASES = {
 }
 TOUCHING_PHRASES = (", at the edge with {neighbour} {direction}", ", touching {neighbour} {direction}")
 CLOSE_PHRASES = (", with {neighbour} {direction}", ", close to {neighbour} {direction}")
+OUTLINE_PHRASES = (
+    ", close to the outline of the {object} {direction}",
+    ", with the outline of the {object} {direction}",
+)
+"""Where the object ends. What is behind it, or in front, has no label, and is not said."""
 
 SKIN_PARTS = frozenset({"arm", "cheek", "chin", "face", "foot", "forehead", "hand", "leg", "legs", "nose", "skin"})
 """Bare skin on a person. Its colour is never said."""
-SKIN_COLOURS = frozenset({"beige", "brown", "dark brown", "light brown", "orange", "pink", "dark red", "red"})
+SKIN_COLOURS = frozenset({"beige", "brown", "dark brown", "light brown", "orange", "pink", "yellow"})
 """Not said of a person's part that may be bare or covered, such as a knee: they may be the skin's."""
 # fmt: off
 FABRIC_PARTS = frozenset((
@@ -312,5 +324,5 @@ FURRY_ANIMALS = frozenset({"bear", "cat", "dog", "fox", "lion", "panda", "rabbit
 BARE_PARTS = frozenset({"eye", "mouth", "nose", "paw", "tongue"})
 """Of a furry animal, these have no fur to speak of."""
 CAPTION_PLACES = ("{place}", "{situated} {place}")
-GLUE_WORDS = "the their its own of a an in and it small background other another row surface fur middle 's"
+GLUE_WORDS = "the their its own of a an in and it small other another row surface fur middle outline plain 's"
 """Words that the code below puts between the phrases."""

@@ -18,6 +18,14 @@ from talking_points.dataset.scene import Scene, ScenePart
 
 WINDOW_SHARE = 0.014
 """Standard deviation of the Gaussian window, as a share of the photo's long side."""
+COLOUR_WINDOW_SHARE = 0.005
+"""The same of the window for the colour: what lies under the point, a strap or a letter, and not what is around it."""
+ROUGHNESS_SIGMA_SHARE = 0.004
+"""Lightness that changes within this distance, as a share of the long side, is texture; over more it is shading."""
+SMOOTH_SPREAD = 9.0
+"""Standard deviation of the lightness, 0 to 255, below which a surface is smooth."""
+TEXTURED_ROUGHNESS = 12.0
+"""The same of what differs from its surroundings, from which a surface is textured. Between the two nothing is said."""
 NEIGHBOUR_SHARE = 0.035
 """Radius in which other parts are noticed, as a share of the photo's long side."""
 BORDER_SHARE = 0.004
@@ -141,6 +149,7 @@ def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
 
 
 Texture = Literal["smooth", "textured", "patterned"]
+"""What is said of a surface, where anything is."""
 TEXTURES: tuple[Texture, ...] = ("smooth", "textured", "patterned")
 Direction = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
 
@@ -153,7 +162,7 @@ class LocalLook:
     """Most common colour word in the window, of pixels well inside the point's own part."""
     second_colour: str | None
     """Another colour word with a large share of the window, None when there is one colour only."""
-    texture: Texture
+    texture: Texture | None
     shade: Literal["darker", "brighter"] | None
     """Against the rest of the part; None when about the same."""
     line: Literal["vertical", "horizontal", "diagonal"] | None
@@ -188,44 +197,79 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     if part_index is None:
         raise ValueError(f"point [{point_px[0]}, {point_px[1]}] is on the background, not in a part")
     width, height = scene.size_wh
+    long_side = max(width, height)
     column, row = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
-    sigma_px = max(1.5, WINDOW_SHARE * max(width, height))
-    radius = int(np.ceil(2.5 * sigma_px))
-    left, right = min(radius, column), min(radius, width - 1 - column)
-    above, below = min(radius, row), min(radius, height - 1 - row)
-    weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
-    window = np.s_[row - above : row + below + 1, column - left : column + right + 1]
-    own = _well_inside(scene.part_map[window] == part_index + 1, weights, max(width, height))
-    pixels = scene.photo[window][own]
-    votes = np.bincount(colour_indices(pixels), weights=weights[own], minlength=len(COLOURS))
-    # Rounded, so that the order of summation cannot decide a tie.
-    votes = np.round(votes / votes.sum(), 6)
-    first, second = np.argsort(-votes, kind="stable")[:2]
+    window, weights = _window(scene, column, row, max(1.5, WINDOW_SHARE * long_side))
+    own = _well_inside(scene.part_map[window] == part_index + 1, weights, long_side)
+    votes = _votes(scene.photo[window][own], weights[own])
+    near, near_weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * long_side))
+    near_own = _well_inside(scene.part_map[near] == part_index + 1, near_weights, long_side)
+    first = int(_votes(scene.photo[near][near_own], near_weights[near_own]).argmax())
+    second = next(int(k) for k in np.argsort(-votes, kind="stable") if k != first)
 
     lightness = cv2.cvtColor(scene.photo[window], cv2.COLOR_RGB2GRAY).astype(np.float32)
     own_weights = weights * own
-    total = own_weights.sum()
-    mean = (own_weights * lightness).sum() / total
-    spread = float(np.sqrt((own_weights * (lightness - mean) ** 2).sum() / total))
+    spread, rough = _spread(lightness, own_weights), _roughness(lightness, own_weights, long_side)
+    outlined = scene.objects[scene.parts[part_index].object_index].outlined
+    # Without an outline the window may reach out of the object.
+    line = _line_through(lightness, own_weights) if spread >= 12 and outlined else None
+    texture: Texture | None = None
+    if spread < SMOOTH_SPREAD:
+        texture = "smooth"
+    elif rough >= TEXTURED_ROUGHNESS and line is None and outlined:
+        texture = "textured"
     second_colour = None
-    texture: Texture = "smooth" if spread < 9 else "textured"
-    if votes[second] >= 0.28 and spread >= 18 and _hue_word(first) != _hue_word(second):
+    if outlined and votes[second] >= 0.28 and rough >= TEXTURED_ROUGHNESS and _hue_word(first) != _hue_word(second):
         # Two hues, not two shades of one: a print, a stripe or a seam rather than a fold.
-        second_colour = COLOURS[int(second)]
+        second_colour = COLOURS[second]
         texture = "patterned"
 
-    difference = mean - _part_lightness(scene, part_index)
+    near_gray = cv2.cvtColor(np.ascontiguousarray(scene.photo[near]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    near_mean = (near_weights * near_own * near_gray).sum() / (near_weights * near_own).sum()
+    difference = float(near_mean) - _part_lightness(scene, part_index)
     neighbour, direction, touching = _nearest_neighbour(scene, part_index, column, row)
     return LocalLook(
-        colour=COLOURS[int(first)],
+        colour=COLOURS[first],
         second_colour=second_colour,
         texture=texture,
         shade="darker" if difference < -22 else "brighter" if difference > 22 else None,
-        line=_line_through(lightness, own_weights) if spread >= 12 else None,
+        line=line,
         neighbour=neighbour,
         neighbour_direction=direction,
         touching=touching,
     )
+
+
+def _window(scene: Scene, column: int, row: int, sigma_px: float) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The rows and columns around a pixel that a Gaussian reaches in the photo, and its weights there."""
+    width, height = scene.size_wh
+    radius = int(np.ceil(2.5 * sigma_px))
+    left, right = min(radius, column), min(radius, width - 1 - column)
+    above, below = min(radius, row), min(radius, height - 1 - row)
+    weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
+    return np.s_[row - above : row + below + 1, column - left : column + right + 1], weights
+
+
+def _votes(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(len(COLOURS),) share of each colour word. Rounded, so that the order of summation cannot decide a tie."""
+    votes = np.bincount(colour_indices(pixels), weights=weights, minlength=len(COLOURS))
+    return np.round(votes / votes.sum(), 6)
+
+
+def _spread(values: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted standard deviation."""
+    mean = (weights * values).sum() / weights.sum()
+    return float(np.sqrt((weights * (values - mean) ** 2).sum() / weights.sum()))
+
+
+def _roughness(lightness: np.ndarray, weights: np.ndarray, long_side: int) -> float:
+    """Weighted standard deviation of the lightness from that of its surroundings inside the part."""
+    sigma_px = max(1.0, ROUGHNESS_SIGMA_SHARE * long_side)
+    inside = (weights > 0).astype(np.float32)
+    blurred, share = (
+        cv2.GaussianBlur(one, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT) for one in (lightness * inside, inside)
+    )
+    return _spread(lightness - blurred / np.maximum(share, 1e-6), weights)
 
 
 def _well_inside(mask: np.ndarray, weights: np.ndarray | None, long_side: int) -> np.ndarray:
@@ -320,7 +364,7 @@ def _things(scene: Scene, part_index: int, window: tuple[slice, slice]) -> np.nd
         objects = scene.object_map[window].astype(np.int32)
         labels = np.where((parts == 0) & (objects > 0), len(scene.parts) + objects, labels)
     own = scene.parts[part_index]
-    rest = [k for k, part in enumerate(scene.parts) if _is_the_rest(scene, part, own)]
+    rest = [k for k, part in enumerate(scene.parts) if _is_the_rest(scene, part, own) or _is_around(part, own)]
     labels[np.isin(labels, [part_index + 1, *(k + 1 for k in rest), len(scene.parts) + own.object_index + 1])] = -1
     if not scene.objects[own.object_index].outlined:
         siblings = [k + 1 for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
@@ -331,3 +375,10 @@ def _things(scene: Scene, part_index: int, window: tuple[slice, slice]) -> np.nd
 def _is_the_rest(scene: Scene, part: ScenePart, own: ScenePart) -> bool:
     """Whether a part is the object itself, beside one of its parts."""
     return part.object_index == own.object_index and part.name == scene.objects[own.object_index].name
+
+
+def _is_around(part: ScenePart, own: ScenePart) -> bool:
+    """Whether a part of the same object is what another one is on, as the face is of a cheek."""
+    x0, y0, x1, y1 = part.box_xyxy
+    inside = x0 <= own.box_xyxy[0] and y0 <= own.box_xyxy[1] and own.box_xyxy[2] <= x1 and own.box_xyxy[3] <= y1
+    return inside and part.object_index == own.object_index and part is not own

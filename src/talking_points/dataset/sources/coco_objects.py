@@ -7,6 +7,7 @@ parts the object itself. Larger objects first, smaller ones over them; what is i
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -74,6 +75,9 @@ ASPECT_TOLERANCE = 0.02
 
 LABELLED, VISIBLE = 1, 2
 
+FEW = 50
+"""So many annotations of a class, all of them with joints, are no chance: those without were taken out of the file."""
+CHOSEN_NOTE = "no order told of a class of which the file has only those with joints"
 LABELLED_NOTE = "joints marked 1 (labelled) taken for visible, as no joint in the file is marked 2"
 OUTSIDE_NOTE = "a joint outside its object's mask"
 LONELY_NOTE = "a part that is in no object"
@@ -117,6 +121,7 @@ def open_coco(folder: Path, split: str) -> Source:
         paths=find_photos(files.photos, {photo_id: labels.photos[photo_id].file_name for photo_id in listed}),
         dataset=folder.name,
         skeletons=skeletons,
+        chosen=_chosen(labels),
         visible_from=LABELLED if LABELLED in marks and VISIBLE not in marks else VISIBLE,
         landmarks=read_landmarks(files.folder / "landmarks.json"),
     )
@@ -136,6 +141,23 @@ def _marks(labels: CocoFile) -> set[int]:
     """Which marks of labelled joints a file has, of 1 and 2."""
     lists = (one.get("keypoints") for photo in labels.photos.values() for one in photo.annotations)
     return {mark for numbers in lists if isinstance(numbers, list) for mark in numbers[2::3] if mark in (1, 2)}
+
+
+def _chosen(labels: CocoFile) -> frozenset[str]:
+    """Names of the classes of which all annotations, and many, have joints."""
+    count: Counter[int] = Counter()
+    jointed: Counter[int] = Counter()
+    for photo in labels.photos.values():
+        for annotation in photo.annotations:
+            numbers = annotation.get("keypoints")
+            number = int(annotation["category_id"])
+            count[number] += 1
+            jointed[number] += isinstance(numbers, list) and any(numbers[2::3]) and not is_crowd(annotation)
+    return frozenset(
+        str(labels.categories[number]["name"])
+        for number, of_class in count.items()
+        if number in labels.categories and of_class >= FEW and jointed[number] == of_class
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +180,8 @@ class _Reading:
     """Of the photos, by id."""
     dataset: str
     skeletons: Mapping[int, Skeleton]
+    chosen: frozenset[str]
+    """Classes of which the file has only those with joints: there may be more of them in a photo."""
     visible_from: int
     landmarks: Mapping[str, PhotoLandmarks]
 
@@ -263,6 +287,9 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
             things.append(_thing(reading, annotation, frame, size_wh, problems, notes))
         except LabelError as error:
             problems += error.problems
+    for name in {thing.name for thing in things} & reading.chosen:
+        uncounted.add(called(name))
+        notes.append(CHOSEN_NOTE)
     names = {str(category.get("name")) for category in reading.labels.categories.values()}
     objects, lonely = _with_parts(reading.labels, things, names, size_wh)
     notes += [LONELY_NOTE] * lonely
