@@ -28,9 +28,6 @@ def find_model(model: str) -> Path:
     # Before torch is imported, so that an unknown model is reported at once.
     folder = find_checkpoint(model)
     say(f"loading {model}")
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
     return folder
 
 
