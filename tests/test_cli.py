@@ -510,7 +510,7 @@ def test_ctrl_c_while_the_model_loads(photo):
         "import talking_points.pretrained\ntalking_points.pretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
         "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['talking_points.talking_points'] = Slow('slow')\nmain()"
+        "sys.modules['talking_points.descriptor'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -255,6 +255,7 @@ def written(path: str, text: str) -> Callable[[Path], None]:
         edited("descriptor/adapter_config.json", target_modules="all-linear"),
         edited("descriptor/adapter_config.json", bias="all"),
         edited("descriptor/adapter_config.json", peft_type="IA3"),
+        edited("descriptor/adapter_config.json", init_lora_weights="pissa"),
         edited("localizer/adapter_config.json", r=0),
         edited("localizer/adapter_config.json", a_setting_to_come=[1]),
         written("language_model/chat_template.jinja", "{{ messages }}"),

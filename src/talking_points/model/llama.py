@@ -38,9 +38,8 @@ class LlamaSizes:
         rope = config.get("rope_parameters")
         if not isinstance(rope, dict) or rope.keys() != {"rope_type", "rope_theta"} or rope["rope_type"] != "default":
             return None
-        if config.get("model_type") != "llama" or config.get("hidden_act") != "silu":
-            return None
-        if any(config.get(name) for name in ("attention_bias", "mlp_bias", "quantization_config")):
+        extras = (config.get(name) for name in ("attention_bias", "mlp_bias", "quantization_config"))
+        if config.get("model_type") != "llama" or config.get("hidden_act") != "silu" or any(extras):
             return None
         given = {**config, "rope_theta": rope["rope_theta"]}
         kinds = {"int": (int,), "float": (int, float), "bool": (bool,)}
@@ -49,7 +48,8 @@ class LlamaSizes:
             return None
         if not all(given[field.name] > 0 for field in own if field.type != "bool"):
             return None
-        if given["num_attention_heads"] % given["num_key_value_heads"] or given["head_dim"] % 2:
+        heads = given["num_attention_heads"]
+        if heads % given["num_key_value_heads"] or given["hidden_size"] % heads or given["head_dim"] % 2:
             return None
         return cls(**{field.name: given[field.name] for field in own})
 

@@ -145,6 +145,7 @@ def _is_lora(settings: Mapping[str, Any]) -> bool:
     return (
         settings.get("peft_type") == "LORA"
         and settings.get("bias") == "none"
+        and settings.get("init_lora_weights") in (True, False, "gaussian")  # others change the base
         and not any(value for name, value in settings.items() if name not in NEUTRAL)
         and isinstance(targets, list)
         and all(target in ADAPTED for target in targets)
