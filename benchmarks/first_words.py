@@ -4,7 +4,8 @@
 
 starts, in turn and `--runs` times each, a Python that imports torch, the command on `mini` and the CPU, and the same
 answer with transformers and PEFT, and prints medians as JSON: seconds on the clock, and processor seconds, which other
-work on the machine disturbs less. A run of each that does not count comes first. The exit status is 0 only when the
+work on the machine disturbs less. A run of each that does not count comes first. Then it compares the two Llamas in one
+process: points of a photo that is known already, and what their weights take. The exit status is 0 only when the
 command takes at most 1.5 times the import and a second, in processor seconds.
 """
 
@@ -14,11 +15,13 @@ import argparse
 import json
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -83,6 +86,42 @@ def compare(runs: int) -> dict[str, Any]:
     }
 
 
+def in_one_process(counts: Sequence[int], runs: int) -> dict[str, Any]:
+    """Processor seconds of descriptions by either Llama, by the number of points."""
+    # Imported here: nothing of this may be in the way of what is measured before.
+    from talking_points.descriptor import PointDescriptor
+    from talking_points.model.checkpoint import load_checkpoint
+    from talking_points.pretrained import find_checkpoint
+
+    folder = find_checkpoint("mini")
+    descriptors = {
+        "plain": PointDescriptor(load_checkpoint(folder, answers_only=True)),
+        "transformers and PEFT": PointDescriptor(load_checkpoint(folder)),
+    }
+    rng = random.Random(0)
+    points = [(rng.uniform(0, 512), rng.uniform(0, 600)) for _ in range(max(counts))]
+    texts = {name: one.describe(demo_photo(), points) for name, one in descriptors.items()}
+    seconds: dict[str, dict[int, float]] = {name: {} for name in descriptors}
+    for count in counts:
+        took: dict[str, list[float]] = {name: [] for name in descriptors}
+        for _ in range(runs):
+            for name, one in descriptors.items():
+                begun = time.process_time()
+                one.describe(demo_photo(), points[:count])
+                took[name].append(time.process_time() - begun)
+        for name, some in took.items():
+            seconds[name][count] = round(statistics.median(some), 2)
+    plain, theirs = texts.values()
+    return {
+        "cpu_seconds_of_points": seconds,
+        "same_texts": sum(a == b for a, b in zip(plain, theirs, strict=True)),
+        "weights_mib": {
+            name: round(sum(p.numel() * p.element_size() for p in one.network.language.parameters()) / 2**20, 1)
+            for name, one in descriptors.items()
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
@@ -94,7 +133,7 @@ def main() -> None:
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
     }
-    result = compare(given.runs)
+    result = compare(given.runs) | {"in_one_process": in_one_process((1, 16, 64), given.runs)}
     print(json.dumps({**header, **result}, indent=2))
     sys.exit(not result["passed"])
 

@@ -37,7 +37,7 @@ def let_threads_sleep() -> None:
     """Call it before torch is imported, which reads this then.
 
     Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine: a description
-    by `mini` took three times as long there.
+    by `mini` took four times as long there.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
