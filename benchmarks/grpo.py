@@ -40,11 +40,12 @@ from talking_points import descriptor
 from talking_points.encoding import PhotoCache
 from talking_points.evaluation.samples import Sample
 from talking_points.localizer import PointLocalizer
+from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.points import photo_to_square, square_to_photo
-from talking_points.pretrained import load_network
+from talking_points.pretrained import find_checkpoint
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig, group_advantages, kl_divergence, policy_loss, total_loss
 from talking_points.training.keypoint_sets import KeypointBatch, KeypointBatches
@@ -241,7 +242,7 @@ def batches_of(network: PointNetwork, *, photos: int, points: int, steps: int) -
 
 def compare(*, photos: int, points: int, group_size: int, repeats: int) -> dict[str, Any]:
     config = GRPOConfig(group_size=group_size, max_broken=1.0, min_distinct=0.0)
-    network, reference = load_network("mini", device="cpu"), load_network("mini", device="cpu")
+    network, reference = (load_checkpoint(find_checkpoint("mini")) for _ in range(2))
     batches = batches_of(network, photos=photos, points=points, steps=repeats + 1)
     ways = {
         "ours": ours(network, config),

@@ -14,10 +14,11 @@ from collections.abc import Iterable
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import load_network
+from talking_points.pretrained import find_checkpoint
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
 """Of one weight; nf4 has a 32-bit scale for 64 of them."""
@@ -33,7 +34,7 @@ def seven_b() -> PointNetwork:
         num_attention_heads=32,
         num_key_value_heads=8,
     )
-    tokenizer = load_network("mini", device="cpu").prompts.tokenizer  # its words do not matter here
+    tokenizer = load_checkpoint(find_checkpoint("mini")).prompts.tokenizer  # its words do not matter here
     with torch.device("meta"):
         network = PointNetwork(ModelConfig(name="7b"), LlamaForCausalLM(llama), tokenizer)
         for role in ("descriptor", "localizer"):
@@ -79,7 +80,7 @@ def gigabytes(parts: dict[str, int], precision: str) -> float:
 
 def main() -> None:
     result = {}
-    for name, network in (("7b", seven_b()), ("mini", load_network("mini", device="cpu"))):
+    for name, network in (("7b", seven_b()), ("mini", load_checkpoint(find_checkpoint("mini")))):
         parts = count(network)
         llama = network.llama.config
         head_dim = llama.hidden_size // llama.num_attention_heads

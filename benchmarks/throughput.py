@@ -37,12 +37,13 @@ import talking_points
 from talking_points import TalkingPoints, descriptor, encoding, localizer
 from talking_points.encoding import PhotoCache
 from talking_points.images import letterbox, open_photo
-from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.points import photo_to_square, square_to_photo
-from talking_points.pretrained import choose_device, load_network
+from talking_points.pretrained import choose_device, find_checkpoint
 
 POINTS = 64
 TEXT_TOKENS = 110
@@ -195,7 +196,9 @@ def measure(run: Callable[[Clock], Any], device: torch.device, trips: int) -> di
 
 
 def compare_with_plain_loop(device: torch.device) -> dict[str, Any]:
-    network = load_network("mini", device=str(device))
+    network = load_checkpoint(
+        find_checkpoint("mini"), device=device, dtype=torch.float32 if device.type == "cpu" else torch.bfloat16
+    )
     photos, points = photos_of(POINTS), points_of(POINTS)
     rows = {
         "a": measure(lambda clock: plain_loop(network, photos[0], points, clock), device, POINTS),
@@ -223,7 +226,7 @@ def compare_with_plain_loop(device: torch.device) -> dict[str, Any]:
 
 def random_network(size: str, device: torch.device) -> PointNetwork:
     """Random weights of the 7B's or of tiny sizes, both adapters over one base."""
-    tokenizer = load_network("mini", roles=()).prompts.tokenizer
+    tokenizer = load_checkpoint(find_checkpoint("mini"), roles=()).prompts.tokenizer
     if size == "7b":
         vision, rank = VisionConfig(), 512
         llama = LlamaConfig(

@@ -31,7 +31,8 @@ import talking_points
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
 from talking_points.memory import keep_freed_memory
-from talking_points.model.checkpoint import attach_role, load_checkpoint
+from talking_points.model.checkpoint import load_checkpoint
+from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
 from talking_points.pretrained import find_checkpoint
 from talking_points.training.batches import BatchSizes, PointBatch, PointBatches

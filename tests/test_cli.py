@@ -490,6 +490,18 @@ def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):
     assert not set(done.stdout.splitlines()[-1].split()) & {"torch", "transformers", "matplotlib"}
 
 
+@pytest.mark.parametrize("command", ["describe", "round-trip"])
+def test_mini_answers_without_slow_imports(photo, command):
+    """torch is half of the time to the first words; each of these would add a second or more."""
+    done = fresh(command, str(photo), "--point", "120,45.5", "--device", "cpu")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("(120, 45.5): the point is on")
+    imported = set(done.stdout.splitlines()[-1].split())
+    assert "torch" in imported
+    slow = {"transformers", "peft", "accelerate", "bitsandbytes", "matplotlib", "pyarrow", "datasets", "scipy", "cv2"}
+    # sympy comes with torch's compiler.
+    assert not imported & (slow | {"huggingface_hub", "pandas", "sympy"})
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_while_the_model_loads(photo):
     # the signal arrives in the middle of the import of a module that never ends
@@ -498,7 +510,7 @@ def test_ctrl_c_while_the_model_loads(photo):
         "import talking_points.pretrained\ntalking_points.pretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
         "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['talking_points.talking_points'] = Slow('slow')\nmain()"
+        "sys.modules['talking_points.descriptor'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from talking_points.model.checkpoint import attach_role, lora_config
 from talking_points.model.config import ModelConfig, VisionConfig
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
 from talking_points.training.mini import train_tokenizer
 

@@ -1,8 +1,8 @@
 """Batched work of the language model over photo prefixes that are computed once and shared.
 
 A new token attends to its photo's prefix and to what follows it in one softmax over two sets of keys, so that decoding
-never copies the prefix for each prompt. Llama's weights and norms are transformers'; only the walk through its blocks
-is ours.
+never copies the prefix for each prompt. Weights and norms are those of a `LlamaLike`: transformers' Llama, or the plain
+one; the walk through its blocks is here.
 """
 
 # B photos, P prompts, T prefix tokens, S suffix tokens, L tokens behind the prefix so far, D width, V vocabulary,
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers import LlamaForCausalLM
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from talking_points.model.language import LlamaLike
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Block index, queries (P, K*G, S, H), keys and values (P, K, S, H) of the new tokens -> (P, K*G, S, H)."""
@@ -29,7 +29,7 @@ COMPACT_BELOW = 0.75
 
 
 def run_blocks(
-    llama: LlamaForCausalLM, hidden_PSD: Tensor, position_PS: Tensor, attend: Attend, *, blocks: range | None = None
+    llama: LlamaLike, hidden_PSD: Tensor, position_PS: Tensor, attend: Attend, *, blocks: range | None = None
 ) -> Tensor:
     """Walk hidden states through Llama's blocks, adapters included; the final norm is the caller's.
 
@@ -66,7 +66,13 @@ def _before_attention(block: Any, hidden_PSD: Tensor, cos: Tensor, sin: Tensor) 
         projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    return *apply_rotary_pos_emb(q, k, cos, sin), v
+    return _turned(q, cos, sin), _turned(k, cos, sin), v
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys (P, heads, S, H) by the angles of their positions, whose cosines and sines are (P, S, H)."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
 
 
 def _after_attention(block: Any, hidden_PSD: Tensor, attended: Tensor) -> Tensor:
@@ -127,14 +133,14 @@ class SharedPrefix:
         )
 
 
-def read_prefixes(llama: LlamaForCausalLM, prefixes: Sequence[Tensor]) -> SharedPrefix:
+def read_prefixes(llama: LlamaLike, prefixes: Sequence[Tensor]) -> SharedPrefix:
     """Run (T, D) prefixes of B photos through the language model."""
     embeds_BTD = torch.nn.utils.rnn.pad_sequence(list(prefixes), batch_first=True)
     return read_prefix_blocks(llama, embeds_BTD, [len(one) for one in prefixes])[1]
 
 
 def read_prefix_blocks(
-    llama: LlamaForCausalLM, hidden_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
+    llama: LlamaLike, hidden_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
 ) -> tuple[Tensor, SharedPrefix]:
     """`read_prefixes` through some of the blocks: the states after them, and keys and values of these blocks alone.
 
@@ -262,7 +268,7 @@ class _Behind:
 
 
 def read_suffixes(
-    llama: LlamaForCausalLM,
+    llama: LlamaLike,
     prefix: SharedPrefix,
     photo_of_prompt_P: Tensor,
     suffix_PSD: Tensor,
@@ -279,7 +285,7 @@ def read_suffixes(
     return llama.model.norm(run_blocks(llama, suffix_PSD, behind.positions(suffix_PSD.shape[1]), behind, blocks=blocks))
 
 
-def _read(llama: LlamaForCausalLM, behind: _Behind, embeds_PSD: Tensor, split: int) -> tuple[Tensor, Tensor]:
+def _read(llama: LlamaLike, behind: _Behind, embeds_PSD: Tensor, split: int) -> tuple[Tensor, Tensor]:
     """Last hidden states of tokens that follow what was read so far, and those before block `split`."""
     S = embeds_PSD.shape[1]
     position_PS, states_PSD = behind.positions(S), embeds_PSD
@@ -329,7 +335,7 @@ class GeneratedText:
 
 
 def generate(
-    llama: LlamaForCausalLM,
+    llama: LlamaLike,
     prefix: SharedPrefix,
     photo_of_prompt_P: Tensor,
     suffix_PSD: Tensor,

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from talking_points.internlm2_tokenizer import write_internlm2_tokenizer
-from talking_points.model.checkpoint import BASE_PARTS, read_json
+from talking_points.model.checkpoint import BASE_PARTS
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
@@ -44,7 +44,7 @@ from talking_points.model.upstream import (
     text_to_vision_state,
     vision_config_of,
 )
-from talking_points.model.weights import check_names_and_shapes
+from talking_points.model.weights import check_names_and_shapes, read_json
 from talking_points.weight_files import ShardedFolder, ShardWriter, WeightFile, open_weights, read_one_tensor
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from talking_points.model.checkpoint import read_json, read_tensors
 from talking_points.model.config import VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.language import splice_tokens
@@ -18,7 +17,7 @@ from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
 from talking_points.model.upstream import llama_state, projector_state, segmenter_state, text_to_vision_state
-from talking_points.model.weights import load_weights
+from talking_points.model.weights import load_weights, read_json, read_tensors
 
 QUERY_MASK = "encoder.query_absent_mask"
 """Compared exactly."""

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.model.checkpoint import read_json
+from talking_points.model.weights import read_json
 
 
 class WeightFile(Protocol):

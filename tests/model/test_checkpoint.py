@@ -90,7 +90,10 @@ def test_roles_answer_differently_and_return(network: PointNetwork) -> None:
         ("language_model/model.safetensors", "model.norm.weight"),
     ],
 )
-def test_missing_unknown_and_misshaped_tensors_are_named(folder: Path, file: str, name: str | None) -> None:
+@pytest.mark.parametrize("answers_only", [False, True])
+def test_missing_unknown_and_misshaped_tensors_are_named(
+    folder: Path, file: str, name: str | None, answers_only: bool
+) -> None:
     path = folder / file
     good = load_file(path)
     name = name or sorted(good)[0]
@@ -102,17 +105,26 @@ def test_missing_unknown_and_misshaped_tensors_are_named(folder: Path, file: str
     ):
         save_file(change, path, metadata={"format": "pt"})
         with pytest.raises(ValueError) as caught:
-            load_checkpoint(folder)
+            load_checkpoint(folder, answers_only=answers_only)
         assert word in str(caught.value)
     save_file(good, path, metadata={"format": "pt"})
-    load_checkpoint(folder)
+    load_checkpoint(folder, answers_only=answers_only)
 
 
-def test_a_truncated_file_is_named(folder: Path) -> None:
-    path = folder / "vision.safetensors"
+@pytest.mark.parametrize(
+    ("file", "answers_only"),
+    [
+        ("vision.safetensors", False),
+        ("vision.safetensors", True),
+        ("language_model/model.safetensors", True),
+        ("descriptor/adapter_model.safetensors", True),
+    ],
+)
+def test_a_truncated_file_is_named(folder: Path, file: str, answers_only: bool) -> None:
+    path = folder / file
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"vision\.safetensors is broken"):
-        load_checkpoint(folder)
+    with pytest.raises(ValueError, match=rf"{path.name} is broken"):
+        load_checkpoint(folder, answers_only=answers_only)
 
 
 def test_another_version_is_refused(folder: Path) -> None:
@@ -158,10 +170,11 @@ def test_a_model_card_is_kept(network: PointNetwork, folder: Path) -> None:
         ("config.json", "[1]"),
     ],
 )
-def test_a_broken_file_is_one_line_naming_it(folder: Path, file: str, content: str) -> None:
+@pytest.mark.parametrize("answers_only", [False, True])
+def test_a_broken_file_is_one_line_naming_it(folder: Path, file: str, content: str, answers_only: bool) -> None:
     (folder / file).write_text(content)
     with pytest.raises(ValueError) as caught:
-        load_checkpoint(folder)
+        load_checkpoint(folder, answers_only=answers_only)
     assert Path(file).parent.name in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -16,6 +16,8 @@ from talking_points.evaluation.metrics import mpck, normalised_errors
 from talking_points.evaluation.protocol import localize_texts
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import make_set
+from talking_points.generation import GREEDY
+from talking_points.model.checkpoint import load_checkpoint
 from tests.shared import SHARED, needs_photos
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini"
@@ -51,6 +53,23 @@ def test_a_person_is_called_a_person(mini: TalkingPoints) -> None:
     assert "person" in mini.describe(HOPPER, [(160.0, 450.0)])[0]
 
 
+def test_texts_and_places_are_those_of_transformers_and_peft(mini: TalkingPoints) -> None:
+    """mini_answers.json: what transformers and PEFT said (greedily) and found. A new mini says something else.
+
+    Made on one machine; elsewhere a text that hangs by a hair's breadth might differ.
+    """
+    rows = json.loads((Path(__file__).parent / "mini_answers.json").read_text())
+    assert len(rows) == 7
+    for row in rows:
+        photo = HOPPER if row["photo"] == HOPPER.name else SHARED / "data" / row["photo"]
+        if not photo.is_file():
+            continue  # ../shared/data is not everywhere
+        [[said]] = mini.descriptor.sample(photo, [row["point_px"]], GREEDY)
+        assert said.text == row["text"]
+        assert sum(said.logprobs) == pytest.approx(row["logprob"], abs=1e-3)
+        assert math.dist(mini.localize(photo, [said.text])[0], row["found_px"]) < 0.01
+
+
 @needs_photos
 def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) -> None:
     """Far below the card's figure, far above a constant's: a broken prompt, adapter or coordinate would show."""
@@ -69,7 +88,8 @@ FLOOR = 82.0
 def test_a_quantized_base_says_much_the_same(mini: TalkingPoints, quantize: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     small = TalkingPoints.from_pretrained("mini", device="cpu", quantize=quantize)
-    assert small.network.llama.get_memory_footprint() < 0.7 * mini.network.llama.get_memory_footprint()
+    whole_llama = load_checkpoint(MINI).llama
+    assert small.network.llama.get_memory_footprint() < 0.7 * whole_llama.get_memory_footprint()
     [whole], [lossy] = mini.round_trip(HOPPER, [(115.5, 430.5)]), small.round_trip(HOPPER, [(115.5, 430.5)])
     shared = set(whole.description.split()) & set(lossy.description.split())
     assert len(shared) > 0.7 * len(set(whole.description.split()))

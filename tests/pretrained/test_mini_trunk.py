@@ -9,8 +9,7 @@ import torch
 
 from talking_points import open_photo
 from talking_points.images import letterbox
-from talking_points.model.checkpoint import read_tensors
-from talking_points.model.weights import load_weights
+from talking_points.model.weights import load_weights, read_tensors
 from talking_points.training.mini import new_trunk
 from talking_points.training.stages import EMBEDDED_TRUNK, TRUNK_FILE
 

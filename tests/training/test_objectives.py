@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from talking_points.dataset.keypoints import PointSample
 from talking_points.dataset.scene import Scene, class_names
-from talking_points.model.checkpoint import attach_role, lora_config
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import PointNetwork
 from talking_points.training.base_batches import (

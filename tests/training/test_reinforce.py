@@ -19,7 +19,8 @@ from PIL import Image
 from talking_points.encoding import PhotoCache, PreparedPhoto
 from talking_points.evaluation.samples import Sample
 from talking_points.localizer import PointLocalizer
-from talking_points.model.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.weights import read_tensors
 from talking_points.training import policy as policy_module
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -28,10 +29,18 @@ def find_model(model: str) -> Path:
     # Before torch is imported, so that an unknown model is reported at once.
     folder = find_checkpoint(model)
     say(f"loading {model}")
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
+    let_threads_sleep()
     return folder
+
+
+def let_threads_sleep() -> None:
+    """Call it before torch is imported, which reads this then.
+
+    Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine: a description
+    by `mini` took four times as long there.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
 class Progress:

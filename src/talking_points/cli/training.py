@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import log
+from talking_points.cli.console import let_threads_sleep, log
 from talking_points.memory import keep_freed_memory
 
 StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
@@ -54,10 +54,7 @@ def prepare() -> None:
     """Memory, threads, and a log on stderr, of the first process alone."""
     import logging
 
-    # Threads that wait by spinning stand in each other's way as soon as anything else runs on the machine. Read
-    # when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    let_threads_sleep()
     keep_freed_memory()
     level = logging.INFO if first_process() else logging.ERROR
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)

@@ -1,11 +1,48 @@
-"""The language model's side: special tokens, and putting photo and keypoint tokens among the words."""
+"""The language model's side: what is asked of it, and putting photo and keypoint tokens among the words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+
+class LlamaLike(Protocol):
+    """What `generation` needs of a Llama: transformers' `LlamaForCausalLM` has it, and `llama.Llama`.
+
+    `model` has `layers`, `norm`, `rotary_emb` and `gradient_checkpointing`; a layer has `input_layernorm`, `self_attn`
+    (`q_proj`, `k_proj`, `v_proj`, `o_proj`, `head_dim`), `post_attention_layernorm` and `mlp`. LoRA may be inside.
+    """
+
+    @property
+    def config(self) -> Any:
+        """Sizes under transformers' names."""
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def lm_head(self) -> nn.Module:
+        """Last hidden states to logits."""
+
+    def get_input_embeddings(self) -> nn.Module: ...
+
+
+class Adapters(Protocol):
+    """The roles' adapters over one base, one of which acts: `hugging_face.PeftAdapters`, `plain.MergedAdapters`."""
+
+    @property
+    def roles(self) -> tuple[str, ...]: ...
+
+    @property
+    def llama(self) -> LlamaLike:
+        """As the acting role has it."""
+
+    def acting_as(self, role: str) -> AbstractContextManager[None]:
+        """Another role, or "base" for none, inside the block; the one before again after it. One thread at a time."""
 
 
 def splice_tokens(input_ids_T: Tensor, embedding: nn.Module, replacements: Mapping[int, Sequence[Tensor]]) -> Tensor:

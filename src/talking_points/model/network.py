@@ -5,19 +5,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from talking_points.model.config import ModelConfig
+from talking_points.model.language import Adapters, LlamaLike
 from talking_points.model.localizer_head import Heatmap, LocalizerParts, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures, Segmenter
+from talking_points.model.tokenizer import Tokenizer
 
 ROLES = ("descriptor", "localizer")
 
@@ -25,18 +26,34 @@ ROLES = ("descriptor", "localizer")
 class PointNetwork(nn.Module):
     """Segmenter, projector and language model, with or without the two roles' adapters.
 
-    `language` is a plain Llama while the base is trained, and a PeftModel over it once adapters are attached.
+    `language` holds the weights. It is a Llama alone while the base is trained. With roles, `adapters` says which
+    Llama acts: transformers' under PEFT's adapters in training and for large models, plain ones with merged weights
+    where a small model only answers.
     """
 
     def __init__(
-        self, config: ModelConfig, language: LlamaForCausalLM | PeftModel, tokenizer: PreTrainedTokenizerBase
+        self,
+        config: ModelConfig,
+        language: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        adapters: Adapters | None = None,
+        language_files: Mapping[str, bytes] | None = None,
     ) -> None:
+        """
+        Args:
+            language: a `LlamaLike`; with `adapters` whatever these stand on.
+            adapters: None: there are no roles yet.
+            language_files: of a network that only answers: what its language side was read from, and is saved from.
+        """
         super().__init__()
         self.config = config
         self.prompts = Prompts(tokenizer)
         width = config.vision.width
         self.segmenter = Segmenter(config.vision)
         self.language = language
+        self.adapters = adapters
+        self.language_files = language_files
         self.projector = self.new_projector()
         self.text_to_vision = TextToVision(self.llama.config.hidden_size, 2 * width)
         """The base's: [SEG] to a query of the mask decoder."""
@@ -68,7 +85,7 @@ class PointNetwork(nn.Module):
         bf16 counts to 256: a pixel of a 1024 px square is below its resolution. OMG-LLaVA's encoder runs in fp32 too.
         """
         self.to(device=device)
-        torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is typed for devices only
+        torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is for devices only
         self.projector.to(dtype=dtype)
         if self.localizer is not None:
             self.localizer.projector.to(dtype=dtype)
@@ -82,9 +99,13 @@ class PointNetwork(nn.Module):
         return self
 
     @property
-    def llama(self) -> LlamaForCausalLM:
-        """The language model itself; the active adapter's LoRA layers, if any, are inside it."""
-        return self.language.get_base_model() if isinstance(self.language, PeftModel) else self.language
+    def llama(self) -> LlamaLike:
+        """The language model itself, as the acting role has it."""
+        return cast(LlamaLike, self.language) if self.adapters is None else self.adapters.llama
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return () if self.adapters is None else self.adapters.roles
 
     @property
     def device(self) -> torch.device:
@@ -100,38 +121,13 @@ class PointNetwork(nn.Module):
 
         One thread at a time: the active adapter is a state of the language model.
         """
-        language = self.language
-        if not isinstance(language, PeftModel):
-            if role != "base":
-                raise ValueError(f"this checkpoint has no {role}; train one or load another")
+        if role != "base" and role not in self.roles:
+            raise ValueError(f"this checkpoint has no {role}; train one or load another")
+        if self.adapters is None:
             yield
             return
-        if role != "base" and role not in language.peft_config:
-            raise ValueError(f"this checkpoint has no {role}; train one or load another")
-        with self._acting:
-            before = language.active_adapter
-            if before == role:
-                yield
-                return
-            # PEFT also switches gradients on and off; a reward computed in between must not stop a training.
-            trains = {p: p.requires_grad for p in language.parameters()}
-
-            def restore() -> None:
-                for parameter, requires_grad in trains.items():
-                    parameter.requires_grad_(requires_grad)
-
-            try:
-                if role == "base":
-                    with language.disable_adapter():
-                        restore()
-                        yield
-                else:
-                    language.set_adapter(role)
-                    restore()
-                    yield
-            finally:
-                language.set_adapter(before)
-                restore()
+        with self._acting, self.adapters.acting_as(role):
+            yield
 
     def photo_prefixes(self, features: ImageFeatures, projector: Projector) -> list[Tensor]:
         """For each photo the (T, D) embeddings that every prompt about it starts with."""

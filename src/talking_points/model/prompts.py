@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedTokenizerBase
+from talking_points.model.tokenizer import Tokenizer
 
 SPECIAL_TOKENS = ("[SEG]", "<p>", "</p>", "<region>", "<mark>")
 """Added after the tokenizer's own, in this order. Source: OMG-LLaVA _add_special_tokens."""
@@ -29,7 +29,7 @@ MAX_TEXT_TOKENS = 512
 class Prompts:
     """Prompts as token ids of one tokenizer."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         names = [*SPECIAL_TOKENS, *CHAT_TOKENS]
         vocabulary = tokenizer.get_vocab()
         missing = [name for name in names if name not in vocabulary]

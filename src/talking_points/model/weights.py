@@ -1,9 +1,15 @@
-"""Copying weights into modules, exactly or not at all."""
+"""Reading weights and copying them into modules, exactly or not at all."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
@@ -14,8 +20,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str
         ValueError: names every missing, unknown or misshaped tensor (the first dozen of many).
     """
     check_names_and_shapes(
-        {name: tuple(t.shape) for name, t in model.state_dict().items()},
-        {name: tuple(t.shape) for name, t in weights.items()},
+        shapes_of(model.state_dict()),
+        shapes_of(weights),
         model_name=type(model).__name__,
         source=source,
     )
@@ -37,3 +43,38 @@ def check_names_and_shapes(
         shown = sorted(problems)[:12]
         more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
         raise ValueError(f"{source} does not fit {model_name}: " + "; ".join(shown) + more)
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in weights.items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file; a broken file is a ValueError naming it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is broken: {error}; get it again") from None
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+    state = {
+        n: (t.detach().to(dtype or t.dtype) if t.is_floating_point() else t.detach()).contiguous()
+        for n, t in tensors.items()
+    }
+    save_file(state, path, metadata={"format": "pt"})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; anything else is a ValueError naming it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}; a checkpoint folder holds it")
+    try:
+        data = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {type(data).__name__}, expected an object")
+    return data

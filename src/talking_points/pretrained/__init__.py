@@ -60,7 +60,10 @@ def load_network(
     roles: tuple[str, ...] = ("descriptor", "localizer"),
     quantize: str | None = None,
 ) -> PointNetwork:
-    """Load a model on a device, in fp32 on the CPU and bf16 on a GPU; `quantize` as `load_checkpoint` takes it.
+    """Load a model that will answer, on a device: in fp32 on the CPU, in bf16 on a GPU.
+
+    `roles` and `quantize` are as `load_checkpoint` takes them. A small model comes without transformers
+    (`model.plain.read_plain` has the rule); to train one, `load_checkpoint`.
 
     Raises:
         ImportError: bitsandbytes is not installed.
@@ -73,7 +76,7 @@ def load_network(
     folder = find_checkpoint(name_or_folder)
     chosen = choose_device(device)
     dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
-    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize)
+    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize, answers_only=True)
 
 
 def choose_device(device: str | None) -> torch.device:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from talking_points.model.checkpoint import attach_role, read_json
 from talking_points.model.config import ModelConfig
+from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
+from talking_points.model.weights import read_json
 from talking_points.training.batches import PointBatches
 from talking_points.training.built import TripletBatches
 from talking_points.training.recipes import RoleRecipe

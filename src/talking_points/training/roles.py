@@ -14,9 +14,11 @@ from torch import nn
 
 from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.model.checkpoint import attach_role, load_checkpoint, lora_config, read_json, save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
+from talking_points.model.weights import read_json
 from talking_points.training.batches import BatchSizes, PointBatch, PointBatches
 from talking_points.training.built import TripletBatches, open_triplets
 from talking_points.training.features import FeatureCache, FrozenVision
@@ -238,7 +240,7 @@ def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str
     network = load_checkpoint(descriptor, device=device, roles=("descriptor",))
     other = load_checkpoint(localizer, device=device, roles=("localizer",))
     for one, role, folder in ((network, "descriptor", descriptor), (other, "localizer", localizer)):
-        if not (isinstance(one.language, PeftModel) and role in one.language.peft_config):
+        if role not in one.roles:
             raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
     mine, theirs = _base_weights(network), _base_weights(other)
     for name, tensor in theirs.items():
@@ -246,6 +248,7 @@ def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str
             raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {name} differs")
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
         raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: their tokenizers differ")
+    assert isinstance(other.language, PeftModel)
     attach_role(network, "localizer", other.language.peft_config["localizer"])
     _copy_role("localizer", other, network)
     network.requires_grad_(False)

@@ -16,9 +16,9 @@ import talking_points
 from talking_points.dataset.scene import Scene, class_names
 from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.model.checkpoint import load_checkpoint, read_tensors, save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.model.weights import load_weights
+from talking_points.model.weights import load_weights, read_tensors
 from talking_points.pretrained import find_checkpoint
 from talking_points.training.base_batches import BaseBatches, LanguageBatches, TrunkBatches, VisionBatches
 from talking_points.training.batches import BatchSizes
@@ -168,7 +168,7 @@ def train_language(
     torch.manual_seed(loop.seed)
     tokens = FactTokens(len(names), network.llama.config.hidden_size).to(device)
     modules: dict[str, nn.Module] = {
-        "llama": network.llama,
+        "llama": network.language,
         "text_to_vision": network.text_to_vision,
         "wanted": network.heatmap.wanted,
         "tokens": tokens,

@@ -1,0 +1,257 @@
+"""The language model in the hands of transformers and PEFT: for training, and for whatever is not small and plain."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from talking_points.model.network import ROLES, PointNetwork
+from talking_points.model.weights import check_names_and_shapes, read_json, read_tensors, save_tensors, shapes_of
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Every linear layer of the language model's blocks."""
+HEAD = "lm_head"
+"""The descriptor adapts it too, as OMG-LLaVA's published adapter does; the localizer never reads it."""
+QUANTIZATIONS = ("nf4", "int8")
+"""Of bitsandbytes: 4 bits a weight (QLoRA's) or 8."""
+
+
+class PeftAdapters:
+    """The roles as PEFT holds them over one base; a `language.Adapters`."""
+
+    def __init__(self, language: PeftModel) -> None:
+        self._language = language
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(self._language.peft_config)
+
+    @property
+    def llama(self) -> LlamaForCausalLM:
+        """The base; the active adapter's LoRA layers are inside it."""
+        llama: LlamaForCausalLM = self._language.get_base_model()
+        return llama
+
+    @contextmanager
+    def acting_as(self, role: str) -> Iterator[None]:
+        language = self._language
+        before = language.active_adapter
+        if before == role:
+            yield
+            return
+        # PEFT also switches gradients on and off; a reward computed in between must not stop a training.
+        trains = {p: p.requires_grad for p in language.parameters()}
+
+        def restore() -> None:
+            for parameter, requires_grad in trains.items():
+                parameter.requires_grad_(requires_grad)
+
+        try:
+            if role == "base":
+                with language.disable_adapter():
+                    restore()
+                    yield
+            else:
+                language.set_adapter(role)
+                restore()
+                yield
+        finally:
+            language.set_adapter(before)
+            restore()
+
+
+def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
+    """A role's adapter. Defaults are OMG-LLaVA's, which the paper reuses."""
+    return LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=[*LORA_TARGETS, *([HEAD] if role == "descriptor" else [])],
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
+    """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
+
+    The localizer's projector, text-to-vision MLP and heatmap start as copies of the base's.
+
+    Raises:
+        ValueError: no such role, or the network only answers.
+    """
+    if role not in ROLES:
+        raise ValueError(f"role is {role!r}; allowed: {', '.join(ROLES)}")
+    if network.language_files is not None:
+        raise ValueError("this network was loaded to answer only; load it with load_checkpoint(folder) to train it")
+    with warnings.catch_warnings():
+        # PEFT's advice on merging an adapted head that is tied to the embedding (ours are not merged), and a name that
+        # it still calls and transformers has renamed.
+        warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+        if isinstance(network.language, PeftModel):
+            network.language.add_adapter(role, lora)
+        else:
+            network.language = PeftModel(network.language, lora, adapter_name=role, autocast_adapter_dtype=False)
+            network.adapters = PeftAdapters(network.language)
+    if role == "localizer":
+        parts = network.new_localizer_parts()
+        parts.projector.load_state_dict(network.projector.state_dict())
+        parts.text_to_vision.load_state_dict(network.text_to_vision.state_dict())
+        if parts.head.heatmap is not None:
+            assert network.heatmap is not None
+            parts.head.heatmap.load_state_dict(network.heatmap.state_dict())
+        network.localizer = parts
+    network.place(network.device, network.dtype)
+
+
+def load_adapter(network: PointNetwork, role: str, folder: Path) -> None:
+    """Read a role's PEFT folder into a network that has no such role yet."""
+    config_path = folder / "adapter_config.json"
+    if (peft_type := read_json(config_path).get("peft_type")) != "LORA":
+        raise ValueError(f"{config_path}: peft_type is {peft_type!r}, expected 'LORA'")
+    with _naming(config_path):
+        attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
+    path = folder / "adapter_model.safetensors"
+    weights = read_tensors(path)
+    own = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
+    check_names_and_shapes(shapes_of(own), shapes_of(weights), model_name=f"the {role}'s adapter", source=str(path))
+    set_peft_model_state_dict(network.language, weights, adapter_name=role)
+
+
+def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dtype | None) -> None:
+    """Write one role's adapter as a PEFT folder."""
+    assert isinstance(network.language, PeftModel)
+    folder.mkdir(parents=True, exist_ok=True)
+    adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
+    save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
+    network.language.peft_config[role].save_pretrained(str(folder))
+
+
+def with_transformers(network: PointNetwork) -> PointNetwork:
+    """The network itself; or of one that only answers the same network anew, to be written or trained.
+
+    Its language side is read again from the bytes that it came from; the other parts are shared with it.
+    """
+    if network.language_files is None:
+        return network
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path, content in network.language_files.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(content)
+        language, tokenizer = load_language_model(folder / "language_model", network.dtype, None, network.device)
+        whole = PointNetwork(network.config, language, tokenizer)
+        for role in network.roles:
+            load_adapter(whole, role, folder / role)
+    for part in ("segmenter", "projector", "text_to_vision", "heatmap", "localizer"):
+        setattr(whole, part, getattr(network, part))
+    whole.requires_grad_(False)
+    return whole.place(network.device, network.dtype).eval()
+
+
+def load_language_model(
+    folder: Path, dtype: torch.dtype, quantize: str | None, device: torch.device | str
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+    """Read `language_model/`. Arguments and errors as `load_checkpoint`'s."""
+    quantized = _quantization(quantize, dtype, device)
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type != "llama":
+        raise ValueError(f"{folder / 'config.json'}: model_type is {model_type!r}, expected 'llama'")
+    with _naming(folder / "config.json"):
+        config = LlamaConfig.from_pretrained(str(folder), local_files_only=True)
+        config.validate()
+    _check_language_model_files(folder, config)
+    with _naming(folder), _no_bar():
+        model = LlamaForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **quantized
+        )
+    with _naming(folder / "tokenizer.json"):
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    return model, tokenizer
+
+
+def _quantization(quantize: str | None, dtype: torch.dtype, device: torch.device | str) -> dict[str, Any]:
+    """What transformers is told so that linear layers hold 4 or 8 bits a weight; the head stays as it is."""
+    if quantize is None:
+        return {}
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(f"quantize is {quantize!r}; allowed: {', '.join(QUANTIZATIONS)}, or none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ImportError("--quantize needs bitsandbytes: pip install bitsandbytes")
+    if quantize == "nf4":
+        config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    else:
+        # It says at every product that the input is cast.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        config = BitsAndBytesConfig(load_in_8bit=True)
+    return {"quantization_config": config, "device_map": {"": str(device)}}
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever a library says of a broken file, as one line that names the file."""
+    try:
+        yield
+    except Exception as error:  # libraries raise all kinds, of files that anybody may have edited
+        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise ValueError(f"{path} cannot be read: {said[0].strip()}") from None
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """transformers draws a bar on stderr, where commands have errors only."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def _check_language_model_files(folder: Path, config: LlamaConfig) -> None:
+    """transformers fills what is missing with random numbers and goes on; here that is an error."""
+    with _naming(folder / "config.json"), torch.device("meta"):
+        own = shapes_of(LlamaForCausalLM(config).state_dict())
+    if config.tie_word_embeddings:
+        own.pop("lm_head.weight")
+    given: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with _naming(path), safe_open(path, framework="pt") as file:
+            given |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    check_names_and_shapes(own, given, model_name="LlamaForCausalLM", source=str(folder))
+
+
+def save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype | None) -> None:
+    """Write the base language model under plain Llama names, whatever adapters are inside it."""
+    llama = network.llama
+    assert isinstance(llama, LlamaForCausalLM)
+    state = {}
+    for name, tensor in llama.state_dict().items():
+        if ".lora_" not in name:
+            state[name.replace(".base_layer.", ".")] = tensor.detach().to(dtype or tensor.dtype).contiguous()
+    plain = type(llama.config).from_dict(llama.config.to_dict())
+    plain.dtype = dtype or llama.dtype
+    plain.save_pretrained(str(folder))
+    if llama.generation_config is not None:
+        llama.generation_config.save_pretrained(str(folder))
+    if llama.config.tie_word_embeddings:
+        state.pop("lm_head.weight", None)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = network.prompts.tokenizer
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    tokenizer.save_pretrained(str(folder))
