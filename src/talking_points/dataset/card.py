@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from talking_points.dataset.audit import AuditResult
-from talking_points.dataset.inspection import Inspection, counted, inspect_records
+from talking_points.dataset.inspection import Inspection, counted, inspect_records, part_category
 from talking_points.images import open_photo
 from talking_points.records import BuiltRecord
 
@@ -68,7 +68,7 @@ def draw_composition(records: Sequence[BuiltRecord]) -> Figure:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     objects = [(record.source, record.object_category) for record in records]
-    parts = [(record.source, f"{record.object_category}'s {record.part_name}") for record in records]
+    parts = [(record.source, part_category(record)) for record in records]
     _draw_rings(left, objects, "(a) " + _categories({name for _, name in objects}, "object"))
     _draw_rings(right, parts, "(b) " + _categories({name for _, name in parts}, "part"))
     figure.subplots_adjust(left=0, right=1, top=1, bottom=0.04, wspace=0)

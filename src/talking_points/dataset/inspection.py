@@ -43,7 +43,7 @@ class Inspection:
     objects: dict[str, int]
     """Class that the source counts by, to records; the most frequent first. So are the next ones."""
     parts: dict[str, int]
-    """Part and its object's class, as in "dog's leg", to records."""
+    """Part and its object's class, as in "dog's leg", to records; see `part_category`."""
     dialects: dict[str, int]
     kinds: dict[str, int]
     """Of points: sift, smooth, named."""
@@ -65,6 +65,13 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def part_category(record: BuiltRecord) -> str:
+    """The part with its object's class, "dog's leg"; "dog as a whole" of a point that is on no part of it."""
+    if record.part_name == record.object_name:
+        return f"{record.object_category} as a whole"
+    return f"{record.object_category}'s {record.part_name}"
+
+
 def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
     """Look records over, all of a set or some."""
     every = list(records)
@@ -80,7 +87,7 @@ def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
         records={split: dict(sorted(by_split[split].items())) for split in SPLITS if split in by_split},
         photos=len({(record.source, record.photo_id) for record in every}),
         objects=_most_frequent(record.object_category for record in every),
-        parts=_most_frequent(f"{record.object_category}'s {record.part_name}" for record in every),
+        parts=_most_frequent(part_category(record) for record in every),
         dialects=_most_frequent(record.dialect or "" for record in told),
         kinds=_most_frequent(record.point_kind for record in every),
         written_by=_most_frequent(_writers(record) for record in told),

@@ -14,6 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from talking_points.dataset.describers.rules import PartColours
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 
 SIFT_LONG_SIDE = (256, 768)
@@ -59,7 +60,8 @@ def select_points(
 
     The first is the strongest of all, as in the paper. With more points, objects take turns, and in an object its
     parts, the strongest first. A response counts when its pixel and the neighbours belong to the part, and the part
-    is no smaller than the blob that SIFT saw. Smooth points lie in a part, in a window of almost one grey level.
+    is no smaller than the blob that SIFT saw. A place that does not look like its part is passed over, see
+    `PartColours.is_foreign`. Smooth points lie in a part, in a window of almost one grey level.
 
     Args:
         scene: where to choose.
@@ -88,13 +90,14 @@ def select_points(
     if wants_smooth.any():
         supply["smooth"] = _smooth_places(scene, rng, per_part)
     distance = SPREAD_SHARE * max(scene.size_wh)
+    looks = PartColours(scene)
     chosen: list[PointSample] = []
     for smooth in wants_smooth:
         kinds = ("smooth", "sift") if smooth else ("sift",)
         if smooth and not supply["sift"]:
             supply["sift"] = _responses(scene)
         for kind in kinds:
-            point = _next_point(scene, supply[kind], chosen, per_part, distance)
+            point = _next_point(scene, supply[kind], chosen, per_part, distance, looks)
             if point is not None:
                 chosen.append(point)
                 break
@@ -102,7 +105,12 @@ def select_points(
 
 
 def _next_point(
-    scene: Scene, supply: dict[int, list[PointSample]], chosen: Sequence[PointSample], per_part: int, distance: float
+    scene: Scene,
+    supply: dict[int, list[PointSample]],
+    chosen: Sequence[PointSample],
+    per_part: int,
+    distance: float,
+    looks: PartColours,
 ) -> PointSample | None:
     """The first fitting point of the part whose turn it is, taken from the supply."""
     of_object = [0] * len(scene.objects)
@@ -121,6 +129,8 @@ def _next_point(
         k = min(waiting, key=turn)
         point = supply[k].pop(0)
         own = (other for other in chosen if other.part_index == k)
+        if looks.is_foreign(k, point.x, point.y):
+            continue
         if all(math.hypot(point.x - other.x, point.y - other.y) >= distance for other in own):
             return point
 

@@ -178,6 +178,8 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     # In units of the things' own size: half of it is seen at once, less needs a closer look.
     nearest_x, nearest_y = (float(np.diff(np.sort(centres[:, k])).min() / sizes[k]) for k in (0, 1))
     widest_y = float(np.diff(np.sort(centres[:, 1])).max() / sizes[1])
+    # Among things that stand here and there, "the fourth from the right" is found by nobody.
+    in_a_row, in_a_column = (len(boxes) == 2 or bool(np.ptp(centres[:, k]) < sizes[k]) for k in (1, 0))
     side_by_side = _ranks(centres[:, 0], ("left", "right"))
     stacked = _ranks(centres[:, 1], ("top", "bottom"))
     # Fewer things make no rows that anybody would count.
@@ -187,10 +189,10 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
         (nearest_y >= 0.5, stacked),
         (widest_y >= 0.5, _two_by_two(centres, sizes)),
         (True, grid),
-        (nearest_x >= 0.2, side_by_side),
-        (nearest_y >= 0.2, stacked),
-        (nearest_x > 0, side_by_side),
-        (nearest_y > 0, stacked),
+        (nearest_x >= 0.2 and in_a_row, side_by_side),
+        (nearest_y >= 0.2 and in_a_column, stacked),
+        (nearest_x > 0 and in_a_row, side_by_side),
+        (nearest_y > 0 and in_a_column, stacked),
     )
     for holds, found in schemes:
         if holds and None not in found and len(set(found)) == len(found):

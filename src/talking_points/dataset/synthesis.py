@@ -94,6 +94,7 @@ from talking_points.dataset.wordings import (
     WAY_PHRASES,
     WHOLE_CLAUSES,
     WITHOUT_ARTICLE,
+    WITHOUT_BORDER,
     WITHOUT_DETAIL,
     WORN_PARTS,
     ZONE_PHRASES,
@@ -205,8 +206,11 @@ OUTLINE = "outline"
 """Stands for the background beside an object."""
 
 
-def _neighbour_words(scene: Scene, part_index: int, neighbour: int) -> str:
-    """What is beside a part, see `LocalLook.neighbour`, as words that are true of no other thing of the photo."""
+def _neighbour_words(scene: Scene, part_index: int, neighbour: int) -> str | None:
+    """What is beside a part, see `LocalLook.neighbour`, as words that are true of no other thing of the photo.
+
+    None of what nobody can tell where it begins.
+    """
     if neighbour == BACKGROUND:
         return OUTLINE
     own = scene.parts[part_index]
@@ -216,6 +220,8 @@ def _neighbour_words(scene: Scene, part_index: int, neighbour: int) -> str:
         owner = neighbour - len(scene.parts)
         name = scene.objects[owner].name
     owner_name = scene.objects[owner].name
+    if _without_side(name) in WITHOUT_BORDER:
+        return None
     if owner == own.object_index:
         count = sum(part.name == name and part.object_index == owner for part in scene.parts)
         return f"{_article_of_several(name, count, another=name == own.name)}{name}"
@@ -487,7 +493,7 @@ def _way_words(words: Words, place: Place) -> str | None:
 
 def look_words(words: Words, facts: PointFacts, noun: str) -> str:
     look = facts.look
-    bare_skin = _is_bare_skin(facts.object_name, facts.part_name)
+    bare_skin = _is_bare_skin(facts.object_name, facts.part_name) and look.colour in SKIN_COLOURS
     text = words.pick(SKIN_LOOKS) if bare_skin else _surface_words(words, facts)
     # One of the two at most: longer texts are not clearer.
     says_line = words.chance(0.4)
@@ -517,9 +523,9 @@ def _surface_words(words: Words, facts: PointFacts) -> str:
     if _may_be_skin(facts.object_name, facts.part_name):
         colours = [None if look.colour in SKIN_COLOURS else look.colour]
         texture = "smooth" if texture == "smooth" else None
-    if facts.object_name in VEHICLES and texture == "textured":
+    if facts.object_name in VEHICLES and texture != "smooth":
         # Paint, glass and chrome are smooth; what varies on them is what they reflect.
-        texture = None
+        colours, texture = colours[:1], None
     material = next((name for name, parts in MATERIALS.items() if facts.part_name in parts), None)
     # What is much darker or brighter than the rest may be an eye, a nose or a collar.
     if facts.object_name in FURRY_ANIMALS and not BARE_PARTS & set(facts.part_name.split(" ")) and look.shade is None:

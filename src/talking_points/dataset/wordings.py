@@ -225,8 +225,8 @@ LOOKS = ("{texture} {colour} {material}", "{colour}, {texture} {material}")
 LOOKS_WITHOUT_TEXTURE = ("{colour} {material}",)
 LOOKS_WITHOUT_COLOUR = ("{texture} {material}",)
 SHADE_PHRASES = {
-    "darker": (", darker than the rest of the {noun}", ", darker than most of the {noun}"),
-    "brighter": (", brighter than the rest of the {noun}", ", lighter than most of the {noun}"),
+    "darker": (", darker than most of the {noun}",),
+    "brighter": (", brighter than most of the {noun}", ", lighter than most of the {noun}"),
 }
 LINE_PHRASES = {
     "vertical": (" with a vertical line", " with a vertical edge running through it"),
@@ -253,7 +253,7 @@ OUTLINE_PHRASES = (
 
 SKIN_PARTS = frozenset({"arm", "cheek", "chin", "face", "foot", "forehead", "hand", "leg", "legs", "nose", "skin"})
 """Bare skin on a person. Its colour is never said."""
-SKIN_COLOURS = frozenset({"beige", "brown", "dark brown", "light brown", "orange", "pink", "yellow"})
+SKIN_COLOURS = frozenset({"beige", "brown", "dark brown", "dark red", "light brown", "orange", "pink", "yellow"})
 """Not said of a person's part that may be bare or covered, such as a knee: they may be the skin's."""
 # fmt: off
 FABRIC_PARTS = frozenset((
@@ -272,6 +272,8 @@ TELLING_PANELS = frozenset((
 ))
 TELLING_SHARE = 0.5
 """An object is told by a colour that so much of it has."""
+WITHOUT_BORDER = frozenset(("cheek", "chin", "forehead"))
+"""Nobody can tell where these begin: a point is never said to be close to one."""
 WITHOUT_DETAIL = frozenset(("building", "street", "trees", "plants", "tree"))
 """Nobody tells these by their colour."""
 WITHOUT_ARTICLE = frozenset((

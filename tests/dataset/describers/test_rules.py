@@ -143,14 +143,14 @@ def test_grays_go_by_lightness(level, name):
     [
         # A chroma below 7 is a gray by its lightness, whatever example is nearest.
         ((146, 146, 134), "light gray"),  # 6.75
-        ((210, 202, 218), "white"),  # toward blue three quarters count: of 8.98 it is 6.73; L 82.4
-        ((162, 146, 158), "light gray"),  # of 9.13 it is 6.85
-        ((42, 66, 70), "teal"),  # of 9.69 it is 7.27
+        ((210, 202, 218), "white"),  # toward blue three fifths count: of 8.98 it is 5.39; L 82.4
+        ((38, 66, 74), "dark gray"),  # of 11.48 it is 6.89; L 26.2
+        ((34, 66, 74), "teal"),  # of 12.53 it is 7.52
         ((166, 146, 150), "gray"),  # 8.16, b 0.6: not toward blue; L 62.4 would be light gray
-        # Of the dark it takes more: below L 22, a fifth of what is missing.
-        ((30, 10, 6), "black"),  # L 4.4, chroma 9.3; up to 10.5
-        ((34, 38, 54), "dark blue"),  # L 15.5, of 11.33 it is 8.50; up to 8.31
-        ((38, 34, 50), "dark blue"),  # L 14.3, of 11.56 it is 8.67; up to 8.54
+        # Of the dark it takes more: below L 22, two fifths of what is missing.
+        ((34, 10, 6), "black"),  # L 5.2, chroma 11.93; up to 13.74
+        ((34, 38, 58), "black"),  # L 15.7, of 14.09 it is 8.46; up to 9.54
+        ((34, 38, 62), "dark blue"),  # L 15.9, of 16.85 it is 10.11; up to 9.45
         # L 37.0, chroma 7.14: above 7, as L is above 22; by lightness it would be gray.
         ((78, 90, 82), "dark gray"),
     ],
@@ -557,8 +557,14 @@ def test_a_neighbour_at_the_photo_s_border():
         ((1.5, 20.5), "left"),
         ((59.5, 20.5), "right"),
     ]
-    for point, direction in named:
-        assert look_at(scene, point).neighbour_direction == direction
+    # What is unlabelled at the border is where the photo ends: 1.2% of 61 pixels are 0.7, the outermost one alone.
+    part_map = np.zeros((41, 61))
+    part_map[3:-3, 3:-3] = 1
+    inner = parts(np.full((41, 61, 3), 100), part_map)
+    for (x, y), direction in named:
+        assert look_at(scene, (x, y)).neighbour_direction is None
+        moved = (min(max(x, 3.5), 57.5), min(max(y, 3.5), 37.5))
+        assert look_at(inner, moved).neighbour_direction == direction
 
 
 def test_the_point_s_own_side_of_a_line_of_pixels():

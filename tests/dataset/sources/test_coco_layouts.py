@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.coco_layouts import find_split
 
 
@@ -44,7 +43,7 @@ def test_cocos_own_of_the_last_year(tmp_path):
 def test_cocos_own_with_one_file(tmp_path):
     lay(tmp_path, "annotations/person_keypoints_train2014.json", "images/train2014/")
     assert found(tmp_path, "train") == (["annotations/person_keypoints_train2014.json"], "images/train2014", True)
-    with pytest.raises(LabelError, match="none to test on"):
+    with pytest.raises(FileNotFoundError, match="none to test on"):
         find_split(tmp_path, "test")
 
 
@@ -65,7 +64,7 @@ def test_of_two_splits_the_second_is_the_test(tmp_path):
 def test_one_file_has_nothing_to_test_on(tmp_path):
     lay(tmp_path, "annotations.json", "images/")
     assert found(tmp_path, "train") == (["annotations.json"], "images", True)
-    with pytest.raises(LabelError, match="photos to train on and none to test on; put some in test/"):
+    with pytest.raises(FileNotFoundError, match="photos to train on and none to test on; put some in test/"):
         find_split(tmp_path, "test")
 
 

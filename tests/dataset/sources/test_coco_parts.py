@@ -356,7 +356,7 @@ def test_missing_files(folder):
     with pytest.raises(FileNotFoundError, match="no annotation file of the train split; expected one of train/annot"):
         open_source("coco-parts", folder / "test" / "images", "train")
     (folder / "test" / "annotations.json").rename(folder / "test" / "instances.json")
-    with pytest.raises(LabelError, match="there are photos to train on and none to test on"):
+    with pytest.raises(FileNotFoundError, match="test/annotations.json is missing"):
         open_source("coco-parts", folder, "test")
 
 

@@ -14,7 +14,7 @@ def test_pairs_become_folders(tmp_path):
     assert parse_sources([f"label-map={tmp_path}"]) == {"label-map": tmp_path}
     with pytest.raises(ValueError, match="expected NAME=DIR, NAME one of .*pascal-part-116"):
         parse_sources([f"pascal={tmp_path}"])
-    with pytest.raises(ValueError, match="label-map is given twice"):
+    with pytest.raises(ValueError, match="--source label-map=.* is given twice"):
         parse_sources([f"label-map={tmp_path}"] * 2)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         parse_sources(["label-map=/nowhere"])

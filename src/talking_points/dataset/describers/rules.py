@@ -30,8 +30,12 @@ NEIGHBOUR_SHARE = 0.035
 """Radius in which other parts are noticed, as a share of the photo's long side."""
 BORDER_SHARE = 0.004
 """Outlines are drawn by hand: pixels so far inside a part's are surely its own. As a share of the photo's long side."""
+BORDER_MARGIN_SHARE = 0.012
+"""What is unlabelled so close to the photo's border is nothing beside the object."""
 MIN_INNER_SHARE = 0.25
 """What is left without the border must hold this share of a part's weight in the window; else all of it counts."""
+RARE_SHARE, AROUND_SHARE = 0.08, 0.15
+"""A colour that so little of a part has, and so much of what is around the object, is that of a gap in it."""
 BACKGROUND = -1
 """Stands for the background where a part index is expected."""
 
@@ -101,8 +105,8 @@ def _colour_table() -> np.ndarray:
         np.copyto(table, np.uint8(name), where=distance < nearest)
         np.minimum(nearest, distance, out=nearest)
     # Gray metal and white paint reflect the sky: a little blue is still gray.
-    chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.75, 1.0)
-    gray = chroma < _GRAY_CHROMA + 0.2 * np.maximum(0, 22 - lab[:, 0])
+    chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.6, 1.0)
+    gray = chroma < _GRAY_CHROMA + 0.4 * np.maximum(0, 22 - lab[:, 0])
     gray_names = np.array([COLOURS.index(name) for name in _GRAYS], dtype=np.uint8)
     table[gray] = gray_names[np.searchsorted(_GRAY_LIMITS_L, lab[gray, 0])]
     return table.reshape(64, 64, 64)
@@ -146,6 +150,64 @@ def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
     """The colour word that most pixels of a part, or of several parts together, have."""
     chosen = [part_indices] if isinstance(part_indices, int) else part_indices
     return COLOURS[int(colour_shares(scene, chosen).argmax())]
+
+
+class PartColours:
+    """Colour words of the parts of a scene and of what is around their objects, each counted once."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._inside: dict[int, np.ndarray] = {}
+        self._around: dict[int, np.ndarray] = {}
+
+    def is_foreign(self, part_index: int, x: float, y: float) -> bool:
+        """Whether a point of a part has a colour that is rare in the part and frequent around the object.
+
+        Outlines take in the gaps between legs, and SIFT finds just these.
+
+        Args:
+            part_index: the part that the map names at the point.
+            x: of the point, in pixels of the photo; and
+            y: the same.
+        """
+        scene = self._scene
+        column, row = int(x), int(y)
+        near, weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * max(scene.size_wh)))
+        own = scene.part_map[near] == part_index + 1
+        colour = int(_votes(scene.photo[near][own], weights[own]).argmax())
+        if part_index not in self._inside:
+            self._inside[part_index] = colour_shares(scene, [part_index])
+        return (
+            self._inside[part_index][colour] < RARE_SHARE
+            and self._share_around(scene.parts[part_index].object_index, colour) > AROUND_SHARE
+        )
+
+    def _share_around(self, object_index: int, colour: int) -> float:
+        """The share of a colour in the box of an object, a little enlarged, outside the object."""
+        if object_index not in self._around:
+            self._around[object_index] = _shares_around(self._scene, object_index)
+        return float(self._around[object_index][colour])
+
+
+def _shares_around(scene: Scene, object_index: int) -> np.ndarray:
+    thing = scene.objects[object_index]
+    shares = np.zeros(len(COLOURS))
+    if not thing.outlined:
+        return shares
+    width, height = scene.size_wh
+    margin = 0.1 * max(thing.box_xyxy[2] - thing.box_xyxy[0], thing.box_xyxy[3] - thing.box_xyxy[1])
+    x0, y0 = (max(0, int(low - margin)) for low in thing.box_xyxy[:2])
+    x1, y1 = (min(end, int(high + margin) + 1) for end, high in zip((width, height), thing.box_xyxy[2:], strict=True))
+    owned = np.array([False, *(part.object_index == object_index for part in scene.parts)])
+    outside = ~owned[scene.part_map[y0:y1, x0:x1]]
+    if scene.object_map is not None:
+        outside &= scene.object_map[y0:y1, x0:x1] != object_index + 1
+    # Thinned by rows only, so that the mirrored photo has the same pixels.
+    step = max(1, (y1 - y0) // 60)
+    pixels = scene.photo[y0:y1:step, x0:x1][outside[::step]]
+    if len(pixels):
+        shares = np.bincount(colour_indices(pixels), minlength=len(COLOURS)) / len(pixels)
+    return shares
 
 
 Texture = Literal["smooth", "textured", "patterned"]
@@ -321,6 +383,11 @@ def _nearest_neighbour(
     x0, x1 = max(0, column - radius), min(width, column + radius + 1)
     y0, y1 = max(0, row - radius), min(height, row + radius + 1)
     labels = _things(scene, part_index, np.s_[y0:y1, x0:x1])
+    # Outlines end a little before the photo does: that is where the photo ends, and not the object.
+    rows, columns = np.mgrid[y0:y1, x0:x1]
+    margin = BORDER_MARGIN_SHARE * long_side
+    at_border = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)) < margin
+    labels[at_border & (labels == 0)] = -1
     down, across = np.nonzero(labels >= 0)
     if not len(down):
         return None, None, False

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from talking_points.dataset.problems import refuse
-
 PHOTO_FOLDERS = ("images", "JPEGImages", "photos", "")
 """Beside an annotation file, the first of these that is there; "" is the file's own folder."""
 
@@ -49,7 +47,6 @@ def find_split(folder: Path, split: str) -> SplitFiles:
         split: "train", "val" or "test".
 
     Raises:
-        LabelError: the folder has photos to train on, and none to test.
         FileNotFoundError: the folder has no annotation file where one could lie.
     """
     own = {name: path for name in FOLDERS if (path := _own_file(folder, name)) is not None}
@@ -67,9 +64,11 @@ def find_split(folder: Path, split: str) -> SplitFiles:
         return coco[wanted]
     if single is not None and split != "test":
         return _beside(single, holds_out=True)
+    if split == "test" and (folder / "test").is_dir():
+        raise FileNotFoundError(f"{folder / 'test' / FILES[0]} is missing")
     if split == "test" and (own or coco or single):
         remedy = "put some in test/ as they are in train/, or take --split train, of which --test-share holds some back"
-        raise refuse(folder, "", "there are photos to train on and none to test on", remedy)
+        raise FileNotFoundError(f"{folder}: there are photos to train on and none to test on; {remedy}")
     raise FileNotFoundError(f"{folder}: no annotation file of the {split} split; expected one of {KNOWN}")
 
 

@@ -60,6 +60,9 @@ PARTS_OF = {"window": "facade", "balcony fence": "facade", "balcony": "facade", 
 NOBODY_SAYS = frozenset({"traffic infrastructure", "non building infrastructure", "sky", "roof"})
 """Categories whose pixels are nobody's: no person says so of a thing, and what stands behind them is not seen there."""
 
+ENDLESS = frozenset({"vegetation", "fence", "street"})
+"""Categories whose outlines are no things that anybody would count."""
+
 JOINT_SHARE = 0.03
 """Radius of a joint's disc, as a share of the square root of its object's box."""
 JOINT_GAP_SHARE = 0.35
@@ -287,6 +290,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
             things.append(_thing(reading, annotation, frame, size_wh, problems, notes))
         except LabelError as error:
             problems += error.problems
+    uncounted |= {called(thing.name) for thing in things if thing.name in ENDLESS}
     for name in {thing.name for thing in things} & reading.chosen:
         uncounted.add(called(name))
         notes.append(CHOSEN_NOTE)

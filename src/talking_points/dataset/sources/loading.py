@@ -36,6 +36,8 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
     sources: dict[str, Path] = {}
     for kind, path in given:
         name = kind if kinds[kind] == 1 else f"{kind}.{path.resolve().name}"
+        if sources.get(name) == path:
+            raise ValueError(f"--source {kind}={path} is given twice")
         if name in sources:
             raise ValueError(f"two folders of --source {kind} are called {path.resolve().name}: rename one")
         sources[name] = path
