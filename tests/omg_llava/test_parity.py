@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from talking_points.parity import TOLERANCE, run_parity
+from talking_points.omg_llava.parity import TOLERANCE, run_parity
 from tests.shared import SHARED, needs_parity
 
 FOLDER = SHARED / "parity"

@@ -10,11 +10,12 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from talking_points.internlm2_tokenizer import write_internlm2_tokenizer
 from talking_points.model.prompts import SPECIAL_TOKENS
+from talking_points.omg_llava.tokenizer import write_internlm2_tokenizer
+from tests.shared import SHARED
 
-PUBLISHED = Path(__file__).parents[1].parent / "shared" / "parity" / "published"
-needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="../shared/parity/published is absent")
+PUBLISHED = SHARED / "parity" / "published"
+needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="needs ../shared/parity/published")
 
 NAMED = (
     "<|action_start|>",

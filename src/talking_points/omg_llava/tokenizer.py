@@ -4,7 +4,6 @@ Its ids are those of plain sentencepiece on every stretch of text between added 
 before every stretch; transformers' own `LlamaTokenizer` treats stretches otherwise.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tokenizers.models import BPE
 
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.model.weights import read_json
+from talking_points.omg_llava.weight_files import write_json
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -86,8 +86,8 @@ def write_internlm2_tokenizer(source: Path, out: Path) -> int:
         "padding_side": "left",
         "chat_template": CHAT_TEMPLATE,
     }
-    _write_json(out / "tokenizer_config.json", written)
-    _write_json(out / "special_tokens_map.json", special)
+    write_json(out / "tokenizer_config.json", written)
+    write_json(out / "special_tokens_map.json", special)
     return tokenizer.get_vocab_size()
 
 
@@ -250,7 +250,3 @@ def _alternatives(texts: list[str]) -> str:
 
 def _any_of(texts: list[str]) -> Regex:
     return Regex(_alternatives(texts))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
