@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from talking_points.omg_llava.names import OPEN_CLIP, SEGMENTER, SEGMENTER_DROPPED, published_name, rename
+from tests.omg_llava.small_parity import draw_weights
 
 PAIRS = (  # published, ours; worked by hand
     ("backbone.stem.1.bias", "trunk.stem.1.bias"),
@@ -27,6 +28,12 @@ PAIRS = (  # published, ours; worked by hand
 def test_a_name_goes_and_comes_back(published: str, ours: str) -> None:
     assert list(rename({published: torch.zeros(1)}, SEGMENTER, source="file")) == [ours]
     assert published_name(ours, SEGMENTER) == published
+
+
+def test_every_name_of_upstreams_set_comes_back() -> None:
+    for name, tensor in draw_weights()["omg_seg"].items():
+        [ours] = rename({name: tensor}, SEGMENTER, source="omg_seg")
+        assert published_name(ours, SEGMENTER) == name
 
 
 def test_a_name_of_no_row_is_an_error_unless_it_is_dropped() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache, partial
+from functools import cache, partial
 
 from torch import Tensor
 
@@ -166,7 +166,7 @@ _PLACE = re.compile(r"\{(\w+)(\+1)?\}")
 _ANY_OF = {"end": "weight|bias", "rest": ".*"}
 
 
-@lru_cache
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
     """A regular expression of the template; the group of `{i+1}` is called i1."""
     parts = re.split(r"(\{\w+(?:\+1)?\})", template)
