@@ -121,10 +121,19 @@ def test_an_unknown_weight_is_named(copy: Path) -> None:
 
 
 def test_a_misshaped_weight_is_named(copy: Path) -> None:
-    config = json.loads((copy / "config.json").read_text())
-    config["num_queries"] += 1
-    (copy / "config.json").write_text(json.dumps(config))
+    def cut(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["panoptic_head.query_embed.weight"] = tensors["panoptic_head.query_embed.weight"][1:].clone()
+
+    _edit(copy / "omg_seg.safetensors", cut)
     with pytest.raises(ValueError, match=r"misshaped mask_decoder\.query_embed\.weight"):
+        run_parity(copy)
+
+
+def test_a_missing_setting_is_named(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    del config["gaussian"]["sigma_px"]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="'sigma_px' is missing from config.json"):
         run_parity(copy)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from talking_points.model.segmenter import Segmenter
 from talking_points.model.weights import load_weights, read_json, read_tensors
 from talking_points.omg_llava.language_model import llama_state
 from talking_points.omg_llava.names import PROJECTOR, TEXT_TO_VISION, rename
-from talking_points.omg_llava.vision import segmenter_state
+from talking_points.omg_llava.vision import segmenter_state, vision_config_of
 
 QUERY_MASK = "encoder.query_absent_mask"
 """Compared exactly."""
@@ -106,10 +107,10 @@ def compute_outputs(
 
 
 def _compute(config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> dict[str, Tensor]:
-    vision = _vision_config(config)
-    segmenter = Segmenter(vision).eval()
     source = str(folder / "omg_seg.safetensors")
     state = segmenter_state(files["omg_seg"], files["class_embed"]["cls_embed"], source=source)
+    vision = _vision_config(config, state)
+    segmenter = Segmenter(vision).eval()
     load_weights(segmenter, state, source=source)
 
     source = str(folder / "omg_llava.safetensors")
@@ -177,23 +178,12 @@ def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Mapping[s
     return out
 
 
-def _vision_config(config: Mapping[str, Any]) -> VisionConfig:
-    return VisionConfig(
+def _vision_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> VisionConfig:
+    """Sizes from the weights, as the import reads them, and from config.json what weights do not tell."""
+    return dataclasses.replace(
+        vision_config_of(state, num_heads=config["num_heads"]),
         image_size=max(config["image_size"]),
-        trunk_depths=tuple(config["backbone"]["depths"]),
-        trunk_dims=tuple(config["backbone"]["dims"]),
-        width=config["feat_channels"],
-        num_heads=config["num_heads"],
-        pixel_decoder_layers=config["pixel_decoder_layers"],
-        pixel_decoder_points=config["pixel_decoder_points"],
-        pixel_decoder_ffn=config["pixel_decoder_ffn"],
         group_norm_groups=config["pixel_decoder_group_norm_groups"],
-        mask_decoder_layers=config["mask_decoder_layers"],
-        mask_decoder_ffn=config["mask_decoder_ffn"],
-        num_queries=config["num_queries"],
-        num_classes=config["num_things"] + config["num_stuff"],
-        class_embed_dim=config["class_embed_dim"],
-        class_embed_prototypes=config["class_embed_prototypes"],
         pixel_shuffle=config["pixel_shuffle"] or 1,  # null: upstream folds nothing
         gaussian_sigma_px=config["gaussian"]["sigma_px"],
         gaussian_threshold=config["gaussian"]["threshold"],

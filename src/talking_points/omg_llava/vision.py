@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -43,17 +42,14 @@ def convert_vision(
         "projector": names.rename(to_llm, names.PROJECTOR, source=trained.source),
         "text_to_vision": names.rename(to_vision, names.TEXT_TO_VISION, source=trained.source),
     }
-    with _published_names(names.SEGMENTER, segmenter.source):
-        config = vision_config_of(states["segmenter"])
-        with torch.device("meta"):
-            _check(Segmenter(config), states["segmenter"])
+    config = _checked_config(states["segmenter"], segmenter.source)
     config = dataclasses.replace(config, pixel_shuffle=_pixel_shuffle(config, states["projector"]))
-    with _published_names(names.PROJECTOR, trained.source), torch.device("meta"):
-        channels = config.token_channels - 2 * config.width
-        projector = Projector(image_channels=channels, query_channels=2 * config.width, llm_width=llm_width)
-        _check(projector, states["projector"])
-    with _published_names(names.TEXT_TO_VISION, trained.source), torch.device("meta"):
-        _check(TextToVision(llm_width, 2 * config.width), states["text_to_vision"])
+    channels, query_channels = config.token_channels - 2 * config.width, 2 * config.width
+    with torch.device("meta"):
+        projector = Projector(image_channels=channels, query_channels=query_channels, llm_width=llm_width)
+        text_to_vision = TextToVision(llm_width, query_channels)
+    _check(projector, states["projector"], names.PROJECTOR, trained.source)
+    _check(text_to_vision, states["text_to_vision"], names.TEXT_TO_VISION, trained.source)
     weights = {
         f"{part}.{name}": tensor.float().contiguous()
         for part in BASE_PARTS
@@ -85,7 +81,7 @@ _PIXEL_FFN = "pixel_decoder.layers.0.fc1.weight"
 _PIXEL_WEIGHTS = "pixel_decoder.layers.0.attention.attention_weights.weight"
 
 
-def vision_config_of(state: Mapping[str, Tensor]) -> VisionConfig:
+def vision_config_of(state: Mapping[str, Tensor], *, num_heads: int = 8) -> VisionConfig:
     """Sizes of a segmenter, read off its weights' shapes (our names); what shapes do not tell is OMG-LLaVA's.
 
     Raises:
@@ -94,21 +90,22 @@ def vision_config_of(state: Mapping[str, Tensor]) -> VisionConfig:
 
     def shape(name: str) -> tuple[int, ...]:
         if name not in state:
-            raise ValueError(f"missing tensor {name!r}, from which the sizes are read")
+            told = names.published_name(name, names.SEGMENTER)
+            raise ValueError(f"missing {told}, from which the sizes are read")
         return tuple(state[name].shape)
 
     def count(pattern: str) -> int:
         return len({int(m[1]) for name in state if (m := re.match(pattern, name))})
 
-    defaults = VisionConfig()
     num_queries, width = shape(_QUERIES)
     classes, prototypes, embed_dim = shape("mask_decoder.class_embed")
     return VisionConfig(
         trunk_depths=tuple(count(rf"trunk\.stages\.{i}\.blocks\.(\d+)\.") for i in range(4)),
         trunk_dims=tuple(shape(name)[0] for name in (_STEM, *_DOWNSAMPLES)),
         width=width,
+        num_heads=num_heads,
         pixel_decoder_layers=count(r"pixel_decoder\.layers\.(\d+)\."),
-        pixel_decoder_points=shape(_PIXEL_WEIGHTS)[0] // (defaults.num_heads * 3),
+        pixel_decoder_points=shape(_PIXEL_WEIGHTS)[0] // (num_heads * 3),
         pixel_decoder_ffn=shape(_PIXEL_FFN)[0],
         mask_decoder_layers=count(r"mask_decoder\.layers\.(\d+)\."),
         mask_decoder_ffn=shape(_MASK_FFN)[0],
@@ -152,20 +149,28 @@ def _pixel_shuffle(config: VisionConfig, projector: Mapping[str, Tensor]) -> int
     return max(1, math.isqrt(max(0, folded) // config.trunk_dims[-1]))
 
 
-def _check(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    own, given = shapes_of(module.state_dict()), shapes_of(state)
-    check_names_and_shapes(own, given, model_name=type(module).__name__, source="the file")
-
-
-@contextmanager
-def _published_names(table: names.Table, source: str) -> Iterator[None]:
-    """Errors inside the block name the file, and tensors as they are called in it."""
+def _checked_config(state: Mapping[str, Tensor], source: str) -> VisionConfig:
     try:
-        yield
+        config = vision_config_of(state)
+        with torch.device("meta"):
+            segmenter = Segmenter(config)
     except ValueError as error:
-        told = re.sub(r"[\w.]+(weight|bias|gamma)\b", lambda m: names.published_name(m[0], table), str(error))
-        if table is names.SEGMENTER and "missing" not in told:
-            tell_sizes = (_STEM, *_DOWNSAMPLES, _QUERIES, _MASK_FFN, _PIXEL_FFN, _PIXEL_WEIGHTS)
-            listed = ", ".join(names.published_name(name, table) for name in tell_sizes)
-            told += f". Sizes are read off {listed}: one of these may be the wrong one"
-        raise ValueError(f"{source}: {told}") from None
+        raise ValueError(f"{source}: {error}") from None
+    try:
+        _check(segmenter, state, names.SEGMENTER, source)
+    except ValueError as error:
+        if segmenter.state_dict().keys() != state.keys():
+            raise
+        tell_sizes = (_STEM, *_DOWNSAMPLES, _QUERIES, _MASK_FFN, _PIXEL_FFN, _PIXEL_WEIGHTS)
+        listed = ", ".join(names.published_name(name, names.SEGMENTER) for name in tell_sizes)
+        raise ValueError(f"{error}. Sizes are read off {listed}: one of these may be the wrong one") from None
+    return config
+
+
+def _check(module: nn.Module, state: Mapping[str, Tensor], table: names.Table, source: str) -> None:
+    """The names and shapes must be the module's; errors call tensors as they are called in the file."""
+    own, given = (
+        {names.published_name(name, table): shape for name, shape in shapes_of(tensors).items()}
+        for tensors in (module.state_dict(), state)
+    )
+    check_names_and_shapes(own, given, model_name=type(module).__name__, source=source)
