@@ -30,13 +30,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from talking_points.import_omg_llava import published_name
 from talking_points.model.config import VisionConfig
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
-from talking_points.model.upstream import PROJECTOR_NAMES, SEGMENTER_NAMES, TEXT_TO_VISION_NAMES
-from talking_points.weight_files import ShardWriter
+from talking_points.omg_llava.names import PROJECTOR, SEGMENTER, TEXT_TO_VISION, Table, published_name
+from talking_points.omg_llava.weight_files import write_shards
 
 GIB = 2**30
 CHAT_TOKENS = (
@@ -74,7 +73,7 @@ class PublishedFiles:
     llava: Path
 
 
-def write_published_files(folder: Path, sizes: Sizes, *, shard_bytes: int = 2_000_000_000) -> PublishedFiles:
+def write_published_files(folder: Path, sizes: Sizes) -> PublishedFiles:
     """Write a set of published files of random numbers: names, shapes, dtypes and forms as the real ones."""
     files = PublishedFiles(
         llm=folder / "internlm2-chat",
@@ -88,10 +87,10 @@ def write_published_files(folder: Path, sizes: Sizes, *, shard_bytes: int = 2_00
     norms = [f"model.layers.{i}.{norm}" for i in layers for norm in ("attention_norm", "ffn_norm")] + ["model.norm"]
     vocabulary = (sizes.vocabulary, sizes.width)
     base: Shapes = {"model.tok_embeddings": vocabulary, **linears, **dict.fromkeys(norms, (sizes.width,))}
-    writer = ShardWriter(files.llm, shard_bytes)
-    for name, shape in {**base, "output": vocabulary}.items():
-        writer.add(f"{name}.weight", _noise(shape).to(torch.bfloat16))
-    writer.finish()
+    shards = [{name: base.pop(name) for name in list(base) if name.startswith(f"model.layers.{i}.")} for i in layers]
+    shards.append({**base, "output": vocabulary})
+    noise = ({f"{name}.weight": _noise(shape).bfloat16() for name, shape in shard.items()} for shard in shards)
+    write_shards(files.llm, noise, len(shards))
     _write_json(files.llm / "config.json", _internlm2_config(sizes))
     write_tokenizer(files.llm, sizes.vocabulary)
 
@@ -112,9 +111,9 @@ def write_published_files(folder: Path, sizes: Sizes, *, shard_bytes: int = 2_00
         )
         to_vision = TextToVision(sizes.width, 2 * vision.width)
         segmenter = Segmenter(vision)
-    llava |= _published_shapes(projector, PROJECTOR_NAMES) | _published_shapes(to_vision, TEXT_TO_VISION_NAMES)
+    llava |= _published_shapes(projector, PROJECTOR) | _published_shapes(to_vision, TEXT_TO_VISION)
     _write_pickle(files.llava, llava)
-    shapes = _published_shapes(segmenter, SEGMENTER_NAMES)
+    shapes = _published_shapes(segmenter, SEGMENTER)
     class_shape = shapes.pop("mask_decoder.class_embed")
     _write_pickle(files.segmenter, shapes, wrapped=True)
     torch.save(torch.nn.functional.normalize(_noise(class_shape), dim=-1), files.class_embed)
@@ -169,7 +168,7 @@ def measure(files: PublishedFiles, out: Path, *, dtype: str) -> dict[str, float 
     arguments = {name: str(path) for name, path in asdict(files).items()} | {"out": str(out)}
     code = (
         "import json, sys; from pathlib import Path; "
-        "from talking_points.import_omg_llava import import_omg_llava; "
+        "from talking_points.omg_llava.importing import import_omg_llava; "
         "import_omg_llava(dtype=sys.argv[2], **{k: Path(v) for k, v in json.loads(sys.argv[1]).items()})"
     )
     start = time.monotonic()
@@ -281,7 +280,7 @@ def _internlm2_config(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _published_shapes(module: torch.nn.Module, names: dict[str, str]) -> Shapes:
+def _published_shapes(module: torch.nn.Module, names: Table) -> Shapes:
     return {published_name(name, names): tuple(t.shape) for name, t in module.state_dict().items()}
 
 

@@ -356,14 +356,14 @@ class TestParity:
     def test_report_and_status(self, run, monkeypatch, tmp_path, passed, status):
         report = {"outputs": {"logits": 0.5}, "query_mask_equal": True, "passed": passed}
         folders = []
-        stand_in(monkeypatch, "parity", run_parity=lambda folder: folders.append(folder) or report)
+        stand_in(monkeypatch, "omg_llava.parity", run_parity=lambda folder: folders.append(folder) or report)
         assert run("parity", tmp_path) == (status, json.dumps(report, indent=2) + "\n", "")
         assert folders == [tmp_path]
 
 
 def test_import_omg_llava_passes_everything_on(run, monkeypatch, tmp_path, photo):
     calls = []
-    stand_in(monkeypatch, "import_omg_llava", import_omg_llava=lambda **given: calls.append(given))
+    stand_in(monkeypatch, "omg_llava.importing", import_omg_llava=lambda **given: calls.append(given))
     files = ["--segmenter", photo, "--class-embed", photo, "--llava", photo, "--out", tmp_path / "out"]
     status, out, _ = run("import-omg-llava", "--llm", tmp_path, *files, "--dtype", "float32")
     assert (status, out) == (0, "")

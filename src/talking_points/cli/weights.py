@@ -17,7 +17,7 @@ def parity(
     """Compare our network with the published one's stored outputs; exit status 0 only when they agree."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    from talking_points.parity import run_parity
+    from talking_points.omg_llava.parity import run_parity
 
     report = run_parity(folder)
     typer.echo(json.dumps(report, indent=2))
@@ -44,7 +44,7 @@ def import_omg_llava(
     for file in (segmenter, class_embed, llava, clip):
         if file is not None and not file.is_file():
             raise FileNotFoundError(f"no such file: {file}")
-    from talking_points.import_omg_llava import import_omg_llava as import_published
+    from talking_points.omg_llava.importing import import_omg_llava as import_published
 
     import_published(
         llm=llm, segmenter=segmenter, class_embed=class_embed, llava=llava, clip=clip, dtype=dtype, out=out

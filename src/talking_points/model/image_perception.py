@@ -32,7 +32,7 @@ def perceive_image(
     Returns:
         (B, h*w, F) mixture, and bool (B, Q, h*w): True where the query wins the cell.
 
-    Source: OMG-LLaVA omg_seg_visual_encoder.py, panoptic_postprocess; parity: tests/model/test_parity.py.
+    Source: OMG-LLaVA omg_seg_visual_encoder.py, panoptic_postprocess; parity: tests/omg_llava/test_parity.py.
     """
     foreground_BQ = class_logits_BQK.softmax(-1)[..., :-1].amax(-1)
     weight_BQ = foreground_BQ * FOREGROUND_SHARE + (1 - FOREGROUND_SHARE)

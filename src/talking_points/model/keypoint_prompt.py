@@ -19,7 +19,7 @@ CLAMP = 1e-5
 class KeypointPrompt(nn.Module):
     """Initial query features and positions of points.
 
-    Source: OMG-LLaVA mask2former_vid_semanticsam.py, prepare_sam_query; parity: tests/model/test_parity.py.
+    Source: OMG-LLaVA mask2former_vid_semanticsam.py, prepare_sam_query; parity: tests/omg_llava/test_parity.py.
     """
 
     def __init__(self, config: VisionConfig) -> None:

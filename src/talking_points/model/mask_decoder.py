@@ -104,7 +104,7 @@ def mlp3(width: int, out: int) -> nn.Sequential:
 class MaskDecoder(nn.Module):
     """Mask2Former's decoder with open-vocabulary classes and an IoU head.
 
-    Source: OMG-Seg Mask2FormerVideoSemSamHead; parity: tests/model/test_parity.py.
+    Source: OMG-Seg Mask2FormerVideoSemSamHead; parity: tests/omg_llava/test_parity.py.
     """
 
     def __init__(self, config: VisionConfig) -> None:

@@ -100,7 +100,7 @@ class ConvNorm(nn.Module):
 class PixelDecoder(nn.Module):
     """Trunk features to three context levels and one mask feature.
 
-    Source: mmdet MSDeformAttnPixelDecoder; parity: tests/model/test_parity.py.
+    Source: mmdet MSDeformAttnPixelDecoder; parity: tests/omg_llava/test_parity.py.
     """
 
     def __init__(self, config: VisionConfig) -> None:

@@ -15,7 +15,7 @@ def _mlp2(channels: int, out: int) -> nn.Sequential:
 class Projector(nn.Module):
     """Image tokens, a separator, object tokens; and the keypoint's token through the object MLP.
 
-    Source: OMG-LLaVA modeling_projector.py, Naive_Proj; parity: tests/model/test_parity.py.
+    Source: OMG-LLaVA modeling_projector.py, Naive_Proj; parity: tests/omg_llava/test_parity.py.
     """
 
     def __init__(self, *, image_channels: int, query_channels: int, llm_width: int) -> None:

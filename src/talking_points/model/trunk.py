@@ -56,7 +56,7 @@ class ConvNeXtStage(nn.Module):
 class Trunk(nn.Module):
     """ConvNeXt over normalised photos.
 
-    Source: timm ConvNeXt as OMG-Seg's OpenCLIPBackbone uses it; parity: tests/model/test_parity.py.
+    Source: timm ConvNeXt as OMG-Seg's OpenCLIPBackbone uses it; parity: tests/omg_llava/test_parity.py.
     """
 
     def __init__(self, depths: tuple[int, ...], dims: tuple[int, ...]) -> None:

@@ -70,9 +70,9 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype | No
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; anything else is a ValueError naming it."""
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}; a checkpoint folder holds it")
+        raise FileNotFoundError(f"no such file: {path}")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from None
     if not isinstance(data, dict):

@@ -10,11 +10,11 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from talking_points.internlm2_tokenizer import write_internlm2_tokenizer
 from talking_points.model.prompts import SPECIAL_TOKENS
+from talking_points.omg_llava.tokenizer import write_internlm2_tokenizer
+from tests.omg_llava.small_parity import SMALL
 
-PUBLISHED = Path(__file__).parents[1].parent / "shared" / "parity" / "published"
-needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="../shared/parity/published is absent")
+PUBLISHED = SMALL / "published"
 
 NAMED = (
     "<|action_start|>",
@@ -205,7 +205,6 @@ def test_a_missing_tokenizer_is_named(trained: Path, tmp_path: Path) -> None:
         write_internlm2_tokenizer(tmp_path, tmp_path)
 
 
-@needs_published
 def test_upstreams_ids(tmp_path: Path) -> None:
     tokenizer = convert(PUBLISHED / "internlm2-chat", tmp_path / "out")
     cases = json.loads((PUBLISHED / "tokens.json").read_text())
@@ -220,7 +219,6 @@ def test_upstreams_ids(tmp_path: Path) -> None:
             assert tokenizer.decode(case["ids_plain"]) == case["decoded"]
 
 
-@needs_published
 def test_upstreams_tokenizer_on_random_texts(tmp_path: Path) -> None:
     source = PUBLISHED / "internlm2-chat"
     tokenizer = convert(source, tmp_path / "out")

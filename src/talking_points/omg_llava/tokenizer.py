@@ -4,7 +4,7 @@ Its ids are those of plain sentencepiece on every stretch of text between added 
 before every stretch; transformers' own `LlamaTokenizer` treats stretches otherwise.
 """
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tokenizers.models import BPE
 
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.model.weights import read_json
+from talking_points.omg_llava.weight_files import write_json
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}"
@@ -65,17 +66,7 @@ def write_internlm2_tokenizer(source: Path, out: Path) -> int:
     tokenizer.save(str(out / "tokenizer.json"))
     special: dict[str, Any] = {f"{name}_token": config[f"{name}_token"] for name in _SPECIAL}
     special["additional_special_tokens"] = [*config.get("additional_special_tokens", []), *SPECIAL_TOKENS]
-    added = {
-        str(id): {
-            "content": token.content,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "single_word": False,
-            "special": True,
-        }
-        for id, token in sorted(tokenizer.get_added_tokens_decoder().items())
-    }
+    added = {str(id): token.__getstate__() for id, token in sorted(tokenizer.get_added_tokens_decoder().items())}
     written = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "added_tokens_decoder": added,
@@ -86,8 +77,8 @@ def write_internlm2_tokenizer(source: Path, out: Path) -> int:
         "padding_side": "left",
         "chat_template": CHAT_TEMPLATE,
     }
-    _write_json(out / "tokenizer_config.json", written)
-    _write_json(out / "special_tokens_map.json", special)
+    write_json(out / "tokenizer_config.json", written)
+    write_json(out / "special_tokens_map.json", special)
     return tokenizer.get_vocab_size()
 
 
@@ -145,7 +136,7 @@ def internlm2_tokenizer(model_path: Path, config: dict[str, Any]) -> Tokenizer:
     )
     if whole:
         longest_first = sorted(whole, key=len, reverse=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(_any_of(longest_first), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_any_of(longest_first)), behavior="isolated")
 
     base_added = [entry["content"] for _, entry in sorted(config["added_tokens_decoder"].items())]
     tokenizer.add_special_tokens(
@@ -157,7 +148,7 @@ def internlm2_tokenizer(model_path: Path, config: dict[str, Any]) -> Tokenizer:
             decoders.ByteFallback(),
             decoders.Fuse(),
             # One prefix was put before every stretch, so one is taken away after every added token.
-            decoders.Replace(Regex(rf"(?<=\A|{_alternatives([*base_added, *SPECIAL_TOKENS])}){_SPACE}"), ""),
+            decoders.Replace(Regex(rf"(?<=\A|{_any_of([*base_added, *SPECIAL_TOKENS])}){_SPACE}"), ""),
             decoders.Replace(_SPACE, " "),
         ]
     )
@@ -244,13 +235,5 @@ def _check_against_sentencepiece(tokenizer: Tokenizer, model_path: Path) -> None
             )
 
 
-def _alternatives(texts: list[str]) -> str:
-    return "|".join("".join(f"\\{c}" if not c.isalnum() and c != "_" else c for c in text) for text in texts)
-
-
-def _any_of(texts: list[str]) -> Regex:
-    return Regex(_alternatives(texts))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _any_of(texts: list[str]) -> str:
+    return "|".join(map(re.escape, texts))

@@ -1,0 +1,1 @@
+"""OMG-LLaVA's published weights: their names, their conversion into a checkpoint folder of ours, parity."""

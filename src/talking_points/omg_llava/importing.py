@@ -1,0 +1,73 @@
+"""Turn OMG-LLaVA's published files into a checkpoint folder of ours, once, tensor by tensor."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from talking_points.omg_llava.language_model import plan_language_model, write_language_model
+from talking_points.omg_llava.tokenizer import write_internlm2_tokenizer
+from talking_points.omg_llava.vision import convert_vision
+from talking_points.omg_llava.weight_files import open_weights, write_json
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def import_omg_llava(
+    *,
+    llm: Path,
+    segmenter: Path,
+    class_embed: Path,
+    llava: Path,
+    clip: Path | None = None,
+    dtype: str = "bfloat16",
+    out: Path,
+) -> None:
+    """Write the checkpoint folder `out` from the published files.
+
+    One layer of the language model is in memory at a time. Nothing appears at `out` unless all of it does: the
+    folder is made beside it and renamed.
+
+    Args:
+        llm: InternLM2-chat's folder: config.json, safetensors and index, tokenizer.model and its config.
+        segmenter: OMG-Seg's .pth; without `backbone.*` in it, `clip` gives the trunk.
+        class_embed: .pth of one (classes, prototypes, dim) tensor.
+        llava: OMG-LLaVA's .pth: LoRA, token embeddings, head, projectors. LoRA's alpha is not in the file;
+            it is taken as half the rank, as in OMG-LLaVA's configuration (256 and 512).
+        clip: open_clip's convnext_large_d_320, .safetensors or a pickle of tensors; its visual trunk is read.
+        dtype: "float32" or "bfloat16", of the written language model. The vision weights stay float32: they
+            are few, and masks are cut at thresholds.
+        out: a folder that does not exist yet, or is empty.
+
+    Raises:
+        FileNotFoundError: a file that an argument names, or that its folder needs.
+        ValueError: a missing, unknown or misshaped tensor (named), a file that is not plain tensors, an
+            unknown dtype, or an `out` that is in use.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not an empty folder; choose another --out")
+
+    trained = open_weights(llava)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        language_model = new / "language_model"
+        language_model.mkdir()
+        plan = plan_language_model(llm, trained, write_internlm2_tokenizer(llm, language_model))
+        config, vision = convert_vision(trained, open_weights(segmenter), class_embed, clip, plan.width)
+        write_json(new / "config.json", config.to_dict())
+        save_file(vision, new / "vision.safetensors", metadata={"format": "pt"})
+        del vision
+        write_language_model(plan, DTYPES[dtype], language_model)
+        if out.exists():
+            out.rmdir()
+        new.chmod(0o755)
+        new.rename(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

@@ -1,0 +1,227 @@
+"""Does our network compute upstream's numbers? Reads a folder of weights, inputs and outputs, and compares."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from talking_points.model.config import VisionConfig
+from talking_points.model.keypoint_prompt import gaussian_region
+from talking_points.model.language import splice_tokens
+from talking_points.model.localizer_head import TextToVision
+from talking_points.model.projector import Projector
+from talking_points.model.segmenter import Segmenter
+from talking_points.model.weights import load_weights, read_json, read_tensors
+from talking_points.omg_llava.language_model import llama_state
+from talking_points.omg_llava.names import PROJECTOR, TEXT_TO_VISION, rename
+from talking_points.omg_llava.vision import segmenter_state, vision_config_of
+
+QUERY_MASK = "encoder.query_absent_mask"
+"""Compared exactly."""
+TOLERANCE = 1e-4
+"""Largest absolute error allowed of any output, fp32."""
+TENSOR_FILES = ("omg_seg", "class_embed", "omg_llava", "inputs", "outputs")
+
+
+def run_parity(folder: Path) -> dict[str, Any]:
+    """Load upstream's weights, run their inputs, compare with their outputs.
+
+    Args:
+        folder: holds config.json and omg_seg, class_embed, omg_llava, inputs, outputs as .safetensors.
+
+    Returns:
+        As `compare`.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, or its tensors do not fit the config.
+    """
+    for name in ("config.json", *(f"{name}.safetensors" for name in TENSOR_FILES)):
+        if not (folder / name).is_file():
+            of_folder = f"a parity folder holds config.json, {', '.join(TENSOR_FILES)} (.safetensors)"
+            raise FileNotFoundError(f"no such file: {folder / name}; {of_folder}")
+    files = {name: read_tensors(folder / f"{name}.safetensors") for name in TENSOR_FILES}
+    config = read_json(folder / "config.json")
+    expected = files.pop("outputs")
+    token_ids = {name: expected.pop(name) for name in list(expected) if name.startswith("input_ids")}
+    files["inputs"] |= token_ids
+    return compare(compute_outputs(config, files, source=folder), expected, source=folder / "outputs.safetensors")
+
+
+def compare(computed: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
+    """How far our outputs are from upstream's.
+
+    Returns:
+        {"outputs": {name: largest absolute error, None when it is not finite},
+        "query_mask_equal": bool, "tolerance": float, "passed": bool}.
+
+    Raises:
+        ValueError: the two do not hold the same names and shapes; the message names `source`.
+    """
+    unknown, missing = sorted(expected.keys() - computed.keys()), sorted(computed.keys() - expected.keys())
+    if unknown:
+        raise ValueError(f"{source}: unknown output {unknown[0]!r}")
+    if missing:
+        raise ValueError(f"{source}: output {missing[0]!r} is missing")
+    errors: dict[str, float | None] = {}
+    for name, ours in computed.items():
+        theirs = expected[name]
+        if ours.shape != theirs.shape:
+            raise ValueError(f"{name} has shape {tuple(ours.shape)}, the file's has {tuple(theirs.shape)}")
+        difference = (ours.double() - theirs.double()).abs()
+        worst = float(difference.max()) if difference.numel() else 0.0
+        errors[name] = worst if math.isfinite(worst) else None
+    equal = torch.equal(computed[QUERY_MASK], expected[QUERY_MASK].bool())
+    passed = equal and all(error is not None and error <= TOLERANCE for error in errors.values())
+    return {"outputs": errors, "query_mask_equal": equal, "tolerance": TOLERANCE, "passed": passed}
+
+
+@torch.inference_mode()
+def compute_outputs(
+    config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], *, source: Path
+) -> dict[str, Tensor]:
+    """What our network computes, under the names of upstream's outputs.
+
+    Args:
+        config: sizes, as in a parity folder's config.json.
+        files: "omg_seg", "class_embed" and "omg_llava", as published, and "inputs": image, points and their image,
+            and input_ids of each image.
+        source: folder named in errors.
+
+    Raises:
+        ValueError: a weight is missing, unknown or misshaped (named), or the files do not fit each other.
+    """
+    try:
+        return _compute(config, files, source)
+    except KeyError as error:
+        raise ValueError(f"{source}: {error.args[0]!r} is missing from config.json or from a tensor file") from None
+    except (RuntimeError, IndexError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{source}: the files do not fit each other: {first}") from None
+
+
+def _compute(config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> dict[str, Tensor]:
+    source = str(folder / "omg_seg.safetensors")
+    state = segmenter_state(files["omg_seg"], files["class_embed"]["cls_embed"], source=source)
+    vision = _vision_config(config, state)
+    segmenter = Segmenter(vision).eval()
+    load_weights(segmenter, state, source=source)
+
+    source = str(folder / "omg_llava.safetensors")
+    parts = _split_by_prefix(files["omg_llava"], ("llm.", "projector.", "projector_text2vision."), source)
+    llm = _language_model(config["llm"], parts["llm."], source)
+    query_channels = 2 * vision.width
+    projector = Projector(
+        image_channels=vision.trunk_dims[-1] * vision.pixel_shuffle**2,
+        query_channels=query_channels,
+        llm_width=llm.config.hidden_size,
+    ).eval()
+    load_weights(projector, rename(parts["projector."], PROJECTOR, source=source), source=source)
+    text_to_vision = TextToVision(llm.config.hidden_size, query_channels).eval()
+    state = rename(parts["projector_text2vision."], TEXT_TO_VISION, source=source)
+    load_weights(text_to_vision, state, source=source)
+
+    inputs = files["inputs"]
+    out, photo_tokens = _photo_outputs(segmenter, projector, inputs["image"])
+    out |= _point_outputs(segmenter, projector, inputs)
+    for b, tokens in enumerate(photo_tokens):
+        marks = out["prompt.llm_embedding"][inputs["point_image_index"] == b]
+        embeds = splice_tokens(
+            inputs[f"input_ids{b}"],
+            llm.get_input_embeddings(),
+            {config["image_token_id"]: [tokens], config["mark_token_id"]: list(marks[:, None])},
+        )
+        hidden = llm.model(inputs_embeds=embeds[None]).last_hidden_state
+        out[f"llm.inputs_embeds{b}"] = embeds
+        out[f"llm.last_hidden{b}"] = hidden[0]
+        out[f"llm.logits{b}"] = llm.lm_head(hidden)[0]
+        out[f"text2vision.last_token{b}"] = text_to_vision(hidden[0, -1])
+    return out
+
+
+def _photo_outputs(segmenter: Segmenter, projector: Projector, image: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Outputs of the photos, and the tokens of each."""
+    stages = segmenter.trunk(image)
+    mask_features, memories = segmenter.pixel_decoder(stages)
+    features = segmenter(image)
+    photo_tokens = projector(features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN)
+    out = {f"backbone.stage{i}": stage for i, stage in enumerate(stages, start=1)}
+    out["pixel_decoder.mask_features"] = mask_features
+    out |= {f"pixel_decoder.memory{i}": memory for i, memory in enumerate(memories)}
+    out["encoder.image_tokens"] = features.image_tokens_BNC
+    out["encoder.query_feat_pos"] = features.query_feat_pos_BQF
+    out[QUERY_MASK] = ~features.wins_BQN
+    return out | {f"projector.tokens{b}": tokens for b, tokens in enumerate(photo_tokens)}, photo_tokens
+
+
+def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    features = segmenter(inputs["image"])
+    vision, image_hw, points_px = segmenter.config, features.image_hw, inputs["points_xy"]
+    out: dict[str, Tensor] = {}
+    query_feat, query_embed = segmenter.keypoint_prompt(points_px[:, None], image_hw)
+    out["prompt.query_feat"], out["prompt.query_embed"] = query_feat, query_embed
+    out["prompt.gaussian_region"] = gaussian_region(
+        points_px, image_hw, image_hw, sigma_px=vision.gaussian_sigma_px, threshold=vision.gaussian_threshold
+    ).view(-1, *image_hw)
+    points = (points_px / points_px.new_tensor([image_hw[1], image_hw[0]]))[:, None]
+    of_points = features.select(inputs["point_image_index"])
+    out["prompt.gaussian_mask"] = segmenter.encode_points(of_points, points, region="gaussian")[:, 0]
+    out["prompt.predicted_mask"] = segmenter.encode_points(of_points, points, region="predicted-mask")[:, 0]
+    # The embeddings that upstream puts at the marks are those of the Gaussian prompt.
+    out["prompt.llm_embedding"] = projector.project_queries(out["prompt.gaussian_mask"])
+    return out
+
+
+def _vision_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> VisionConfig:
+    """Sizes from the weights, as the import reads them, and from config.json what weights do not tell."""
+    return dataclasses.replace(
+        vision_config_of(state, num_heads=config["num_heads"]),
+        image_size=max(config["image_size"]),
+        group_norm_groups=config["pixel_decoder_group_norm_groups"],
+        pixel_shuffle=config["pixel_shuffle"] or 1,  # null: upstream folds nothing
+        gaussian_sigma_px=config["gaussian"]["sigma_px"],
+        gaussian_threshold=config["gaussian"]["threshold"],
+    )
+
+
+def _language_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> LlamaForCausalLM:
+    llm = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            intermediate_size=config["intermediate_size"],
+            num_hidden_layers=config["num_hidden_layers"],
+            num_attention_heads=config["num_attention_heads"],
+            num_key_value_heads=config["num_key_value_heads"],
+            rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
+            rms_norm_eps=config["rms_norm_eps"],
+            max_position_embeddings=config["max_position_embeddings"],
+            tie_word_embeddings=False,
+        )
+    ).eval()
+    state = llama_state(
+        {name.removeprefix("llm."): tensor for name, tensor in weights.items()},
+        num_heads=config["num_attention_heads"],
+        num_kv_heads=config["num_key_value_heads"],
+        source=source,
+    )
+    load_weights(llm, state, source=source)
+    return llm
+
+
+def _split_by_prefix(
+    weights: Mapping[str, Tensor], prefixes: tuple[str, ...], source: str
+) -> dict[str, dict[str, Tensor]]:
+    parts: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
+    for name, tensor in weights.items():
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
+        if prefix is None:
+            raise ValueError(f"{source}: unknown tensor {name!r}")
+        parts[prefix][name] = tensor
+    return parts
