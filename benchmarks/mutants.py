@@ -55,6 +55,7 @@ class Target:
 
 
 WORD_TESTS = (
+    "tests/dataset/test_words.py",
     "tests/dataset/test_synthesis.py",
     "tests/dataset/describers/test_rule_texts.py",
     "tests/dataset/test_relations.py",
@@ -72,7 +73,7 @@ TARGETS = (
             "tests/test_images.py::TestErrors::test_large_but_allowed_says_nothing",
         ),
     ),
-    Target(path="dataset/relations.py", tests=WORD_TESTS[::-1], share=40),
+    Target(path="dataset/relations.py", tests=WORD_TESTS, share=40),
     Target(path="dataset/synthesis.py", tests=WORD_TESTS, share=60, deselected=SLOW_WORD_TESTS),
     Target(path="dataset/wordings.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
     Target(

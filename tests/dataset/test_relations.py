@@ -70,6 +70,7 @@ def test_a_box_that_reaches_the_border_is_at_the_edge():
 
 def test_extent():
     assert [extent(share) for share in (0.5, 0.8, 1.0)] == ["part", "most", "whole"]
+    assert [extent(share) for share in (0.719, 0.72, 0.969, 0.97)] == ["part", "most", "most", "whole"]
 
 
 @pytest.mark.parametrize(
@@ -91,11 +92,48 @@ def test_extent():
         # Two above, one below: "the middle one" would be true of its column only.
         ([(40, 40), (140, 40), (90, 150)], ["top left", "top right", "bottom"]),
         ([(50, 50), (50, 50)], [None, None]),
+        # Things of 30: 18 to the side is more than half of one, and comes before 27 down.
+        ([(50, 50), (68, 77)], ["left", "right"]),
+        # Here and there: neither in a row nor in a column, and no two rows.
+        ([(50, 10), (50, 20), (150, 15)], [None, None, None]),
+        # Two by two, half a thing apart: that is enough to be above the other.
+        ([(50, 50), (150, 50), (50, 65), (150, 65)], ["top left", "top right", "bottom left", "bottom right"]),
+        # And a tenth of three of it side by side.
+        ([(50, 50), (59, 50), (50, 150), (120, 150)], ["top left", "top right", "bottom left", "bottom right"]),
+        (
+            [(40 * k, 50) for k in range(17)],
+            [
+                "leftmost",
+                *(
+                    f"{nth} from the left"
+                    for nth in ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+                ),
+                "middle",
+                *(
+                    f"{nth} from the right"
+                    for nth in ("eighth", "seventh", "sixth", "fifth", "fourth", "third", "second")
+                ),
+                "rightmost",
+            ],
+        ),
     ],
 )
 def test_order_of_by_hand(centres, expected):
     things = [(x - 15, y - 15, x + 15, y + 15) for x, y in centres]
     assert [order_of(things, k) for k in range(len(things))] == expected
+
+
+def test_rows_by_hand():
+    below = [(20, 100, 30, 120), (60, 100, 70, 120), (100, 100, 110, 120)]
+    # Two windows of other heights in one row: the middles of both are above the bottoms of both.
+    things = [(20, 10, 28, 60), (32, 20, 40, 40), *below]
+    assert order_of(things, 0) == "left in the top row"
+    assert order_of(things, 1) == "right in the top row"
+    assert order_of(things, 3) == "middle in the bottom row"
+    # The middles of the first three are where the others begin: no two rows.
+    above = [(0, 0, 20, 20), (40, 0, 60, 20), (80, 0, 100, 20)]
+    assert order_of([*above, (0, 10, 20, 40), (40, 10, 60, 40)], 0) is None
+    assert order_of([*above, (0, 11, 20, 41), (40, 11, 60, 41)], 0) == "leftmost in the top row"
 
 
 @given(st.lists(boxes, min_size=1, max_size=6))

@@ -179,7 +179,7 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     nearest_x, nearest_y = (float(np.diff(np.sort(centres[:, k])).min() / sizes[k]) for k in (0, 1))
     widest_y = float(np.diff(np.sort(centres[:, 1])).max() / sizes[1])
     # Among things that stand here and there, "the fourth from the right" is found by nobody.
-    in_a_row, in_a_column = (len(boxes) == 2 or bool(np.ptp(centres[:, k]) < sizes[k]) for k in (1, 0))
+    in_a_row, in_a_column = (bool(np.ptp(centres[:, k]) < sizes[k]) for k in (1, 0))
     side_by_side = _ranks(centres[:, 0], ("left", "right"))
     stacked = _ranks(centres[:, 1], ("top", "bottom"))
     # Fewer things make no rows that anybody would count.
