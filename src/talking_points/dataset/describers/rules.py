@@ -150,7 +150,6 @@ def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
 
 Texture = Literal["smooth", "textured", "patterned"]
 """What is said of a surface, where anything is."""
-TEXTURES: tuple[Texture, ...] = ("smooth", "textured", "patterned")
 Direction = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
 
 
