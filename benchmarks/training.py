@@ -1,11 +1,11 @@
 """Samples a second of the roles' training on mini, and what each saving brings.
 
-    python benchmarks/training.py --source label-map=DIR --source coco-parts=DIR > training.json
+    python benchmarks/training.py --data SET > training.json
 
-All ways of a role work on the same batches, in one process with one thread, and take turns; a figure is the fastest of
-its turns. Seconds are the processor's, as other work on the machine takes none of those. A sample is a point with its
-text. Measured are whole steps: vision, language model, gradients, optimizer. Memory is that of what autograd keeps,
-counted by storages.
+SET is what `build-dataset --points-per-photo 8` wrote. All ways of a role work on the same batches, in one process with
+one thread, and take turns; a figure is the fastest of its turns. Seconds are the processor's, as other work on the
+machine takes none of those. A sample is a point with its text. Measured are whole steps: vision, language model,
+gradients, optimizer. Memory is that of what autograd keeps, counted by storages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,24 +28,17 @@ import transformers
 from torch import Tensor
 
 import talking_points
-from talking_points.dataset.scene import Scene
-from talking_points.dataset.sources.loading import load_scenes, parse_sources
 from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
 from talking_points.pretrained import find_checkpoint
-from talking_points.training.batches import BatchSizes, PointBatch, PointBatches
-from talking_points.training.built import SORTED_TOGETHER
+from talking_points.training.batches import PointBatch
+from talking_points.training.built import SORTED_TOGETHER, Triplets, open_triplets
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.objectives import descriptor_objective, localizer_objective
 from talking_points.training.recipes import read_recipe
-from talking_points.training.roles import (
-    DESCRIPTOR_DIALECTS,
-    LOCALIZER_DIALECTS,
-    role_lora,
-    role_parameters,
-)
+from talking_points.training.roles import role_batches, role_lora, role_parameters
 
 STEPS = 2
 """Batches that every way works through in a turn."""
@@ -79,18 +72,14 @@ def kept_bytes(network: PointNetwork, run: Callable[[], Tensor]) -> int:
     return sum(storages.values())
 
 
-def measure_role(role: str, scenes: Sequence[Scene], base: Path, folder: Path, turns: int) -> dict[str, Any]:
+def measure_role(role: str, triplets: Triplets, base: Path, folder: Path, turns: int) -> dict[str, Any]:
     recipe = read_recipe("mini", role)
     network = load_checkpoint(base, roles=())
     torch.manual_seed(0)
     attach_role(network, role, role_lora(role, recipe))
     parameters = role_parameters(network, role)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5)
-    sizes = BatchSizes(photos=recipe.photos, points=recipe.points)
-    dialects = DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS
-    side = network.config.vision.image_size
-    count = sizes.photos * STEPS
-    drawn = PointBatches(scenes, dialects=dialects, side=side, sizes=sizes, seed=0, steps=STEPS, fixed=count)
+    drawn = role_batches(recipe, base, triplets, seed=0)
     batches = [drawn[step] for step in range(STEPS)]
     objective = descriptor_objective if role == "descriptor" else localizer_objective
     maps = role == "localizer" and network.config.coordinate_head != "regression"
@@ -119,7 +108,8 @@ def measure_role(role: str, scenes: Sequence[Scene], base: Path, folder: Path, t
                 way(n)
                 if turn:
                     best[name] = min(best[name], time.process_time() - begun)
-    samples = sizes.photos * sizes.points
+    samples = drawn.samples
+    count = len({key for batch in batches for key in batch.photo_keys})
     rates = {name: round(samples / seconds, 2) for name, seconds in best.items()}
     memory = {}
     for name, recompute in (("kept", False), ("recomputed", True)):
@@ -144,11 +134,10 @@ def measure_role(role: str, scenes: Sequence[Scene], base: Path, folder: Path, t
     }
 
 
-def padding(scenes: Sequence[Scene], network: PointNetwork) -> dict[str, float]:
-    """Share of text tokens that are padding in batches of 8 texts of all dialects, as drawn and grouped by length."""
-    sizes = BatchSizes(photos=8, points=8)
-    drawn = PointBatches(scenes, dialects=LOCALIZER_DIALECTS, side=64, sizes=sizes, seed=1, steps=16)
-    texts = [text for step in range(16) for row in drawn[step].texts for text in row]
+def padding(triplets: Triplets, network: PointNetwork) -> dict[str, float]:
+    """Share of text tokens that are padding in batches of 8 texts, as drawn and grouped by length."""
+    texts = [triplets[k].text for k in np.random.default_rng(1).permutation(len(triplets))[:1024].tolist()]
+    texts = texts[: len(texts) // 8 * 8]
     lengths = np.array([len(network.prompts.localize(text)) for text in texts])
     words = np.array([len(text) for text in texts])
     order = np.random.default_rng(0).permutation(len(texts))
@@ -166,17 +155,17 @@ def padding(scenes: Sequence[Scene], network: PointNetwork) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument("--data", type=Path, required=True, metavar="SET")
     parser.add_argument("--base", default="mini")
     parser.add_argument("--turns", type=int, default=4)
     given = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    scenes = load_scenes(parse_sources(given.source), "train")
+    triplets = open_triplets(given.data)
     base = find_checkpoint(given.base)
     with tempfile.TemporaryDirectory() as folder:
         roles = {
-            role: measure_role(role, scenes, base, Path(folder), given.turns) for role in ("descriptor", "localizer")
+            role: measure_role(role, triplets, base, Path(folder), given.turns) for role in ("descriptor", "localizer")
         }
     result = {
         "command": " ".join(sys.argv),
@@ -190,7 +179,7 @@ def main() -> None:
             "python": platform.python_version(),
         },
         "roles": roles,
-        "padding_share": padding(scenes, load_checkpoint(base, roles=())),
+        "padding_share": padding(triplets, load_checkpoint(base, roles=())),
     }
     print(json.dumps(result, indent=2))
 

@@ -113,7 +113,6 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     ("script", "settings", "count"),
     [
         ("table_2.sh", {"AP10K": "ap-10k", "MODEL": "mini", "OUT": "out"}, 8),
-        ("train_mini.sh", {"SOURCES": "--source label-map=people --source coco-parts=cars", "OUT": "out"}, 12),
     ],
 )
 def test_the_commands_of_a_script_exist(

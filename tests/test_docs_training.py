@@ -12,13 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from talking_points.cli import main
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from tests.shades import shade_photos
 from tests.tiny import tiny_network
 from tests.training.test_loop import launch, losses
 
@@ -43,13 +42,10 @@ def commands() -> list[str]:
 def workplace(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("own")
     label_map_writer(folder / "people", [f"{n:04d}" for n in range(12)], ["0900", "0901"])
-    for number, photo in enumerate(sorted((folder / "people" / "photos").iterdir())):
-        # Photos that look alike go to one split together: each gets light and shade of its own.
-        shade = np.random.default_rng(number).integers(0, 256, (4, 4), dtype=np.uint8)
-        with Image.open(photo) as image:
-            own = Image.fromarray(shade).resize(image.size).convert("RGB")
-            Image.blend(image.convert("RGB"), own, 0.6).save(photo, quality=95)
+    shade_photos(folder / "people" / "photos")
     save_checkpoint(tiny_network(roles=()), folder / "tiny")
+    build = ("--source", f"label-map={folder / 'people'}", "--points-per-photo", 2, "--out", folder / "built")
+    assert run("build-dataset", *build) == 0
     return folder
 
 
@@ -67,7 +63,7 @@ def test_every_command_of_the_guide_runs(
             words[words.index("--base") + 1] = "tiny"
         if words[0] == "accelerate":  # as its processes start; what it launches is tested below
             words = words[words.index("-m") + 1 :]
-        training = "train" in words and "join" not in words and "--dry-run" not in words
+        training = words[1] == "train" and words[2] in ("descriptor", "localizer") and "--dry-run" not in words
         fewer = FEWER[4 if "--epochs" in words else 0 :] if training else []
         if "--epochs" in words and "--photos" not in words:
             fewer = ["--photos", "2", *fewer]
@@ -88,10 +84,10 @@ def test_every_command_of_the_guide_runs(
 def test_a_dry_run_reads_no_weights(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outline = tmp_path / "outline"
     shutil.copytree(workplace / "tiny", outline, ignore=shutil.ignore_patterns("*.safetensors"))
-    source = ("--source", f"label-map={workplace / 'people'}")
+    data = ("--data", workplace / "built")
     out = tmp_path / "out"
     settings = ("--recipe", "mini", "--lora-rank", 4, "--points", 2)
-    assert run("train", "localizer", *source, "--base", outline, "--out", out, *settings, "--dry-run") == 0
+    assert run("train", "localizer", *data, "--base", outline, "--out", out, *settings, "--dry-run") == 0
     plan = json.loads(capsys.readouterr().out)
     network = tiny_network(roles=("localizer",))
     assert network.localizer is not None
@@ -108,9 +104,8 @@ def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tm
             "[descriptor]\nsteps = 12\nlearning_rate = 1e-2\nphotos = 2\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
             "lora_dropout = 0.1\nsave_every = 2\nlog_every = 1\nworkers = 0\n"
         )
-        source = f"label-map={workplace / 'people'}"
         where = ["--base", str(workplace / "tiny"), "--out", str(tmp_path / out), "--device", "cpu"]
-        return ["train", "descriptor", "--recipe", str(recipe), "--source", source, *where]
+        return ["train", "descriptor", "--recipe", str(recipe), "--data", str(workplace / "built"), *where]
 
     def told(out: str) -> list[dict[str, float]]:
         return [json.loads(line) for line in (tmp_path / out / "training" / "metrics.jsonl").read_text().splitlines()]
@@ -138,7 +133,7 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
         f"[{role}]\nsteps = 10\nlearning_rate = 1e-3\nphotos = 3\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
         "lora_dropout = 0.0\nlog_every = 1\nworkers = 0\n"
     )
-    settings = ["train", role, "--recipe", str(recipe), "--source", f"label-map={workplace / 'people'}"]
+    settings = ["train", role, "--recipe", str(recipe), "--data", str(workplace / "built")]
     settings += ["--base", str(workplace / "tiny"), "--device", "cpu", "--out"]
     assert run(*settings, tmp_path / "one") == 0
     launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'two')]!r})")
@@ -162,11 +157,11 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
         (["--steps", "2", "--epochs", "2"], "give steps or epochs"),
         (["--lora-dropout", "1"], "lora_dropout is 1.0"),
         (["--data", "nowhere"], "--data nowhere: no such file or folder"),
-        (["--data", "{here}"], "give --source, to compose scenes from, or --data"),
+        (["--data", "{here}"], "holds no built set with a train split"),
+        (["--object", "cat"], "has nothing of object cat; it has person"),
         (["--feature-cache-gb", "0"], "--feature-cache-gb is 0.0; allowed"),
         (["--accumulate", "9", "--steps", "1", "--photos", "2"], "has 2 parts at most"),
         (["--tracker", "mlflow"], "tracker is 'mlflow'"),
-        (["--scenes", "0"], "scenes is 0; allowed"),
         (["--shard", "--quantize", "nf4"], "shard goes without quantize, which is 'nf4'"),
         (["--base", "{here}"], "is no checkpoint: it has no config.json"),
     ],
@@ -174,8 +169,8 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
 def test_bad_settings_are_one_line(
     changes: list[str], message: str, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = ("--source", f"label-map={workplace / 'people'}")
+    data = ("--data", workplace / "built")
     where = ("--base", workplace / "tiny", "--out", tmp_path / "out", "--lora-rank", 4)
-    assert run("train", "localizer", *source, *where, *(word.format(here=tmp_path) for word in changes)) == 2
+    assert run("train", "localizer", *data, *where, *(word.format(here=tmp_path) for word in changes)) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert message in error[-1] and error[-1].startswith("error: ")

@@ -11,6 +11,9 @@ import pytest
 from safetensors.torch import load_file
 
 from talking_points.cli import main
+from talking_points.model.checkpoint import save_checkpoint
+from tests.shades import shade_photos
+from tests.tiny import tiny_network
 
 
 def run(*arguments: object) -> int:
@@ -23,45 +26,29 @@ def run(*arguments: object) -> int:
 def people(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Path:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("data") / "people"
     label_map_writer(folder, [f"{n:04d}" for n in range(24)], ["0900", "0901"])
+    shade_photos(folder / "photos")
     return folder
 
 
 def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--source", f"label-map={people}")
-    small = ("--photos", 2, "--points", 2)
-    trunk = tmp_path / "trunk"
-    assert run("train", "trunk", *source, "--out", trunk, "--steps", 1, "--photos", 2, "--side", 64) == 0
-    assert capsys.readouterr().err.endswith(f"wrote {trunk / 'trunk.safetensors'}\n")
-    vision, language = tmp_path / "vision", tmp_path / "language"
-    assert run("train", "vision", *source, "--trunk", trunk, "--out", vision, "--steps", 1, *small) == 0
-    more = ("--from", vision, "--side", 224, "--seed", 1, "--steps", 1)
-    assert run("train", "vision", *source, *more, "--out", tmp_path / "more", *small) == 0
-    assert json.loads((tmp_path / "more/checkpoint/config.json").read_text())["vision"]["image_size"] == 224
-    refused = ("--from", tmp_path / "trunk", "--out", tmp_path / "x")
-    assert run("train", "vision", *source, *refused, *small) == 2
-    assert "is no checkpoint: it has no config.json; nor did `train vision`" in capsys.readouterr().err
-    # A checkpoint goes on learning, too, with new probes.
-    unprobed = ("--from", vision / "checkpoint", "--steps", 1, "--out", tmp_path / "unprobed")
-    assert run("train", "vision", *source, *unprobed, *small) == 0
-    assert (tmp_path / "unprobed/probes.safetensors").is_file()
-    start = ("--base", vision / "checkpoint", "--out", language, "--steps", 1)
-    assert run("train", "language", *source, *start, *small) == 0
-    parts = ("--vision", tmp_path / "more", "--language", language)
-    assert run("train", "base", *source, *parts, "--out", tmp_path / "base", "--steps", 1, *small) == 0
-    again = ("--vision", tmp_path / "base", "--language", tmp_path / "base", "--out", tmp_path / "again")
-    assert run("train", "base", *source, *again, "--steps", 1, *small) == 0
-    base = tmp_path / "base" / "checkpoint"
+    small = ("--photos", 2, "--points", 2, "--lora-rank", 4)
+    base, built = tmp_path / "base", tmp_path / "set"
+    save_checkpoint(tiny_network(roles=()), base)
+    dialects = ("--dialect", "paper", "--dialect", "short")
+    assert run("build-dataset", *source, "--points-per-photo", 2, *dialects, "--out", built) == 0
+    data = ("--data", built)
     for role, extra in (("descriptor", ()), ("localizer", ()), ("localizer", ("--blind",))):
         out = tmp_path / (role + "".join(extra))
-        assert run("train", role, *source, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
-    # The ablations of the paper's Tables 3 and 4, and a localizer of one dialect.
+        assert run("train", role, *data, "--base", base, "--out", out, "--steps", 1, *small, *extra) == 0
+    # The ablations of the paper's Tables 3 and 4.
     region = ("--region", "predicted-mask", "--out", tmp_path / "without")
-    assert run("train", "descriptor", *source, "--base", base, *region, "--steps", 1, *small) == 0
-    frozen = ("--frozen-language-model", "--dialect", "short", "--out", tmp_path / "frozen")
-    assert run("train", "localizer", *source, "--base", base, *frozen, "--steps", 1, *small) == 0
+    assert run("train", "descriptor", *data, "--base", base, *region, "--steps", 1, *small) == 0
+    frozen = ("--frozen-language-model", "--out", tmp_path / "frozen")
+    assert run("train", "localizer", *data, "--base", base, *frozen, "--steps", 1, *small) == 0
     for head in ("regression", "mixture"):
         other = ("--head", head, "--out", tmp_path / head, "--steps", 1)
-        assert run("train", "localizer", *source, "--base", base, *other, *small) == 0
+        assert run("train", "localizer", *data, "--base", base, *other, *small) == 0
         config = json.loads((tmp_path / head / "checkpoint" / "config.json").read_text())
         assert config["coordinate_head"] == head
     vision = json.loads((tmp_path / "without" / "checkpoint" / "config.json").read_text())["vision"]
@@ -73,7 +60,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert run("train", "join", *joined, "--out", mini) == 0
 
     capsys.readouterr()
-    assert run("train", "calibrate", *source, "--model", mini, "--out", mini, "--points", 1) == 0
+    assert run("train", "calibrate", *data, "--model", mini, "--out", mini) == 0
     fitted = json.loads(capsys.readouterr().out)
     assert fitted["points"] >= 2 and 0 <= fitted["error"] <= 1 and fitted["temperature"] > 0
     heads = load_file(mini / "localizer" / "heads.safetensors")
@@ -136,37 +123,20 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert point["found_x"] >= 0 and point["found_y"] >= 0 and 0 <= point["confidence"] <= 1
 
 
+GRPO = ("--descriptor", "mini", "--localizer", "mini", "--out", "x")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "trunk", "--source", "label-map", "--out", "x"), "--source 'label-map': expected NAME=DIR"),
-        (("train", "trunk", "--source", "kitti=x", "--out", "x"), "NAME one of ade20k-part-234, ap-10k, coco, coco-"),
-        (("train", "trunk", "--source", "label-map=/nowhere", "--out", "x"), "no such folder"),
-        (("train", "trunk", "--source", "label-map={here}", "--out", "x", "--steps", "0"), "steps is 0; allowed"),
-        (("train", "trunk", "--source", "label-map={people}", "--out", "x", "--side", "100"), "a multiple of 32"),
-        (
-            ("train", "trunk", "--source", "label-map={people}", "--from", "{here}", "--out", "x"),
-            "no trunk.safetensors in",
-        ),
-        (
-            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--out", "x"),
-            "no trunk.safetensors in",
-        ),
-        (
-            ("train", "vision", "--source", "label-map={people}", "--trunk", "{here}", "--from", "x", "--out", "x"),
-            "not both",
-        ),
-        (
-            ("train", "base", "--source", "label-map={people}", "--vision", "x", "--language", "{here}", "--out", "x"),
-            "no fact_tokens.safetensors in",
-        ),
+        (("train", "grpo", *GRPO, "--source", "label-map"), "--source 'label-map': expected NAME=DIR"),
+        (("train", "grpo", *GRPO, "--source", "kitti=x"), "NAME one of ade20k-part-234, ap-10k, coco, coco-"),
+        (("train", "grpo", *GRPO, "--source", "label-map=/nowhere"), "no such folder"),
+        (("train", "grpo", *GRPO, "--source", "label-map={people}", "--steps", "0"), "steps is 0; allowed"),
+        (("train", "calibrate", "--model", "mini", "--data", "/nowhere", "--out", "x"), "no such file or folder"),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
         (
-            ("train", "localizer", "--source", "label-map={people}", "--base", "x", "--out", "x", "--dialect", "slang"),
-            "--dialect is 'slang'; allowed: paper, coarse, place-free, short",
-        ),
-        (
-            ("train", "localizer", "--source", "label-map={people}", "--base", "x", "--out", "x", "--head", "votes"),
+            ("train", "localizer", "--data", "{people}", "--base", "x", "--out", "x", "--head", "votes"),
             "--head is 'votes'; allowed: regression, heatmap, mixture",
         ),
     ],

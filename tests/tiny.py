@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
-from talking_points.training.mini import train_tokenizer
+from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS, WORDING
 
 TEXTS = (
     "The point is on the left shoe of the person, near the top edge of the shoe.",
@@ -39,10 +40,33 @@ def tiny_vision(**changes: object) -> VisionConfig:
     return VisionConfig(**{**sizes, **changes})  # type: ignore[arg-type]
 
 
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: the words of prompts and texts are one token, anything at all can be written."""
+    bpe = Tokenizer(models.BPE(unk_token=None))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    reserved = [*CHAT_TOKENS, *SPECIAL_TOKENS]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1536,
+        special_tokens=["<pad>", "<s>", "</s>", *reserved],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([*(text for text in WORDING for _ in range(100)), *TEXTS], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=reserved,
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: str = "heatmap") -> PointNetwork:
     """Random weights, adapters that do change the answers."""
     torch.manual_seed(0)
-    tokenizer = train_tokenizer(TEXTS)
+    tokenizer = tiny_tokenizer()
     language = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),

@@ -1,41 +1,16 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset import class_names
 from talking_points.dataset.scene import (
-    MIN_POINT_AREA_PX,
     ObjectLabel,
     Scene,
-    compose,
     crop,
     make_scene,
     mirror,
     mosaic,
     resize,
 )
-
-
-def same_scene(a: Scene, b: Scene) -> bool:
-    return (
-        a.objects == b.objects
-        and a.parts == b.parts
-        and np.array_equal(a.photo, b.photo)
-        and np.array_equal(a.part_map, b.part_map)
-    )
-
-
-def assert_consistent(scene: Scene) -> None:
-    """Boxes and areas are those of the map; every object has a part."""
-    assert scene.part_map.shape == scene.photo.shape[:2]
-    assert scene.part_map.dtype == np.int16
-    assert scene.part_map.max() <= len(scene.parts)
-    for k, part in enumerate(scene.parts):
-        rows, columns = np.nonzero(scene.part_map == k + 1)
-        assert part.area_px == len(rows)
-        assert part.box_xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    for k, thing in enumerate(scene.objects):
-        boxes = np.array([part.box_xyxy for part in scene.parts if part.object_index == k])
-        assert thing.box_xyxy == (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
+from tests.dataset.scenes import assert_consistent, same_scene
 
 
 def test_make_scene_computes_boxes_and_areas(person):
@@ -132,76 +107,6 @@ def test_mosaic_concatenates_objects(person, car):
         mosaic([person], [(0, 0, 200, 50)], (160, 120))
     with pytest.raises(ValueError, match="1 scenes and 0 cells"):
         mosaic([person], [], (160, 120))
-
-
-def test_compose_gives_varied_consistent_scenes(pool):
-    rng = np.random.default_rng(0)
-    scenes = [compose(pool, rng, 160) for _ in range(60)]
-    for scene in scenes:
-        assert_consistent(scene)
-        assert max(scene.size_wh) == 160
-        assert scene.parts
-    counts = {len(scene.objects) for scene in scenes}
-    assert {1, 2, 3} <= counts
-    centres = np.array([(t.box_xyxy[0] + t.box_xyxy[2]) / 2 / s.size_wh[0] for s in scenes for t in s.objects])
-    # Objects stand anywhere, not only in the middle as in the photos.
-    assert (centres < 0.3).mean() > 0.1
-    assert (centres > 0.7).mean() > 0.1
-
-
-def test_compose_is_determined_by_the_generator(pool):
-    a = [compose(pool, np.random.default_rng(seed), 96) for seed in range(8)]
-    b = [compose(pool, np.random.default_rng(seed), 96) for seed in range(8)]
-    assert all(same_scene(x, y) for x, y in zip(a, b, strict=True))
-    assert not all(same_scene(a[0], other) for other in a[1:])
-
-
-def test_compose_does_not_change_the_pool(pool):
-    before = [scene.photo.copy() for scene in pool]
-    for seed in range(10):
-        compose(pool, np.random.default_rng(seed), 80)
-    assert all(np.array_equal(scene.photo, photo) for scene, photo in zip(pool, before, strict=True))
-
-
-def test_compose_refuses_an_empty_or_unlabelled_pool():
-    with pytest.raises(ValueError, match="empty pool"):
-        compose([], np.random.default_rng(0), 64)
-    bare = make_scene(
-        np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.int16), [], [], [], source="t", photo_id="1"
-    )
-    with pytest.raises(ValueError, match="no labelled part"):
-        compose([bare], np.random.default_rng(0), 64)
-
-
-def test_compose_always_shows_a_part_that_can_have_a_point():
-    part_map = np.zeros((200, 200), np.int16)
-    part_map[20:28, 20:28] = 1  # a crop shows some of it, none, or all
-    everywhere = np.ones_like(part_map)
-    photo = np.full((200, 200, 3), 90, np.uint8)
-    scene = make_scene(photo, part_map, ["face"], [0], ["person"], source="t", photo_id="1", object_map=everywhere)
-    for seed in range(60):
-        composed = compose([scene], np.random.default_rng(seed), 128)
-        assert max(part.area_px for part in composed.parts) >= MIN_POINT_AREA_PX
-
-
-def test_class_names_hold_both_sides(car, person):
-    assert class_names([car, person]) == [
-        "back left door",
-        "back right door",
-        "bag",
-        "car",
-        "face",
-        "front left door",
-        "front right door",
-        "hair",
-        "jeans",
-        "left mirror",
-        "person",
-        "right mirror",
-        "shirt",
-        "shoe",
-        "wheel",
-    ]
 
 
 def scene_of_two_dogs() -> Scene:

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.parquet import write_split
+from talking_points.dataset.selection import Selection
 from talking_points.records import Triplet, write_triplets
 from talking_points.training.batches import BatchSizes
 from talking_points.training.built import TripletBatches, TripletLines, open_triplets
+from tests.dataset.records import a_record
 
 
 def write_lines(folder: Path, counts: list[int]) -> Path:
@@ -72,6 +75,26 @@ def test_bad_lines_are_refused(change, message: str, tmp_path: Path) -> None:  #
     change(tmp_path)
     with pytest.raises(ValueError, match=message):
         open_triplets(file)
+
+
+def test_a_built_set_gives_the_objects_and_parts_that_are_asked_for(tmp_path: Path) -> None:
+    shown = [
+        ("person", "shoe", "left"),
+        ("person", "shirt", "on it"),
+        ("car", "wheel", "round"),
+        ("car", "door", None),
+    ]
+    records = [a_record(n, object_name=thing, part_name=part, text=text) for n, (thing, part, text) in enumerate(shown)]
+    write_split(tmp_path, "train", records, None)
+    assert [open_triplets(tmp_path)[k].text for k in range(3)] == ["left", "on it", "round"]
+    people = open_triplets(tmp_path, Selection(objects=("person",), parts=("shoe",)))
+    assert len(people) == 1 and people[0].text == "left"
+    with pytest.raises(
+        ValueError, match="split train, has nothing of part door; it has car, person, shirt, shoe, wheel"
+    ):
+        open_triplets(tmp_path, Selection(parts=("door",)))
+    with pytest.raises(ValueError, match="choose from a built set; leave lines of own.jsonl out yourself"):
+        open_triplets(write_lines(tmp_path / "own", [1]), Selection(objects=("person",)))
 
 
 def test_other_things_are_refused(tmp_path: Path) -> None:

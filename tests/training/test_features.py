@@ -6,19 +6,18 @@ import pytest
 import torch
 
 from talking_points.dataset.scene import Scene
-from talking_points.training.batches import BatchSizes, PointBatches
+from talking_points.training.built import TripletBatches
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.objectives import descriptor_objective, localizer_objective
 from tests.tiny import tiny_network
+from tests.training.drawn import drawn_batches
 
 ROOM = 10**9
 
 
-def batches(scenes: list[Scene]) -> PointBatches:
-    """Three steps over four scenes: all of them have been seen after two."""
-    return PointBatches(
-        scenes, dialects=("paper",), side=64, sizes=BatchSizes(photos=2, points=2), seed=3, steps=4, fixed=4
-    )
+def batches(scenes: list[Scene]) -> TripletBatches:
+    """Four steps over four photos: all of them have been seen after two."""
+    return drawn_batches(scenes, photos=2, points=2)
 
 
 def test_what_was_put_is_what_comes_back(tmp_path: Path) -> None:
@@ -86,18 +85,3 @@ def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ig
         changed = FrozenVision(network, FeatureCache(tmp_path, ROOM), maps=maps)
         objective(network, drawn[0], changed)
         assert changed.encoded > 0
-
-
-def test_fixed_scenes_come_again_with_new_texts(scenes: list[Scene]) -> None:
-    drawn = batches(scenes)
-    keys = [drawn[step].photo_keys for step in range(4)]
-    first, second = keys[0] + keys[1], keys[2] + keys[3]
-    assert len(set(first)) == 4 and set(first) == set(second)
-    texts = dict(zip(first, drawn[0].texts + drawn[1].texts, strict=True))
-    again = dict(zip(second, drawn[2].texts + drawn[3].texts, strict=True))
-    assert any(texts[key] != again[key] for key in texts)
-    points = dict(zip(first, torch.cat([drawn[0].points_BP2, drawn[1].points_BP2]), strict=True))
-    points_again = dict(zip(second, torch.cat([drawn[2].points_BP2, drawn[3].points_BP2]), strict=True))
-    assert all(torch.equal(points[key], points_again[key]) for key in points)
-    with pytest.raises(ValueError, match="scenes is 0; allowed"):
-        PointBatches(scenes, dialects=("paper",), side=64, sizes=BatchSizes(), seed=0, steps=1, fixed=0)

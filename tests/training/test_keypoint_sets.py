@@ -8,6 +8,7 @@ import pytest
 from talking_points.dataset.selection import EVERYTHING, Selection
 from talking_points.training.batches import BatchSizes
 from talking_points.training.keypoint_sets import PRESETS, KeypointBatches, KeypointSet, learning_and_held_out
+from tests.shades import shade_photos
 from tests.shared import SHARED
 
 SIZES = BatchSizes(photos=2, points=3)
@@ -24,6 +25,7 @@ def animals(tmp_path: Path, ap_10k_writer) -> Path:  # type: ignore[no-untyped-d
 @pytest.fixture
 def people(tmp_path: Path, label_map_writer) -> Path:  # type: ignore[no-untyped-def]
     label_map_writer(tmp_path / "people", [f"{n:04d}" for n in range(24)], ["0900"])
+    shade_photos(tmp_path / "people" / "photos")
     return tmp_path / "people"
 
 

@@ -42,7 +42,7 @@ GOOD = "[descriptor]\nsteps = 3\nlearning_rate = 1e-3\nphotos = 2\npoints = 2\nl
         (GOOD + "lora_dropout = '0'\n", "lora_dropout is '0'; allowed: a number"),
         (GOOD + "lora_dropout = true\n", "lora_dropout is True; allowed: a number"),
         (GOOD + "lora_dropout = 0.0\nepochs = 2\n", "give steps or epochs, one of them"),
-        (GOOD + "lora_dropout = 0.0\nscenes = 0\n", "scenes is 0; allowed: at least 1"),
+        (GOOD + "lora_dropout = 0.0\nworkers = 1\nscenes = 8\n", "unknown key 'scenes'; known: .*workers"),
         ("[describer]\n", "unknown section 'describer'"),
         ("[localizer]\nsteps = 3\n", r"has no section \[descriptor\]"),
         ("descriptor = 3\n", r"has no section \[descriptor\]"),

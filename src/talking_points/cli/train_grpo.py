@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from talking_points.cli.options import DeviceOption, ObjectOption, OutOption, PartOption, SeedOption
-from talking_points.cli.training import StepsOption, finish, selection_of, start_training
+from talking_points.cli.training import finish, prepare, selection_of
 
 
 def train_grpo(
@@ -59,7 +58,7 @@ def train_grpo(
     evaluate_every: Annotated[
         int, typer.Option("--evaluate-every", help="Steps between looks at held-out points.")
     ] = 50,
-    steps: StepsOption = 300,
+    steps: Annotated[int, typer.Option("--steps", help="Steps in all.")] = 300,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="Highest; the 7B's is 5e-6.")] = 1e-3,
     photos: Annotated[int, typer.Option("--photos", help="Photos a step.")] = 8,
     points: Annotated[int, typer.Option("--points", help="Points of each, at most.")] = 4,
@@ -80,9 +79,23 @@ def train_grpo(
     device: DeviceOption = None,
 ) -> None:
     """Reinforce a descriptor on points without texts: rewarded is what a localizer finds from its descriptions."""
-    sources, loop, sizes = start_training(source or [], steps, learning_rate, photos, points, seed)
+    prepare()
+    from talking_points.dataset.sources.loading import parse_sources
+
+    sources = parse_sources(source or [])
+    from talking_points.training.batches import BatchSizes
+    from talking_points.training.loop import LoopConfig
+
     # A step is long: what it was like is worth a line, and little is lost by a kill.
-    loop = dataclasses.replace(loop, warmup_steps=min(50, steps // 10), log_every=5, save_every=20)
+    loop = LoopConfig(
+        steps=steps,
+        learning_rate=learning_rate,
+        warmup_steps=min(50, steps // 10),
+        log_every=5,
+        save_every=20,
+        seed=seed,
+    )
+    sizes = BatchSizes(photos=photos, points=points)
     from talking_points.pretrained import choose_device, find_checkpoint
     from talking_points.training.grpo import GRPOConfig
     from talking_points.training.keypoint_sets import PRESETS, KeypointSet, learning_and_held_out

@@ -13,30 +13,19 @@ import typer
 from talking_points.cli.options import DeviceOption, ObjectOption, OutOption, PartOption, SeedOption
 from talking_points.cli.training import BaseOption, finish, prepare, selection_of
 
-DialectOption = Annotated[
-    list[str] | None,
-    typer.Option("--dialect", help="Of the texts: paper, coarse, place-free or short. Repeatable; the role's own mix."),
-]
 DataOption = Annotated[
-    Path | None,
+    Path,
     typer.Option("--data", metavar="DIR", help="A set that build-dataset wrote, or a .jsonl of triplets."),
 ]
 RecipeOption = Annotated[
     str, typer.Option("--recipe", metavar="NAME", help="mini, 7b, or a TOML file; the options below change it.")
 ]
-RoleSourceOption = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="NAME=DIR", help="Part-labelled photos to compose scenes from. Repeatable."),
-]
 RoleStepsOption = Annotated[int | None, typer.Option("--steps", help="Steps in all.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Times that everything is seen; or --steps.")]
-ScenesOption = Annotated[
-    int | None, typer.Option("--scenes", help="With --source: so many scenes that repeat; else every scene is new.")
-]
 RoleRateOption = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
 ScheduleOption = Annotated[str | None, typer.Option("--schedule", help="After the warm-up: cosine or constant.")]
 RolePhotosOption = Annotated[int | None, typer.Option("--photos", help="Photos a step, of all processes together.")]
-RolePointsOption = Annotated[int | None, typer.Option("--points", help="Points of each photo; with --data, at most.")]
+RolePointsOption = Annotated[int | None, typer.Option("--points", help="Points of each photo, at most.")]
 AccumulateOption = Annotated[
     int | None, typer.Option("--accumulate", help="Parts that a process takes its share of a step in.")
 ]
@@ -53,7 +42,7 @@ ShardOption = Annotated[
     typer.Option("--shard/--no-shard", help="The base's frozen weights in shards, one in each process (FSDP)."),
 ]
 RoleWorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Processes that compose batches ahead: many for a GPU.")
+    int | None, typer.Option("--workers", help="Processes that read photos ahead: many for a GPU.")
 ]
 LoraRankOption = Annotated[int | None, typer.Option("--lora-rank", help="Rank of the adapter.")]
 LoraAlphaOption = Annotated[int | None, typer.Option("--lora-alpha", help="Scale of the adapter.")]
@@ -73,7 +62,6 @@ DryRunOption = Annotated[
 RECIPE_OPTIONS = (
     "steps",
     "epochs",
-    "scenes",
     "learning_rate",
     "schedule",
     "photos",
@@ -92,14 +80,12 @@ RECIPE_OPTIONS = (
 
 
 def train_descriptor(
+    data: DataOption,
     base: BaseOption,
     out: OutOption,
-    source: RoleSourceOption = None,
-    data: DataOption = None,
     recipe: RecipeOption = "mini",
     steps: RoleStepsOption = None,
     epochs: EpochsOption = None,
-    scenes: ScenesOption = None,
     learning_rate: RoleRateOption = None,
     schedule: ScheduleOption = None,
     photos: RolePhotosOption = None,
@@ -119,7 +105,6 @@ def train_descriptor(
     dry_run: DryRunOption = False,
     only_object: ObjectOption = None,
     only_part: PartOption = None,
-    dialect: DialectOption = None,
     region: Annotated[
         str | None,
         typer.Option("--region", help="'predicted-mask': keypoints without the Gaussian, as in the paper's Table 3."),
@@ -132,14 +117,12 @@ def train_descriptor(
 
 
 def train_localizer(
+    data: DataOption,
     base: BaseOption,
     out: OutOption,
-    source: RoleSourceOption = None,
-    data: DataOption = None,
     recipe: RecipeOption = "mini",
     steps: RoleStepsOption = None,
     epochs: EpochsOption = None,
-    scenes: ScenesOption = None,
     learning_rate: RoleRateOption = None,
     schedule: ScheduleOption = None,
     photos: RolePhotosOption = None,
@@ -164,7 +147,6 @@ def train_localizer(
     blind: Annotated[
         bool, typer.Option("--blind", help="Blank the photo: the text-only reference of the model card.")
     ] = False,
-    dialect: DialectOption = None,
     frozen_language: Annotated[
         bool, typer.Option("--frozen-language-model", help="Train projector and heads only, as in the paper's Table 4.")
     ] = False,
@@ -187,23 +169,14 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
 
     recipe = read_recipe(given["recipe"], role, **{name: given[name] for name in RECIPE_OPTIONS})
     prepare()
-    from talking_points.dataset.sources.loading import parse_sources
-
     data, gigabytes, tracker = given["data"], given["feature_cache_gb"], given["tracker"]
-    # What the two roles' batches are made of.
-    asked = {
-        "sources": parse_sources(given["source"] or []),
-        "data": data,
-        "selection": selection_of(given["only_object"], given["only_part"]),
-        "dialects": _dialects(given["dialect"]),
-        "seed": given["seed"],
-    }
-    if data is not None and not data.exists():
+    if not data.exists():
         raise FileNotFoundError(f"--data {data}: no such file or folder")
     if not gigabytes > 0:
         raise ValueError(f"--feature-cache-gb is {gigabytes}; allowed: a positive number")
     from talking_points.model.config import COORDINATE_HEADS
     from talking_points.pretrained import find_checkpoint
+    from talking_points.training.built import open_triplets
     from talking_points.training.roles import role_batches, role_loop, role_lora, train_role
 
     # What can be wrong with the settings is said before photos are read.
@@ -213,10 +186,11 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
     if head not in (None, *COORDINATE_HEADS):
         raise ValueError(f"--head is {head!r}; allowed: {', '.join(COORDINATE_HEADS)}")
     base, out, frozen = find_checkpoint(given["base"]), given["out"], given.get("frozen_language", False)
+    triplets = open_triplets(data, selection_of(given["only_object"], given["only_part"]))
+    batches = role_batches(recipe, base, triplets, seed=given["seed"])
     if given["dry_run"]:
         from talking_points.training.dry_run import plan
 
-        batches = role_batches(role, recipe, base, **asked)
         planned = plan(role, recipe, base, batches, processes=_processes(), frozen_language=frozen)
         typer.echo(json.dumps(planned, indent=2))
         return
@@ -227,10 +201,11 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
         role,
         recipe,
         base,
+        batches,
         out,
-        **asked,
         feature_cache=None if folder is None else FeatureCache(folder, int(gigabytes * 1e9)),
         tracker=tracker,
+        seed=given["seed"],
         device=_device(given["device"]),
         blind=given.get("blind", False),
         region=given.get("region"),
@@ -255,12 +230,3 @@ def _device(device: str | None) -> Any:
         if torch.cuda.is_available():
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return choose_device(device)
-
-
-def _dialects(names: list[str] | None) -> tuple[str, ...] | None:
-    from talking_points.dataset.relations import DIALECTS
-
-    for name in names or []:
-        if name not in DIALECTS:
-            raise ValueError(f"--dialect is {name!r}; allowed: {', '.join(DIALECTS)}")
-    return tuple(names) if names else None

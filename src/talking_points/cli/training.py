@@ -12,36 +12,7 @@ import typer
 from talking_points.cli.console import let_threads_sleep, log
 from talking_points.memory import keep_freed_memory
 
-StepsOption = Annotated[int, typer.Option("--steps", help="Steps in all.")]
-RateOption = Annotated[float, typer.Option("--learning-rate", help="Highest learning rate.")]
-PhotosOption = Annotated[int, typer.Option("--photos", help="Scenes a step.")]
-PointsOption = Annotated[int, typer.Option("--points", help="Points, or phrases and captions, of each scene.")]
-WorkersOption = Annotated[int, typer.Option("--workers", help="Processes that compose scenes ahead: many for a GPU.")]
-
 BaseOption = Annotated[str, typer.Option("--base", metavar="MODEL", help="The base: 'mini', or a checkpoint folder.")]
-
-
-def start_training(
-    source: list[str],
-    steps: int,
-    rate: float,
-    photos: int,
-    points: int,
-    seed: int,
-    *,
-    workers: int = 1,
-    weight_decay: float = 0.0,
-) -> Any:
-    """Sources, loop and sizes of a training command, and its log on stderr."""
-    prepare()
-    from talking_points.dataset.sources.loading import parse_sources
-
-    sources = parse_sources(source)
-    from talking_points.training.batches import BatchSizes
-    from talking_points.training.loop import LoopConfig
-
-    loop = LoopConfig(steps=steps, learning_rate=rate, weight_decay=weight_decay, seed=seed, workers=workers)
-    return sources, loop, BatchSizes(photos=photos, points=points)
 
 
 def selection_of(objects: list[str] | None, parts: list[str] | None) -> Any:

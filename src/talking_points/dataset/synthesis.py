@@ -1,4 +1,4 @@
-"""Symbols put into sentences: texts about points, phrases and captions about regions.
+"""Symbols put into sentences: texts about points.
 
 The wordings are in `wordings`. Texts are lower-case ASCII. Choices of wording come from the generator alone, never
 from left and right: a mirrored scene under an equal generator gives the mirrored text.
@@ -6,9 +6,7 @@ from left and right: a mirrored scene under an equal generator gives the mirrore
 
 from __future__ import annotations
 
-import re
-import string
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -18,7 +16,6 @@ import numpy as np
 from talking_points.dataset.describers.rules import (
     BACKGROUND,
     COLOURS,
-    TEXTURES,
     LocalLook,
     colour_shares,
     dominant_colour,
@@ -42,13 +39,11 @@ from talking_points.dataset.wordings import (
     BACKWARD_OBJECTS,
     BACKWARD_OPENINGS,
     BARE_PARTS,
-    CAPTION_PLACES,
     CENTER_WORDS,
     CLOSE_PHRASES,
     DIRECTION_PHRASES,
     FIRST_OR_LAST,
     FURRY_ANIMALS,
-    GLUE_WORDS,
     INNER_CLAUSES,
     LINE_PHRASES,
     LOOK_CLAUSES,
@@ -358,11 +353,8 @@ def _ordered(
     return f"{said}{ROW}{row}" if row else said
 
 
-def part_noun(words: Words, name: str, order: str | None, *, colour: str | None = None, before_of: bool = False) -> str:
-    noun = words.noun(name)
-    if colour is not None:
-        noun = f"{colour} {noun}"
-    return _ordered(words, noun, order, PART_ORDER_PHRASES, qualified=colour is not None, before_of=before_of)
+def part_noun(words: Words, name: str, order: str | None, *, before_of: bool = False) -> str:
+    return _ordered(words, words.noun(name), order, PART_ORDER_PHRASES, qualified=False, before_of=before_of)
 
 
 def object_noun(words: Words, name: str, order: str | None, detail: str | None, breed: str = "") -> str:
@@ -673,151 +665,3 @@ def _short_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     return words.pick(SHORT_TEXTS).format(
         zone=zone, point=words.point, part=f"the {part}", object=_named_object(words, facts, 0.25)
     )
-
-
-# --- texts about regions ------------------------------------------------------------------------------------
-
-
-def region_phrase(
-    scene: Scene,
-    *,
-    rng: np.random.Generator,
-    object_index: int | None = None,
-    part_index: int | None = None,
-) -> str | None:
-    """Write a short noun phrase that names one object or one part, and no other of the scene.
-
-    Args:
-        scene: the photo and its labels.
-        rng: chooses the wording.
-        object_index: the object to name; give this or `part_index`.
-        part_index: the part to name.
-
-    Returns:
-        For example "the dark blue jeans of the person on the left"; None when no words would be unambiguous.
-    """
-    words = Words(rng)
-    if (object_index is None) == (part_index is None):
-        raise ValueError("give either object_index or part_index")
-    if object_index is not None:
-        return _object_phrase(words, scene, object_index)
-    assert part_index is not None
-    return _part_phrase(words, scene, part_index)
-
-
-def _object_phrase(words: Words, scene: Scene, object_index: int) -> str | None:
-    name = scene.objects[object_index].name
-    alike = _alike(scene, object_index)
-    order = _object_order(scene, object_index)
-    details = {k: _object_detail(scene, k) for k in alike}
-    detail = details[object_index]
-    alone = len(alike) == 1 and name not in scene.uncounted
-    told_by_detail = detail is not None and list(details.values()).count(detail) == 1 and name not in scene.uncounted
-    if told_by_detail and (order is None or words.chance(0.35)):
-        return f"the {object_noun(words, name, None, detail if not alone or words.chance(0.5) else None)}"
-    if order is None and not alone:
-        return None
-    return f"the {object_noun(words, name, order, detail if words.chance(0.3) else None)}"
-
-
-def _part_phrase(words: Words, scene: Scene, part_index: int) -> str | None:
-    part = scene.parts[part_index]
-    object_name = scene.objects[part.object_index].name
-    if part.name == object_name:
-        return _object_phrase(words, scene, part.object_index)
-    order = _part_order(scene, part_index)
-    siblings = [other for other in scene.parts if other.name == part.name]
-    of_this = [other for other in siblings if other.object_index == part.object_index]
-    if order is None and len(of_this) > 1:
-        return None
-    colour = None
-    if not _is_bare_skin(object_name, part.name) and words.chance(0.5):
-        colour = dominant_colour(scene, part_index)
-        if _may_be_skin(object_name, part.name) and colour in SKIN_COLOURS:
-            colour = None
-    only_owner = len(siblings) == len(of_this)
-    alone = len(_alike(scene, part.object_index)) == 1 and object_name not in scene.uncounted
-    if only_owner and not has_side(part.name) and words.chance(0.4):
-        return f"the {part_noun(words, part.name, order, colour=colour)}"
-    if alone and words.chance(0.5):
-        own = _own(words, object_name, part.name)
-        return f"the {object_name}'s {own}{part_noun(words, part.name, order, colour=colour)}"
-    noun = part_noun(words, part.name, order, colour=colour, before_of=True)
-    owner = _object_phrase(words, scene, part.object_index)
-    return None if owner is None else f"the {noun} of {owner}"
-
-
-def region_caption(
-    scene: Scene,
-    *,
-    rng: np.random.Generator,
-    object_index: int | None = None,
-    part_index: int | None = None,
-) -> str:
-    """Write a short description of one object or one part: colour, class, place.
-
-    Args and errors as `region_phrase`; the caption need not be unique.
-    """
-    words = Words(rng)
-    if (object_index is None) == (part_index is None):
-        raise ValueError("give either object_index or part_index")
-    width, height = scene.size_wh
-    if object_index is not None:
-        thing = scene.objects[object_index]
-        noun = object_noun(words, thing.name, None, _object_detail(scene, object_index))
-        place, frame, name = place_of_box(thing.box_xyxy, (0, 0, width, height)), words.photo, thing.name
-    else:
-        assert part_index is not None
-        part = scene.parts[part_index]
-        owner = scene.objects[part.object_index]
-        colour = "" if _is_bare_skin(owner.name, part.name) else f"{dominant_colour(scene, part_index)} "
-        noun = colour + words.noun(part.name)
-        place, frame, name = place_of_box(part.box_xyxy, owner.box_xyxy), owner.name, part.name
-    where = words.pick(CAPTION_PLACES).format(situated=words.pick(SITUATED), place=place_words(words, place, 5, frame))
-    return f"{_with_article(noun, name)} {where}."
-
-
-# --- vocabulary ---------------------------------------------------------------------------------------------
-
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)*|'s|[.,]")
-
-
-def split_words(text: str) -> list[str]:
-    """Words and punctuation marks of a text that this module wrote; "car's" is "car" and "'s"."""
-    return _WORD.findall(text)
-
-
-def vocabulary(names: Iterable[str]) -> list[str]:
-    """Sorted words and marks that texts about objects and parts of these names may hold.
-
-    Args:
-        names: class words, see `scene.class_names`.
-    """
-    tables: list[object] = [
-        POINT_WORDS, PHOTO_WORDS, CENTER_WORDS, SITUATED, NEAR_WORDS, ORDER_PHRASES,
-        PART_ORDER_PHRASES, OPENINGS, OBJECT_PLACES, PART_CLAUSES, PART_SENTENCES, PART_PLACES,
-        INNER_CLAUSES, WHOLE_CLAUSES, BACKWARD_OPENINGS, BACKWARD_OBJECTS, LOOK_CLAUSES, LOOK_SENTENCES, SPAN_PHRASES,
-        PARTICIPLES, SIZE_PHRASES, PLACE_PHRASES, ZONE_PHRASES, SHORT_TEXTS, SHORT_TEXTS_OF_ONE,
-        SHORT_TEXTS_OF_OBJECT, WAY_PHRASES, WAY_DOWN, WAY_IN, SKIN_LOOKS, LOOKS, LOOKS_WITHOUT_COLOUR,
-        LOOKS_WITHOUT_TEXTURE, OUTLINE_PHRASES, SHADE_PHRASES, LINE_PHRASES, DIRECTION_PHRASES,
-        TOUCHING_PHRASES,
-        CLOSE_PHRASES, CAPTION_PLACES, GLUE_WORDS, COLOURS, tuple(MATERIALS), TEXTURES,
-        "left right top bottom above below upper lower who which that . ,",
-        tuple(said for name in names for said in ways_to_say(name)),
-    ]  # fmt: skip
-    words: set[str] = set()
-    for text in _texts_in(tables):
-        bare = "".join(literal for literal, _, _, _ in string.Formatter().parse(text) if literal)
-        words.update(split_words(bare))
-    return sorted(words)
-
-
-def _texts_in(table: object) -> Iterable[str]:
-    if isinstance(table, str):
-        yield table
-    elif isinstance(table, dict):
-        for value in table.values():
-            yield from _texts_in(value)
-    elif isinstance(table, (tuple, list)):
-        for value in table:
-            yield from _texts_in(value)

@@ -1,4 +1,4 @@
-"""Every wording of the rules' grammar, in tables, so that `synthesis.vocabulary` can list all words of its texts.
+"""Every wording of the rules' grammar, in tables.
 
 Lower-case ASCII. `{point}`, `{object}` and the like are filled in by `synthesis`; no phrase but those of places and
 orders names a side, so that a mirrored scene gives the mirrored text.
@@ -325,6 +325,3 @@ MATERIALS = {
 FURRY_ANIMALS = frozenset({"bear", "cat", "dog", "fox", "lion", "panda", "rabbit", "squirrel", "teddy bear", "tiger"})
 BARE_PARTS = frozenset({"eye", "mouth", "nose", "paw", "tongue"})
 """Of a furry animal, these have no fur to speak of."""
-CAPTION_PLACES = ("{place}", "{situated} {place}")
-GLUE_WORDS = "the their its own of a an in and it small other another row surface fur middle outline plain 's"
-"""Words that the code below puts between the phrases."""

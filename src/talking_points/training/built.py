@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from talking_points.dataset.parquet import BuiltSplit
+from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted
 from talking_points.images import letterbox, open_photo
 from talking_points.points import photo_to_square
 from talking_points.records import Triplet, read_triplets
-from talking_points.training.batches import BatchSizes, PointBatch, point_batch
+from talking_points.training.batches import BatchSizes, PointBatch, PointBatches, point_batch
 
 SORTED_TOGETHER = 16
 """Batches whose groups are put in the order of their texts' lengths: enough that a batch's are alike, few enough that
@@ -37,13 +37,23 @@ class Triplets(Protocol):
 
 
 class BuiltTriplets:
-    """The records of a built set's training split that have a text."""
+    """The records of a built set's training split that have a text and are of a selection."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, selection: Selection = EVERYTHING) -> None:
         self._split = BuiltSplit(folder, "train")
-        self._rows = [row for row, record in enumerate(self._split) if record.text is not None]
-        if not self._rows:
+        told = [(row, record) for row, record in enumerate(self._split) if record.text is not None]
+        if not told:
             raise ValueError(f"no record in {folder} has a text; build it from a source with parts")
+        self._rows = [
+            row
+            for row, record in told
+            if selection.wants_object(record.object_name or "", record.object_category)
+            and selection.wants_part(record.part_name or "")
+        ]
+        if not self._rows:
+            names = [name for _, one in told for name in (one.object_name, one.object_category) if name]
+            names += [one.part_name for _, one in told if selection.parts and one.part_name]
+            raise nothing_wanted(selection, f"{folder}, split train,", names)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -80,20 +90,25 @@ class TripletLines:
         return photo
 
 
-def open_triplets(path: Path) -> Triplets:
+def open_triplets(path: Path, selection: Selection = EVERYTHING) -> Triplets:
     """A built set's folder or a file of lines.
 
+    Args:
+        selection: of a built set's objects and parts.
+
     Raises:
-        ValueError: it is neither, or a line of it is wrong.
+        ValueError: it is neither, a line of it is wrong, nothing is of the selection, or lines are to be selected.
     """
     if path.is_dir():
-        return BuiltTriplets(path)
+        return BuiltTriplets(path, selection)
     if path.suffix == ".jsonl":
+        if selection != EVERYTHING:
+            raise ValueError(f"--object and --part choose from a built set; leave lines of {path.name} out yourself")
         return TripletLines(path)
     raise ValueError(f"--data {path} is neither a folder that build-dataset wrote nor a file of lines (.jsonl)")
 
 
-class TripletBatches(Dataset[PointBatch]):
+class TripletBatches(PointBatches):
     """Step -> batch for the adapters; every triplet once an epoch, in an order that each epoch draws anew.
 
     Photos of a batch have as many points each, so that nothing is padded with points: a photo's triplets go to groups
@@ -137,9 +152,6 @@ class TripletBatches(Dataset[PointBatch]):
 
     def __len__(self) -> int:
         return self.steps
-
-    def __getitem__(self, step: int) -> PointBatch:
-        return self.part(step, 0, 1)
 
     def part(self, step: int, index: int, of: int) -> PointBatch:
         """Every `of`-th photo of a step, from photo `index` on."""

@@ -16,7 +16,6 @@ from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import read_json
 from talking_points.training.batches import PointBatches
-from talking_points.training.built import TripletBatches
 from talking_points.training.recipes import RoleRecipe
 from talking_points.training.roles import role_lora, role_parameters
 
@@ -43,7 +42,7 @@ def plan(
     role: str,
     recipe: RoleRecipe,
     base: Path,
-    batches: PointBatches | TripletBatches,
+    batches: PointBatches,
     *,
     processes: int = 1,
     frozen_language: bool = False,

@@ -135,16 +135,21 @@ class FrozenVision:
         if self.cache is None:
             return self._encode_points(features, batch.points_BP2)
 
-        def make(missing: Sequence[int]) -> list[Tensors]:
-            numbers = self._encode_points(self._encode(batch, missing), batch.points_BP2[list(missing)])
-            return [{"points": one} for one in numbers]
+        P = batch.points_BP2.shape[1]
 
+        def make(missing: Sequence[int]) -> list[Tensors]:
+            photos = sorted({index // P for index in missing})
+            numbers_BPF = self._encode_points(self._encode(batch, photos), batch.points_BP2[photos])
+            return [{"points": numbers_BPF[photos.index(index // P), index % P]} for index in missing]
+
+        # Each point by itself: another epoch shows a photo's points in another order and company.
         asked = [
-            key + points_P2.cpu().numpy().tobytes()
+            key + point_2.cpu().numpy().tobytes()
             for key, points_P2 in zip(batch.photo_keys, batch.points_BP2, strict=True)
+            for point_2 in points_P2
         ]
         rows = self._kept("points", asked, make)
-        return torch.stack([row["points"] for row in rows]).to(self.network.device)
+        return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.network.device)
 
     def _encode(self, batch: PointBatch, photos: Sequence[int]) -> ImageFeatures:
         self.encoded += len(photos)

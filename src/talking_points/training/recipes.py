@@ -38,16 +38,14 @@ class RoleRecipe:
     photos: int
     """Of a step."""
     points: int
-    """Of each photo; with triplets, at most so many share one."""
+    """Of each photo, at most."""
     lora_rank: int
     lora_alpha: int
     lora_dropout: float
     steps: int | None = None
     """This, or `epochs`."""
     epochs: int | None = None
-    """Of the triplets; of the scenes, or as many as there are photos where every scene is new."""
-    scenes: int | None = None
-    """Composed scenes that come again and again; None: every scene is new. Means nothing to triplets."""
+    """Times that every triplet is seen."""
     schedule: str = "cosine"
     warmup_steps: int = 50
     weight_decay: float = 0.0
@@ -67,7 +65,7 @@ class RoleRecipe:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of them")
-        for name in ("epochs", "lora_rank", "lora_alpha", "photos", "points", "scenes"):
+        for name in ("epochs", "lora_rank", "lora_alpha", "photos", "points"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; allowed: at least 1")

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel
 from torch import nn
 
-from talking_points.dataset.selection import EVERYTHING, Selection
-from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import read_json
 from talking_points.training.batches import BatchSizes, PointBatch, PointBatches
-from talking_points.training.built import TripletBatches, open_triplets
+from talking_points.training.built import TripletBatches, Triplets
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import LoopConfig, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
@@ -28,29 +24,21 @@ from talking_points.training.recipes import RoleRecipe
 
 log = logging.getLogger(__name__)
 
-DESCRIPTOR_DIALECTS = ("paper",)
-"""The descriptor speaks one dialect, the paper's."""
-LOCALIZER_DIALECTS = ("paper", "paper", "coarse", "place-free", "place-free", "short")
-"""The localizer hears them all."""
-
 
 def train_role(
     role: str,
     recipe: RoleRecipe,
     base: Path,
+    batches: PointBatches,
     out: Path,
     *,
-    sources: Mapping[str, Path] | None = None,
-    data: Path | None = None,
     feature_cache: FeatureCache | None = None,
     tracker: str | None = None,
     seed: int = 0,
-    dialects: Sequence[str] | None = None,
     device: torch.device,
     blind: bool = False,
     region: str | None = None,
     frozen_language: bool = False,
-    selection: Selection = EVERYTHING,
     head: str | None = None,
 ) -> bool:
     """Train one role over a frozen base.
@@ -59,26 +47,20 @@ def train_role(
         role: "descriptor" or "localizer".
         recipe: how; it is written to `out`, too.
         base: checkpoint folder; its other role, if any, is left out.
-        sources: part-labelled photos, to compose scenes from; or
-        data: triplets, as `open_triplets` takes them.
+        batches: what it learns from, at the base's size (`role_batches`); their number is that of the steps.
         feature_cache: keeps what the frozen encoder says.
         tracker: as `LoopConfig.tracker`.
-        dialects: of texts about `sources`, each as often as it is named; None: the role's own mix.
         device: where to train.
         blind: a localizer that never sees the photo (the text-only reference). It answers with its regression: a
             heatmap over a blank photo says nothing.
         region: where keypoints look, if not where the base's config says; kept in the checkpoint (paper, Table 3).
         frozen_language: leave the language model as the base has it (paper, Table 4).
-        selection: which objects and parts it learns of.
         head: a localizer's coordinate head, over a base that has a heatmap: one of `COORDINATE_HEADS`; None: the
             base's.
 
     Returns:
         True when finished and saved to `out`; False when stopped early (the same call resumes).
     """
-    batches = role_batches(
-        role, recipe, base, sources=sources, data=data, selection=selection, dialects=dialects, seed=seed
-    )
     loop = role_loop(recipe, len(batches), tracker=tracker, seed=seed)
     network = load_checkpoint(
         base,
@@ -158,45 +140,12 @@ def role_lora(role: str, recipe: RoleRecipe) -> LoraConfig:
     return lora_config(role, rank=recipe.lora_rank, alpha=recipe.lora_alpha, dropout=recipe.lora_dropout)
 
 
-def role_batches(
-    role: str,
-    recipe: RoleRecipe,
-    base: Path,
-    *,
-    sources: Mapping[str, Path] | None,
-    data: Path | None,
-    selection: Selection = EVERYTHING,
-    dialects: Sequence[str] | None = None,
-    seed: int,
-) -> PointBatches | TripletBatches:
+def role_batches(recipe: RoleRecipe, base: Path, triplets: Triplets, *, seed: int) -> TripletBatches:
     """A role's batches, as many as the recipe has steps or epochs. Of `base` the sizes alone are read."""
     config_path = base / "config.json"
     side = ModelConfig.from_dict(read_json(config_path), source=str(config_path)).vision.image_size
     sizes = BatchSizes(photos=recipe.photos, points=recipe.points)
-    if (data is None) == (not sources):
-        raise ValueError("give --source, to compose scenes from, or --data, triplets: one of them")
-    if data is not None:
-        if selection != EVERYTHING:
-            raise ValueError("--object and --part choose from --source; triplets of --data come as they are")
-        if dialects is not None:
-            raise ValueError("--dialect is of texts about --source; triplets of --data come as they are")
-        if recipe.scenes is not None:
-            raise ValueError("scenes are composed from --source; triplets of --data come as they are")
-        return TripletBatches(
-            open_triplets(data), side=side, sizes=sizes, seed=seed, steps=recipe.steps, epochs=recipe.epochs or 1
-        )
-    assert sources is not None
-    scenes = load_scenes(sources, "train", selection)
-    epoch_steps = math.ceil((recipe.scenes or len(scenes)) / recipe.photos)
-    return PointBatches(
-        scenes,
-        dialects=dialects or (DESCRIPTOR_DIALECTS if role == "descriptor" else LOCALIZER_DIALECTS),
-        side=side,
-        sizes=sizes,
-        seed=seed,
-        steps=recipe.steps or epoch_steps * (recipe.epochs or 1),
-        fixed=recipe.scenes,
-    )
+    return TripletBatches(triplets, side=side, sizes=sizes, seed=seed, steps=recipe.steps, epochs=recipe.epochs or 1)
 
 
 def role_parameters(network: PointNetwork, role: str, *, frozen_language: bool = False) -> dict[str, nn.Parameter]:

@@ -212,7 +212,6 @@ def _shares_around(scene: Scene, object_index: int) -> np.ndarray:
 
 Texture = Literal["smooth", "textured", "patterned"]
 """What is said of a surface, where anything is."""
-TEXTURES: tuple[Texture, ...] = ("smooth", "textured", "patterned")
 Direction = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
 
 

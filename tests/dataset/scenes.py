@@ -1,0 +1,28 @@
+"""Scenes compared, and held to their own maps."""
+
+import numpy as np
+
+from talking_points.dataset.scene import Scene
+
+
+def same_scene(a: Scene, b: Scene) -> bool:
+    return (
+        a.objects == b.objects
+        and a.parts == b.parts
+        and np.array_equal(a.photo, b.photo)
+        and np.array_equal(a.part_map, b.part_map)
+    )
+
+
+def assert_consistent(scene: Scene) -> None:
+    """Boxes and areas are those of the map; every object has a part."""
+    assert scene.part_map.shape == scene.photo.shape[:2]
+    assert scene.part_map.dtype == np.int16
+    assert scene.part_map.max() <= len(scene.parts)
+    for k, part in enumerate(scene.parts):
+        rows, columns = np.nonzero(scene.part_map == k + 1)
+        assert part.area_px == len(rows)
+        assert part.box_xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    for k, thing in enumerate(scene.objects):
+        boxes = np.array([part.box_xyxy for part in scene.parts if part.object_index == k])
+        assert thing.box_xyxy == (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
