@@ -25,9 +25,9 @@ from throughput import photos_of, points_of
 
 import talking_points
 from talking_points import TalkingPoints
-from talking_points.encoding import PhotoCache
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import load_network
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.pretrained import load_network
 
 REPEATS = 3
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import talking_points
-from talking_points import pretrained
 from talking_points.cli import main
 from talking_points.demo import DEMO_POINTS_PX
-from talking_points.localizer import FoundPoint
+from talking_points.pointing import pretrained
+from talking_points.pointing.localizer import FoundPoint
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 
@@ -70,9 +70,9 @@ def stand_in(monkeypatch, name, **contents):
 
 @pytest.fixture
 def fake_model(monkeypatch):
-    stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints, RoundTrip=FakeRoundTrip)
-    stand_in(monkeypatch, "descriptor", PointDescriptor=FakeTalkingPoints)
-    stand_in(monkeypatch, "localizer", PointLocalizer=FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.descriptor.PointDescriptor", FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.localizer.PointLocalizer", FakeTalkingPoints)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ class TestBadInput:
             raise AssertionError("the model was reached")
 
         monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", no_model)
-        stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints)
+        monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
 
         def error_of(*arguments):
             status, out, err = run(*arguments)
@@ -507,10 +507,10 @@ def test_ctrl_c_while_the_model_loads(photo):
     # the signal arrives in the middle of the import of a module that never ends
     program = (
         "import os, signal, sys, types\nfrom talking_points.cli import main\n"
-        "import talking_points.pretrained\ntalking_points.pretrained.find_checkpoint = lambda name: name\n"
+        "import talking_points.pointing.pretrained\ntalking_points.pointing.pretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
         "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['talking_points.descriptor'] = Slow('slow')\nmain()"
+        "sys.modules['talking_points.pointing.descriptor'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
     done = subprocess.run(command, capture_output=True, text=True)

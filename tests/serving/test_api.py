@@ -13,11 +13,11 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from PIL import Image
 
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving import fetching
 from talking_points.serving.config import EngineConfig, ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import SIZE_WH, photo_bytes
 
 PHOTO = photo_bytes()

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from talking_points.answers import Answer
-from talking_points.encoding import PreparedPhoto
+from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.config import EngineConfig
 from talking_points.serving.engine import BusyError, Engine, StoppedError
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import photo_bytes
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]

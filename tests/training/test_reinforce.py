@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.encoding import PhotoCache, PreparedPhoto
 from talking_points.evaluation.samples import Sample
-from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.weights import read_tensors
+from talking_points.pointing.encoding import PhotoCache, PreparedPhoto
+from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training import policy as policy_module
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig

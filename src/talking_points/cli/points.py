@@ -19,7 +19,7 @@ from talking_points.demo import DEMO_POINTS_PX, demo_photo
 if TYPE_CHECKING:
     from PIL import Image
 
-    from talking_points.bulk import Task
+    from talking_points.pointing.files import Task
 
 
 PhotoArgument = Annotated[
@@ -76,7 +76,7 @@ def describe(
     photo, image, points = _open_with_points(photo, point)
     _check_figure(figure)
     folder = find_model(model)
-    from talking_points.descriptor import PointDescriptor
+    from talking_points.pointing.descriptor import PointDescriptor
 
     speaker = PointDescriptor.from_pretrained(folder, device=device)
     say(f"describing {len(points)} point(s)")
@@ -115,7 +115,7 @@ def localize(
             raise ValueError(f"text {number} is empty: expected a description of a point")
     _check_figure(figure)
     folder = find_model(model)
-    from talking_points.localizer import PointLocalizer
+    from talking_points.pointing.localizer import PointLocalizer
 
     finder = PointLocalizer.from_pretrained(folder, device=device)
     say(f"finding {len(text)} point(s)")
@@ -216,7 +216,7 @@ def _bulk(
     engine: str,
     workers: int,
 ) -> None:
-    """Answer a file of lines; see `talking_points.bulk`."""
+    """Answer a file of lines; see `talking_points.pointing.files`."""
     if out is None:
         raise ValueError("--input needs --out OUT.jsonl, the file that the answers go to")
     if engine not in ("local", "ray"):
@@ -228,8 +228,8 @@ def _bulk(
     folder = find_model(model)
     from functools import partial
 
-    from talking_points.bulk import ROLES, read_lines, run_bulk
-    from talking_points.pretrained import load_network
+    from talking_points.pointing.files import ROLES, read_lines, run_bulk
+    from talking_points.pointing.pretrained import load_network
 
     with source.open("rb") as file:
         total = sum(1 for _ in read_lines(file))
@@ -254,7 +254,7 @@ def _there_and_back(
     image: Image.Image, points: list[tuple[float, float]], model: str, device: str | None
 ) -> list[Answer]:
     folder = find_model(model)
-    from talking_points.talking_points import TalkingPoints
+    from talking_points.pointing.round_trip import TalkingPoints
 
     both = TalkingPoints.from_pretrained(folder, device=device)
     say(f"describing {len(points)} point(s) and finding them again")

@@ -48,7 +48,7 @@ def train_trunk(
     sources, loop, sizes = start_training(
         source, steps, learning_rate, photos, 1, seed, workers=workers, weight_decay=0.05
     )
-    from talking_points.pretrained import choose_device
+    from talking_points.pointing.pretrained import choose_device
     from talking_points.training.stages import TRUNK_FILE
     from talking_points.training.stages import train_trunk as run
 
@@ -90,7 +90,7 @@ def train_vision(
     sources, loop, sizes = start_training(
         source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
     )
-    from talking_points.pretrained import choose_device
+    from talking_points.pointing.pretrained import choose_device
     from talking_points.training.stages import train_vision as run
 
     finished = run(
@@ -126,7 +126,7 @@ def train_language(
     sources, loop, sizes = start_training(
         source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
     )
-    from talking_points.pretrained import choose_device, find_checkpoint
+    from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.stages import train_language as run
 
     selection = selection_of(only_object, only_part)
@@ -161,7 +161,7 @@ def train_base(
     sources, loop, sizes = start_training(
         source, steps, learning_rate, photos, points, seed, workers=workers, weight_decay=0.02
     )
-    from talking_points.pretrained import choose_device
+    from talking_points.pointing.pretrained import choose_device
     from talking_points.training.stages import train_base as run
 
     selection = selection_of(only_object, only_part)
@@ -187,9 +187,9 @@ def train_calibrate(
     import torch
 
     from talking_points.evaluation.run import sets_of_sources
-    from talking_points.localizer import PointLocalizer
     from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-    from talking_points.pretrained import choose_device, find_checkpoint
+    from talking_points.pointing.localizer import PointLocalizer
+    from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
     network = load_checkpoint(find_checkpoint(model), device=choose_device(device))
@@ -207,7 +207,7 @@ def train_join(
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
     prepare()
-    from talking_points.pretrained import find_checkpoint
+    from talking_points.pointing.pretrained import find_checkpoint
     from talking_points.training.roles import join_roles
 
     join_roles(find_checkpoint(descriptor), find_checkpoint(localizer), out)

@@ -83,7 +83,7 @@ def train_grpo(
     sources, loop, sizes = start_training(source or [], steps, learning_rate, photos, points, seed)
     # A step is long: what it was like is worth a line, and little is lost by a kill.
     loop = dataclasses.replace(loop, warmup_steps=min(50, steps // 10), log_every=5, save_every=20)
-    from talking_points.pretrained import choose_device, find_checkpoint
+    from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.grpo import GRPOConfig
     from talking_points.training.keypoint_sets import PRESETS, KeypointSet, learning_and_held_out
     from talking_points.training.reinforce import Watching

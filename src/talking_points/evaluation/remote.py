@@ -15,7 +15,7 @@ class Contestants:
     """What one actor holds: the model, and the describers and localizers asked of it so far."""
 
     def __init__(self, model: Path, device: str | None, quantize: str | None) -> None:
-        from talking_points.talking_points import TalkingPoints
+        from talking_points.pointing.round_trip import TalkingPoints
 
         self.tp = TalkingPoints.from_pretrained(model, device=device, quantize=quantize)
         self.device = device

@@ -19,10 +19,10 @@ from typing import Literal
 from PIL import Image
 
 from talking_points.answers import Answer
-from talking_points.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
 from talking_points.serving.config import EngineConfig
-from talking_points.talking_points import TalkingPoints
 
 log = logging.getLogger(__name__)
 

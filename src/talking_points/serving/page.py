@@ -21,8 +21,8 @@ from PIL import Image
 
 from talking_points.answers import Answer, answers_as_json
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
-from talking_points.encoding import PreparedPhoto
 from talking_points.evaluation.figures import FigurePoint, draw_points
+from talking_points.pointing.encoding import PreparedPhoto
 from talking_points.serving.engine import BusyError, Engine, OnText, Point, StoppedError
 from talking_points.serving.marking import marked, shown_photo
 from talking_points.serving.service import Service

@@ -17,18 +17,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
 from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
 from talking_points.generation import Sampling
-from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.model.weights import read_tensors
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
+from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import (

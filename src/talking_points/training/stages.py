@@ -19,7 +19,7 @@ from talking_points.dataset.sources.loading import load_scenes
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import load_weights, read_tensors
-from talking_points.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.base_batches import BaseBatches, LanguageBatches, TrunkBatches, VisionBatches
 from talking_points.training.batches import BatchSizes
 from talking_points.training.loop import LoopConfig, is_main_process, train

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import Photo, PhotoCache, PreparedPhoto, prepare_photo
-from talking_points.localizer import FoundPoint, PointLocalizer
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.network import PointNetwork
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import Photo, PhotoCache, PreparedPhoto, prepare_photo
+from talking_points.pointing.localizer import FoundPoint, PointLocalizer
+from talking_points.pointing.pretrained import load_network
 from talking_points.points import check_points
-from talking_points.pretrained import load_network
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.encoding import (
+from talking_points.generation import GREEDY, Sampling, generate
+from talking_points.model.language import embed_suffixes
+from talking_points.model.network import PointNetwork
+from talking_points.pointing.encoding import (
     EncodedPhotos,
     Photo,
     PhotoCache,
@@ -25,9 +28,6 @@ from talking_points.encoding import (
     prompts_at_once,
     role_prefix,
 )
-from talking_points.generation import GREEDY, Sampling, generate
-from talking_points.model.language import embed_suffixes
-from talking_points.model.network import PointNetwork
 from talking_points.points import check_points, photo_to_square
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class PointDescriptor:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointDescriptor:
         """Load the descriptor alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pretrained import load_network
+        from talking_points.pointing.pretrained import load_network
 
         return cls(load_network(name_or_folder, device=device, roles=("descriptor",)))
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
+from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
 PHOTO = Image.effect_noise((70, 40), 80).convert("RGB")

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from talking_points.encoding import PreparedPhoto, prepare_photo
 from talking_points.model.network import PointNetwork
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
 from talking_points.ray_actors import start_actors
-from talking_points.talking_points import TalkingPoints
 
 Task = Literal["describe", "localize", "round-trip"]
 Engine = Literal["local", "ray"]

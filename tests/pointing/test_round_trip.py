@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.encoding import prepare_photo
 from talking_points.generation import generate, read_prefixes
 from talking_points.model.language import embed_suffixes
-from talking_points.pretrained import choose_device, load_network
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing.encoding import prepare_photo
+from talking_points.pointing.pretrained import choose_device, load_network
+from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
 

@@ -13,8 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.descriptor import split_by
-from talking_points.encoding import (
+from talking_points.generation import read_suffixes
+from talking_points.model.language import embed_suffixes
+from talking_points.model.localizer_head import LocatedPoints, chances
+from talking_points.model.network import PointNetwork
+from talking_points.pointing.descriptor import split_by
+from talking_points.pointing.encoding import (
     EncodedPhotos,
     Photo,
     PhotoCache,
@@ -25,10 +29,6 @@ from talking_points.encoding import (
     prompts_at_once,
     role_prefix,
 )
-from talking_points.generation import read_suffixes
-from talking_points.model.language import embed_suffixes
-from talking_points.model.localizer_head import LocatedPoints, chances
-from talking_points.model.network import PointNetwork
 from talking_points.points import square_to_photo
 
 RUNNER_UP_SHARE = 0.5
@@ -67,7 +67,7 @@ class PointLocalizer:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointLocalizer:
         """Load the localizer alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pretrained import load_network
+        from talking_points.pointing.pretrained import load_network
 
         return cls(load_network(name_or_folder, device=device, roles=("localizer",)))
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from talking_points import bulk
-from talking_points.bulk import BulkReport, run_bulk
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import load_network
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing import files
+from talking_points.pointing.files import BulkReport, run_bulk
+from talking_points.pointing.pretrained import load_network
+from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
 
@@ -87,7 +87,7 @@ def test_killed_anywhere_it_goes_on_and_ends_the_same(
     network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill leaves a beginning of the answers: any beginning, to the byte."""
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 2)
     out = points.with_name("out.jsonl")
     run_bulk("describe", loader(network), points, out, model="tiny")
     whole = out.read_bytes()
@@ -134,7 +134,7 @@ def test_lines_are_read_as_they_are_needed(
     network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the file, no more than two windows are in memory."""
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 3)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 3)
     read = 0
 
     def endless(file: object) -> Iterator[str]:
@@ -150,13 +150,13 @@ def test_lines_are_read_as_they_are_needed(
         if done >= 9:
             raise Enough
 
-    monkeypatch.setattr(bulk, "read_lines", endless)
+    monkeypatch.setattr(files, "read_lines", endless)
     with pytest.raises(Enough):
         run_bulk("localize", loader(network), points, points.with_name("o"), model="tiny", on_progress=stop)
 
 
 def test_an_endless_line_is_one_bad_line(network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "MOST_LINE_BYTES", 100)
+    monkeypatch.setattr(files, "MOST_LINE_BYTES", 100)
     points.write_text('{"photo": "' + "a" * 5000 + '"}\n' + json.dumps({"photo": "0.png", "x": 1, "y": 1}) + "\n")
     out = points.with_name("out.jsonl")
     assert run_bulk("describe", loader(network), points, out, model="tiny").bad == 1
@@ -165,7 +165,7 @@ def test_an_endless_line_is_one_bad_line(network: PointNetwork, points: Path, mo
 
 def test_ray_gives_the_same_answers(network: PointNetwork, points: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 2)
     TalkingPoints(network).save_pretrained(tmp_path / "tiny")
     load = partial(load_network, tmp_path / "tiny", device="cpu")
     outs = [tmp_path / "local.jsonl", tmp_path / "ray.jsonl"]
