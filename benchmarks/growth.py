@@ -74,8 +74,8 @@ def series(network: PointNetwork) -> dict[str, dict[str, Any]]:
         return lambda: fresh().round_trip(photo, points)
 
     def of_photos(count: int) -> Callable[[], Any]:
-        photos, points = photos_of(count), [[point] for point in points_of(count)]
-        return lambda: fresh().round_trip_photos(photos, points)
+        pairs = list(zip(photos_of(count), points_of(count), strict=True))
+        return lambda: fresh().round_trip_many(pairs)
 
     def of_words(count: int) -> Callable[[], Any]:
         text = " ".join((word * 40).split()[:count])

@@ -176,8 +176,10 @@ def engine(
         (descriptor, "generate", "describe"),
         (localizer, "read_suffixes", "localize"),
     ):
-        trips = tp.round_trip_photos(photos, points)
-    return [(t.description, t.found_px) for some in trips for t in some if t.found_px is not None]
+        trips = tp.round_trip_many(
+            [(photo, point) for photo, some in zip(photos, points, strict=True) for point in some]
+        )
+    return [(t.description, t.found_px) for t in trips if t.found_px is not None]
 
 
 def measure(run: Callable[[Clock], Any], device: torch.device, trips: int) -> dict[str, Any]:

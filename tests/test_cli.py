@@ -507,7 +507,7 @@ def test_ctrl_c_while_the_model_loads(photo):
     # the signal arrives in the middle of the import of a module that never ends
     program = (
         "import os, signal, sys, types\nfrom talking_points.cli import main\n"
-        "import talking_points.pointing.pretrained\ntalking_points.pointing.pretrained.find_checkpoint = lambda name: name\n"
+        "import talking_points.pointing.pretrained as pretrained\npretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
         "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.modules['talking_points.pointing.descriptor'] = Slow('slow')\nmain()"

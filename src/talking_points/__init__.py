@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from talking_points.interfaces import Describer, Localizer
     from talking_points.pointing.descriptor import PointDescriptor, SampledText
     from talking_points.pointing.encoding import PhotoCache
-    from talking_points.pointing.localizer import FoundPoint, PointLocalizer
+    from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.round_trip import RoundTrip, TalkingPoints
     from talking_points.points import (
         check_points,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         unit_to_photo,
     )
     from talking_points.records import Keypoint, Triplet
+    from talking_points.samples import FoundPoint
 
 # peft imports bitsandbytes where it is installed, which on CPUs with bf16 instructions warns of a 4-bit kernel that
 # nobody asked for.
@@ -68,7 +69,7 @@ __all__ = [
 
 _MODULE_OF = {
     "Describer": "interfaces",
-    "FoundPoint": "pointing.localizer",
+    "FoundPoint": "samples",
     "Keypoint": "records",
     "Localizer": "interfaces",
     "PhotoCache": "pointing.encoding",

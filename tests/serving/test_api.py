@@ -253,7 +253,7 @@ def test_a_failure_tells_nothing_of_the_inside(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(tp.descriptor, "describe_prepared", fail)
+    monkeypatch.setattr(tp, "describe_many", fail)
     response = form(client, "describe", point="1,1")
     assert response.status_code == 500 and "secret" not in response.text
     assert response.json()["error"]["type"] == "server_error"

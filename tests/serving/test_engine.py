@@ -125,14 +125,14 @@ def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypa
     good = held.engine.submit("describe", photo(held.engine), points_px=[(1.0, 1.0)])
     bad = held.engine.submit("describe", photo(held.engine, seed=9), points_px=[(2.0, 2.0)])
     marked = photo(held.engine, seed=9).key
-    describe = tp.descriptor.describe_prepared
+    describe = tp.describe_many
 
-    def fail(photos: list[PreparedPhoto], *rest: object, **options: object) -> object:
-        if any(one.key == marked for one in photos):
+    def fail(pairs: list[tuple[PreparedPhoto, tuple[float, float]]], **options: object) -> object:
+        if any(one.key == marked for one, _ in pairs):
             raise RuntimeError("broken")
-        return describe(photos, *rest, **options)  # type: ignore[arg-type]
+        return describe(pairs, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tp.descriptor, "describe_prepared", fail)
+    monkeypatch.setattr(tp, "describe_many", fail)
     held.go.set()
     assert good.result(60)[0].description
     with pytest.raises(RuntimeError, match="broken"):

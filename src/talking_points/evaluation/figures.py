@@ -17,6 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
+from talking_points.points import distance_unit
+
 Point = tuple[float, float]
 
 ASKED_COLOUR = "#e3120b"
@@ -120,9 +122,9 @@ def _note(point: FigurePoint, size_wh: tuple[int, int]) -> str:
     if point.found_px:
         parts.append(f"found ({point.found_px[0]:.1f}, {point.found_px[1]:.1f})")
     if point.asked_px and point.found_px:
-        dx, dy = point.found_px[0] - point.asked_px[0], point.found_px[1] - point.asked_px[1]
-        per_cent = 100 * math.hypot(dx / size_wh[0], dy / size_wh[1])
-        parts.append(f"{math.hypot(dx, dy):.1f} px apart, {per_cent:.1f}% of the photo")
+        pixels = math.dist(point.found_px, point.asked_px)
+        per_cent = 100 * distance_unit(point.found_px, point.asked_px, size_wh)
+        parts.append(f"{pixels:.1f} px apart, {per_cent:.1f}% of the photo")
     return "  ·  ".join(parts)
 
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.points import check_points
+from talking_points.points import check_point
 from talking_points.ray_actors import start_actors
 
 Task = Literal["describe", "localize", "round-trip"]
@@ -97,7 +97,7 @@ class Answerer:
             side = self.tp.network.config.vision.image_size
             photo = prepare_photo(self.folder / _photo_of(parsed), side)
             if point_px is not None:
-                check_points([point_px], photo.size_wh)
+                check_point(point_px, photo.size_wh)
         except (ValueError, OSError) as error:
             return _Bad(record=record, problem=" ".join(str(error).split()))
         return _Asked(record=record, photo=photo, point_px=point_px, text=text)
@@ -105,16 +105,7 @@ class Answerer:
     def answer(self, window: Sequence[_Asked | _Bad]) -> list[Answered]:
         """Answers of a window's lines, in their order."""
         asked = [one for one in window if isinstance(one, _Asked)]
-        # Photos together, whatever order their lines have.
-        groups: dict[bytes, list[int]] = {}
-        for index, one in enumerate(asked):
-            groups.setdefault(one.photo.key, []).append(index)
-        photos = [asked[indices[0]].photo for indices in groups.values()]
-        found: list[dict[str, Any]] = [{} for _ in asked]
-        for indices, some in zip(groups.values(), self._answers(asked, photos, list(groups.values())), strict=True):
-            for index, answer in zip(indices, some, strict=True):
-                found[index] = answer
-        answers = iter(found)
+        answers = iter(self._answers(asked))
         return [
             (json.dumps({**one.record, "model": self.model, **next(answers)}), None)
             if isinstance(one, _Asked)
@@ -122,30 +113,23 @@ class Answerer:
             for one in window
         ]
 
-    def _answers(
-        self, asked: Sequence[_Asked], photos: Sequence[PreparedPhoto], groups: Sequence[Sequence[int]]
-    ) -> list[list[dict[str, Any]]]:
+    def _answers(self, asked: Sequence[_Asked]) -> list[dict[str, Any]]:
         if self.task == "localize":
-            texts = [[asked[index].text or "" for index in indices] for indices in groups]
-            places = self.tp.localizer.localize_prepared(photos, texts)
-            return [[{"found_x": x, "found_y": y} for x, y in some] for some in places]
-        points = [[asked[index].point_px or (0.0, 0.0) for index in indices] for indices in groups]
+            found = self.tp.locate_many([(one.photo, one.text or "") for one in asked])
+            return [{"found_x": one.point_px[0], "found_y": one.point_px[1]} for one in found]
+        points = [(one.photo, one.point_px or (0.0, 0.0)) for one in asked]
         if self.task == "describe":
-            descriptions = self.tp.descriptor.describe_prepared(photos, points)
-            return [[{"description": text} for text in some] for some in descriptions]
+            return [{"description": text} for text in self.tp.describe_many(points)]
         return [
-            [
-                {"description": trip.description}
-                if trip.found_px is None
-                else {
-                    "description": trip.description,
-                    "found_x": trip.found_px[0],
-                    "found_y": trip.found_px[1],
-                    "error": trip.error,
-                }
-                for trip in some
-            ]
-            for some in self.tp.round_trip_prepared(photos, points)
+            {"description": trip.description}
+            if trip.found_px is None
+            else {
+                "description": trip.description,
+                "found_x": trip.found_px[0],
+                "found_y": trip.found_px[1],
+                "error": trip.error,
+            }
+            for trip in self.tp.round_trip_many(points)
         ]
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from talking_points.answers import Answer, answers_as_json
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
 from talking_points.evaluation.figures import FigurePoint, draw_points
 from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.points import distance_unit
 from talking_points.serving.engine import BusyError, Engine, OnText, Point, StoppedError
 from talking_points.serving.marking import marked, shown_photo
 from talking_points.serving.service import Service
@@ -409,10 +410,8 @@ def measured(asked_px: Point | None, found: Answer, size_wh: tuple[int, int]) ->
     """What was found of a text, against the point that it is about, where there is one."""
     error = None
     if asked_px is not None and found.found_px is not None:
-        error = math.hypot(
-            (found.found_px[0] - asked_px[0]) / size_wh[0], (found.found_px[1] - asked_px[1]) / size_wh[1]
-        )
-    return Answer(asked_px=asked_px, description=found.description, found_px=found.found_px, error=error)
+        error = distance_unit(found.found_px, asked_px, size_wh)
+    return replace(found, asked_px=asked_px, error=error)
 
 
 def note(answer: Answer, size_wh: tuple[int, int]) -> str:

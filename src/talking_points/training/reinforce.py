@@ -238,16 +238,10 @@ class Reinforcement:
         for judge in self.judges.values():
             encoded_alone(judge.network, batch.photos, judge.cache)
             judge.cache.forget("localizer")
-            asked: list[list[str]] = [[] for _ in batch.photos]
-            for photo, text in dict.fromkeys(zip(photo_of_text, texts, strict=True)):
-                if is_readable(text, judge.network.prompts):
-                    asked[photo].append(text)
-            answers = judge.localize_prepared(batch.photos, asked)
-            place = {
-                (photo, text): point
-                for photo, (some, points) in enumerate(zip(asked, answers, strict=True))
-                for text, point in zip(some, points, strict=True)
-            }
+            keys = dict.fromkeys(zip(photo_of_text, texts, strict=True))
+            asked = [(photo, text) for photo, text in keys if is_readable(text, judge.network.prompts)]
+            answers = judge.locate_many([(batch.photos[photo], text) for photo, text in asked])
+            place = {key: found.point_px for key, found in zip(asked, answers, strict=True)}
             nowhere = (float("nan"), float("nan"))
             found = [place.get(key, nowhere) for key in zip(photo_of_text, texts, strict=True)]
             found_JN2.append(torch.tensor(found, dtype=torch.float32) / size_N2)
