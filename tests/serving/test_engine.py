@@ -7,9 +7,9 @@ from concurrent.futures import Future
 import pytest
 from PIL import Image
 
-from talking_points.answers import Answer
 from talking_points.pointing.encoding import PreparedPhoto
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.samples import PhotoPoint
 from talking_points.serving.config import EngineConfig
 from talking_points.serving.engine import BusyError, Engine, StoppedError
 from tests.serving.conftest import photo_bytes
@@ -37,7 +37,7 @@ class Held:
 
         self.engine._answer = wait_first  # type: ignore[method-assign, assignment]
 
-    def occupy(self) -> Future[list[Answer]]:
+    def occupy(self) -> Future[list[PhotoPoint]]:
         """Give it something to be busy with."""
         future = self.engine.submit("describe", photo(self.engine), points_px=[(1.0, 1.0)])
         assert self.begun.wait(60)
@@ -54,8 +54,8 @@ def test_answers_are_the_librarys(tp: TalkingPoints, engine: Engine) -> None:
     described, found, trips = one.result(60), other.result(60), third.result(60)
     texts = [answer.description for answer in described]
     assert texts == TalkingPoints(tp.network).describe(opened, POINTS)
-    assert [answer.asked_px for answer in described] == POINTS and described[0].found_px is None
-    assert found[0].asked_px is None and found[0].found_px is not None
+    assert [answer.point_px for answer in described] == POINTS and described[0].found_px is None
+    assert found[0].point_px is None and found[0].found_px is not None
     assert [answer.description for answer in trips] == texts
     for answer, expected in zip(trips, TalkingPoints(tp.network).round_trip(opened, POINTS), strict=True):
         assert answer.found_px == pytest.approx(expected.found_px, abs=1e-2)

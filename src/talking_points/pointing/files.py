@@ -1,8 +1,7 @@
-"""Files of many points or texts: one JSON line in, the same line with its answer out, in order.
+"""Files of many points or texts: a line in, a JSON line with its answer out, in order.
 
-A line names a photo, its path relative to the file, and a point (`x`, `y`, pixels of the photo) or a `description`;
-other keys are carried along, so that what `describe` wrote is what `localize` reads. Lines stream through in windows:
-memory does not grow with the file. What OUT holds already is not done again.
+A line is in the one form of `samples`; its photo's path is relative to the file, other keys are carried along. Lines
+stream through in windows: memory does not grow with the file. What OUT holds already is not done again.
 """
 
 from __future__ import annotations
@@ -15,13 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
+from talking_points.images import decode_photo
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_point
 from talking_points.ray_actors import start_actors
+from talking_points.sample_files import Line, OnNote, read_samples
+from talking_points.samples import ANSWER_KEYS, PhotoPoint, answer_as_json, point_of_record
 
 Task = Literal["describe", "localize", "round-trip"]
 Engine = Literal["local", "ray"]
@@ -33,31 +35,27 @@ ROLES: dict[Task, tuple[str, ...]] = {
 }
 LINES_AT_ONCE = 128
 """A window: its lines are answered together. Ours."""
-MOST_LINE_BYTES = 2**20
-"""A longer line is no line of ours."""
 READERS = min(4, os.cpu_count() or 1)
 """Threads that open photos while the network works."""
 
 Answered = tuple[str, str | None]
 """A line of the answers, and what was wrong with the one asked."""
-ANSWER_KEYS = ("model", "description", "found_x", "found_y", "error", "problem")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Asked:
     """A line that can be answered."""
 
-    record: dict[str, Any]
+    line: Line
     photo: PreparedPhoto
-    point_px: tuple[float, float] | None
-    text: str | None
+    point: PhotoPoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Bad:
     """A line that cannot."""
 
-    record: dict[str, Any]
+    line: Line
     problem: str
 
 
@@ -68,6 +66,14 @@ class BulkReport:
     done_before: int
     answered: int
     bad: int
+    bad_before: int = 0
+    """Of those done before, the lines that could not be answered."""
+
+    @property
+    def exit_status(self) -> int:
+        """0; 1 when some lines could not be answered; 2 when none could."""
+        failed = self.bad + self.bad_before
+        return 0 if not failed else 1 if failed < self.done_before + self.answered + self.bad else 2
 
 
 class Answerer:
@@ -82,55 +88,49 @@ class Answerer:
         self.task, self.folder, self.model = task, folder, model
         self.tp = TalkingPoints(network)
 
-    def prepare(self, line: str) -> _Asked | _Bad:
-        """Read a line and open its photo. Runs in any thread."""
-        record: dict[str, Any] = {}
+    def prepare(self, line: Line) -> _Asked | _Bad:
+        """Check a line and open its photo. Runs in any thread."""
         try:
-            parsed = _parse(line)
-            record = _carried(self.task, parsed)
-            point_px, text = None, None
-            if self.task == "localize":
-                text = _text_of(parsed)
-                self.tp.network.prompts.localize(text)
-            else:
-                point_px = _point_of(parsed)
-            side = self.tp.network.config.vision.image_size
-            photo = prepare_photo(self.folder / _photo_of(parsed), side)
-            if point_px is not None:
-                check_point(point_px, photo.size_wh)
+            if line.problem is not None:
+                return _Bad(line=line, problem=line.problem)
+            point = point_of_record(line.record, wants_text=self.task == "localize")
+            if point.text is not None:
+                self.tp.network.prompts.localize(point.text)
+            assert point.photo is not None
+            given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
+            photo = prepare_photo(given, self.tp.network.config.vision.image_size)
+            if point.size_wh is not None and point.size_wh != photo.size_wh:
+                stated, found = ("{}x{}".format(*size) for size in (point.size_wh, photo.size_wh))
+                raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
+            if point.point_px is not None:
+                check_point(point.point_px, photo.size_wh)
         except (ValueError, OSError) as error:
-            return _Bad(record=record, problem=" ".join(str(error).split()))
-        return _Asked(record=record, photo=photo, point_px=point_px, text=text)
+            return _Bad(line=line, problem=" ".join(str(error).split()))
+        return _Asked(line=line, photo=photo, point=point)
 
     def answer(self, window: Sequence[_Asked | _Bad]) -> list[Answered]:
         """Answers of a window's lines, in their order."""
-        asked = [one for one in window if isinstance(one, _Asked)]
-        answers = iter(self._answers(asked))
+        answers = iter(self._answers([one for one in window if isinstance(one, _Asked)]))
         return [
-            (json.dumps({**one.record, "model": self.model, **next(answers)}), None)
+            (self._write(one.line, answer_as_json(next(answers))), None)
             if isinstance(one, _Asked)
-            else (json.dumps({**one.record, "model": self.model, "problem": one.problem}), one.problem)
+            else (self._write(one.line, {**answer_as_json(PhotoPoint()), "problem": one.problem}), one.problem)
             for one in window
         ]
 
-    def _answers(self, asked: Sequence[_Asked]) -> list[dict[str, Any]]:
+    def _write(self, line: Line, answer: dict[str, Any]) -> str:
+        head = _head(self.task, self.model, line)
+        # What is carried along, such as the description that was looked for, stays unless the answer has its own.
+        return json.dumps({**head, **answer}, allow_nan=False)
+
+    def _answers(self, asked: Sequence[_Asked]) -> list[PhotoPoint]:
         if self.task == "localize":
-            found = self.tp.locate_many([(one.photo, one.text or "") for one in asked])
-            return [{"found_x": one.point_px[0], "found_y": one.point_px[1]} for one in found]
-        points = [(one.photo, one.point_px or (0.0, 0.0)) for one in asked]
+            found = self.tp.locate_many([(one.photo, one.point.text or "") for one in asked])
+            return [PhotoPoint().answered(place, one.photo.size_wh) for place, one in zip(found, asked, strict=True)]
+        pairs = [(one.photo, one.point.point_px or (0.0, 0.0)) for one in asked]
         if self.task == "describe":
-            return [{"description": text} for text in self.tp.describe_many(points)]
-        return [
-            {"description": trip.description}
-            if trip.found_px is None
-            else {
-                "description": trip.description,
-                "found_x": trip.found_px[0],
-                "found_y": trip.found_px[1],
-                "error": trip.error,
-            }
-            for trip in self.tp.round_trip_many(points)
-        ]
+            return [PhotoPoint(description=text) for text in self.tp.describe_many(pairs)]
+        return [trip.as_point() for trip in self.tp.round_trip_many(pairs)]
 
 
 def run_bulk(
@@ -144,13 +144,14 @@ def run_bulk(
     engine: Engine = "local",
     workers: int = 1,
     on_progress: Callable[[int], None] = lambda lines: None,
+    on_note: OnNote = lambda note: None,
 ) -> BulkReport:
     """Answer the lines of a file that `out` does not hold yet.
 
     Args:
         task: what is asked.
         load: gives the network, with the task's `ROLES`.
-        source: JSON lines.
+        source: JSON lines, CSV, Parquet or COCO keypoints; see `sample_files`.
         out: JSON lines, one for each of `source`; grows window by window.
         model: the model's name, written into every line.
         strict: a line that cannot be answered is a ValueError naming it, instead of a line with a "problem".
@@ -158,6 +159,7 @@ def run_bulk(
             whose machines see the photos under the same paths.
         workers: actors of Ray.
         on_progress: told the lines done, those of earlier runs counted.
+        on_note: told once each what was assumed of the lines.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or `out` answers another file.
@@ -169,15 +171,17 @@ def run_bulk(
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"no such folder for the answers: {out.absolute().parent}")
     folder = source.absolute().parent
-    done = _check_done(source, out, task, model)
+    wants_text = task == "localize"
+    done, bad_before = _check_done(source, out, task, model)
     answered = bad = 0
-    with source.open("rb") as lines_file, out.open("ab") as out_file:
-        rest = itertools.islice(read_lines(lines_file), done, None)
+    with out.open("ab") as out_file:
+        rest = itertools.islice(read_samples(source, wants_text=wants_text, on_note=on_note), done, None)
         windows = iter(lambda: list(itertools.islice(rest, LINES_AT_ONCE)), [])
         first = next(windows, None)
         if first is None:
-            return BulkReport(done_before=done, answered=0, bad=0)
-        windows = itertools.chain([first], windows)
+            return BulkReport(done_before=done, answered=0, bad=0, bad_before=bad_before)
+        numbers: deque[int] = deque()
+        windows = _numbered(itertools.chain([first], windows), numbers)
         if engine == "ray":
             answers = _answer_with_ray(task, load, folder, model, windows, workers)
         else:
@@ -188,16 +192,24 @@ def run_bulk(
             kept = window[: problems[0][0]] if problems and strict else window
             out_file.write("".join(f"{line}\n" for line, _ in kept).encode())
             out_file.flush()
+            lines = [numbers.popleft() for _ in window]
             if problems and strict:
                 n, problem = problems[0]
-                raise ValueError(f"{source}, line {done + answered + n + 1}: {problem}")
+                raise ValueError(f"{source}, line {lines[n]}: {problem}")
             bad += len(problems)
             answered += len(window) - len(problems)
             on_progress(done + answered + bad)
-    return BulkReport(done_before=done, answered=answered, bad=bad)
+    return BulkReport(done_before=done, answered=answered, bad=bad, bad_before=bad_before)
 
 
-def _answer_here(answerer: Answerer, windows: Iterable[list[str]]) -> Iterator[list[Answered]]:
+def _numbered(windows: Iterable[list[Line]], numbers: deque[int]) -> Iterator[list[Line]]:
+    """The windows, their lines' numbers noted as they pass."""
+    for window in windows:
+        numbers.extend(line.number for line in window)
+        yield window
+
+
+def _answer_here(answerer: Answerer, windows: Iterable[list[Line]]) -> Iterator[list[Answered]]:
     """Answers of windows; photos of the next are opened while the network works on one."""
     ahead: deque[list[Future[_Asked | _Bad]]] = deque()
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
@@ -217,7 +229,7 @@ def _answer_with_ray(
     load: Callable[[], PointNetwork],
     folder: Path,
     model: str,
-    windows: Iterable[list[str]],
+    windows: Iterable[list[Line]],
     workers: int,
 ) -> Iterator[list[Answered]]:
     """Answers of windows, in order; each actor has one to work on and one waiting."""
@@ -226,7 +238,7 @@ def _answer_with_ray(
         def __init__(self) -> None:
             self.answerer = Answerer(task, load(), folder, model)
 
-        def answer(self, window: list[str]) -> list[Answered]:
+        def answer(self, window: list[Line]) -> list[Answered]:
             return next(_answer_here(self.answerer, [window]))
 
     actors = start_actors(Actor, workers=workers)
@@ -241,32 +253,23 @@ def _answer_with_ray(
         yield ray.get(running.popleft())
 
 
-def read_lines(file: BinaryIO) -> Iterator[str]:
-    """Lines that are not blank; of one that is too long only the beginning."""
-    while line := file.readline(MOST_LINE_BYTES):
-        rest = line
-        while len(rest) == MOST_LINE_BYTES and not rest.endswith(b"\n"):
-            rest = file.readline(MOST_LINE_BYTES)
-        if line.strip():
-            yield line.decode("utf-8", errors="replace")
-
-
-def _check_done(source: Path, out: Path, task: Task, model: str) -> int:
-    """How many lines `out` answers already; a last line that was cut off by a kill is taken out.
+def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, int]:
+    """How many lines `out` answers already, and how many of them are problems; a last line that was cut off is dropped.
 
     Nothing of a file that is not an answer to `source` is touched.
     """
     if not out.exists():
-        return 0
-    done, end, last, torn = 0, 0, b"", b""
+        return 0, 0
+    done, bad, end, last, torn = 0, 0, 0, b"", b""
     with out.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
                 done, end, last = done + 1, end + len(line), line
+                bad += b'"problem": ' in line and _is_problem(line)
             else:
                 torn = line
-    with source.open("rb") as file:
-        asked = list(itertools.islice(read_lines(file), max(0, done - 1), done + 1))
+    lines = read_samples(source, wants_text=task == "localize")
+    asked = list(itertools.islice(lines, max(0, done - 1), done + 1))
     before, after = (asked[:1], asked[1:]) if done else ([], asked)
     fits = len(before) == min(done, 1) and all(_is_answer(task, model, line, last) for line in before)
     if torn:
@@ -277,73 +280,50 @@ def _check_done(source: Path, out: Path, task: Task, model: str) -> int:
         )
     if torn:
         os.truncate(out, end)
-    return done
+    return done, bad
 
 
-def _is_answer(task: Task, model: str, asked: str, line: bytes) -> bool:
-    """Whether a line of `out` is the answer to a line of the input."""
-    keys = {"describe": {"description"}, "localize": {"found_x", "found_y"}, "round-trip": {"description"}}[task]
+def _is_problem(line: bytes) -> bool:
     try:
         answer = json.loads(line)
-        found = set(answer) & {"found_x", "found_y", "problem"}
-        right = "problem" in found or (keys <= set(answer) and (task != "describe" or not found))
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and "problem" in answer
+
+
+def _is_answer(task: Task, model: str, asked: Line, line: bytes) -> bool:
+    """Whether a line of `out` is the answer to a line of the input."""
+    try:
+        answer = json.loads(line)
+        if "problem" not in answer:
+            found = answer["found_x"] is not None
+            said = answer.get("description")
+            right = {
+                "describe": said is not None and not found,
+                "localize": found and "error" not in answer,
+                "round-trip": said == "" or (said is not None and "error" in answer),
+            }[task]
+        else:
+            right = True
         return right and line.startswith(_beginning(task, model, asked))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         return False
 
 
-def _begins(task: Task, model: str, asked: str, torn: bytes) -> bool:
+def _begins(task: Task, model: str, asked: Line, torn: bytes) -> bool:
     """Whether a torn line may be the beginning of the answer to a line of the input."""
     whole = _beginning(task, model, asked)
     return torn.startswith(whole) or whole.startswith(torn)
 
 
-def _beginning(task: Task, model: str, asked: str) -> bytes:
+def _beginning(task: Task, model: str, asked: Line) -> bytes:
     """What every answer to a line begins with."""
-    try:
-        record = _carried(task, _parse(asked))
-    except ValueError:
-        record = {}
-    return json.dumps({**record, "model": model})[:-1].encode()
+    return json.dumps(_head(task, model, asked))[:-1].encode()
 
 
-def _carried(task: Task, record: dict[str, Any]) -> dict[str, Any]:
-    """What of a line goes into its answer."""
-    kept = {"description"} if task == "localize" else set()
-    return {key: value for key, value in record.items() if key not in ANSWER_KEYS or key in kept}
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not a JSON line: {error}") from None
-    except RecursionError:
-        raise ValueError("not a JSON line: nested too deep") from None
-    if not isinstance(record, dict):
-        raise ValueError(
-            f'expected an object such as {{"photo": "a.jpg", "x": 1, "y": 2}}, got {type(record).__name__}'
-        )
-    return record
-
-
-def _photo_of(record: dict[str, Any]) -> str:
-    photo = record.get("photo")
-    if not isinstance(photo, str) or not photo or "\0" in photo:
-        raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
-    return photo
-
-
-def _point_of(record: dict[str, Any]) -> tuple[float, float]:
-    for axis in ("x", "y"):
-        value = record.get(axis)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f'"{axis}" must be a number of pixels, got {value!r:.100}')
-    return float(record["x"]), float(record["y"])
-
-
-def _text_of(record: dict[str, Any]) -> str:
-    text = record.get("description")
-    if not isinstance(text, str):
-        raise ValueError(f'"description" must be a text, got {text!r:.100}')
-    return text
+def _head(task: Task, model: str, line: Line) -> dict[str, Any]:
+    """What of a line goes into its answer, its number and the model's name."""
+    # A description that was looked for stays beside the text.
+    kept = ANSWER_KEYS - {"description"} if task == "localize" else ANSWER_KEYS
+    carried = {key: value for key, value in line.record.items() if key not in kept}
+    return {**carried, "line": line.number, "model": model}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pairs import check_pairs, opened
 from talking_points.pointing.pretrained import load_network
 from talking_points.points import check_point, distance_unit
-from talking_points.samples import FoundPoint
+from talking_points.samples import FoundPoint, PhotoPoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +34,10 @@ class RoundTrip:
     """Of the point found; see `FoundPoint`, as the next two."""
     runner_up_px: tuple[float, float] | None = None
     there: float | None = None
+
+    def as_point(self) -> PhotoPoint:
+        """The same as the record that is written as JSON."""
+        return PhotoPoint(**{one.name: getattr(self, one.name) for one in fields(self)})
 
 
 class TalkingPoints:

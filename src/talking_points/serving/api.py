@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import talking_points
-from talking_points.answers import answers_as_json
+from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio
 from talking_points.serving.bodies import media_type, read_form, read_json
 from talking_points.serving.engine import Point, Task
@@ -84,7 +84,8 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
         """The models served, in OpenAI's form."""
         return ModelList(data=[ServedModel(id=name) for name in service.engines])
 
-    options: dict[str, Any] = {"response_model_exclude_none": True, "responses": _ERRORS}
+    # What is null of a point is told or left out by `samples` alone.
+    options: dict[str, Any] = {"response_model_exclude_unset": True, "responses": _ERRORS}
 
     @app.post("/v1/describe", response_model=PointsAnswer, openapi_extra=_body(PointsRequest, "point"), **options)
     async def describe(request: Request) -> dict[str, Any]:
@@ -101,7 +102,9 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
         """Describe points, and find them again from the descriptions alone."""
         return await _answer(service, request, "round-trip")
 
-    @app.post("/v1/chat/completions", response_model=ChatAnswer, openapi_extra=_json_body(ChatRequest), **options)
+    @app.post(
+        "/v1/chat/completions", response_model=ChatAnswer, openapi_extra=_json_body(ChatRequest), responses=_ERRORS
+    )
     async def chat_completions(request: Request) -> Any:
         """OpenAI's chat: a photo and a point give a description, a photo and a description give a point."""
         return await _chat(service, await read_json(request, ChatRequest))
@@ -157,7 +160,7 @@ async def _answer(service: Service, request: Request, task: Task) -> dict[str, A
         raise bad_request(error) from None
     prepared = await service.prepared(photo, engine)
     answered = await service.answer(task, engine, prepared, points_px=points, texts=texts)
-    return answers_as_json(answered.answers, answered.size_wh, model=answered.model)
+    return points_as_json(answered.answers, answered.size_wh, model=answered.model)
 
 
 async def _chat(service: Service, asked: ChatRequest) -> Any:

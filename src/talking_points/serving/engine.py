@@ -18,11 +18,10 @@ from typing import Literal
 
 from PIL import Image
 
-from talking_points.answers import Answer
 from talking_points.pointing.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.points import check_points, distance_unit
-from talking_points.samples import FoundPoint
+from talking_points.points import check_points
+from talking_points.samples import FoundPoint, PhotoPoint
 from talking_points.serving.config import EngineConfig
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class _Work:
     texts: list[str]
     on_text: OnText | None
     arrived_s: float = field(default_factory=time.monotonic)
-    future: Future[list[Answer]] = field(default_factory=Future)
+    future: Future[list[PhotoPoint]] = field(default_factory=Future)
 
     @property
     def prompts(self) -> int:
@@ -120,7 +119,7 @@ class Engine:
         points_px: Sequence[Point] = (),
         texts: Sequence[str] = (),
         on_text: OnText | None = None,
-    ) -> Future[list[Answer]]:
+    ) -> Future[list[PhotoPoint]]:
         """Ask about one photo.
 
         Args:
@@ -224,7 +223,7 @@ class Engine:
         for work, some in zip(batch, answers, strict=True):
             work.future.set_result(some)
 
-    def _answer_together(self, batch: Sequence[_Work]) -> list[list[Answer]]:
+    def _answer_together(self, batch: Sequence[_Work]) -> list[list[PhotoPoint]]:
         points = [(work, n) for work in batch for n in range(len(work.points_px))]
 
         def told(place: int, ids: list[int]) -> None:
@@ -251,15 +250,8 @@ class Engine:
         ]
 
 
-def _answer(work: _Work, number: int, text: str, found: FoundPoint | None) -> Answer:
-    asked_px = work.points_px[number] if work.points_px else None
-    if found is None:
-        return Answer(asked_px=asked_px, description=text)
-    return Answer(
-        asked_px=asked_px,
-        description=text,
-        found_px=found.point_px,
-        error=None if asked_px is None else distance_unit(found.point_px, asked_px, work.photo.size_wh),
-        confidence=found.confidence,
-        runner_up_px=found.runner_up_px,
-    )
+def _answer(work: _Work, number: int, text: str, found: FoundPoint | None) -> PhotoPoint:
+    point = PhotoPoint(text=text)
+    if work.points_px:
+        point = PhotoPoint(point_px=work.points_px[number], description=text)
+    return point if found is None else point.answered(found, work.photo.size_wh)
