@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from talking_points import descriptor, encoding
+from talking_points.pointing import descriptor, encoding
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.grpo import GRPOConfig
