@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 import talking_points
 from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio
-from talking_points.serving.bodies import media_type, read_form, read_json
+from talking_points.serving.bodies import media_type, read_form, read_body
 from talking_points.serving.engine import Point, Task
 from talking_points.serving.gate import error_response
 from talking_points.serving.metrics import Metrics
@@ -107,7 +107,7 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
     )
     async def chat_completions(request: Request) -> Any:
         """OpenAI's chat: a photo and a point give a description, a photo and a description give a point."""
-        return await _chat(service, await read_json(request, ChatRequest))
+        return await _chat(service, await read_body(request, ChatRequest))
 
     label_studio.add_routes(app, service)
     return app
@@ -148,10 +148,10 @@ async def _answer(service: Service, request: Request, task: Task) -> dict[str, A
     if media_type(request) == "multipart/form-data":
         model, photo, points, texts = await read_form(request, task)
     elif task == "localize":
-        given = await read_json(request, TextsRequest)
+        given = await read_body(request, TextsRequest)
         model, photo, texts = given.model, given.photo, given.texts
     else:
-        asked = await read_json(request, PointsRequest)
+        asked = await read_body(request, PointsRequest)
         model, photo, points = asked.model, asked.photo, asked.points
     engine = service.engine(model)
     try:

@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 
 from talking_points.samples import PhotoPoint
-from talking_points.serving.bodies import read_json
+from talking_points.serving.bodies import read_body
 from talking_points.serving.engine import Engine, Point
 from talking_points.serving.service import Service, bad_request
 
@@ -95,7 +95,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/label-studio/setup", include_in_schema=False)
     async def setup(request: Request) -> dict[str, str]:
-        given = await read_json(request, Setup)
+        given = await read_body(request, Setup)
         try:
             if given.schema_:
                 read_interface(given.schema_)
@@ -110,7 +110,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/label-studio/predict", include_in_schema=False)
     async def predict(request: Request) -> dict[str, Any]:
-        given = await read_json(request, Predict)
+        given = await read_body(request, Predict)
         engine = service.engine(None)
         try:
             interface = read_interface(given.label_config)
