@@ -33,14 +33,14 @@ from numpy.typing import NDArray
 import talking_points
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
-from talking_points.descriptor import PointDescriptor
 from talking_points.evaluation.metrics import mpck, mpck_difference, mpck_interval, normalised_errors
 from talking_points.evaluation.protocol import describe_samples, localize_texts, named_shares
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.sets import make_set
-from talking_points.localizer import PointLocalizer
 from talking_points.memory import keep_freed_memory
-from talking_points.pretrained import choose_device, find_checkpoint
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig
 from talking_points.training.keypoint_sets import KeypointSet, learning_and_held_out

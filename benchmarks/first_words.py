@@ -32,9 +32,9 @@ from talking_points.demo import DEMO_POINTS_PX, demo_photo
 OF_IMPORT, PLUS_SECONDS = 1.5, 1.0
 WITH_TRANSFORMERS = """
 import sys
-from talking_points.descriptor import PointDescriptor
+from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.model.checkpoint import load_checkpoint
-from talking_points.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_checkpoint
 x, y = map(float, sys.argv[2].split(","))
 print(PointDescriptor(load_checkpoint(find_checkpoint("mini"), roles=("descriptor",))).describe(sys.argv[1], [(x, y)]))
 """
@@ -89,9 +89,9 @@ def compare(runs: int) -> dict[str, Any]:
 def in_one_process(counts: Sequence[int], runs: int) -> dict[str, Any]:
     """Processor seconds of descriptions by either Llama, by the number of points."""
     # Imported here: nothing of this may be in the way of what is measured before.
-    from talking_points.descriptor import PointDescriptor
     from talking_points.model.checkpoint import load_checkpoint
-    from talking_points.pretrained import find_checkpoint
+    from talking_points.pointing.descriptor import PointDescriptor
+    from talking_points.pointing.pretrained import find_checkpoint
 
     folder = find_checkpoint("mini")
     descriptors = {

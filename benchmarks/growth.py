@@ -25,9 +25,9 @@ from throughput import photos_of, points_of
 
 import talking_points
 from talking_points import TalkingPoints
-from talking_points.encoding import PhotoCache
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import load_network
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.pretrained import load_network
 
 REPEATS = 3
 
@@ -74,8 +74,8 @@ def series(network: PointNetwork) -> dict[str, dict[str, Any]]:
         return lambda: fresh().round_trip(photo, points)
 
     def of_photos(count: int) -> Callable[[], Any]:
-        photos, points = photos_of(count), [[point] for point in points_of(count)]
-        return lambda: fresh().round_trip_photos(photos, points)
+        pairs = list(zip(photos_of(count), points_of(count), strict=True))
+        return lambda: fresh().round_trip_many(pairs)
 
     def of_words(count: int) -> Callable[[], Any]:
         text = " ".join((word * 40).split()[:count])

@@ -36,16 +36,16 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 import talking_points
-from talking_points import descriptor
-from talking_points.encoding import PhotoCache
 from talking_points.evaluation.samples import Sample
-from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
+from talking_points.pointing import descriptor
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.points import photo_to_square, square_to_photo
-from talking_points.pretrained import find_checkpoint
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig, group_advantages, kl_divergence, policy_loss, total_loss
 from talking_points.training.keypoint_sets import KeypointBatch, KeypointBatches

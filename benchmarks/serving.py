@@ -104,7 +104,7 @@ class Load:
                 response = connection.getresponse()
                 answer = json.loads(response.read())
                 status = str(response.status)
-                if response.status == 200 and "found_x" not in answer["points"][0]:
+                if response.status == 200 and answer["points"][0]["found_x"] is None:
                     status = "200 without a point"
                 if response.status in (429, 503):
                     pause_s = float(response.headers.get("Retry-After", "1"))

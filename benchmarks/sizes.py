@@ -18,7 +18,7 @@ from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_checkpoint
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
 """Of one weight; nf4 has a 32-bit scale for 64 of them."""

@@ -34,16 +34,17 @@ from PIL import Image
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import talking_points
-from talking_points import TalkingPoints, descriptor, encoding, localizer
-from talking_points.encoding import PhotoCache
+from talking_points import TalkingPoints
 from talking_points.images import letterbox, open_photo
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
+from talking_points.pointing import descriptor, encoding, localizer
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.points import photo_to_square, square_to_photo
-from talking_points.pretrained import choose_device, find_checkpoint
 
 POINTS = 64
 TEXT_TOKENS = 110
@@ -176,8 +177,10 @@ def engine(
         (descriptor, "generate", "describe"),
         (localizer, "read_suffixes", "localize"),
     ):
-        trips = tp.round_trip_photos(photos, points)
-    return [(t.description, t.found_px) for some in trips for t in some if t.found_px is not None]
+        trips = tp.round_trip_many(
+            [(photo, point) for photo, some in zip(photos, points, strict=True) for point in some]
+        )
+    return [(t.description, t.found_px) for t in trips if t.found_px is not None]
 
 
 def measure(run: Callable[[Clock], Any], device: torch.device, trips: int) -> dict[str, Any]:

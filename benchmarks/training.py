@@ -32,7 +32,7 @@ from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.batches import PointBatch
 from talking_points.training.built import SORTED_TOGETHER, Triplets, open_triplets
 from talking_points.training.features import FeatureCache, FrozenVision

@@ -14,7 +14,7 @@ import torch
 from talking_points import photo_to_square
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
-from talking_points.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_checkpoint
 
 HERE = Path(__file__).parent
 INK, SOFT = "#1f2933", "#52606d"

@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from talking_points import descriptor, encoding
-from talking_points.encoding import PhotoCache
-from talking_points.localizer import PointLocalizer
+from talking_points.pointing import descriptor, encoding
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.grpo import GRPOConfig
 from talking_points.training.policy import Policy
 from talking_points.training.reinforce import Reinforcement, is_readable

@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,20 +12,13 @@ import pytest
 from PIL import Image
 
 import talking_points
-from talking_points import pretrained
 from talking_points.cli import main
 from talking_points.demo import DEMO_POINTS_PX
-from talking_points.localizer import FoundPoint
+from talking_points.pointing import pretrained
+from talking_points.pointing.round_trip import RoundTrip
+from talking_points.samples import FoundPoint
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FakeRoundTrip:
-    point_px: tuple[float, float]
-    description: str
-    found_px: tuple[float, float] | None
-    error: float | None
 
 
 class FakeTalkingPoints:
@@ -50,7 +43,7 @@ class FakeTalkingPoints:
 
     def round_trip(self, photo, points_px):
         return [
-            FakeRoundTrip(
+            RoundTrip(
                 point_px=(x, y),
                 description=text,
                 found_px=(x + 3, y + 4),
@@ -70,9 +63,9 @@ def stand_in(monkeypatch, name, **contents):
 
 @pytest.fixture
 def fake_model(monkeypatch):
-    stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints, RoundTrip=FakeRoundTrip)
-    stand_in(monkeypatch, "descriptor", PointDescriptor=FakeTalkingPoints)
-    stand_in(monkeypatch, "localizer", PointLocalizer=FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.descriptor.PointDescriptor", FakeTalkingPoints)
+    monkeypatch.setattr("talking_points.pointing.localizer.PointLocalizer", FakeTalkingPoints)
 
 
 @pytest.fixture
@@ -114,7 +107,9 @@ class TestAnswers:
         assert json.loads(out) == {
             "model": "mini",
             "photo": {"path": str(photo), "width": 200, "height": 100},
-            "points": [{"x": 10, "y": 20, "description": "a point at 10 20"}],
+            "points": [
+                {"x": 10, "y": 20, "description": "a point at 10 20", "found_x": None, "found_y": None, "there": None}
+            ],
         }
 
     def test_localize(self, run, photo):
@@ -123,7 +118,7 @@ class TestAnswers:
 
     def test_localize_json(self, run, photo):
         _, out, _ = run("localize", photo, "the left eye", "--json")
-        assert json.loads(out)["points"] == [{"description": "the left eye", "found_x": 3, "found_y": 4}]
+        assert json.loads(out)["points"] == [{"text": "the left eye", "found_x": 3, "found_y": 4, "there": None}]
         _, out, _ = run("localize", photo, "the left or the right eye", "--json")
         [point] = json.loads(out)["points"]
         assert (point["confidence"], point["runner_up_x"], point["runner_up_y"]) == (0.876, 7.5, 8)
@@ -151,6 +146,7 @@ class TestAnswers:
             "description": "a point at 0 0",
             "found_x": 3,
             "found_y": 4,
+            "there": None,
             "error": pytest.approx(0.04272, abs=1e-5),
         }
 
@@ -219,7 +215,7 @@ class TestBadInput:
             raise AssertionError("the model was reached")
 
         monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", no_model)
-        stand_in(monkeypatch, "talking_points", TalkingPoints=FakeTalkingPoints)
+        monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
 
         def error_of(*arguments):
             status, out, err = run(*arguments)
@@ -329,11 +325,12 @@ class TestErrorsOfTheLibrary:
         assert status == 2 and "pip install" in err
 
     def test_a_point_of_which_nothing_was_said(self, run, photo, monkeypatch):
-        trip = FakeRoundTrip(point_px=(1.0, 2.0), description="", found_px=None, error=None)
+        trip = RoundTrip(point_px=(1.0, 2.0), description="", found_px=None, error=None)
         monkeypatch.setattr(FakeTalkingPoints, "round_trip", lambda self, photo, points: [trip])
         assert run("round-trip", photo, "--point", "1,2")[:2] == (0, "(1, 2): (no description)\n")
         _, out, _ = run("round-trip", photo, "--point", "1,2", "--json")
-        assert json.loads(out)["points"] == [{"x": 1, "y": 2, "description": ""}]
+        nowhere = {"found_x": None, "found_y": None, "there": None}
+        assert json.loads(out)["points"] == [{"x": 1, "y": 2, "description": "", **nowhere}]
 
     def test_ctrl_c(self, run, photo, monkeypatch):
         def interrupted(model, device):
@@ -503,18 +500,19 @@ def test_mini_answers_without_slow_imports(photo, command):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_while_the_model_loads(photo):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_the_model_loads(photo, sent):
     # the signal arrives in the middle of the import of a module that never ends
     program = (
         "import os, signal, sys, types\nfrom talking_points.cli import main\n"
-        "import talking_points.pretrained\ntalking_points.pretrained.find_checkpoint = lambda name: name\n"
+        "import talking_points.pointing.pretrained as pretrained\npretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
-        "    def __getattr__(self, name): os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.modules['talking_points.descriptor'] = Slow('slow')\nmain()"
+        f"    def __getattr__(self, name): os.kill(os.getpid(), {sent.value})\n"
+        "sys.modules['talking_points.pointing.descriptor'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "")
+    assert (done.returncode, done.stdout) == (128 + sent, "")
     assert "Traceback" not in done.stderr
 
 
@@ -530,15 +528,18 @@ class TestWithMini:
         )
         described, found = tmp_path / "described.jsonl", tmp_path / "found.jsonl"
         status, out, err = run("describe", "--input", points, "--out", described)
-        assert (status, out) == (0, "")
+        assert (status, out) == (1, "")
         assert "2 lines answered, 1 could not be" in err
         status, _, err = run("localize", "--input", described, "--out", found)
-        assert status == 0 and "2 lines answered, 1 could not be" in err
+        assert status == 1 and "2 lines answered, 1 could not be" in err
+        assert err.count('"description" is read as the "text"') == 1
         first, gone, last = (json.loads(line) for line in found.read_text().splitlines())
         assert first["model"] == "mini" and first["description"] and 0 <= first["found_x"] <= 80
-        assert "description" in gone["problem"] and last["name"] == "corner"
+        assert '"text"' in gone["problem"] and last["name"] == "corner"
         status, _, err = run("describe", "--input", points, "--out", described)
-        assert status == 0 and "0 lines answered, 3 were done before" in err
+        assert status == 1 and "0 lines answered, 3 were done before (1 of them could not be)" in err
+        points.write_text('{"photo": "gone.png", "x": 1, "y": 1}\n')
+        assert run("describe", "--input", points, "--out", tmp_path / "none.jsonl")[0] == 2
 
     def test_demo(self, run, tmp_path):
         status, out, _ = run("demo", "--json", "--figure", tmp_path / "demo.png", "--device", "cpu")

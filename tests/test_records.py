@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from PIL import Image
 
 from talking_points.records import Keypoint, Triplet, read_triplets, triplet_to_dict, write_triplets
 from tests.dataset.records import NAMED, a_record
@@ -36,6 +37,19 @@ def test_written_records_read_back_equal(tmp_path):
 def test_unknown_things_are_left_out():
     bare = Triplet(photo_path="a.jpg", point_px=(0.5, 0.5), size_wh=(1, 1), text="x")
     assert set(triplet_to_dict(bare)) == {"photo_path", "point_px", "size_wh", "text"}
+
+
+def test_the_form_of_samples_is_read_too(tmp_path):
+    Image.new("RGB", (100, 200)).save(tmp_path / "a.png")
+    path = tmp_path / "train.jsonl"
+    line = {"photo": "a.png", "x": 3, "y": 4.5, "text": "red", "part_name": "hood", "model": "mini", "there": None}
+    path.write_text("\ufeff" + json.dumps(line), encoding="utf-8")
+    assert read_triplets(path) == [
+        Triplet(photo_path="a.png", point_px=(3.0, 4.5), size_wh=(100, 200), text="red", part_name="hood")
+    ]
+    path.write_text(json.dumps({**line, "size_wh": [200, 100]}))
+    with pytest.raises(ValueError, match=r"train.jsonl:1: the photo is \(100, 200\), the line says \(200, 100\)"):
+        read_triplets(path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

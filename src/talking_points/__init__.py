@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talking_points.descriptor import PointDescriptor, SampledText
-    from talking_points.encoding import PhotoCache
     from talking_points.generation import Sampling
     from talking_points.images import letterbox, open_photo
     from talking_points.interfaces import Describer, Localizer
-    from talking_points.localizer import FoundPoint, PointLocalizer
+    from talking_points.pointing.descriptor import PointDescriptor, SampledText
+    from talking_points.pointing.encoding import PhotoCache
+    from talking_points.pointing.localizer import PointLocalizer
+    from talking_points.pointing.round_trip import RoundTrip, TalkingPoints
     from talking_points.points import (
         check_points,
         coco_to_photo,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         unit_to_photo,
     )
     from talking_points.records import Keypoint, Triplet
-    from talking_points.talking_points import RoundTrip, TalkingPoints
+    from talking_points.samples import FoundPoint
 
 # peft imports bitsandbytes where it is installed, which on CPUs with bf16 instructions warns of a 4-bit kernel that
 # nobody asked for.
@@ -68,16 +69,16 @@ __all__ = [
 
 _MODULE_OF = {
     "Describer": "interfaces",
-    "FoundPoint": "localizer",
+    "FoundPoint": "samples",
     "Keypoint": "records",
     "Localizer": "interfaces",
-    "PhotoCache": "encoding",
-    "PointDescriptor": "descriptor",
-    "PointLocalizer": "localizer",
-    "RoundTrip": "talking_points",
-    "SampledText": "descriptor",
+    "PhotoCache": "pointing.encoding",
+    "PointDescriptor": "pointing.descriptor",
+    "PointLocalizer": "pointing.localizer",
+    "RoundTrip": "pointing.round_trip",
+    "SampledText": "pointing.descriptor",
     "Sampling": "generation",
-    "TalkingPoints": "talking_points",
+    "TalkingPoints": "pointing.round_trip",
     "Triplet": "records",
     "check_points": "points",
     "coco_to_photo": "points",

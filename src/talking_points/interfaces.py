@@ -1,20 +1,27 @@
 """What evaluation, reinforcement learning, serving and data building accept: any describer, any localizer.
 
-A class fits by having the method; it need not inherit. `PointDescriptor`, `PointLocalizer` and
-`TalkingPoints` fit, and so does a wrapper of a few lines around another model or an endpoint.
+A class fits by having the one method below; it need not inherit. `PointDescriptor`, `PointLocalizer` and
+`TalkingPoints` fit, and so does a wrapper of a few lines around another model or an endpoint. One that also has
+`describe_many` or `locate_many`, as these three do, is given the points or texts of many photos in one call.
 """
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from PIL import Image
+
+Point = tuple[float, float]
+Q = TypeVar("Q")
+R = TypeVar("R")
 
 
 @runtime_checkable
 class Describer(Protocol):
     """Puts points of a photo into words."""
 
-    def describe(self, photo: Image.Image, points_px: Sequence[tuple[float, float]]) -> list[str]:
+    def describe(self, photo: Image.Image, points_px: Sequence[Point]) -> list[str]:
         """Describe each point.
 
         Args:
@@ -22,7 +29,8 @@ class Describer(Protocol):
             points_px: (x, y) in pixels of that photo; the centre of pixel (i, j) is (i + 0.5, j + 0.5).
 
         Returns:
-            One description for each point, in the order of the points.
+            One description for each point, in the order of the points; an empty one where there is nothing to say,
+            which counts as a miss.
 
         Raises:
             ValueError: a point lies outside the photo or is not a finite number.
@@ -34,17 +42,46 @@ class Describer(Protocol):
 class Localizer(Protocol):
     """Finds the point that a text is about."""
 
-    def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[tuple[float, float]]:
+    def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[Point]:
         """Find the point of each text.
 
         Args:
             photo: an RGB photo, turned upright, as `talking_points.open_photo` gives it.
-            texts: one description for each point to find.
+            texts: one description for each point to find, none of them empty.
 
         Returns:
-            One (x, y) for each text, in the order of the texts, in pixels of the photo.
+            One (x, y) for each text, in the order of the texts, in pixels of the photo; NaN, NaN for no answer, which
+            counts as a miss.
 
         Raises:
-            ValueError: a text is empty, or longer than the model reads.
+            ValueError: a text is longer than the model reads.
         """
         ...
+
+
+def describe_pairs(describer: Describer, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
+    """A describer's texts of (photo, point) pairs: by its `describe_many` where it has one, else photo by photo."""
+    many: Callable[[Any], list[str]] | None = getattr(describer, "describe_many", None)
+    return many(pairs) if many else _photo_by_photo(describer.describe, pairs)
+
+
+def locate_pairs(localizer: Localizer, pairs: Sequence[tuple[Image.Image, str]]) -> list[Point]:
+    """A localizer's points of (photo, text) pairs: by its `locate_many` where it has one, else photo by photo.
+
+    `locate_many` gives `FoundPoint`s, or anything else with a `point_px`.
+    """
+    many: Callable[[Any], list[Any]] | None = getattr(localizer, "locate_many", None)
+    return [found.point_px for found in many(pairs)] if many else _photo_by_photo(localizer.localize, pairs)
+
+
+def _photo_by_photo(
+    ask: Callable[[Image.Image, Sequence[Q]], list[R]], pairs: Sequence[tuple[Image.Image, Q]]
+) -> list[R]:
+    places: dict[int, list[int]] = {}
+    for place, (photo, _) in enumerate(pairs):
+        places.setdefault(id(photo), []).append(place)
+    answers: dict[int, R] = {}
+    for some in places.values():
+        given = ask(pairs[some[0]][0], [pairs[place][1] for place in some])
+        answers |= zip(some, given, strict=True)
+    return [answers[place] for place in range(len(pairs))]

@@ -53,6 +53,37 @@ def check_points(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     return points
 
 
+def check_point(point_px: Sequence[float], size_wh: tuple[int, int]) -> tuple[float, float]:
+    """Return one point once it is known to lie in the photo; a ValueError as `check_points` otherwise.
+
+    Example:
+        >>> check_point((300, 3), (200, 100))
+        Traceback (most recent call last):
+        ValueError: the point [300.0, 3.0] is outside the 200x100 photo
+    """
+    try:
+        [(x, y)] = check_points([point_px], size_wh).tolist()
+    except ValueError as error:
+        raise ValueError(str(error).replace("point 1 ", "the point ", 1)) from None
+    return x, y
+
+
+def distance_unit(found_px: tuple[float, float], point_px: tuple[float, float], size_wh: tuple[int, int]) -> float:
+    """Distance of two points in the photo's [0, 1]^2, as PCK measures it: x over its width, y over its height.
+
+    Example:
+        >>> distance_unit((120, 50), (100, 50), (200, 100))
+        0.1
+    """
+    return float(distances_unit([found_px], [point_px], [size_wh])[0])
+
+
+def distances_unit(found_px: ArrayLike, points_px: ArrayLike, sizes_wh: ArrayLike) -> FloatArray:
+    """`distance_unit` of (N, 2) and (N, 2) points on photos of (N, 2) sizes: (N,), NaN where a point is."""
+    offset = (np.asarray(found_px, float) - np.asarray(points_px, float)) / np.asarray(sizes_wh, float)
+    return np.hypot(offset[:, 0], offset[:, 1])
+
+
 def photo_to_unit(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     """Map photo pixels to the photo's [0, 1]^2: (x / W, y / H). `unit_to_photo` is the inverse.
 

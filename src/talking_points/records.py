@@ -6,13 +6,17 @@ of pixel (i, j) is (i + 0.5, j + 0.5).
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from talking_points.images import open_photo
+from talking_points.samples import point_of_record
 
 Box = tuple[float, float, float, float]
 
@@ -162,7 +166,7 @@ _REQUIRED = ("photo_path", "point_px", "size_wh", "text")
 
 
 def read_triplets(path: Path | str) -> list[Triplet]:
-    """Read a JSONL file of triplets; blank lines are passed over.
+    """Read a JSONL file of triplets, in the form of `samples` or that of `write_triplets`; blank lines are passed over.
 
     Raises:
         ValueError: a line is not valid; the message starts with the file's name and the line's number.
@@ -178,7 +182,11 @@ def _iterate(path: Path) -> Iterator[Triplet]:
             if not line.strip():
                 continue
             try:
-                yield triplet_from_dict(json.loads(line))
+                record = json.loads(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
+                if isinstance(record, dict) and "photo" in record:
+                    yield triplet_of_sample(record, open_photo(path.parent / str(record["photo"])).size)
+                else:
+                    yield triplet_from_dict(record)
             except ValueError as error:
                 # Also JSONDecodeError and UnicodeDecodeError, which are ValueErrors.
                 raise ValueError(f"{path.name}:{number}: {error}") from None
@@ -231,6 +239,30 @@ def triplet_from_dict(record: Any) -> Triplet:
         else:
             raise ValueError(f"{name} is {json.dumps(value)}, expected a text")
     return Triplet(**values)
+
+
+def triplet_of_sample(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Triplet:
+    """A triplet from a record in the form of `samples`, whose other keys are passed over.
+
+    Args:
+        record: with `photo`, `x`, `y`, `text`, and what else a triplet has.
+        size_wh: of the photo.
+
+    Raises:
+        ValueError: as `triplet_from_dict`; or the record states another `size_wh`.
+    """
+    asked = point_of_record(record, wants_text=False)
+    if asked.size_wh is not None and asked.size_wh != size_wh:
+        raise ValueError(f"the photo is {size_wh}, the line says {asked.size_wh}")
+    known = {field.name for field in fields(Triplet)}
+    rest = {key: value for key, value in without_nulls(record).items() if key in known}
+    point = {"photo_path": asked.photo, "point_px": list(asked.point_px or ()), "size_wh": list(size_wh)}
+    return triplet_from_dict({**rest, **point})
+
+
+def without_nulls(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a record that have a value."""
+    return {key: value for key, value in record.items() if value is not None}
 
 
 def _number_tuple(name: str, value: Any) -> tuple[float, ...]:

@@ -40,6 +40,11 @@ def test_triplets_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         assert word in problem
     file.write_text(json.dumps({name: value for name, value in good.items() if name != "text"}))
     assert [one.text for one in read_samples(file, "test", no_problem)] == [None]
+    new = {"photo": "a.png", "x": 3, "y": 4, "object_name": "wall", "own": [1], "part_name": None}
+    file.write_text(json.dumps(new) + "\n" + json.dumps({**new, "text": "red"}))
+    one, two = read_samples(file, "test", no_problem)
+    assert (one.text, two.text, two.object_name, two.part_name) == (None, "red", "wall", None)
+    assert two.point_unit == (3 / 40, 0.2) and two.size_wh == (40, 20)
     file.write_text(lines[1])
     with pytest.raises(ValueError, match="holds nothing to score; the first problem is .* 1: .*gone.png"):
         read_samples(file, "test", problems.append)

@@ -48,8 +48,8 @@ def endpoint(url: str, model: str, ledger: Ledger) -> Endpoint:
 def test_a_pointing_model_is_asked_and_understood(model: str, answer: str, ledger: Ledger) -> None:
     with serving(lambda asked, number: completion(answer)) as server:
         localizer = EndpointLocalizer(endpoint(server.url, model, ledger), concurrency=2)
-        points = localizer.localize_photos([PHOTO, PHOTO], [["the left shoe"], ["a hat", "the left shoe"]])
-        assert points == [[(1536.0, 512.0)], [(1536.0, 512.0)] * 2]
+        found = localizer.locate_many([(PHOTO, "the left shoe"), (PHOTO, "a hat"), (PHOTO, "the left shoe")])
+        assert [one.point_px for one in found] == [(1536.0, 512.0)] * 3
         prompt, picture = shown(server.requests[0])
         assert picture.size == (1024, 512) and ("shoe" in prompt or "hat" in prompt)
         asked = len(server.requests)

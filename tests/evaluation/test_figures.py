@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.evaluation.figures import FigurePoint, draw_points
+from talking_points.evaluation.figures import draw_points
+from talking_points.samples import PhotoPoint
 
 RED, GREEN, BLUE = (227, 18, 11), (18, 183, 106), (120, 160, 210)
 TEXT = "A point on the white collar of the person in the middle, near its right end, costing $5 and $6."
@@ -26,7 +27,7 @@ def photo_box(figure: Image.Image, colour: tuple[int, int, int]) -> tuple[int, i
 
 
 def test_star_and_ring_are_where_the_points_are():
-    figure = draw_points(PHOTO, [FigurePoint(asked_px=(100, 60), found_px=(300, 200), description=TEXT)])
+    figure = draw_points(PHOTO, [PhotoPoint(point_px=(100, 60), found_px=(300, 200), description=TEXT)])
     left, top, right, bottom = photo_box(figure, BLUE)
     scale = (right - left) / PHOTO.width
     assert scale == pytest.approx((bottom - top) / PHOTO.height, abs=0.02)
@@ -38,18 +39,18 @@ def test_star_and_ring_are_where_the_points_are():
 
 
 def test_a_description_has_a_star_and_no_ring():
-    figure = draw_points(PHOTO, [FigurePoint(asked_px=(10, 10), description=TEXT)])
+    figure = draw_points(PHOTO, [PhotoPoint(point_px=(10, 10), description=TEXT)])
     assert len(pixels_of(figure, RED)) and not len(pixels_of(figure, GREEN))
 
 
 def test_an_answer_has_a_ring_and_no_star():
-    figure = draw_points(PHOTO, [FigurePoint(found_px=(10, 10), description=TEXT)])
+    figure = draw_points(PHOTO, [PhotoPoint(found_px=(10, 10), description=TEXT)])
     assert len(pixels_of(figure, GREEN)) and not len(pixels_of(figure, RED))
 
 
 def test_each_text_makes_the_figure_longer_by_its_lines():
     heights = [
-        draw_points(PHOTO, [FigurePoint(asked_px=(10, 10), description=text)]).height
+        draw_points(PHOTO, [PhotoPoint(point_px=(10, 10), description=text)]).height
         for text in ("short", TEXT, TEXT * 3)
     ]
     assert heights[0] < heights[1] < heights[2]
@@ -57,7 +58,7 @@ def test_each_text_makes_the_figure_longer_by_its_lines():
 
 @pytest.mark.parametrize("text", ["x" * 2000, TEXT * 12, "日本語 😀 $\\frac{1}{2}$ \x00 \t\n end", " ", ""])
 def test_texts_stay_inside_the_figure(text):
-    figure = draw_points(PHOTO, [FigurePoint(asked_px=(10, 10), description=text)])
+    figure = draw_points(PHOTO, [PhotoPoint(point_px=(10, 10), description=text)])
     values = np.asarray(figure)
     border = 12  # half of the margin
     assert (values[:, :border] == 255).all() and (values[:, -border:] == 255).all()
@@ -67,7 +68,7 @@ def test_texts_stay_inside_the_figure(text):
 @pytest.mark.parametrize("size_wh", [(1, 1), (3, 2), (20_000, 10), (10, 20_000), (5_000, 4_000)])
 def test_any_photo_gives_a_figure_of_a_page(size_wh):
     corners = [(0, 0), size_wh, (size_wh[0], 0), (0, size_wh[1])]
-    points = [FigurePoint(asked_px=corner, found_px=corner, description=TEXT) for corner in corners]
+    points = [PhotoPoint(point_px=corner, found_px=corner, description=TEXT) for corner in corners]
     figure = draw_points(Image.new("RGB", size_wh, "navy"), points)
     assert figure.mode == "RGB"
     assert 800 <= figure.width <= 1400
@@ -75,8 +76,8 @@ def test_any_photo_gives_a_figure_of_a_page(size_wh):
 
 
 def test_a_point_outside_is_drawn_at_the_border():
-    inside = draw_points(PHOTO, [FigurePoint(found_px=(400, 150))])
-    outside = draw_points(PHOTO, [FigurePoint(found_px=(900, 150))])
+    inside = draw_points(PHOTO, [PhotoPoint(found_px=(400, 150))])
+    outside = draw_points(PHOTO, [PhotoPoint(found_px=(900, 150))])
     left, top, _, bottom = photo_box(inside, BLUE)
     assert np.asarray(inside)[top:bottom].tobytes() == np.asarray(outside)[top:bottom].tobytes()
 
@@ -87,6 +88,6 @@ def test_without_points_it_is_the_photo():
 
 
 def test_the_same_call_gives_the_same_figure_and_leaves_pyplot_alone():
-    points = [FigurePoint(asked_px=(10, 10), description=TEXT)]
+    points = [PhotoPoint(point_px=(10, 10), description=TEXT)]
     assert draw_points(PHOTO, points).tobytes() == draw_points(PHOTO, points).tobytes()
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()

@@ -22,7 +22,7 @@ from talking_points.model.hugging_face import attach_role, lora_config, with_tra
 from talking_points.model.language import LlamaLike
 from talking_points.model.network import PointNetwork
 from talking_points.model.plain import read_plain
-from talking_points.pretrained import find_checkpoint, load_network
+from talking_points.pointing.pretrained import find_checkpoint, load_network
 from tests.tiny import TEXTS, tiny_network
 
 ROLES = ("base", "descriptor", "localizer")

@@ -9,10 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.config import EngineConfig, ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
-from talking_points.talking_points import TalkingPoints
 from tests.tiny import tiny_network
 
 SIZE_WH = (70, 40)

@@ -13,15 +13,17 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from PIL import Image
 
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving import fetching
 from talking_points.serving.config import EngineConfig, ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import SIZE_WH, photo_bytes
 
 PHOTO = photo_bytes()
 BASE64 = base64.b64encode(PHOTO).decode()
+NOT_ASKED = {"found_x": None, "found_y": None, "there": None}
+FOUND = {"text", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y", "there"}
 
 
 def form(client: TestClient, task: str, photo: bytes = PHOTO, **fields: object) -> Response:
@@ -42,7 +44,10 @@ def test_form_and_json_give_the_librarys_answers(client: TestClient, tp: Talking
     expected = {
         "model": "tiny",
         "photo": {"width": 70, "height": 40},
-        "points": [{"x": 3.5, "y": 4, "description": texts[0]}, {"x": 60, "y": 30, "description": texts[1]}],
+        "points": [
+            {"x": 3.5, "y": 4, "description": texts[0], **NOT_ASKED},
+            {"x": 60, "y": 30, "description": texts[1], **NOT_ASKED},
+        ],
     }
     by_form = form(client, "describe", point=["3.5,4", "60, 30"])
     assert by_form.status_code == 200, by_form.text
@@ -54,13 +59,14 @@ def test_form_and_json_give_the_librarys_answers(client: TestClient, tp: Talking
 
 def test_localize_and_round_trip(client: TestClient) -> None:
     found = form(client, "localize", text=["the left shoe", "a hood"]).json()["points"]
-    assert [point["description"] for point in found] == ["the left shoe", "a hood"]
-    assert all(set(point) == {"description", "found_x", "found_y"} for point in found)
+    assert [point["text"] for point in found] == ["the left shoe", "a hood"]
+    assert all({"text", "found_x", "found_y", "there"} <= set(point) <= FOUND for point in found)
     [alone] = client.post("/v1/localize", json={"photo": BASE64, "texts": ["a hood"]}).json()["points"]
-    assert alone.pop("description") == found[1].pop("description")
+    assert alone.pop("text") == found[1].pop("text")
     assert alone == pytest.approx(found[1], abs=1e-3)
     [trip] = form(client, "round-trip", point="3.5,4").json()["points"]
-    assert set(trip) == {"x", "y", "description", "found_x", "found_y", "error"}
+    assert {"x", "y", "description", "found_x", "found_y", "there", "error"} <= set(trip)
+    assert set(trip) <= {"x", "y", "description", "error"} | FOUND - {"text"}
     assert 0 <= trip["found_x"] <= SIZE_WH[0] and 0 <= trip["found_y"] <= SIZE_WH[1]
 
 
@@ -253,7 +259,7 @@ def test_a_failure_tells_nothing_of_the_inside(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(tp.descriptor, "describe_prepared", fail)
+    monkeypatch.setattr(tp, "describe_many", fail)
     response = form(client, "describe", point="1,1")
     assert response.status_code == 500 and "secret" not in response.text
     assert response.json()["error"]["type"] == "server_error"

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from talking_points.evaluation.pointing import ask_for_point, prompt, words_of_prompt
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.chat import read_question
 from talking_points.serving.schemas import ChatMessage
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import photo_bytes
 
 PHOTO = photo_bytes()

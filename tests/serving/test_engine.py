@@ -7,11 +7,11 @@ from concurrent.futures import Future
 import pytest
 from PIL import Image
 
-from talking_points.answers import Answer
-from talking_points.encoding import PreparedPhoto
+from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.samples import PhotoPoint
 from talking_points.serving.config import EngineConfig
 from talking_points.serving.engine import BusyError, Engine, StoppedError
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import photo_bytes
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
@@ -37,7 +37,7 @@ class Held:
 
         self.engine._answer = wait_first  # type: ignore[method-assign, assignment]
 
-    def occupy(self) -> Future[list[Answer]]:
+    def occupy(self) -> Future[list[PhotoPoint]]:
         """Give it something to be busy with."""
         future = self.engine.submit("describe", photo(self.engine), points_px=[(1.0, 1.0)])
         assert self.begun.wait(60)
@@ -54,8 +54,8 @@ def test_answers_are_the_librarys(tp: TalkingPoints, engine: Engine) -> None:
     described, found, trips = one.result(60), other.result(60), third.result(60)
     texts = [answer.description for answer in described]
     assert texts == TalkingPoints(tp.network).describe(opened, POINTS)
-    assert [answer.asked_px for answer in described] == POINTS and described[0].found_px is None
-    assert found[0].asked_px is None and found[0].found_px is not None
+    assert [answer.point_px for answer in described] == POINTS and described[0].found_px is None
+    assert found[0].point_px is None and found[0].found_px is not None
     assert [answer.description for answer in trips] == texts
     for answer, expected in zip(trips, TalkingPoints(tp.network).round_trip(opened, POINTS), strict=True):
         assert answer.found_px == pytest.approx(expected.found_px, abs=1e-2)
@@ -125,14 +125,14 @@ def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypa
     good = held.engine.submit("describe", photo(held.engine), points_px=[(1.0, 1.0)])
     bad = held.engine.submit("describe", photo(held.engine, seed=9), points_px=[(2.0, 2.0)])
     marked = photo(held.engine, seed=9).key
-    describe = tp.descriptor.describe_prepared
+    describe = tp.describe_many
 
-    def fail(photos: list[PreparedPhoto], *rest: object, **options: object) -> object:
-        if any(one.key == marked for one in photos):
+    def fail(pairs: list[tuple[PreparedPhoto, tuple[float, float]]], **options: object) -> object:
+        if any(one.key == marked for one, _ in pairs):
             raise RuntimeError("broken")
-        return describe(photos, *rest, **options)  # type: ignore[arg-type]
+        return describe(pairs, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(tp.descriptor, "describe_prepared", fail)
+    monkeypatch.setattr(tp, "describe_many", fail)
     held.go.set()
     assert good.result(60)[0].description
     with pytest.raises(RuntimeError, match="broken"):

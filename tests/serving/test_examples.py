@@ -14,11 +14,11 @@ from talking_points import open_photo
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.demo import demo_photo
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.records import Triplet, write_triplets
 from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
-from talking_points.talking_points import TalkingPoints
 from tests.serving.live import listening
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.label_studio import read_interface
-from talking_points.talking_points import TalkingPoints
 from tests.serving.conftest import photo_bytes
 
 PHOTO = photo_bytes()

@@ -14,7 +14,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from talking_points.answers import Answer
+from talking_points.samples import PhotoPoint
 from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.marking import marked, shown_photo
@@ -30,11 +30,11 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (ap
 
 
 def test_error_in_words() -> None:
-    answer = Answer(asked_px=(10.0, 20.0), description="a", found_px=(13.0, 24.0), error=0.018)
+    answer = PhotoPoint(point_px=(10.0, 20.0), description="a", found_px=(13.0, 24.0), error=0.018)
     assert "**5 px, 1.8% of the photo**" in note(answer, (200, 100))
-    again = measured((10.0, 20.0), Answer(description="b", found_px=(10.0, 30.0)), (200, 100))
+    again = measured((10.0, 20.0), PhotoPoint(description="b", found_px=(10.0, 30.0)), (200, 100))
     assert again.error == pytest.approx(0.1) and again.description == "b"
-    assert measured(None, Answer(description="b", found_px=(1.0, 1.0)), (200, 100)).error is None
+    assert measured(None, PhotoPoint(description="b", found_px=(1.0, 1.0)), (200, 100)).error is None
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (30_000, 2), (400, 300), (3000, 2000)])
@@ -42,7 +42,7 @@ def test_markers_on_any_photo(size_wh: tuple[int, int]) -> None:
     shown = shown_photo(Image.new("RGB", size_wh, "gray"))
     assert max(shown.size) <= 1280
     corners = [(0.0, 0.0), (float(size_wh[0]), float(size_wh[1]))]
-    answers = [Answer(asked_px=corners[0], found_px=corners[1]), None, Answer(found_px=corners[1])]
+    answers = [PhotoPoint(point_px=corners[0], found_px=corners[1]), None, PhotoPoint(found_px=corners[1])]
     assert marked(shown, size_wh, answers).size == shown.size
 
 
@@ -177,8 +177,8 @@ def test_click_read_edit_find_and_save(visit: Callable[..., Any], photo: Path, e
     saved = json.loads(Path(download.value.path()).read_text())
     assert saved["model"] == "tiny" and saved["photo"] == {"width": 400, "height": 300}
     first, own = saved["points"]
-    assert first["description"] == "the left shoe" and first["x"] == pytest.approx(200.5, abs=1.5) and "error" in first
-    assert own["description"] == "a hood" and "x" not in own
+    assert first["text"] == "the left shoe" and first["x"] == pytest.approx(200.5, abs=1.5) and "error" in first
+    assert own["text"] == "a hood" and "x" not in own
     with tab.expect_download() as download:
         tab.click("#figure")
     assert Image.open(download.value.path()).width > 500

@@ -99,7 +99,7 @@ def test_the_docs_ways_to_serve(run: Callable[..., tuple[Any, str]], monkeypatch
     """Each starts, with what it says in its configuration; what a server then does is tested below."""
     served: list[Any] = []
     monkeypatch.setenv("TALKING_POINTS_TOKEN", "long enough")
-    monkeypatch.setattr("talking_points.talking_points.TalkingPoints.from_pretrained", lambda *_, **__: None)
+    monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints.from_pretrained", lambda *_, **__: None)
     monkeypatch.setattr(serving_server, "serve", lambda app, engines, listening: served.append((app, listening)))
     monkeypatch.setattr(serving_listening, "open_socket", lambda host, port: open_socket("127.0.0.1", 0))
     lines = [line for block in blocks() for line in commands(block) if line.startswith("talking-points serve")]

@@ -6,7 +6,7 @@ import torch
 
 from talking_points.dataset.scene import Scene
 from talking_points.evaluation.sets import make_set
-from talking_points.localizer import PointLocalizer
+from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.calibration import calibrate, calibration_error
 from tests.tiny import tiny_network
 

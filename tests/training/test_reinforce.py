@@ -16,11 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.encoding import PhotoCache, PreparedPhoto
 from talking_points.evaluation.samples import Sample
-from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.weights import read_tensors
+from talking_points.pointing.encoding import PhotoCache, PreparedPhoto
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.samples import FoundPoint
 from talking_points.training import policy as policy_module
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig
@@ -177,15 +178,15 @@ class EarlyLetters:
         self.network, self.cache = network, PhotoCache()
         self.asked = 0
 
-    def localize_prepared(self, photos: list[PreparedPhoto], texts: list[list[str]]) -> list[list[tuple[float, float]]]:
-        self.asked += sum(map(len, texts))
-        assert all(len(set(some)) == len(some) for some in texts)  # equal texts are asked once
+    def locate_many(self, pairs: list[tuple[PreparedPhoto, str]]) -> list[FoundPoint]:
+        self.asked += len(pairs)
+        assert len({(photo.key, text) for photo, text in pairs}) == len(pairs)  # equal texts are asked once
 
         def place(text: str) -> tuple[float, float]:
             letters = [c for c in text.lower() if c.isalpha()]
             return (60.0 * np.mean([c > "m" for c in letters]) if letters else 30.0, 20.0)
 
-        return [[place(text) for text in some] for some in texts]
+        return [FoundPoint(point_px=place(text), confidence=None, runner_up_px=None) for _, text in pairs]
 
 
 def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -> None:

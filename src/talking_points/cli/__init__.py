@@ -1,15 +1,18 @@
 """The command line: parse, call the library, print.
 
-Only the answer goes to stdout; what is being done goes to stderr. The exit status is 0, or 2 with one line on
-stderr for bad input, or 130 after Ctrl-C (and `parity` has 1 for numbers that differ). torch takes seconds to
-import, so it is imported by the library, after everything that can be checked without it.
+Only the answer goes to stdout; what is being done goes to stderr. The exit status is 0; 1 when some lines of a file
+failed (and for numbers of `parity` that differ); 2 with one line on stderr for bad input, or when all lines failed;
+130 after Ctrl-C; 143 after SIGTERM. torch takes seconds to import, so it is imported by the library, after everything
+that can be checked without it.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -62,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what follows the program's name; those of the process unless given.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
     try:
         status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
+    except _Terminated:
+        status = 143
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except _ClickException as error:
@@ -75,7 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = _fail(message)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         status = _fail(str(error))
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     sys.exit(status or 0)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; the work ends where it is, as after Ctrl-C."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def _fail(message: str) -> int:

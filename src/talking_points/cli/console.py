@@ -24,7 +24,7 @@ def log(message: str) -> None:
 
 def find_model(model: str) -> Path:
     """The folder of a model that is to be loaded next."""
-    from talking_points.pretrained import find_checkpoint
+    from talking_points.pointing.pretrained import find_checkpoint
 
     # Before torch is imported, so that an unknown model is reported at once.
     folder = find_checkpoint(model)

@@ -162,7 +162,7 @@ def evaluate(
         remote = {name: RemoteContestant(name, actors) for name in names if is_remote(name)}
     ours = None
     if not remote and {"descriptor", "object-caption", "region-caption", "localizer"} & {*describer, *localizer}:
-        from talking_points.talking_points import TalkingPoints
+        from talking_points.pointing.round_trip import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device, quantize=quantize)
     settings = {

@@ -55,7 +55,7 @@ def evaluate_pointing(
     localizer = localizer or ["localizer"]
     ours = None
     if "localizer" in localizer:
-        from talking_points.talking_points import TalkingPoints
+        from talking_points.pointing.round_trip import TalkingPoints
 
         ours = TalkingPoints.from_pretrained(folder, device=device)
     settings = {"model": model, "localizers": localizer, "sha256": hashes_of(folder, localizer)}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import talking_points
-from talking_points.answers import Answer, answers_as_json
 from talking_points.cli.console import Progress, find_model, log, say
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
+from talking_points.samples import PhotoPoint, points_as_json
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from talking_points.bulk import Task
+    from talking_points.pointing.files import Task
 
 
 PhotoArgument = Annotated[
@@ -37,7 +37,11 @@ PointOption = Annotated[
 
 InputOption = Annotated[
     Path | None,
-    typer.Option("--input", metavar="FILE.jsonl", help="Many at once, instead of PHOTO: see the README."),
+    typer.Option(
+        "--input",
+        metavar="FILE",
+        help="Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see the README.",
+    ),
 ]
 BulkOutOption = Annotated[
     Path | None, typer.Option("--out", metavar="OUT.jsonl", help="Answers to --input; an earlier run there resumes.")
@@ -76,12 +80,12 @@ def describe(
     photo, image, points = _open_with_points(photo, point)
     _check_figure(figure)
     folder = find_model(model)
-    from talking_points.descriptor import PointDescriptor
+    from talking_points.pointing.descriptor import PointDescriptor
 
     speaker = PointDescriptor.from_pretrained(folder, device=device)
     say(f"describing {len(points)} point(s)")
     texts = speaker.describe(image, points)
-    answers = [Answer(asked_px=p, description=text) for p, text in zip(points, texts, strict=True)]
+    answers = [PhotoPoint(point_px=p, description=text) for p, text in zip(points, texts, strict=True)]
     _give(answers, image, photo, model, as_json=as_json, figure=figure)
 
 
@@ -115,19 +119,12 @@ def localize(
             raise ValueError(f"text {number} is empty: expected a description of a point")
     _check_figure(figure)
     folder = find_model(model)
-    from talking_points.localizer import PointLocalizer
+    from talking_points.pointing.localizer import PointLocalizer
 
     finder = PointLocalizer.from_pretrained(folder, device=device)
     say(f"finding {len(text)} point(s)")
-    answers = [
-        Answer(
-            description=one,
-            found_px=found.point_px,
-            confidence=found.confidence,
-            runner_up_px=found.runner_up_px,
-        )
-        for one, found in zip(text, finder.locate(image, text), strict=True)
-    ]
+    found = finder.locate(image, text)
+    answers = [PhotoPoint(text=one).answered(place, image.size) for one, place in zip(text, found, strict=True)]
     _give(answers, image, photo, model, as_json=as_json, figure=figure)
 
 
@@ -216,23 +213,24 @@ def _bulk(
     engine: str,
     workers: int,
 ) -> None:
-    """Answer a file of lines; see `talking_points.bulk`."""
+    """Answer a file of lines; see `talking_points.pointing.files`."""
     if out is None:
         raise ValueError("--input needs --out OUT.jsonl, the file that the answers go to")
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine is {engine!r}; allowed: local, ray")
     if workers < 1 or (workers > 1 and engine == "local"):
         raise ValueError(f"--workers is {workers}; allowed: 1, or 1 and more with --engine ray")
-    if not source.is_file():
-        raise FileNotFoundError(f"no such file: {source}")
+    from talking_points.sample_files import count_samples, read_samples
+
+    # Before the model is loaded: a file of another kind is refused at once.
+    next(read_samples(source), None)
     folder = find_model(model)
     from functools import partial
 
-    from talking_points.bulk import ROLES, read_lines, run_bulk
-    from talking_points.pretrained import load_network
+    from talking_points.pointing.files import ROLES, run_bulk
+    from talking_points.pointing.pretrained import load_network
 
-    with source.open("rb") as file:
-        total = sum(1 for _ in read_lines(file))
+    total = count_samples(source)
     with Progress() as progress:
         report = run_bulk(
             task,
@@ -244,58 +242,55 @@ def _bulk(
             engine="ray" if engine == "ray" else "local",
             workers=workers,
             on_progress=lambda lines: progress.show("lines", lines, total),
+            on_note=log,
         )
     before = f", {report.done_before:,} were done before" if report.done_before else ""
     bad = f', {report.bad:,} could not be and say why under "problem"' if report.bad else ""
+    if report.bad_before:
+        before += f" ({report.bad_before:,} of them could not be)"
     log(f"{out}: {report.answered:,} lines answered{bad}{before}")
+    raise typer.Exit(report.exit_status)
 
 
 def _there_and_back(
     image: Image.Image, points: list[tuple[float, float]], model: str, device: str | None
-) -> list[Answer]:
+) -> list[PhotoPoint]:
     folder = find_model(model)
-    from talking_points.talking_points import TalkingPoints
+    from talking_points.pointing.round_trip import TalkingPoints
 
     both = TalkingPoints.from_pretrained(folder, device=device)
     say(f"describing {len(points)} point(s) and finding them again")
-    return [
-        Answer(asked_px=trip.point_px, description=trip.description, found_px=trip.found_px, error=trip.error)
-        for trip in both.round_trip(image, points)
-    ]
+    return [trip.as_point() for trip in both.round_trip(image, points)]
 
 
 def _give(
-    answers: list[Answer], image: Image.Image, path: Path, model: str, *, as_json: bool, figure: Path | None
+    answers: list[PhotoPoint], image: Image.Image, path: Path, model: str, *, as_json: bool, figure: Path | None
 ) -> None:
     if figure is not None:
         # Imported here: matplotlib takes a while, and most calls draw nothing.
-        from talking_points.evaluation.figures import FigurePoint, draw_points
+        from talking_points.evaluation.figures import draw_points
 
-        points = [
-            FigurePoint(asked_px=answer.asked_px, found_px=answer.found_px, description=answer.description)
-            for answer in answers
-        ]
-        draw_points(image, points).save(figure)
+        draw_points(image, answers).save(figure)
         say(f"wrote {figure}")
     if as_json:
-        typer.echo(json.dumps(answers_as_json(answers, image.size, model=model, path=str(path)), indent=2))
+        typer.echo(json.dumps(points_as_json(answers, image.size, model=model, path=str(path)), indent=2))
     else:
         for answer in answers:
             typer.echo(_as_text(answer))
 
 
-def _as_text(answer: Answer) -> str:
-    asked = f"({answer.asked_px[0]:g}, {answer.asked_px[1]:g})" if answer.asked_px else ""
+def _as_text(answer: PhotoPoint) -> str:
+    asked = f"({answer.point_px[0]:g}, {answer.point_px[1]:g})" if answer.point_px else ""
     found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
-    lines = [f"{asked or found}: {answer.description or '(no description)'}"]
-    if answer.confidence is not None:
+    lines = [f"{asked or found}: {answer.words or '(no description)'}"]
+    if answer.confidence is not None and answer.point_px is None:
         other = ""
         if answer.runner_up_px is not None:
             other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
         # Never "100%": so sure it has not been shown to be.
         sure = min(99, round(100 * answer.confidence))
         lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
-    if answer.asked_px and answer.found_px and answer.error is not None:
-        pixels = math.dist(answer.asked_px, answer.found_px)
+    if answer.point_px and answer.found_px and answer.error is not None:
+        pixels = math.dist(answer.point_px, answer.found_px)
         lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")
     return "\n".join(lines)

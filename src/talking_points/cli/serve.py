@@ -79,10 +79,10 @@ def serve(
     )
     listening = open_socket(host, port)
     folders = {name: find_model(name) for name in names}
+    from talking_points.pointing.round_trip import TalkingPoints
     from talking_points.serving.engine import Engine
     from talking_points.serving.server import make_app
     from talking_points.serving.server import serve as run
-    from talking_points.talking_points import TalkingPoints
 
     engines = {
         name: Engine(name, TalkingPoints.from_pretrained(folder, device=device), waits)

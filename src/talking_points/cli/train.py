@@ -27,7 +27,7 @@ def train_join(
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
     prepare()
-    from talking_points.pretrained import find_checkpoint
+    from talking_points.pointing.pretrained import find_checkpoint
     from talking_points.training.roles import join_roles
 
     join_roles(find_checkpoint(descriptor), find_checkpoint(localizer), out)
@@ -50,9 +50,9 @@ def train_calibrate(
     import torch
 
     from talking_points.evaluation.data import read_samples
-    from talking_points.localizer import PointLocalizer
     from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-    from talking_points.pretrained import choose_device, find_checkpoint
+    from talking_points.pointing.localizer import PointLocalizer
+    from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
     folder = find_checkpoint(model)

@@ -96,7 +96,7 @@ def train_grpo(
         seed=seed,
     )
     sizes = BatchSizes(photos=photos, points=points)
-    from talking_points.pretrained import choose_device, find_checkpoint
+    from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.grpo import GRPOConfig
     from talking_points.training.keypoint_sets import PRESETS, KeypointSet, learning_and_held_out
     from talking_points.training.reinforce import Watching

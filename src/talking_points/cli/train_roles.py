@@ -175,7 +175,7 @@ def _train_role(role: str, given: Mapping[str, Any]) -> None:
     if not gigabytes > 0:
         raise ValueError(f"--feature-cache-gb is {gigabytes}; allowed: a positive number")
     from talking_points.model.config import COORDINATE_HEADS
-    from talking_points.pretrained import find_checkpoint
+    from talking_points.pointing.pretrained import find_checkpoint
     from talking_points.training.built import open_triplets
     from talking_points.training.roles import role_batches, role_loop, role_lora, train_role
 
@@ -222,7 +222,7 @@ def _processes() -> int:
 
 def _device(device: str | None) -> Any:
     """Each process of a machine has a GPU of its own."""
-    from talking_points.pretrained import choose_device
+    from talking_points.pointing.pretrained import choose_device
 
     if _processes() > 1 and device in (None, "cuda"):
         import torch

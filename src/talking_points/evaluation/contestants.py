@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
 from talking_points.interfaces import Describer, Localizer
-from talking_points.localizer import PointLocalizer
 from talking_points.model.network import PointNetwork
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.round_trip import TalkingPoints
 
 DESCRIBERS = (
     "ground-truth",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,13 +13,17 @@ from typing import TypeVar
 
 import numpy as np
 
+from talking_points import sample_files
 from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
 from talking_points.images import open_photo
 from talking_points.points import check_points
-from talking_points.records import triplet_from_dict
+from talking_points.records import triplet_of_sample, without_nulls
+from talking_points.samples import point_of_record
+
+log = logging.getLogger(__name__)
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
 AP_10K_SPLITS = ("train", "val", "test")
@@ -33,8 +38,8 @@ def read_samples(
     """Read what is to be scored.
 
     Args:
-        path: folder of a built set, of AP-10K or of SPair-71k, or a JSON-lines file of triplets, photos relative to it;
-            a line may leave out the text.
+        path: folder of a built set, of AP-10K or of SPair-71k, or a file of points (JSON lines, CSV, Parquet, COCO
+            keypoints), photos relative to it; a line may leave out the text.
         split: of a folder; "all" is all three of AP-10K's.
         on_problem: told of every line that is passed over, with its number and what is wrong.
         cross_photo: of AP-10K, each keypoint is described on another photo of the species and sought here.
@@ -49,7 +54,7 @@ def read_samples(
         on_problem(problem)
 
     if path.is_file():
-        samples = _triplets(path, passed_over)
+        samples = _lines(path, passed_over)
     elif (path / "data").is_dir() and any((path / "data").glob("*.parquet")):
         if split not in SPLITS:
             raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
@@ -147,41 +152,41 @@ def _built(folder: Path, split: str) -> list[Sample]:
     ]
 
 
-def _triplets(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
+def _lines(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
+    """Points of a file, see `sample_files`, with what it knows of the object and the part, see `Triplet`."""
     samples = []
     sizes: dict[Path, tuple[int, int]] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                # A point without a text can be described and found; only the true text is not there to compare with.
-                has_text = not isinstance(record, dict) or "text" in record
-                triplet = triplet_from_dict(record if has_text else {**record, "text": "-"})
-                photo = path.parent / triplet.photo_path
-                if photo not in sizes:
-                    sizes[photo] = open_photo(photo).size
-                if sizes[photo] != triplet.size_wh:
-                    raise ValueError(f"the photo is {sizes[photo]}, the line says {triplet.size_wh}")
-            except (ValueError, OSError, RecursionError) as error:
-                on_problem(f"{path}, line {number}: {' '.join(str(error).split())}")
-                continue
-            samples.append(
-                Sample(
-                    sample_id=f"line {number}",
-                    photo_id=triplet.photo_path,
-                    open_photo=partial(open_photo, photo),
-                    size_wh=triplet.size_wh,
-                    point_px=triplet.point_px,
-                    text=triplet.text if has_text else None,
-                    source=triplet.source,
-                    object_name=triplet.object_name,
-                    part_name=triplet.part_name,
-                    object_box_xyxy=triplet.object_box_xyxy,
-                    part_box_xyxy=triplet.part_box_xyxy,
-                )
+    for line in sample_files.read_samples(path, on_note=log.warning):
+        try:
+            if line.problem is not None:
+                raise ValueError(line.problem)
+            if line.photo_bytes is not None:
+                raise ValueError("the photo lies in the row; give the folder of the built set")
+            asked = point_of_record(line.record, wants_text=False)
+            photo = path.parent / (asked.photo or "")
+            if photo not in sizes:
+                sizes[photo] = open_photo(photo).size
+            # A point without a text can be described and found; only the true text is not there to compare with.
+            has_text = line.record.get("text") is not None
+            triplet = triplet_of_sample({"text": "-", **without_nulls(line.record)}, sizes[photo])
+        except (ValueError, OSError) as error:
+            on_problem(f"{path}, line {line.number}: {' '.join(str(error).split())}")
+            continue
+        samples.append(
+            Sample(
+                sample_id=f"line {line.number}",
+                photo_id=triplet.photo_path,
+                open_photo=partial(open_photo, photo),
+                size_wh=triplet.size_wh,
+                point_px=triplet.point_px,
+                text=triplet.text if has_text else None,
+                source=triplet.source,
+                object_name=triplet.object_name,
+                part_name=triplet.part_name,
+                object_box_xyxy=triplet.object_box_xyxy,
+                part_box_xyxy=triplet.part_box_xyxy,
             )
+        )
     return samples
 
 

@@ -15,6 +15,7 @@ from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig,
 from talking_points.dataset.describers.windows import ringed_photo
 from talking_points.evaluation.pointing import FORMATS, ask_for_point, format_of_model
 from talking_points.evaluation.pointing import prompt as pointing_prompt
+from talking_points.samples import FoundPoint
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,11 @@ class EndpointDescriber:
 
     def describe(self, photo: Image.Image, points_px: Sequence[tuple[float, float]]) -> list[str]:
         """See `Describer`; errors as `Endpoint.ask`. A request that a content filter refuses gives an empty text."""
-        return self.describe_photos([photo], [points_px])[0]
+        return self.describe_many([(photo, point) for point in points_px])
 
-    def describe_photos(
-        self, photos: Sequence[Image.Image], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[str]]:
-        """`describe` of several photos, requests side by side."""
-        return _side_by_side(photos, points_px, self._describe_one, self._concurrency)
+    def describe_many(self, pairs: Sequence[tuple[Image.Image, tuple[float, float]]]) -> list[str]:
+        """`describe` of points of many photos, requests side by side."""
+        return _side_by_side(pairs, self._describe_one, self._concurrency)
 
     def _describe_one(self, photo: Image.Image, point_px: tuple[float, float]) -> str:
         shown = ringed_photo(photo, point_px, self._endpoint.config.photo_side_px)
@@ -75,13 +74,12 @@ class EndpointLocalizer:
 
     def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[tuple[float, float]]:
         """See `Localizer`; NaN where there is no answer."""
-        return self.localize_photos([photo], [texts])[0]
+        return [found.point_px for found in self.locate_many([(photo, text) for text in texts])]
 
-    def localize_photos(
-        self, photos: Sequence[Image.Image], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, float]]]:
-        """`localize` of several photos, requests side by side."""
-        return _side_by_side(photos, texts, self._localize_one, self._concurrency)
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        """`localize` of texts about many photos, requests side by side."""
+        found = _side_by_side(pairs, self._localize_one, self._concurrency)
+        return [FoundPoint(point_px=point, confidence=None, runner_up_px=None) for point in found]
 
     def _localize_one(self, photo: Image.Image, text: str) -> tuple[float, float]:
         side = self._endpoint.config.photo_side_px
@@ -99,15 +97,11 @@ class EndpointLocalizer:
 
 
 def _side_by_side(
-    photos: Sequence[Image.Image],
-    asked: Sequence[Sequence[T]],
-    ask: Callable[[Image.Image, T], R],
-    concurrency: int,
-) -> list[list[R]]:
+    pairs: Sequence[tuple[Image.Image, T]], ask: Callable[[Image.Image, T], R], concurrency: int
+) -> list[R]:
     """Answers to questions about photos, `concurrency` at a time."""
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
     try:
-        running = [[pool.submit(ask, photo, one) for one in some] for photo, some in zip(photos, asked, strict=True)]
-        return [[future.result() for future in some] for some in running]
+        return [future.result() for future in [pool.submit(ask, photo, one) for photo, one in pairs]]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -17,6 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from PIL import Image
 
+from talking_points.points import distance_unit
+from talking_points.samples import PhotoPoint
+
 Point = tuple[float, float]
 
 ASKED_COLOUR = "#e3120b"
@@ -43,16 +46,7 @@ _NUMBER_FONT = FontProperties(family="DejaVu Sans", size=9, weight="bold")
 _NOTE_FONT = FontProperties(family="DejaVu Sans", size=7.5)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FigurePoint:
-    """One point of a figure; what is None is not drawn. Points are (x, y) in pixels of the photo."""
-
-    asked_px: Point | None = None
-    found_px: Point | None = None
-    description: str | None = None
-
-
-def draw_points(photo: Image.Image, points: Sequence[FigurePoint]) -> Image.Image:
+def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image:
     """Draw a photo with a red star at each asked point and a green ring at each found one, the texts below.
 
     Several points are numbered, from 1. Where a point was asked and found, a thin line joins the two and a
@@ -108,21 +102,21 @@ class _Entry:
         return len(self.lines) * LINE_HEIGHT + bool(self.note) * NOTE_HEIGHT + ENTRY_GAP
 
     @classmethod
-    def of(cls, point: FigurePoint, size_wh: tuple[int, int], width: float) -> _Entry:
-        lines = _wrap(point.description, width) if point.description else []
+    def of(cls, point: PhotoPoint, size_wh: tuple[int, int], width: float) -> _Entry:
+        lines = _wrap(point.words, width) if point.words else []
         return cls(lines=lines, note=_note(point, size_wh))
 
 
-def _note(point: FigurePoint, size_wh: tuple[int, int]) -> str:
+def _note(point: PhotoPoint, size_wh: tuple[int, int]) -> str:
     parts = []
-    if point.asked_px:
-        parts.append(f"asked ({point.asked_px[0]:.1f}, {point.asked_px[1]:.1f})")
+    if point.point_px:
+        parts.append(f"asked ({point.point_px[0]:.1f}, {point.point_px[1]:.1f})")
     if point.found_px:
         parts.append(f"found ({point.found_px[0]:.1f}, {point.found_px[1]:.1f})")
-    if point.asked_px and point.found_px:
-        dx, dy = point.found_px[0] - point.asked_px[0], point.found_px[1] - point.asked_px[1]
-        per_cent = 100 * math.hypot(dx / size_wh[0], dy / size_wh[1])
-        parts.append(f"{math.hypot(dx, dy):.1f} px apart, {per_cent:.1f}% of the photo")
+    if point.point_px and point.found_px:
+        pixels = math.dist(point.found_px, point.point_px)
+        per_cent = 100 * distance_unit(point.found_px, point.point_px, size_wh)
+        parts.append(f"{pixels:.1f} px apart, {per_cent:.1f}% of the photo")
     return "  ·  ".join(parts)
 
 
@@ -134,7 +128,7 @@ def _photo_inches(size_wh: tuple[int, int]) -> tuple[float, float]:
 
 
 def _draw_photo(
-    figure: Figure, photo: Image.Image, points: Sequence[FigurePoint], box: tuple[float, float, float, float]
+    figure: Figure, photo: Image.Image, points: Sequence[PhotoPoint], box: tuple[float, float, float, float]
 ) -> None:
     width, height = figure.get_size_inches()
     axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
@@ -149,7 +143,7 @@ def _draw_photo(
     axes.imshow(shown, extent=(0, photo.width, photo.height, 0), aspect="auto", interpolation="nearest")
     points_per_pixel = (72 * box[2] / photo.width, 72 * box[3] / photo.height)
     for number, point in enumerate(points, start=1):
-        asked = _onto_photo(point.asked_px, photo.size)
+        asked = _onto_photo(point.point_px, photo.size)
         found = _onto_photo(point.found_px, photo.size)
         if asked and found:
             _draw_line(axes, asked, found, points_per_pixel)
@@ -207,12 +201,12 @@ def _set_off(marker: Line2D, *, edge: float) -> None:
     marker.set(clip_on=False, zorder=3 if edge else 4)
 
 
-def _draw_legend(figure: Figure, points: Sequence[FigurePoint], place: tuple[float, float]) -> None:
+def _draw_legend(figure: Figure, points: Sequence[PhotoPoint], place: tuple[float, float]) -> None:
     width, height = figure.get_size_inches()
     x, y = place
     star = Line2D([], [], marker="*", markersize=8, color=ASKED_COLOUR, markeredgewidth=0)
     ring = Line2D([], [], marker="o", markersize=6.5, color=FOUND_COLOUR, markeredgewidth=1.6, fillstyle="none")
-    items = [(star, "asked")] if any(point.asked_px for point in points) else []
+    items = [(star, "asked")] if any(point.point_px for point in points) else []
     items += [(ring, "found from the text")] if any(point.found_px for point in points) else []
     for marker, label in items:
         marker.set_data([(x + 0.06) / width], [y / height])

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from talking_points.points import distances_unit
+
 MPCK_THRESHOLDS = (0.1, 0.2)
 """mPCK is the mean of PCK at these. Paper, section 4."""
 
@@ -18,8 +20,7 @@ def normalised_errors(found_px: ArrayLike, true_px: ArrayLike, sizes_wh: ArrayLi
         found_px, true_px: (N, 2) pixels of the photos; a found point of NaN (no answer) is infinitely far.
         sizes_wh: (N, 2) of the photos.
     """
-    offset = (np.asarray(found_px, float) - np.asarray(true_px, float)) / np.asarray(sizes_wh, float)
-    return np.nan_to_num(np.hypot(offset[:, 0], offset[:, 1]), nan=np.inf)
+    return np.nan_to_num(distances_unit(found_px, true_px, sizes_wh), nan=np.inf)
 
 
 def pck(errors: ArrayLike, threshold: float) -> float:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from talking_points.evaluation.figures import FigurePoint, draw_points
+from talking_points.evaluation.figures import draw_points
 from talking_points.evaluation.protocol import Row
 from talking_points.evaluation.report import SCORES
+from talking_points.samples import PhotoPoint
 
 CURVE_TO = 0.3
 """Largest threshold of the curves, in normalised coordinates."""
@@ -262,7 +263,7 @@ def _samples(rows: Sequence[Row]) -> str:
 def _figure(row: Row, index: int, kind: str) -> str:
     sample, error = row.samples[index], float(row.errors[index])
     found = None if np.isnan(row.found_px[index]).any() else (row.found_px[index][0], row.found_px[index][1])
-    point = FigurePoint(asked_px=sample.point_px, found_px=found, description=row.texts[index])
+    point = PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index])
     picture = draw_points(sample.open_photo(), [point])
     picture.thumbnail((SHOWN_SIDE_PX * 2, SHOWN_SIDE_PX * 2), Image.Resampling.LANCZOS)
     stream = io.BytesIO()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from talking_points.dataset.checks import is_named, words_of
 from talking_points.evaluation.metrics import (
@@ -21,7 +22,7 @@ from talking_points.evaluation.metrics import (
     pixel_errors,
 )
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.interfaces import Describer, Localizer
+from talking_points.interfaces import Describer, Localizer, describe_pairs, locate_pairs
 
 Points = NDArray[np.float64]
 THRESHOLDS = (0.05, 0.1, 0.2)
@@ -83,33 +84,29 @@ def _finite(value: float, digits: int) -> float | None:
 
 
 def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[str]:
-    """The describer's text of every sample, photos together where the describer can. Cross-photo: of the other one."""
+    """The describer's text of every sample, each asked about once. Cross-photo: of the other one."""
     asked = [s.described or s for s in samples]
-    unique = list({s.sample_id: s for s in asked}.values())
-    groups = by_photo(unique)
-    photos, points = [group[0].open_photo() for group in groups], [[s.point_px for s in group] for group in groups]
-    together = getattr(describer, "describe_photos", None)
-    texts = together(photos, points) if together else list(map(describer.describe, photos, points))
-    said = {
-        s.sample_id: text
-        for group, some in zip(groups, texts, strict=True)
-        for s, text in zip(group, some, strict=True)
-    }
+    unique = {s.sample_id: s for s in asked}
+    photos = _opened(list(unique.values()))
+    pairs = [(photos[s.photo_id], s.point_px) for s in unique.values()]
+    said = dict(zip(unique, describe_pairs(describer, pairs), strict=True))
     return [said[sample.sample_id] for sample in asked]
 
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
     """(N, 2) points found from texts, pixels of each photo; NaN for an empty text or no answer, which is a miss."""
-    text_of = {sample.sample_id: text for sample, text in zip(samples, texts, strict=True)}
-    groups = [[s for s in group if text_of[s.sample_id].strip()] for group in by_photo(samples)]
-    groups = [group for group in groups if group]
-    photos, asked = [group[0].open_photo() for group in groups], [[text_of[s.sample_id] for s in g] for g in groups]
-    together = getattr(localizer, "localize_photos", None)
-    answers = together(photos, asked) if together else list(map(localizer.localize, photos, asked))
-    found = {
-        s.sample_id: p for group, some in zip(groups, answers, strict=True) for s, p in zip(group, some, strict=True)
-    }
-    return np.array([found.get(sample.sample_id, (np.nan, np.nan)) for sample in samples], float).reshape(-1, 2)
+    asked = [n for n, text in enumerate(texts) if text.strip()]
+    photos = _opened([samples[n] for n in asked])
+    pairs = [(photos[samples[n].photo_id], texts[n]) for n in asked]
+    found = np.full((len(samples), 2), np.nan)
+    if asked:
+        found[asked] = locate_pairs(localizer, pairs)
+    return found
+
+
+def _opened(samples: Sequence[Sample]) -> dict[str, Image.Image]:
+    """The samples' photos by their ids."""
+    return {group[0].photo_id: group[0].open_photo() for group in by_photo(samples)}
 
 
 def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:

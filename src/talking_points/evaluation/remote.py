@@ -9,70 +9,65 @@ from typing import Any
 from PIL import Image
 
 from talking_points.evaluation.contestants import open_describers, open_localizers
+from talking_points.samples import FoundPoint
 
 
 class Contestants:
     """What one actor holds: the model, and the describers and localizers asked of it so far."""
 
     def __init__(self, model: Path, device: str | None, quantize: str | None) -> None:
-        from talking_points.talking_points import TalkingPoints
+        from talking_points.pointing.round_trip import TalkingPoints
 
         self.tp = TalkingPoints.from_pretrained(model, device=device, quantize=quantize)
         self.device = device
         self.opened: dict[str, Any] = {}
 
-    def describe(self, name: str, photos: Sequence[Image.Image], points_px: Sequence[Any]) -> list[list[str]]:
+    def describe_many(self, name: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[str]:
         """Texts of points of photos, by the describer of a name."""
         if name not in self.opened:
             self.opened |= open_describers([name], self.tp, [], _refuse, concurrency=1, device=self.device)
-        return self.opened[name].describe_photos(photos, points_px)
+        return self.opened[name].describe_many(pairs)
 
-    def localize(self, name: str, photos: Sequence[Image.Image], texts: Sequence[Any]) -> list[list[Any]]:
+    def locate_many(self, name: str, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
         """Points of texts about photos, by the localizer of a name."""
         key = f"{name} finds"
         if key not in self.opened:
             found = open_localizers([name], self.tp, _refuse, concurrency=1, device=self.device)
             self.opened[key] = next(iter(found.values()))
-        return self.opened[key].localize_photos(photos, texts)
+        return self.opened[key].locate_many(pairs)
 
 
 class RemoteContestant:
-    """A describer or localizer of a name, by all actors; answers in the order of the photos."""
+    """A describer or localizer of a name, by all actors; answers in the order of the pairs."""
 
     def __init__(self, name: str, actors: Sequence[Any]) -> None:
         self.name, self._actors = name, actors
 
     def describe(self, photo: Image.Image, points_px: Sequence[tuple[float, float]]) -> list[str]:
         """See `Describer`."""
-        return self.describe_photos([photo], [points_px])[0]
+        return self.describe_many([(photo, point) for point in points_px])
 
-    def describe_photos(
-        self, photos: Sequence[Image.Image], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[str]]:
-        """`describe` of several photos."""
-        return self._shared_out("describe", photos, points_px)
+    def describe_many(self, pairs: Sequence[tuple[Image.Image, tuple[float, float]]]) -> list[str]:
+        """`describe` of points of many photos."""
+        return self._shared_out("describe_many", pairs)
 
     def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[tuple[float, float]]:
         """See `Localizer`."""
-        return self.localize_photos([photo], [texts])[0]
+        return [found.point_px for found in self.locate_many([(photo, text) for text in texts])]
 
-    def localize_photos(
-        self, photos: Sequence[Image.Image], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, float]]]:
-        """`localize` of several photos."""
-        return self._shared_out("localize", photos, texts)
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        """`localize` of texts about many photos."""
+        return self._shared_out("locate_many", pairs)
 
-    def _shared_out(self, task: str, photos: Sequence[Image.Image], asked: Sequence[Any]) -> list[list[Any]]:
+    def _shared_out(self, task: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[Any]:
         import ray
 
-        size = max(1, -(-len(photos) // len(self._actors)))
+        size = max(1, -(-len(pairs) // len(self._actors)))
         running = [
-            getattr(actor, task).remote(
-                self.name, list(photos[start : start + size]), list(asked[start : start + size])
-            )
-            for actor, start in zip(self._actors, range(0, len(photos), size), strict=False)
+            getattr(actor, task).remote(self.name, list(pairs[start : start + size]))
+            for actor, start in zip(self._actors, range(0, len(pairs), size), strict=False)
         ]
-        return [answers for some in ray.get(running) for answers in some]
+        return [answer for some in ray.get(running) for answer in some]
 
 
 def is_remote(name: str) -> bool:

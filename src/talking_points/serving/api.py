@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import talking_points
-from talking_points.answers import answers_as_json
+from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio
-from talking_points.serving.bodies import media_type, read_form, read_json
+from talking_points.serving.bodies import media_type, read_body, read_form
 from talking_points.serving.engine import Point, Task
 from talking_points.serving.gate import error_response
 from talking_points.serving.metrics import Metrics
@@ -84,7 +84,8 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
         """The models served, in OpenAI's form."""
         return ModelList(data=[ServedModel(id=name) for name in service.engines])
 
-    options: dict[str, Any] = {"response_model_exclude_none": True, "responses": _ERRORS}
+    # What is null of a point is told or left out by `samples` alone.
+    options: dict[str, Any] = {"response_model_exclude_unset": True, "responses": _ERRORS}
 
     @app.post("/v1/describe", response_model=PointsAnswer, openapi_extra=_body(PointsRequest, "point"), **options)
     async def describe(request: Request) -> dict[str, Any]:
@@ -101,10 +102,12 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
         """Describe points, and find them again from the descriptions alone."""
         return await _answer(service, request, "round-trip")
 
-    @app.post("/v1/chat/completions", response_model=ChatAnswer, openapi_extra=_json_body(ChatRequest), **options)
+    @app.post(
+        "/v1/chat/completions", response_model=ChatAnswer, openapi_extra=_json_body(ChatRequest), responses=_ERRORS
+    )
     async def chat_completions(request: Request) -> Any:
         """OpenAI's chat: a photo and a point give a description, a photo and a description give a point."""
-        return await _chat(service, await read_json(request, ChatRequest))
+        return await _chat(service, await read_body(request, ChatRequest))
 
     label_studio.add_routes(app, service)
     return app
@@ -145,10 +148,10 @@ async def _answer(service: Service, request: Request, task: Task) -> dict[str, A
     if media_type(request) == "multipart/form-data":
         model, photo, points, texts = await read_form(request, task)
     elif task == "localize":
-        given = await read_json(request, TextsRequest)
+        given = await read_body(request, TextsRequest)
         model, photo, texts = given.model, given.photo, given.texts
     else:
-        asked = await read_json(request, PointsRequest)
+        asked = await read_body(request, PointsRequest)
         model, photo, points = asked.model, asked.photo, asked.points
     engine = service.engine(model)
     try:
@@ -157,7 +160,7 @@ async def _answer(service: Service, request: Request, task: Task) -> dict[str, A
         raise bad_request(error) from None
     prepared = await service.prepared(photo, engine)
     answered = await service.answer(task, engine, prepared, points_px=points, texts=texts)
-    return answers_as_json(answered.answers, answered.size_wh, model=answered.model)
+    return points_as_json(answered.answers, answered.size_wh, model=answered.model)
 
 
 async def _chat(service: Service, asked: ChatRequest) -> Any:

@@ -49,7 +49,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json(request: Request, schema: type[M]) -> M:
+async def read_body(request: Request, schema: type[M]) -> M:
     """A request's JSON body, checked; an HTTPException of one line when it is none."""
     if media_type(request) not in ("application/json", "text/json"):
         raise HTTPException(415, "expected Content-Type: application/json, or multipart/form-data with a photo")

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from talking_points.answers import Answer
 from talking_points.evaluation.pointing import words_of_prompt
+from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import Point, Task
 from talking_points.serving.schemas import ChatMessage
 
@@ -58,10 +58,10 @@ def read_question(messages: list[ChatMessage]) -> Question:
     return Question(photo=photo, task="localize", points_px=[], texts=[(asked or {}).get("text", words).strip()])
 
 
-def say(answer: Answer) -> str:
+def say(answer: PhotoPoint) -> str:
     """An answer as the assistant's words: a description, or a point as JSON in pixels of the photo."""
     if answer.found_px is None:
-        return answer.description or ""
+        return answer.words or ""
     x, y = answer.found_px
     return json.dumps({"x": round(x, 2), "y": round(y, 2)})
 

@@ -18,11 +18,11 @@ from typing import Literal
 
 from PIL import Image
 
-from talking_points.answers import Answer
-from talking_points.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
+from talking_points.samples import FoundPoint, PhotoPoint
 from talking_points.serving.config import EngineConfig
-from talking_points.talking_points import TalkingPoints
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class _Work:
     texts: list[str]
     on_text: OnText | None
     arrived_s: float = field(default_factory=time.monotonic)
-    future: Future[list[Answer]] = field(default_factory=Future)
+    future: Future[list[PhotoPoint]] = field(default_factory=Future)
 
     @property
     def prompts(self) -> int:
@@ -119,7 +119,7 @@ class Engine:
         points_px: Sequence[Point] = (),
         texts: Sequence[str] = (),
         on_text: OnText | None = None,
-    ) -> Future[list[Answer]]:
+    ) -> Future[list[PhotoPoint]]:
         """Ask about one photo.
 
         Args:
@@ -223,73 +223,35 @@ class Engine:
         for work, some in zip(batch, answers, strict=True):
             work.future.set_result(some)
 
-    def _answer_together(self, batch: Sequence[_Work]) -> list[list[Answer]]:
-        descriptions = self._describe([work for work in batch if work.task != "localize"])
-        # A descriptor that says nothing leaves nothing to localize.
-        texts = [
-            work.texts
-            if work.task == "localize"
-            else [text for text in descriptions[work] if text and work.task == "round-trip"]
-            for work in batch
-        ]
-        found = self._localize(batch, texts)
-        return [
-            [Answer(description=text, found_px=place) for text, place in zip(some, places, strict=True)]
-            if work.task == "localize"
-            else self._trips(work, descriptions[work], places)
-            for work, some, places in zip(batch, texts, found, strict=True)
-        ]
+    def _answer_together(self, batch: Sequence[_Work]) -> list[list[PhotoPoint]]:
+        points = [(work, n) for work in batch for n in range(len(work.points_px))]
 
-    def _describe(self, works: Sequence[_Work]) -> dict[_Work, list[str]]:
-        groups = _by_photo(works)
-        flat = [(work, n) for group in groups for work in group for n in range(len(work.points_px))]
-
-        def told(point: int, ids: list[int]) -> None:
-            work, number = flat[point]
+        def told(place: int, ids: list[int]) -> None:
+            work, number = points[place]
             if work.on_text is not None:
                 work.on_text(number, self._tp.network.prompts.decode(ids))
 
-        said = self._tp.descriptor.describe_prepared(
-            [group[0].photo for group in groups],
-            [[point for work in group for point in work.points_px] for group in groups],
-            on_token=told,
-        )
-        texts: dict[_Work, list[str]] = {work: [] for work in works}
-        for (work, _), text in zip(flat, (text for some in said for text in some), strict=True):
-            texts[work].append(text)
-        return texts
-
-    def _localize(self, works: Sequence[_Work], texts: Sequence[Sequence[str]]) -> list[list[Point]]:
-        texts_of = dict(zip(works, texts, strict=True))
-        groups = _by_photo([work for work in works if texts_of[work]])
-        places = self._tp.localizer.localize_prepared(
-            [group[0].photo for group in groups],
-            [[text for work in group for text in texts_of[work]] for group in groups],
-        )
-        found: dict[_Work, list[Point]] = {work: [] for work in works}
-        for group, some in zip(groups, places, strict=True):
-            rest = iter(some)
-            for work in group:
-                found[work] = [next(rest) for _ in texts_of[work]]
-        return [found[work] for work in works]
-
-    def _trips(self, work: _Work, texts: Sequence[str], places: Sequence[Point]) -> list[Answer]:
-        rest = iter(places)
-        answers = []
-        for (x, y), text in zip(work.points_px, texts, strict=True):
-            found_px = next(rest) if text and work.task == "round-trip" else None
-            error = None
-            if found_px is not None:
-                width, height = work.photo.size_wh
-                error = math.hypot((found_px[0] - x) / width, (found_px[1] - y) / height)
-            answers.append(Answer(asked_px=(x, y), description=text, found_px=found_px, error=error))
-        return answers
+        texts = iter(self._tp.describe_many([(work.photo, work.points_px[n]) for work, n in points], on_token=told))
+        said = [[next(texts) for _ in work.points_px] or work.texts for work in batch]
+        # A descriptor that says nothing leaves nothing to localize.
+        asked = [
+            (work.photo, text)
+            for work, some in zip(batch, said, strict=True)
+            for text in some
+            if text and work.task != "describe"
+        ]
+        found = iter(self._tp.locate_many(asked))
+        return [
+            [
+                _answer(work, n, text, next(found) if text and work.task != "describe" else None)
+                for n, text in enumerate(some)
+            ]
+            for work, some in zip(batch, said, strict=True)
+        ]
 
 
-def _by_photo(works: Sequence[_Work]) -> list[list[_Work]]:
-    """Requests about one photo side by side, so that its prefix is laid out once."""
-    groups: dict[tuple[bytes, tuple[int, int]], list[_Work]] = {}
-    for work in works:
-        # Photos of other sizes can look alike to the network, and points are pixels.
-        groups.setdefault((work.photo.key, work.photo.size_wh), []).append(work)
-    return list(groups.values())
+def _answer(work: _Work, number: int, text: str, found: FoundPoint | None) -> PhotoPoint:
+    point = PhotoPoint(text=text)
+    if work.points_px:
+        point = PhotoPoint(point_px=work.points_px[number], description=text)
+    return point if found is None else point.answered(found, work.photo.size_wh)

@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
 
-from talking_points.answers import Answer
-from talking_points.serving.bodies import read_json
+from talking_points.samples import PhotoPoint
+from talking_points.serving.bodies import read_body
 from talking_points.serving.engine import Engine, Point
 from talking_points.serving.service import Service, bad_request
 
@@ -95,7 +95,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/label-studio/setup", include_in_schema=False)
     async def setup(request: Request) -> dict[str, str]:
-        given = await read_json(request, Setup)
+        given = await read_body(request, Setup)
         try:
             if given.schema_:
                 read_interface(given.schema_)
@@ -110,7 +110,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/label-studio/predict", include_in_schema=False)
     async def predict(request: Request) -> dict[str, Any]:
-        given = await read_json(request, Predict)
+        given = await read_body(request, Predict)
         engine = service.engine(None)
         try:
             interface = read_interface(given.label_config)
@@ -235,17 +235,17 @@ def _words(value: dict[str, Any]) -> str:
     return text if isinstance(text, str) else " ".join(str(line) for line in text)
 
 
-def _place(answer: Answer, size_wh: tuple[int, int]) -> dict[str, float]:
+def _place(answer: PhotoPoint, size_wh: tuple[int, int]) -> dict[str, float]:
     assert answer.found_px is not None
     (x, y), (width, height) = answer.found_px, size_wh
     return {"x": 100 * x / width, "y": 100 * y / height, "width": POINT_WIDTH_PERCENT}
 
 
 def _text_region(
-    name: str, answer: Answer, place: dict[str, Any], interface: Interface, size_wh: tuple[int, int]
+    name: str, answer: PhotoPoint, place: dict[str, Any], interface: Interface, size_wh: tuple[int, int]
 ) -> dict[str, Any]:
     shape: dict[str, Any] = {key: place[key] for key in ("x", "y", "width") if key in place}
-    return _region(name, interface.text, "textarea", {**shape, "text": [answer.description]}, interface, size_wh)
+    return _region(name, interface.text, "textarea", {**shape, "text": [answer.words]}, interface, size_wh)
 
 
 def _region(

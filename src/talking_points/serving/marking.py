@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from talking_points.answers import Answer
 from talking_points.evaluation.figures import ASKED_COLOUR, FOUND_COLOUR
+from talking_points.samples import PhotoPoint
 
 SHOWN_SIDE_PX = 1280
 """Longest side of the photo as it is shown."""
@@ -25,7 +25,7 @@ def shown_photo(photo: Image.Image) -> Image.Image:
     return photo.resize(size_wh, Image.Resampling.BICUBIC) if size_wh != photo.size else photo
 
 
-def marked(shown: Image.Image, size_wh: tuple[int, int], answers: Sequence[Answer | None]) -> Image.Image:
+def marked(shown: Image.Image, size_wh: tuple[int, int], answers: Sequence[PhotoPoint | None]) -> Image.Image:
     """The shown photo with its points, numbered from 1 by their places in `answers`.
 
     Args:
@@ -43,7 +43,7 @@ def marked(shown: Image.Image, size_wh: tuple[int, int], answers: Sequence[Answe
             continue
         asked, found = (
             None if point is None else (point[0] * scale[0], point[1] * scale[1])
-            for point in (answer.asked_px, answer.found_px)
+            for point in (answer.point_px, answer.found_px)
         )
         if asked and found:
             _join(draw, asked, found, radius)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ import gradio as gr
 from fastapi import FastAPI
 from PIL import Image
 
-from talking_points.answers import Answer, answers_as_json
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
-from talking_points.encoding import PreparedPhoto
-from talking_points.evaluation.figures import FigurePoint, draw_points
+from talking_points.evaluation.figures import draw_points
+from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.points import distance_unit
+from talking_points.samples import PhotoPoint, points_as_json
 from talking_points.serving.engine import BusyError, Engine, OnText, Point, StoppedError
 from talking_points.serving.marking import marked, shown_photo
 from talking_points.serving.service import Service
@@ -95,7 +96,7 @@ class Session:
     shown: Image.Image | None = None
     prepared: dict[str, PreparedPhoto] = field(default_factory=dict)
     """By model."""
-    answers: list[Answer | None] = field(default_factory=lambda: [None] * MOST_POINTS)
+    answers: list[PhotoPoint | None] = field(default_factory=lambda: [None] * MOST_POINTS)
     """By place on the page; None: free."""
     model: str = ""
     """That answered last."""
@@ -146,7 +147,7 @@ def make_page(service: Service) -> gr.Blocks:
     models = list(service.engines)
     taking = threading.Lock()
 
-    def take(session: Session, answer: Answer) -> int:
+    def take(session: Session, answer: PhotoPoint) -> int:
         """A free place for a point."""
         with taking:
             free = next((n for n, one in enumerate(session.answers) if one is None), None)
@@ -247,7 +248,7 @@ def make_page(service: Service) -> gr.Blocks:
                 return {upload: None}
 
         def written(
-            session: Session, n: int, ask: Callable[[OnText], Future[list[Answer]]]
+            session: Session, n: int, ask: Callable[[OnText], Future[list[PhotoPoint]]]
         ) -> Iterator[dict[Any, Any]]:
             """Show a description as it is written, then its answer."""
             pieces: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -267,7 +268,7 @@ def make_page(service: Service) -> gr.Blocks:
             session.answers[n] = answer
             yield {
                 boxes[n]: gr.Group(visible=True),
-                texts[n]: answer.description or "",
+                texts[n]: answer.words or "",
                 notes[n]: note(answer, session.size_wh),
                 image: picture(session),
             }
@@ -275,11 +276,11 @@ def make_page(service: Service) -> gr.Blocks:
         def describe(session: Session, name: str, point_px: Point) -> Iterator[dict[Any, Any]]:
             engine = service.engine(name)
             prepared = prepare(session, engine)
-            n = take(session, Answer(asked_px=point_px))
+            n = take(session, PhotoPoint(point_px=point_px))
             yield {
                 boxes[n]: gr.Group(visible=True),
                 texts[n]: gr.Textbox(value="", placeholder="reading the photo …"),
-                notes[n]: note(Answer(asked_px=point_px), session.size_wh),
+                notes[n]: note(PhotoPoint(point_px=point_px), session.size_wh),
                 image: picture(session),
             }
             yield from written(
@@ -305,7 +306,7 @@ def make_page(service: Service) -> gr.Blocks:
             opened = show(session, demo_photo().read_bytes())
             engine = service.engine(name)
             prepared = prepare(session, engine)
-            places = [take(session, Answer(asked_px=point)) for point in DEMO_POINTS_PX]
+            places = [take(session, PhotoPoint(point_px=point)) for point in DEMO_POINTS_PX]
             # Together: of two updates that follow on each other's heels, a busy browser may apply the first last.
             shown = {boxes[n]: gr.Group(visible=True) for n in places}
             yield opened | shown | {image: gr.Image(value=picture(session), visible=True)}
@@ -324,14 +325,14 @@ def make_page(service: Service) -> gr.Blocks:
                 raise gr.Error(str(error), print_exception=False) from None
             for n, answer in zip(places, answers, strict=True):
                 session.answers[n] = answer
-            said = {texts[n]: answer.description or "" for n, answer in zip(places, answers, strict=True)}
+            said = {texts[n]: answer.words or "" for n, answer in zip(places, answers, strict=True)}
             where = {notes[n]: note(answer, session.size_wh) for n, answer in zip(places, answers, strict=True)}
             yield said | where | shown | {image: picture(session)}
 
         def on_own(session: Session, name: str, text: str) -> Iterator[dict[Any, Any]]:
             engine = service.engine(name)
             prepared = prepare(session, engine)
-            n = take(session, Answer(description=text))
+            n = take(session, PhotoPoint(text=text))
             yield {boxes[n]: gr.Group(visible=True), texts[n]: text, notes[n]: "looking …"}
             yield from written(session, n, lambda _: engine.submit("localize", prepared, texts=[text]))
 
@@ -343,8 +344,8 @@ def make_page(service: Service) -> gr.Blocks:
                     [answer] = engine.submit("localize", prepared, texts=[text]).result()
                 except (ValueError, BusyError, StoppedError) as error:
                     raise gr.Error(" ".join(str(error).split()), print_exception=False) from None
-                before = session.answers[n] or Answer()
-                again = measured(before.asked_px, answer, session.size_wh)
+                before = session.answers[n] or PhotoPoint()
+                again = measured(before.point_px, answer, session.size_wh)
                 session.answers[n] = again
                 return {notes[n]: note(again, session.size_wh), image: picture(session)}
 
@@ -361,16 +362,12 @@ def make_page(service: Service) -> gr.Blocks:
             return emptied(session) | ({image: picture(session)} if session.shown else {})
 
         def save_figure(session: Session) -> tuple[str, str]:
-            points = [
-                FigurePoint(asked_px=one.asked_px, found_px=one.found_px, description=one.description)
-                for one in kept(session)
-            ]
             stream = io.BytesIO()
-            draw_points(service.open(session.data), points).save(stream, "PNG")
+            draw_points(service.open(session.data), kept(session)).save(stream, "PNG")
             return data_url("image/png", stream.getvalue()), "talking-points.png"
 
         def save_json(session: Session) -> tuple[str, str]:
-            answers = answers_as_json(kept(session), session.size_wh, model=session.model)
+            answers = points_as_json(kept(session), session.size_wh, model=session.model)
             return data_url("application/json", json.dumps(answers, indent=2).encode()), "talking-points.json"
 
         everything = [upload, image, status, x, y, *boxes, *texts, *notes]
@@ -397,7 +394,7 @@ def make_page(service: Service) -> gr.Blocks:
     return page
 
 
-def kept(session: Session) -> list[Answer]:
+def kept(session: Session) -> list[PhotoPoint]:
     """The points of a visitor, in their order."""
     answers = [one for one in session.answers if one is not None]
     if not answers:
@@ -405,27 +402,25 @@ def kept(session: Session) -> list[Answer]:
     return answers
 
 
-def measured(asked_px: Point | None, found: Answer, size_wh: tuple[int, int]) -> Answer:
+def measured(point_px: Point | None, found: PhotoPoint, size_wh: tuple[int, int]) -> PhotoPoint:
     """What was found of a text, against the point that it is about, where there is one."""
     error = None
-    if asked_px is not None and found.found_px is not None:
-        error = math.hypot(
-            (found.found_px[0] - asked_px[0]) / size_wh[0], (found.found_px[1] - asked_px[1]) / size_wh[1]
-        )
-    return Answer(asked_px=asked_px, description=found.description, found_px=found.found_px, error=error)
+    if point_px is not None and found.found_px is not None:
+        error = distance_unit(found.found_px, point_px, size_wh)
+    return replace(found, point_px=point_px, error=error)
 
 
-def note(answer: Answer, size_wh: tuple[int, int]) -> str:
+def note(answer: PhotoPoint, size_wh: tuple[int, int]) -> str:
     """Where a point was asked and found, and how far apart, in words."""
     said = []
-    if answer.asked_px:
-        x, y = answer.asked_px
+    if answer.point_px:
+        x, y = answer.point_px
         said.append(f'<span class="asked">★ asked at ({x:.0f}, {y:.0f})</span>')
     if answer.found_px:
         x, y = answer.found_px
         said.append(f'<span class="found">◯ found at ({x:.0f}, {y:.0f})</span>')
-    if answer.asked_px and answer.found_px and answer.error is not None:
-        said.append(f"**{math.dist(answer.asked_px, answer.found_px):.0f} px, {100 * answer.error:.1f}% of the photo**")
+    if answer.point_px and answer.found_px and answer.error is not None:
+        said.append(f"**{math.dist(answer.point_px, answer.found_px):.0f} px, {100 * answer.error:.1f}% of the photo**")
     return " · ".join(said)
 
 

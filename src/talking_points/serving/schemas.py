@@ -54,13 +54,22 @@ class PhotoSize(BaseModel):
 
 
 class PointAnswer(BaseModel):
-    """One point; what a call does not tell is left out. Pixels of the upright photo."""
+    """One point, in pixels of the upright photo. What is not known is null or left out."""
 
     x: float | None = Field(None, description="As asked.")
     y: float | None = None
+    text: str | None = Field(None, description="As asked.")
     description: str | None = None
-    found_x: float | None = Field(None, description="Where the text leads.")
-    found_y: float | None = None
+    found_x: float | None = Field(description="Where the text leads; null where it was not looked for.")
+    found_y: float | None
+    confidence: float | None = Field(
+        None, description="How likely the point meant is within a tenth of the photo's longer side of the one found."
+    )
+    runner_up_x: float | None = Field(None, description="Another place that fits the words nearly as well.")
+    runner_up_y: float | None = None
+    there: float | None = Field(
+        description="How likely the thing named is in the photo at all; null where the model does not know."
+    )
     error: float | None = Field(
         None, description="Distance of the two in the photo's normalised coordinates (x / width, y / height)."
     )

@@ -13,9 +13,9 @@ from anyio.to_thread import run_sync
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from talking_points.answers import Answer
-from talking_points.encoding import PreparedPhoto
 from talking_points.images import decode_photo
+from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.samples import PhotoPoint
 from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import BusyError, Engine, OnText, Point, StoppedError, Task
 from talking_points.serving.fetching import fetch, fetch_from
@@ -32,7 +32,7 @@ class Answered:
 
     model: str
     size_wh: tuple[int, int]
-    answers: list[Answer]
+    answers: list[PhotoPoint]
 
 
 class Service:

@@ -12,10 +12,10 @@ from torch.utils.data import Dataset
 
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes
-from talking_points.encoding import PreparedPhoto, prepare_photo
 from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.evaluation.sets import SETS, make_set
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.training.batches import BatchSizes
 
 log = logging.getLogger(__name__)

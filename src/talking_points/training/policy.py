@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from talking_points.descriptor import MAX_NEW_TOKENS
 from talking_points.generation import (
     GeneratedText,
     Sampling,
@@ -31,6 +30,7 @@ from talking_points.generation import (
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
+from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,18 +17,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
 from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
 from talking_points.generation import Sampling
-from talking_points.localizer import PointLocalizer
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.model.weights import read_tensors
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
+from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square
 from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import (
@@ -238,16 +238,10 @@ class Reinforcement:
         for judge in self.judges.values():
             encoded_alone(judge.network, batch.photos, judge.cache)
             judge.cache.forget("localizer")
-            asked: list[list[str]] = [[] for _ in batch.photos]
-            for photo, text in dict.fromkeys(zip(photo_of_text, texts, strict=True)):
-                if is_readable(text, judge.network.prompts):
-                    asked[photo].append(text)
-            answers = judge.localize_prepared(batch.photos, asked)
-            place = {
-                (photo, text): point
-                for photo, (some, points) in enumerate(zip(asked, answers, strict=True))
-                for text, point in zip(some, points, strict=True)
-            }
+            keys = dict.fromkeys(zip(photo_of_text, texts, strict=True))
+            asked = [(photo, text) for photo, text in keys if is_readable(text, judge.network.prompts)]
+            answers = judge.locate_many([(batch.photos[photo], text) for photo, text in asked])
+            place = {key: found.point_px for key, found in zip(asked, answers, strict=True)}
             nowhere = (float("nan"), float("nan"))
             found = [place.get(key, nowhere) for key in zip(photo_of_text, texts, strict=True)]
             found_JN2.append(torch.tensor(found, dtype=torch.float32) / size_N2)

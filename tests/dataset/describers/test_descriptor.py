@@ -5,7 +5,7 @@ from talking_points.dataset.describers.descriptor import DescriptorDescriber
 from talking_points.dataset.describers.windows import CUT_SIDE_PX
 from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.synthesis import point_facts
-from talking_points.descriptor import PointDescriptor
+from talking_points.pointing.descriptor import PointDescriptor
 from tests.tiny import tiny_network
 
 

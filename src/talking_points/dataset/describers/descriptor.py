@@ -24,7 +24,7 @@ class DescriptorDescriber:
     @classmethod
     def from_pretrained(cls, level: Level, name_or_folder: str, *, device: str | None = None) -> DescriptorDescriber:
         """Load a Point Descriptor: "mini", a checkpoint folder or a Hub id. Imports torch."""
-        from talking_points.descriptor import PointDescriptor
+        from talking_points.pointing.descriptor import PointDescriptor
 
         return cls(level, PointDescriptor.from_pretrained(name_or_folder, device=device), name_or_folder)
 

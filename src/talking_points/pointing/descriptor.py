@@ -4,33 +4,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.encoding import (
+from talking_points.generation import GREEDY, Sampling, generate
+from talking_points.model.language import embed_suffixes
+from talking_points.model.network import PointNetwork
+from talking_points.pointing.encoding import (
     EncodedPhotos,
     Photo,
     PhotoCache,
     PreparedPhoto,
     encode_photos,
-    in_batches,
     prepare_photo,
     prompts_at_once,
     role_prefix,
 )
-from talking_points.generation import GREEDY, Sampling, generate
-from talking_points.model.language import embed_suffixes
-from talking_points.model.network import PointNetwork
-from talking_points.points import check_points, photo_to_square
+from talking_points.pointing.pairs import Asked, answer_pairs, by_photo, check_pairs
+from talking_points.points import check_point, check_points, photo_to_square
 
-T = TypeVar("T")
+Point = tuple[float, float]
 
 MAX_NEW_TOKENS = 160
 """Longest description, in tokens. Ours."""
@@ -73,11 +72,11 @@ class PointDescriptor:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointDescriptor:
         """Load the descriptor alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pretrained import load_network
+        from talking_points.pointing.pretrained import load_network
 
         return cls(load_network(name_or_folder, device=device, roles=("descriptor",)))
 
-    def describe(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[str]:
+    def describe(self, photo: Photo, points_px: Sequence[Point]) -> list[str]:
         """Describe points.
 
         Args:
@@ -88,35 +87,36 @@ class PointDescriptor:
             One text a point, in their order.
 
         Raises:
+            TypeError: one point instead of a list of them.
             ValueError, FileNotFoundError: the photo cannot be read, or a point is outside it; says which.
         """
-        return self.describe_photos([photo], [points_px])[0]
+        return self.describe_many(self._pairs(photo, points_px))
 
-    def describe_photos(
-        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[str]]:
-        """`describe` for several photos at once: points_px[i] are the points of photos[i]."""
-        side = self.network.config.vision.image_size
-        return self.describe_prepared([prepare_photo(photo, side) for photo in photos], points_px)
-
-    def describe_prepared(
+    def describe_many(
         self,
-        photos: Sequence[PreparedPhoto],
-        points_px: Sequence[Sequence[tuple[float, float]]],
+        pairs: Sequence[tuple[Photo, Point]],
         *,
         on_token: Callable[[int, list[int]], None] | None = None,
-    ) -> list[list[str]]:
-        """`describe_photos` of photos opened before.
+    ) -> list[str]:
+        """Describe points of many photos.
 
         Args:
-            on_token: told of each new token which point it is about, counted over all photos, and its text's ids so
-                far. After running out of memory a text may start over.
+            pairs: a photo and an (x, y) in its pixels each, in any order. A photo that comes several times is opened
+                and encoded once; however many there are, memory does not grow with them.
+            on_token: told of each new token the place of its pair, from 0, and its text's ids so far. After running
+                out of memory a text may start over.
+
+        Returns:
+            One text a pair, in their order.
+
+        Raises:
+            TypeError: what is given is no pair; says which.
+            ValueError, FileNotFoundError: a photo cannot be read, or a point is outside; says which.
         """
-        sampled = self._sample(photos, points_px, GREEDY, None, on_token)
-        return [[one.text for [one] in of_photo] for of_photo in sampled]
+        return [text.text for [text] in self._sample(pairs, GREEDY, None, on_token)]
 
     def sample(
-        self, photo: Photo, points_px: Sequence[tuple[float, float]], sampling: Sampling, *, seed: int = 0
+        self, photo: Photo, points_px: Sequence[Point], sampling: Sampling, *, seed: int = 0
     ) -> list[list[SampledText]]:
         """Several descriptions of each point, drawn from one prefill, with their log-probabilities.
 
@@ -126,40 +126,41 @@ class PointDescriptor:
             seed: equal seeds draw equal texts for the same points.
         """
         generator = torch.Generator(self.network.device).manual_seed(seed)
-        prepared = prepare_photo(photo, self.network.config.vision.image_size)
-        return self._sample([prepared], [points_px], sampling, generator)[0]
+        return self._sample(self._pairs(photo, points_px), sampling, generator)
+
+    def _pairs(self, photo: Photo, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
+        """Pairs of points of one photo, checked."""
+        return points_of_photo(prepare_photo(photo, self.network.config.vision.image_size), points_px)
 
     def _sample(
         self,
-        photos: Sequence[PreparedPhoto],
-        points_px: Sequence[Sequence[tuple[float, float]]],
+        pairs: Sequence[tuple[Photo, Point]],
         sampling: Sampling,
         generator: torch.Generator | None,
         on_token: Callable[[int, list[int]], None] | None = None,
-    ) -> list[list[list[SampledText]]]:
+    ) -> list[list[SampledText]]:
         network = self.network
-        squares = [
-            photo_to_square(check_points(points, photo.size_wh), photo.size_wh)
-            for photo, points in zip(photos, points_px, strict=True)
-        ]
-        numbered = list(enumerate((n, point) for n, points in enumerate(squares) for point in points))
-        tokens = sampling.samples * (len(self._question()) + MAX_NEW_TOKENS)
+        check_pairs(pairs, "(x, y)")
 
-        def work(batch: Sequence[tuple[int, tuple[int, NDArray[np.float64]]]]) -> list[list[SampledText]]:
-            first, some = batch[0][0], [one for _, one in batch]
-            shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
-            encoded = encode_photos(network, [photos[n] for n in shown], self.cache)
-            points = [np.stack([point for m, point in some if m == n]) for n in shown]
+        def work(batch: Sequence[Asked[NDArray[np.float64]]]) -> list[list[SampledText]]:
+            photos, points = by_photo(batch)
 
             def told(text: int, ids: list[int]) -> None:
                 if on_token is not None:
-                    on_token(first + text // sampling.samples, ids)
+                    on_token(batch[text // sampling.samples].index, ids)
 
-            return self._describe_encoded(encoded, points, sampling, generator, told)
+            encoded = encode_photos(network, photos, self.cache)
+            return self._describe_encoded(encoded, [np.stack(some) for some in points], sampling, generator, told)
 
+        tokens = sampling.samples * (len(self._question()) + MAX_NEW_TOKENS)
         with torch.inference_mode():
-            texts = in_batches(numbered, prompts_at_once(network, tokens, self.memory_bytes), work)
-        return split_by([len(points) for points in points_px], texts)
+            return answer_pairs(
+                pairs,
+                side=network.config.vision.image_size,
+                at_once=prompts_at_once(network, tokens, self.memory_bytes),
+                ready=lambda point, size_wh: photo_to_square([check_point(point, size_wh)], size_wh)[0],
+                work=work,
+            )
 
     def _describe_encoded(
         self,
@@ -201,7 +202,13 @@ class PointDescriptor:
         ]
 
 
-def split_by(counts: Sequence[int], items: Sequence[T]) -> list[list[T]]:
-    """Runs of `counts` items each."""
-    rest: Iterator[T] = iter(items)
-    return [list(itertools.islice(rest, count)) for count in counts]
+def points_of_photo(photo: PreparedPhoto, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
+    """Pairs of points of one photo.
+
+    Raises:
+        TypeError: one point instead of a list of them.
+        ValueError: a point is outside; says which.
+    """
+    if len(points_px) and all(isinstance(one, Real) for one in points_px):
+        raise TypeError(f"points_px is one point, {tuple(points_px)}; expected a list of points, as in [(x, y)]")
+    return [(photo, (x, y)) for x, y in check_points(points_px, photo.size_wh).tolist()]

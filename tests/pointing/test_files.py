@@ -7,14 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from talking_points import bulk
-from talking_points.bulk import BulkReport, run_bulk
 from talking_points.model.network import PointNetwork
-from talking_points.pretrained import load_network
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing import files
+from talking_points.pointing.files import BulkReport, run_bulk
+from talking_points.pointing.pretrained import load_network
+from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.sample_files import Line
 from tests.tiny import tiny_network
 
 
@@ -64,6 +67,14 @@ def test_every_line_is_answered_in_its_place(network: PointNetwork, points: Path
     for n, word in [(2, "JSON"), (4, "missing.png"), (5, "torn.jpg"), (6, "outside"), (7, '"x"'), (8, "list")]:
         assert word in answers[n]["problem"]
     assert answers[0]["id"] == "first" and answers[0]["model"] == "tiny"
+    assert [one["line"] for one in answers] == [1, 2, 3, 5, 6, 7, 8, 9, 10, 11]
+    assert all({"found_x", "found_y", "there", "line", "model"} <= set(one) for one in answers)
+    assert answers[2] == {
+        "line": 3,
+        "model": "tiny",
+        **dict.fromkeys(("found_x", "found_y", "there")),
+        "problem": answers[2]["problem"],
+    }
     tp = TalkingPoints(network)
     for answer in (answers[0], answers[1], answers[3], answers[9]):
         [trip] = tp.round_trip(points.parent / answer["photo"], [(answer["x"], answer["y"])])
@@ -76,18 +87,20 @@ def test_every_line_is_answered_in_its_place(network: PointNetwork, points: Path
 def test_what_describe_wrote_is_what_localize_reads(network: PointNetwork, points: Path) -> None:
     described, found = points.with_name("described.jsonl"), points.with_name("found.jsonl")
     run_bulk("describe", loader(network), points, described, model="tiny")
-    report = run_bulk("localize", loader(network), described, found, model="tiny")
+    notes: list[str] = []
+    report = run_bulk("localize", loader(network), described, found, model="tiny", on_note=notes.append)
     assert report.answered == sum(bool(one.get("description")) for one in rows(described))
     for before, after in zip(rows(described), rows(found), strict=True):
-        assert after.get("description") == before.get("description")
-        assert ("found_x" in after) == bool(before.get("description"))
+        assert after.get("description") == before.get("description") == after.get("text")
+        assert (after["found_x"] is not None) == bool(before.get("description"))
+    assert len(notes) == 1 and '"description" is read as the "text"' in notes[0]
 
 
 def test_killed_anywhere_it_goes_on_and_ends_the_same(
     network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill leaves a beginning of the answers: any beginning, to the byte."""
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 2)
     out = points.with_name("out.jsonl")
     run_bulk("describe", loader(network), points, out, model="tiny")
     whole = out.read_bytes()
@@ -96,6 +109,7 @@ def test_killed_anywhere_it_goes_on_and_ends_the_same(
         report = run_bulk("describe", loader(network), points, out, model="tiny")
         assert report.done_before == whole[:cut].count(b"\n")
         assert report.done_before + report.answered + report.bad == 10
+        assert report.bad_before + report.bad == 6 and report.exit_status == 1
         assert out.read_bytes() == whole
 
 
@@ -134,13 +148,13 @@ def test_lines_are_read_as_they_are_needed(
     network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the file, no more than two windows are in memory."""
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 3)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 3)
     read = 0
 
-    def endless(file: object) -> Iterator[str]:
+    def endless(*_: object, **__: object) -> Iterator[Line]:
         nonlocal read
         for read in itertools.count(1):
-            yield json.dumps({"photo": "0.png", "x": read % 70, "y": 3})
+            yield Line(number=read, record={"photo": "0.png", "x": read % 70, "y": 3, "text": "a hood"})
 
     class Enough(Exception):
         pass
@@ -150,22 +164,57 @@ def test_lines_are_read_as_they_are_needed(
         if done >= 9:
             raise Enough
 
-    monkeypatch.setattr(bulk, "read_lines", endless)
+    monkeypatch.setattr(files, "read_samples", endless)
     with pytest.raises(Enough):
         run_bulk("localize", loader(network), points, points.with_name("o"), model="tiny", on_progress=stop)
 
 
-def test_an_endless_line_is_one_bad_line(network: PointNetwork, points: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "MOST_LINE_BYTES", 100)
-    points.write_text('{"photo": "' + "a" * 5000 + '"}\n' + json.dumps({"photo": "0.png", "x": 1, "y": 1}) + "\n")
+def test_the_exit_status_says_how_many_failed() -> None:
+    assert BulkReport(done_before=0, answered=0, bad=0).exit_status == 0
+    assert BulkReport(done_before=2, answered=0, bad=0).exit_status == 0
+    assert BulkReport(done_before=2, answered=0, bad=1).exit_status == 1
+    assert BulkReport(done_before=2, answered=0, bad=1, bad_before=2).exit_status == 2
+
+
+def test_tables_are_inputs_too(network: PointNetwork, points: Path) -> None:
+    """A CSV, a Parquet file with the photo in it, and COCO keypoints of another size than the photo."""
+    folder = points.parent
+    asked = [("0.png", 3.5, 4.0), ("1.png", 3.0, 4.0)]
+    said = TalkingPoints(network).describe_many([(folder / name, (x, y)) for name, x, y in asked])
+    (folder / "a.csv").write_text("photo,x,y\n" + "".join(f"{name},{x},{y}\n" for name, x, y in asked))
+    built = [
+        {"photo": {"bytes": (folder / name).read_bytes(), "path": "elsewhere.png"}, "point_px": [x, y]}
+        for name, x, y in asked
+    ]
+    pq.write_table(pa.Table.from_pylist(built), folder / "a.parquet")
+    images = [{"id": 0, "file_name": "0.png", "width": 70, "height": 40}]
+    images += [{"id": 1, "file_name": "1.png", "width": 50, "height": 30}]
+    labelled = [{"image_id": n, "keypoints": [x - 0.5, y - 0.5, 2]} for n, (_, x, y) in enumerate(asked)]
+    (folder / "a.json").write_text(json.dumps({"images": images, "annotations": labelled}))
+    for ending in ("csv", "parquet", "json"):
+        out = folder / f"{ending}.jsonl"
+        report = run_bulk("describe", loader(network), folder / f"a.{ending}", out, model="tiny")
+        first, second = rows(out)
+        assert first["description"] == said[0] and first["x"] == 3.5
+        if ending == "json":
+            assert second["problem"] == "the point is of a 50x30 photo, the photo is 30x50 upright"
+        else:
+            assert second["description"] == said[1] and report.exit_status == 0
+
+
+def test_output_is_json_whatever_is_carried_along(network: PointNetwork, points: Path) -> None:
+    lines = ['{"photo": "0.png", "x": NaN, "y": 3}', '{"photo": "0.png", "x": 1, "y": 3, "score": -Infinity}']
+    points.write_text("\n".join(lines))
     out = points.with_name("out.jsonl")
     assert run_bulk("describe", loader(network), points, out, model="tiny").bad == 1
-    assert len(rows(out)) == 2
+    bad, good = (json.loads(line, parse_constant=pytest.fail) for line in out.read_text().splitlines())
+    assert bad["x"] is None and bad["problem"] == '"x" must be a number of pixels, got None'
+    assert good["score"] is None and good["description"] is not None
 
 
 def test_ray_gives_the_same_answers(network: PointNetwork, points: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setattr(bulk, "LINES_AT_ONCE", 2)
+    monkeypatch.setattr(files, "LINES_AT_ONCE", 2)
     TalkingPoints(network).save_pretrained(tmp_path / "tiny")
     load = partial(load_network, tmp_path / "tiny", device="cpu")
     outs = [tmp_path / "local.jsonl", tmp_path / "ray.jsonl"]

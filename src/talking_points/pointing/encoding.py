@@ -29,7 +29,6 @@ from talking_points.model.segmenter import ImageFeatures
 
 log = logging.getLogger(__name__)
 
-Photo = str | Path | Image.Image | NDArray[Any]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -56,12 +55,20 @@ class PreparedPhoto:
     """Hash of the square: photos are equal by content, whatever their path."""
 
 
+Photo = str | Path | Image.Image | NDArray[Any] | PreparedPhoto
+"""A path, a Pillow image, an array, or what `prepare_photo` made of one of these."""
+
+
 def prepare_photo(photo: Photo, side: int) -> PreparedPhoto:
-    """Open and letterbox a photo. Runs in any thread.
+    """Open and letterbox a photo; one that is prepared comes back as it is. Runs in any thread.
 
     Raises:
-        ValueError, FileNotFoundError: it cannot be read; see `open_photo`.
+        ValueError, FileNotFoundError: it cannot be read, see `open_photo`; or it was prepared for another side.
     """
+    if isinstance(photo, PreparedPhoto):
+        if photo.square_3SS.shape[-1] != side:
+            raise ValueError(f"the photo was prepared at {photo.square_3SS.shape[-1]} px, this network sees {side} px")
+        return photo
     opened = open_photo(photo)
     square = letterbox(opened, side)
     key = hashlib.blake2b(square.tobytes(), digest_size=16).digest()

@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.encoding import prepare_photo
 from talking_points.generation import generate, read_prefixes
 from talking_points.model.language import embed_suffixes
-from talking_points.pretrained import choose_device, load_network
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing import pairs
+from talking_points.pointing.encoding import prepare_photo
+from talking_points.pointing.pretrained import choose_device, load_network
+from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
 
@@ -72,15 +73,12 @@ def test_shared_prefix_decoding_is_transformers_greedy_decoding(tp: TalkingPoint
 
 def test_texts_are_told_as_they_are_written(tp: TalkingPoints, photo: Image.Image) -> None:
     """Over two photos and batches of two prompts: the last that is told of each point is its whole text."""
-    side = tp.network.config.vision.image_size
-    photos = [prepare_photo(photo, side), prepare_photo(photo.rotate(90, expand=True), side)]
+    mixed = [(photo, POINTS[0]), (photo.rotate(90, expand=True), (1.0, 2.0)), (photo, POINTS[1]), (photo, POINTS[2])]
     small = TalkingPoints(tp.network, memory_bytes=1)
     told: dict[int, list[list[int]]] = {}
-    texts = small.descriptor.describe_prepared(
-        photos, [POINTS, [(1.0, 2.0)]], on_token=lambda point, ids: told.setdefault(point, []).append(list(ids))
-    )
-    assert texts == tp.descriptor.describe_prepared(photos, [POINTS, [(1.0, 2.0)]])
-    for point, text in enumerate([*texts[0], *texts[1]]):
+    texts = small.describe_many(mixed, on_token=lambda place, ids: told.setdefault(place, []).append(list(ids)))
+    assert texts == tp.describe_many(mixed)
+    for point, text in enumerate(texts):
         assert tp.network.prompts.decode(told[point][-1]) == text
         assert [len(ids) for ids in told[point]] == list(range(1, len(told[point]) + 1))
 
@@ -93,21 +91,69 @@ def test_round_trip_error_is_in_normalised_coordinates(tp: TalkingPoints, photo:
 
 
 def test_photos_together_are_photos_alone(tp: TalkingPoints, photo: Image.Image) -> None:
-    """Photos of other sizes, with unequal numbers of points, one of them without any."""
-    photos = [photo, Image.new("RGB", (30, 90), "green"), photo.resize((20, 20))]
-    points = [POINTS, [], [(1.0, 2.0), (19.0, 7.0)]]
-    texts = tp.describe_photos(photos, points)
-    assert texts == [tp.describe(p, q) for p, q in zip(photos, points, strict=True)]
-    asked = [TEXTS, [], TEXTS[:1]]
-    together = tp.localize_photos(photos, asked)
-    for mine, p, q in zip(together, photos, asked, strict=True):
-        np.testing.assert_allclose(np.array(mine).reshape(-1, 2), np.array(tp.localize(p, q)).reshape(-1, 2), atol=1e-3)
+    """Photos of other sizes, mixed, unequally often."""
+    other = photo.resize((20, 20))
+    points = [(photo, POINTS[0]), (other, (1.0, 2.0)), (photo, POINTS[1]), (photo, POINTS[2]), (other, (19.0, 7.0))]
+    assert tp.describe_many(points) == [tp.describe(one, [point])[0] for one, point in points]
+    texts = [(photo, TEXTS[1]), (other, TEXTS[0]), (photo, TEXTS[0]), (photo, TEXTS[2])]
+    alone = [tp.localize(one, [text])[0] for one, text in texts]
+    np.testing.assert_allclose([found.point_px for found in tp.locate_many(texts)], alone, atol=1e-3)
+    assert all(found.there is None for found in tp.locate_many(texts))
+
+
+def test_photos_of_one_content_and_two_sizes_keep_their_own_pixels(tp: TalkingPoints) -> None:
+    small, large = (Image.new("RGB", (side, side), "red") for side in (20, 200))
+    [one, ten] = tp.locate_many([(small, "a"), (large, "a")])
+    assert ten.point_px == pytest.approx([10 * value for value in one.point_px], abs=1e-3)
+
+
+def test_photos_are_opened_once_and_only_so_many_at_a_time(
+    tp: TalkingPoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (20 + number, 20), "red").save(path)
+    mixed = [(paths[n % 3], (1.0, 1.0 + n)) for n in range(7)]
+    whole = tp.describe_many(mixed)
+    reads, described = [], []
+    monkeypatch.setattr(pairs, "prepare_photo", lambda photo, side: reads.append(photo) or prepare_photo(photo, side))
+    monkeypatch.setattr(pairs, "OPENED_BYTES", 1)
+    work = pairs.in_batches
+    monkeypatch.setattr(pairs, "in_batches", lambda some, *rest: described.append(len(some)) or work(some, *rest))
+    assert tp.describe_many(mixed) == whole
+    assert reads == paths and described == [3, 2, 2]
+
+
+def test_one_instead_of_a_list_is_said(tp: TalkingPoints, photo: Image.Image) -> None:
+    for ask in (tp.describe, tp.round_trip):
+        with pytest.raises(TypeError, match=r"points_px is one point, \(3.0, 4.0\); expected a list of points"):
+            ask(photo, (3.0, 4.0))
+    for find in (tp.localize, tp.locate):
+        with pytest.raises(TypeError, match="texts is one text, 'the left shoe'; expected a list of texts"):
+            find(photo, "the left shoe")
+
+
+def test_what_is_no_pair_is_said(tp: TalkingPoints, photo: Image.Image) -> None:
+    for ask in (tp.describe_many, tp.round_trip_many):
+        with pytest.raises(TypeError, match=r"pair 2 is Image; expected \(photo, \(x, y\)\)"):
+            ask([(photo, (1.0, 1.0)), photo])
+        with pytest.raises(ValueError, match=r"pair 2: the point \[71.0, 1.0\] is outside the 70x40 photo"):
+            ask([(photo, (1.0, 1.0)), (photo, (71, 1))])
+    with pytest.raises(TypeError, match=r"pair 1 is str; expected \(photo, text\)"):
+        tp.locate_many(["the left shoe"])
+    with pytest.raises(TypeError, match="pair 1: expected a text, got tuple"):
+        tp.locate_many([(photo, (1, 2))])
+    with pytest.raises(ValueError, match="pair 2: the text is empty"):
+        tp.locate_many([(photo, "a"), (photo, " ")])
+    with pytest.raises(ValueError, match="the photo was prepared at 7 px"):
+        tp.locate_many([(prepare_photo(photo, 7), "a")])
 
 
 def test_no_points_no_texts(tp: TalkingPoints, photo: Image.Image) -> None:
     assert tp.describe(photo, []) == []
     assert tp.localize(photo, []) == []
     assert tp.round_trip(photo, []) == []
+    assert tp.describe_many([]) == tp.locate_many([]) == tp.round_trip_many([]) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2000, 1), (1, 2000)])

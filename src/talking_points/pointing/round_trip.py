@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import Photo, PhotoCache, PreparedPhoto, prepare_photo
-from talking_points.localizer import FoundPoint, PointLocalizer
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.points import check_points
-from talking_points.pretrained import load_network
+from talking_points.pointing.descriptor import Point, PointDescriptor, points_of_photo
+from talking_points.pointing.encoding import Photo, PhotoCache, prepare_photo
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.pairs import check_pairs, opened
+from talking_points.pointing.pretrained import load_network
+from talking_points.points import check_point, distance_unit
+from talking_points.samples import FoundPoint, PhotoPoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +30,14 @@ class RoundTrip:
     """Found, pixels of the photo. None when the descriptor said nothing, which cannot be localized."""
     error: float | None
     """Distance between the two in the photo's normalised coordinates (x/W, y/H), as PCK measures it."""
+    confidence: float | None = None
+    """Of the point found; see `FoundPoint`, as the next two."""
+    runner_up_px: tuple[float, float] | None = None
+    there: float | None = None
+
+    def as_point(self) -> PhotoPoint:
+        """The same as the record that is written as JSON."""
+        return PhotoPoint(**{one.name: getattr(self, one.name) for one in fields(self)})
 
 
 class TalkingPoints:
@@ -89,72 +98,65 @@ class TalkingPoints:
             api.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "checkpoint"))
         return url
 
-    def describe(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[str]:
+    def describe(self, photo: Photo, points_px: Sequence[Point]) -> list[str]:
         """Texts of points (pixels of the photo). See `PointDescriptor.describe`."""
         return self.descriptor.describe(photo, points_px)
 
-    def localize(self, photo: Photo, texts: Sequence[str]) -> list[tuple[float, float]]:
+    def describe_many(
+        self, pairs: Sequence[tuple[Photo, Point]], *, on_token: Callable[[int, list[int]], None] | None = None
+    ) -> list[str]:
+        """Texts of points of many photos. See `PointDescriptor.describe_many`."""
+        return self.descriptor.describe_many(pairs, on_token=on_token)
+
+    def localize(self, photo: Photo, texts: Sequence[str]) -> list[Point]:
         """Points (pixels of the photo) of texts. See `PointLocalizer.localize`."""
         return self.localizer.localize(photo, texts)
-
-    def describe_photos(
-        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[str]]:
-        """Texts of points of several photos at once. See `PointDescriptor.describe_photos`."""
-        return self.descriptor.describe_photos(photos, points_px)
-
-    def localize_photos(
-        self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, float]]]:
-        """Points of texts about several photos at once. See `PointLocalizer.localize_photos`."""
-        return self.localizer.localize_photos(photos, texts)
 
     def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
         """See `PointLocalizer.locate`."""
         return self.localizer.locate(photo, texts)
 
-    def round_trip(self, photo: Photo, points_px: Sequence[tuple[float, float]]) -> list[RoundTrip]:
-        """Describe points, then find them back from the words alone.
+    def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
+        """Points of texts about many photos. See `PointLocalizer.locate_many`."""
+        return self.localizer.locate_many(pairs)
 
-        Args:
-            photo: a path, a PIL image or an array.
-            points_px: x, y in pixels of the photo as opened.
-        """
-        return self.round_trip_photos([photo], [points_px])[0]
+    def round_trip(self, photo: Photo, points_px: Sequence[Point]) -> list[RoundTrip]:
+        """Describe points, then find them back from the words alone. Arguments and errors as `describe`."""
+        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        return self.round_trip_many(points_of_photo(prepared, points_px))
 
-    def round_trip_photos(
-        self, photos: Sequence[Photo], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[RoundTrip]]:
-        """`round_trip` for several photos at once: points_px[i] are the points of photos[i]."""
-        side = self.network.config.vision.image_size
-        return self.round_trip_prepared([prepare_photo(photo, side) for photo in photos], points_px)
-
-    def round_trip_prepared(
-        self, photos: Sequence[PreparedPhoto], points_px: Sequence[Sequence[tuple[float, float]]]
-    ) -> list[list[RoundTrip]]:
-        """`round_trip_photos` of photos opened before."""
-        for photo, points in zip(photos, points_px, strict=True):
-            check_points(points, photo.size_wh)
-        texts = self.descriptor.describe_prepared(photos, points_px)
-        # A descriptor that says nothing leaves nothing to localize.
-        found = self.localizer.localize_prepared(photos, [[text for text in some if text] for some in texts])
-        trips = []
-        for photo, points, some, places in zip(photos, points_px, texts, found, strict=True):
-            answers = iter(places)
-            trips.append(
-                [
-                    _trip(p, text, next(answers) if text else None, photo.size_wh)
-                    for p, text in zip(points, some, strict=True)
-                ]
+    def round_trip_many(self, pairs: Sequence[tuple[Photo, Point]]) -> list[RoundTrip]:
+        """`round_trip` of points of many photos. Arguments and errors as `describe_many`."""
+        check_pairs(pairs, "(x, y)")
+        trips: dict[int, RoundTrip] = {}
+        for window in opened([photo for photo, _ in pairs], self.network.config.vision.image_size):
+            asked = [(place, photo, _inside(pairs[place][1], photo.size_wh, place)) for place, photo in window]
+            texts = self.describe_many([(photo, point) for _, photo, point in asked])
+            # A descriptor that says nothing leaves nothing to localize.
+            found = iter(
+                self.locate_many([(photo, text) for (_, photo, _), text in zip(asked, texts, strict=True) if text])
             )
-        return trips
+            for (place, photo, point), text in zip(asked, texts, strict=True):
+                trips[place] = _trip(point, text, next(found) if text else None, photo.size_wh)
+        return [trips[place] for place in range(len(pairs))]
 
 
-def _trip(
-    point_px: tuple[float, float], text: str, found_px: tuple[float, float] | None, size_wh: tuple[int, int]
-) -> RoundTrip:
-    x, y = (float(value) for value in point_px)
-    error = None
-    if found_px is not None:
-        error = math.hypot((found_px[0] - x) / size_wh[0], (found_px[1] - y) / size_wh[1])
-    return RoundTrip(point_px=(x, y), description=text, found_px=found_px, error=error)
+def _inside(point_px: Point, size_wh: tuple[int, int], place: int) -> Point:
+    try:
+        return check_point(point_px, size_wh)
+    except ValueError as error:
+        raise ValueError(f"pair {place + 1}: {error}") from None
+
+
+def _trip(point_px: Point, text: str, found: FoundPoint | None, size_wh: tuple[int, int]) -> RoundTrip:
+    if found is None:
+        return RoundTrip(point_px=point_px, description=text, found_px=None, error=None)
+    return RoundTrip(
+        point_px=point_px,
+        description=text,
+        found_px=found.point_px,
+        error=distance_unit(found.point_px, point_px, size_wh),
+        confidence=found.confidence,
+        runner_up_px=found.runner_up_px,
+        there=found.there,
+    )

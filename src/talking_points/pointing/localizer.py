@@ -4,48 +4,33 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.descriptor import split_by
-from talking_points.encoding import (
+from talking_points.generation import read_suffixes
+from talking_points.model.language import embed_suffixes
+from talking_points.model.localizer_head import LocatedPoints, chances
+from talking_points.model.network import PointNetwork
+from talking_points.pointing.encoding import (
     EncodedPhotos,
     Photo,
     PhotoCache,
     PreparedPhoto,
     encode_photos,
-    in_batches,
     prepare_photo,
     prompts_at_once,
     role_prefix,
 )
-from talking_points.generation import read_suffixes
-from talking_points.model.language import embed_suffixes
-from talking_points.model.localizer_head import LocatedPoints, chances
-from talking_points.model.network import PointNetwork
+from talking_points.pointing.pairs import Asked, answer_pairs, by_photo, check_pairs
 from talking_points.points import square_to_photo
+from talking_points.samples import FoundPoint
 
 RUNNER_UP_SHARE = 0.5
 """A second place that is at least this share as likely as the first is told. Ours."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoundPoint:
-    """Where a text leads, and how surely."""
-
-    point_px: tuple[float, float]
-    """Pixels of the photo."""
-    confidence: float | None
-    """Probability that the point meant is within a tenth of the photo's longer side; None where the checkpoint's
-    coordinate head is a regression, which does not know."""
-    runner_up_px: tuple[float, float] | None
-    """Another place that fits the words nearly as well; None when there is none."""
 
 
 class PointLocalizer:
@@ -67,7 +52,7 @@ class PointLocalizer:
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointLocalizer:
         """Load the localizer alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pretrained import load_network
+        from talking_points.pointing.pretrained import load_network
 
         return cls(load_network(name_or_folder, device=device, roles=("localizer",)))
 
@@ -82,61 +67,62 @@ class PointLocalizer:
             For each text x, y in pixels of the photo as opened (EXIF applied), inside the photo.
 
         Raises:
+            TypeError: one text instead of a list of them.
             ValueError, FileNotFoundError: the photo cannot be read, or a text is empty or too long; says which.
         """
-        return self.localize_photos([photo], [texts])[0]
+        return [found.point_px for found in self.locate(photo, texts)]
 
     def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
         """`localize`, and how sure each answer is and what else the text may mean. Arguments and errors as there."""
-        side = self.network.config.vision.image_size
-        return self.locate_prepared([prepare_photo(photo, side)], [texts])[0]
+        if isinstance(texts, str):
+            raise TypeError(f"texts is one text, {texts!r:.60}; expected a list of texts, as in [text]")
+        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        return self._locate([prepared] * len(texts), self._prompts(texts, "text {}"))
 
-    def localize_photos(
-        self, photos: Sequence[Photo], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, float]]]:
-        """`localize` for several photos at once: texts[i] are about photos[i]."""
-        side = self.network.config.vision.image_size
-        return self.localize_prepared([prepare_photo(photo, side) for photo in photos], texts)
+    def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
+        """Find points of many photos from texts.
 
-    def localize_prepared(
-        self, photos: Sequence[PreparedPhoto], texts: Sequence[Sequence[str]]
-    ) -> list[list[tuple[float, float]]]:
-        """`localize_photos` of photos opened before."""
-        return [[found.point_px for found in some] for some in self.locate_prepared(photos, texts)]
+        Args:
+            pairs: a photo and a text about it each, in any order. A photo that comes several times is opened and
+                encoded once; however many there are, memory does not grow with them.
 
-    def locate_prepared(
-        self, photos: Sequence[PreparedPhoto], texts: Sequence[Sequence[str]]
-    ) -> list[list[FoundPoint]]:
-        """`locate` of several photos, opened before."""
-        network = self.network
-        asked = [
-            (n, suffix)
-            for n, (_, some) in enumerate(zip(photos, texts, strict=True))
-            for suffix in self._suffixes(some)
-        ]
-        tokens = max((len(suffix) for _, suffix in asked), default=1)
+        Returns:
+            One point a pair, in their order.
 
-        def work(some: Sequence[tuple[int, list[int]]]) -> list[_OnSquare]:
-            shown = [n for n, _ in itertools.groupby(n for n, _ in some)]
-            encoded = self._encode([photos[n] for n in shown])
-            return _rows(self.located(encoded, [[suffix for m, suffix in some if m == n] for n in shown]))
+        Raises:
+            TypeError: what is given is no pair; says which.
+            ValueError, FileNotFoundError: a photo cannot be read, or a text is empty or too long; says which.
+        """
+        check_pairs(pairs, "text")
+        return self._locate([photo for photo, _ in pairs], self._prompts([text for _, text in pairs], "pair {}"))
 
-        with torch.inference_mode():
-            squares = in_batches(asked, prompts_at_once(network, tokens, self.memory_bytes), work)
-        return [
-            [_on_photo(one, photo.size_wh) for one in found]
-            for found, photo in zip(split_by([len(some) for some in texts], squares), photos, strict=True)
-        ]
-
-    def _suffixes(self, texts: Sequence[str]) -> list[list[int]]:
-        """Prompts of texts as token ids; a bad text is a ValueError that says which."""
-        suffixes = []
+    def _prompts(self, texts: Sequence[str], name: str) -> list[list[int]]:
+        """Prompts of texts as token ids; a bad text is an error that says which, by a name with its number."""
+        prompts = []
         for number, text in enumerate(texts, start=1):
+            if not isinstance(text, str):
+                raise TypeError(f"{name.format(number)}: expected a text, got {type(text).__name__}")
             try:
-                suffixes.append(self.network.prompts.localize(text))
+                prompts.append(self.network.prompts.localize(text))
             except ValueError as error:
-                raise ValueError(f"text {number}: {error}") from None
-        return suffixes
+                raise ValueError(f"{name.format(number)}: {error}") from None
+        return prompts
+
+    def _locate(self, photos: Sequence[Photo], prompts: Sequence[list[int]]) -> list[FoundPoint]:
+        def work(batch: Sequence[Asked[list[int]]]) -> list[FoundPoint]:
+            shown, asked = by_photo(batch)
+            squares = _rows(self.located(self._encode(shown), asked))
+            return [_on_photo(square, one.photo.size_wh) for square, one in zip(squares, batch, strict=True)]
+
+        tokens = max(map(len, prompts), default=1)
+        with torch.inference_mode():
+            return answer_pairs(
+                list(zip(photos, prompts, strict=True)),
+                side=self.network.config.vision.image_size,
+                at_once=prompts_at_once(self.network, tokens, self.memory_bytes),
+                ready=lambda prompt, _: prompt,
+                work=work,
+            )
 
     def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
         return encode_photos(self.network, photos, self.cache)

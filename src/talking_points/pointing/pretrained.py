@@ -27,7 +27,7 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     """
     name = str(name_or_folder)
     if name in EMBEDDED:
-        folder = Path(__file__).parent / name
+        folder = Path(__file__).parent.parent / "pretrained" / name
         if not (folder / "config.json").is_file():
             raise ValueError(f"the embedded model {name!r} is missing here; install the package again")
         return folder

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.descriptor import PointDescriptor
-from talking_points.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
-from talking_points.talking_points import TalkingPoints
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
+from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
 PHOTO = Image.effect_noise((70, 40), 80).convert("RGB")
@@ -46,10 +46,10 @@ def test_a_photo_is_encoded_once_whatever_its_path(tmp_path, monkeypatch: pytest
     for name in ("a.png", "b.png"):
         PHOTO.save(tmp_path / name)
     first = tp.round_trip(tmp_path / "a.png", [(3.0, 4.0), (60.0, 30.0)])
-    again = tp.round_trip_photos([tmp_path / "b.png", PHOTO, OTHER], [[(3.0, 4.0)], [(60.0, 30.0)], [(1.0, 1.0)]])
+    again = tp.round_trip_many([(tmp_path / "b.png", (3.0, 4.0)), (OTHER, (1.0, 1.0)), (PHOTO, (60.0, 30.0))])
     assert passes == [1, 1]
-    assert [trip.description for trip in first] == [again[0][0].description, again[1][0].description]
-    for one, other in zip(first, (again[0][0], again[1][0]), strict=True):
+    assert [trip.description for trip in first] == [again[0].description, again[2].description]
+    for one, other in zip(first, (again[0], again[2]), strict=True):
         assert one.error == pytest.approx(other.error, abs=1e-4)
 
 

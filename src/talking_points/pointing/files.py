@@ -1,0 +1,329 @@
+"""Files of many points or texts: a line in, a JSON line with its answer out, in order.
+
+A line is in the one form of `samples`; its photo's path is relative to the file, other keys are carried along. Lines
+stream through in windows: memory does not grow with the file. What OUT holds already is not done again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from talking_points.images import decode_photo
+from talking_points.model.network import PointNetwork
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.points import check_point
+from talking_points.ray_actors import start_actors
+from talking_points.sample_files import Line, OnNote, read_samples
+from talking_points.samples import ANSWER_KEYS, PhotoPoint, answer_as_json, point_of_record
+
+Task = Literal["describe", "localize", "round-trip"]
+Engine = Literal["local", "ray"]
+
+ROLES: dict[Task, tuple[str, ...]] = {
+    "describe": ("descriptor",),
+    "localize": ("localizer",),
+    "round-trip": ("descriptor", "localizer"),
+}
+LINES_AT_ONCE = 128
+"""A window: its lines are answered together. Ours."""
+READERS = min(4, os.cpu_count() or 1)
+"""Threads that open photos while the network works."""
+
+Answered = tuple[str, str | None]
+"""A line of the answers, and what was wrong with the one asked."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """A line that can be answered."""
+
+    line: Line
+    photo: PreparedPhoto
+    point: PhotoPoint
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bad:
+    """A line that cannot."""
+
+    line: Line
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BulkReport:
+    """What became of a file's lines."""
+
+    done_before: int
+    answered: int
+    bad: int
+    bad_before: int = 0
+    """Of those done before, the lines that could not be answered."""
+
+    @property
+    def exit_status(self) -> int:
+        """0; 1 when some lines could not be answered; 2 when none could."""
+        failed = self.bad + self.bad_before
+        return 0 if not failed else 1 if failed < self.done_before + self.answered + self.bad else 2
+
+
+class Answerer:
+    """A model that answers windows of lines."""
+
+    def __init__(self, task: Task, network: PointNetwork, folder: Path, model: str) -> None:
+        """
+        Args:
+            folder: what photos' paths are relative to.
+            model: name written into every answer.
+        """
+        self.task, self.folder, self.model = task, folder, model
+        self.tp = TalkingPoints(network)
+
+    def prepare(self, line: Line) -> _Asked | _Bad:
+        """Check a line and open its photo. Runs in any thread."""
+        try:
+            if line.problem is not None:
+                return _Bad(line=line, problem=line.problem)
+            point = point_of_record(line.record, wants_text=self.task == "localize")
+            if point.text is not None:
+                self.tp.network.prompts.localize(point.text)
+            assert point.photo is not None
+            given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
+            photo = prepare_photo(given, self.tp.network.config.vision.image_size)
+            if point.size_wh is not None and point.size_wh != photo.size_wh:
+                stated, found = ("{}x{}".format(*size) for size in (point.size_wh, photo.size_wh))
+                raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
+            if point.point_px is not None:
+                check_point(point.point_px, photo.size_wh)
+        except (ValueError, OSError) as error:
+            return _Bad(line=line, problem=" ".join(str(error).split()))
+        return _Asked(line=line, photo=photo, point=point)
+
+    def answer(self, window: Sequence[_Asked | _Bad]) -> list[Answered]:
+        """Answers of a window's lines, in their order."""
+        answers = iter(self._answers([one for one in window if isinstance(one, _Asked)]))
+        return [
+            (self._write(one.line, answer_as_json(next(answers))), None)
+            if isinstance(one, _Asked)
+            else (self._write(one.line, {**answer_as_json(PhotoPoint()), "problem": one.problem}), one.problem)
+            for one in window
+        ]
+
+    def _write(self, line: Line, answer: dict[str, Any]) -> str:
+        head = _head(self.task, self.model, line)
+        # What is carried along, such as the description that was looked for, stays unless the answer has its own.
+        return json.dumps({**head, **answer}, allow_nan=False)
+
+    def _answers(self, asked: Sequence[_Asked]) -> list[PhotoPoint]:
+        if self.task == "localize":
+            found = self.tp.locate_many([(one.photo, one.point.text or "") for one in asked])
+            return [PhotoPoint().answered(place, one.photo.size_wh) for place, one in zip(found, asked, strict=True)]
+        pairs = [(one.photo, one.point.point_px or (0.0, 0.0)) for one in asked]
+        if self.task == "describe":
+            return [PhotoPoint(description=text) for text in self.tp.describe_many(pairs)]
+        return [trip.as_point() for trip in self.tp.round_trip_many(pairs)]
+
+
+def run_bulk(
+    task: Task,
+    load: Callable[[], PointNetwork],
+    source: Path,
+    out: Path,
+    *,
+    model: str,
+    strict: bool = False,
+    engine: Engine = "local",
+    workers: int = 1,
+    on_progress: Callable[[int], None] = lambda lines: None,
+    on_note: OnNote = lambda note: None,
+) -> BulkReport:
+    """Answer the lines of a file that `out` does not hold yet.
+
+    Args:
+        task: what is asked.
+        load: gives the network, with the task's `ROLES`.
+        source: JSON lines, CSV, Parquet or COCO keypoints; see `sample_files`.
+        out: JSON lines, one for each of `source`; grows window by window.
+        model: the model's name, written into every line.
+        strict: a line that cannot be answered is a ValueError naming it, instead of a line with a "problem".
+        engine: "local", or "ray" for actors with a model each on a cluster (that of RAY_ADDRESS, else this machine),
+            whose machines see the photos under the same paths.
+        workers: actors of Ray.
+        on_progress: told the lines done, those of earlier runs counted.
+        on_note: told once each what was assumed of the lines.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or `out` answers another file.
+    """
+    if not source.is_file():
+        raise FileNotFoundError(f"no such file: {source}")
+    if out.exists() and out.samefile(source):
+        raise ValueError(f"--out is the input itself, {out}; choose another file")
+    if not out.absolute().parent.is_dir():
+        raise FileNotFoundError(f"no such folder for the answers: {out.absolute().parent}")
+    folder = source.absolute().parent
+    wants_text = task == "localize"
+    done, bad_before = _check_done(source, out, task, model)
+    answered = bad = 0
+    with out.open("ab") as out_file:
+        rest = itertools.islice(read_samples(source, wants_text=wants_text, on_note=on_note), done, None)
+        windows = iter(lambda: list(itertools.islice(rest, LINES_AT_ONCE)), [])
+        first = next(windows, None)
+        if first is None:
+            return BulkReport(done_before=done, answered=0, bad=0, bad_before=bad_before)
+        numbers: deque[int] = deque()
+        windows = _numbered(itertools.chain([first], windows), numbers)
+        if engine == "ray":
+            answers = _answer_with_ray(task, load, folder, model, windows, workers)
+        else:
+            answers = _answer_here(Answerer(task, load(), folder, model), windows)
+        for window in answers:
+            problems = [(n, problem) for n, (_, problem) in enumerate(window) if problem is not None]
+            # Of a window with a bad line, strictly only what stands before it is kept.
+            kept = window[: problems[0][0]] if problems and strict else window
+            out_file.write("".join(f"{line}\n" for line, _ in kept).encode())
+            out_file.flush()
+            lines = [numbers.popleft() for _ in window]
+            if problems and strict:
+                n, problem = problems[0]
+                raise ValueError(f"{source}, line {lines[n]}: {problem}")
+            bad += len(problems)
+            answered += len(window) - len(problems)
+            on_progress(done + answered + bad)
+    return BulkReport(done_before=done, answered=answered, bad=bad, bad_before=bad_before)
+
+
+def _numbered(windows: Iterable[list[Line]], numbers: deque[int]) -> Iterator[list[Line]]:
+    """The windows, their lines' numbers noted as they pass."""
+    for window in windows:
+        numbers.extend(line.number for line in window)
+        yield window
+
+
+def _answer_here(answerer: Answerer, windows: Iterable[list[Line]]) -> Iterator[list[Answered]]:
+    """Answers of windows; photos of the next are opened while the network works on one."""
+    ahead: deque[list[Future[_Asked | _Bad]]] = deque()
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
+    try:
+        for window in windows:
+            ahead.append([pool.submit(answerer.prepare, line) for line in window])
+            if len(ahead) == 2:
+                yield answerer.answer([future.result() for future in ahead.popleft()])
+        while ahead:
+            yield answerer.answer([future.result() for future in ahead.popleft()])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _answer_with_ray(
+    task: Task,
+    load: Callable[[], PointNetwork],
+    folder: Path,
+    model: str,
+    windows: Iterable[list[Line]],
+    workers: int,
+) -> Iterator[list[Answered]]:
+    """Answers of windows, in order; each actor has one to work on and one waiting."""
+
+    class Actor:
+        def __init__(self) -> None:
+            self.answerer = Answerer(task, load(), folder, model)
+
+        def answer(self, window: list[Line]) -> list[Answered]:
+            return next(_answer_here(self.answerer, [window]))
+
+    actors = start_actors(Actor, workers=workers)
+    import ray
+
+    running: deque[Any] = deque()
+    for turn, window in enumerate(windows):
+        running.append(actors[turn % workers].answer.remote(window))
+        if len(running) == 2 * workers:
+            yield ray.get(running.popleft())
+    while running:
+        yield ray.get(running.popleft())
+
+
+def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, int]:
+    """How many lines `out` answers already, and how many of them are problems; a last line that was cut off is dropped.
+
+    Nothing of a file that is not an answer to `source` is touched.
+    """
+    if not out.exists():
+        return 0, 0
+    done, bad, end, last, torn = 0, 0, 0, b"", b""
+    with out.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                done, end, last = done + 1, end + len(line), line
+                bad += b'"problem": ' in line and _is_problem(line)
+            else:
+                torn = line
+    lines = read_samples(source, wants_text=task == "localize")
+    asked = list(itertools.islice(lines, max(0, done - 1), done + 1))
+    before, after = (asked[:1], asked[1:]) if done else ([], asked)
+    fits = len(before) == min(done, 1) and all(_is_answer(task, model, line, last) for line in before)
+    if torn:
+        fits = fits and any(_begins(task, model, line, torn) for line in after)
+    if not fits:
+        raise ValueError(
+            f"{out} holds answers to another file, of another command or of another model; choose another --out"
+        )
+    if torn:
+        os.truncate(out, end)
+    return done, bad
+
+
+def _is_problem(line: bytes) -> bool:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and "problem" in answer
+
+
+def _is_answer(task: Task, model: str, asked: Line, line: bytes) -> bool:
+    """Whether a line of `out` is the answer to a line of the input."""
+    try:
+        answer = json.loads(line)
+        if "problem" not in answer:
+            found = answer["found_x"] is not None
+            said = answer.get("description")
+            right = {
+                "describe": said is not None and not found,
+                "localize": found and "error" not in answer,
+                "round-trip": said == "" or (said is not None and "error" in answer),
+            }[task]
+        else:
+            right = True
+        return right and line.startswith(_beginning(task, model, asked))
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def _begins(task: Task, model: str, asked: Line, torn: bytes) -> bool:
+    """Whether a torn line may be the beginning of the answer to a line of the input."""
+    whole = _beginning(task, model, asked)
+    return torn.startswith(whole) or whole.startswith(torn)
+
+
+def _beginning(task: Task, model: str, asked: Line) -> bytes:
+    """What every answer to a line begins with."""
+    return json.dumps(_head(task, model, asked))[:-1].encode()
+
+
+def _head(task: Task, model: str, line: Line) -> dict[str, Any]:
+    """What of a line goes into its answer, its number and the model's name."""
+    # A description that was looked for stays beside the text.
+    kept = ANSWER_KEYS - {"description"} if task == "localize" else ANSWER_KEYS
+    carried = {key: value for key, value in line.record.items() if key not in kept}
+    return {**carried, "line": line.number, "model": model}

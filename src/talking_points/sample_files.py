@@ -1,0 +1,331 @@
+"""Files of points of photos: JSON lines, CSV, Parquet or COCO keypoints in, one `Line` after the other out.
+
+What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints), JSON lines for any other. One whose
+content is something else is refused in one line that says what it looks like.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from talking_points.points import coco_to_photo
+
+MOST_LINE_BYTES = 2**20
+"""A longer line is no line of ours."""
+HEAD_BYTES = 2**16
+"""What is looked at to tell what a file is."""
+ROWS_AT_ONCE = 128
+"""Rows of a Parquet file that are read together."""
+_BOMS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"}
+_BOMS |= {codecs.BOM_UTF16_BE: "UTF-16"}
+
+OnNote = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """One line, row or keypoint of a file."""
+
+    number: int
+    """Of the line in the file, blank ones counted, or of the row or keypoint; from 1."""
+    record: dict[str, Any]
+    """In the form of `samples`, other keys carried along; JSON without NaN. Empty when it could not be read."""
+    problem: str | None = None
+    """Why it could not be read."""
+    photo_bytes: bytes | None = None
+    """The photo's file where it lies in the row, as in built sets."""
+
+
+def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = lambda note: None) -> Iterator[Line]:
+    """Lines of a file, one at a time.
+
+    Args:
+        path: of the file.
+        wants_text: whether texts are asked about: then a `description` stands for a missing `text`.
+        on_note: told once each what was assumed.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or it is of another kind; says which.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    told: set[str] = set()
+
+    def note(message: str) -> None:
+        if message not in told:
+            told.add(message)
+            on_note(f"{path}: {message}")
+
+    ending = path.suffix.lower()
+    kinds = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}
+    _check_is_text(path, ending)
+    for line in kinds.get(ending, _json_lines)(path, note):
+        record = line.record
+        if ending != ".parquet":
+            record = _without_old_form(record, note)
+        if wants_text and record and record.get("text") is None and isinstance(record.get("description"), str):
+            note('"description" is read as the "text" to find, for one more version; name it "text"')
+            record = {**record, "text": record["description"]}
+        yield Line(number=line.number, record=record, problem=line.problem, photo_bytes=line.photo_bytes)
+
+
+def count_samples(path: Path) -> int:
+    """How many lines `read_samples` gives."""
+    if path.suffix.lower() in (".csv", ".parquet", ".json"):
+        return sum(1 for _ in read_samples(path))
+    with path.open("rb") as file:
+        return sum(1 for _ in _raw_lines(file))
+
+
+def _without_old_form(record: dict[str, Any], note: OnNote) -> dict[str, Any]:
+    """A record as it is written since 0.2: `photo`, `x`, `y`."""
+    if not record or ("photo_path" not in record and "point_px" not in record):
+        return record
+    note('"photo_path" and "point_px" are read for one more version; write "photo", "x" and "y"')
+    return _from_columns(record)
+
+
+def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`photo_path` and `point_px` taken apart, in front of the other keys."""
+    rest = {key: value for key, value in record.items() if key not in ("photo_path", "point_px")}
+    taken: dict[str, Any] = {}
+    if "photo" not in rest and "photo_path" in record:
+        taken["photo"] = record["photo_path"]
+    point = record.get("point_px")
+    if isinstance(point, list | tuple) and len(point) == 2:
+        taken |= {key: value for key, value in zip(("x", "y"), point, strict=True) if key not in rest}
+    return {**taken, **rest}
+
+
+# JSON lines
+
+
+def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
+    _recognise(path)
+    with path.open("rb") as file:
+        for number, raw in _raw_lines(file):
+            try:
+                yield Line(number=number, record=_parse(raw, note))
+            except ValueError as error:
+                yield Line(number=number, record={}, problem=" ".join(str(error).split()))
+
+
+def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines that are not blank, without a byte order mark; of one that is too long only the beginning."""
+    number = 0
+    while line := file.readline(MOST_LINE_BYTES):
+        number += 1
+        rest = line
+        while len(rest) == MOST_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MOST_LINE_BYTES)
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield number, line
+
+
+def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
+    if len(raw) >= MOST_LINE_BYTES and not raw.endswith(b"\n"):
+        raise ValueError(f"longer than a line may be, {MOST_LINE_BYTES:,} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8") from None
+
+    def finite(number: str) -> float | None:
+        value = float(number)
+        return value if math.isfinite(value) else no_number(number)
+
+    def no_number(name: str) -> float | None:
+        note(f"{name} is no number of JSON and is read as null")
+        return None
+
+    try:
+        record = json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise ValueError("not a JSON line: nested too deep") from None
+    except _KeyTwiceError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"not a JSON line: {error}") from None
+    if not isinstance(record, dict):
+        raise ValueError(
+            f'expected an object such as {{"photo": "a.jpg", "x": 1, "y": 2}}, got {type(record).__name__}'
+        )
+    return record
+
+
+class _KeyTwiceError(ValueError):
+    pass
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise _KeyTwiceError(f'"{twice:.60}" is given twice; which is meant?')
+    return record
+
+
+def _check_is_text(path: Path, ending: str) -> None:
+    """ValueError for a file in another encoding, or one that is no text at all."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if ending == ".parquet":
+        return
+    for mark, name in _BOMS.items():
+        if head.startswith(mark):
+            raise ValueError(f"{path} is {name}; save it as UTF-8")
+    if head[:1] and b"\0" in head[:2]:
+        raise ValueError(f"{path} looks like UTF-16 without a byte order mark; save it as UTF-8")
+    if head == b"PAR1":
+        raise ValueError(f"{path} is a Parquet file; name it .parquet")
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise ValueError(f"{path} is compressed; unpack it first")
+
+
+def _recognise(path: Path) -> None:
+    """ValueError for a file of another kind under the name of JSON lines."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).strip()
+    first = head.split(b"\n", 1)[0].strip()
+    expected = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
+    if re.match(rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:', head):
+        raise ValueError(f"{path} looks like COCO's JSON; name it .json, or else {expected}")
+    if first.startswith(b"["):
+        raise ValueError(f"{path} is a JSON array; {expected} (jq -c '.[]' makes them)")
+    if first == b"{":
+        raise ValueError(f"{path} is JSON over several lines; {expected} (jq -c . makes them)")
+    if re.search(rb"\}\s*,$", first):
+        raise ValueError(f"{path} has a comma after the object of its first line; {expected}")
+    if b"\r" in first.rstrip(b"\r"):
+        raise ValueError(f"{path} ends its lines with CR alone; save it with LF or CR LF")
+    if not first.startswith((b"{", b'"')) and b"photo" in first.lower() and re.search(rb"[,;\t]", first):
+        raise ValueError(f"{path} looks like CSV; name it .csv, or else {expected}")
+
+
+# Tables
+
+
+def _csv_rows(path: Path, note: OnNote) -> Iterator[Line]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            names = [name.strip() for name in next(rows, [])]
+            _check_columns(path, names)
+            for cells in rows:
+                if not any(cells):
+                    continue
+                if len(cells) != len(names):
+                    problem = f"{len(cells)} cells, the header has {len(names)}"
+                    yield Line(number=rows.line_num, record={}, problem=problem)
+                    continue
+                record = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True)}
+                yield Line(number=rows.line_num, record=record)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8, at byte {error.start + 1}; save it as UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(f"{path} is no CSV: {error}") from None
+
+
+def _check_columns(path: Path, names: list[str]) -> None:
+    if len(names) == 1 and re.search(r"[;\t]", names[0]):
+        raise ValueError(f"{path} separates its columns with {';' if ';' in names[0] else 'tabs'}; save it with commas")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} has two columns of one name among {', '.join(names):.200}")
+    if not {"photo", "photo_path"} & set(names):
+        raise ValueError(f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text")
+
+
+def _cell(name: str, cell: str) -> Any:
+    if not cell:
+        return None
+    if name not in ("x", "y"):
+        return cell
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return number if math.isfinite(number) else None
+
+
+def _parquet_rows(path: Path, note: OnNote) -> Iterator[Line]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+    with table:
+        _check_columns(path, table.schema_arrow.names)
+        number = 0
+        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                number += 1
+                data = None
+                if isinstance(photo := row.get("photo"), dict):
+                    data, row["photo"] = photo.get("bytes"), photo.get("path")
+                if row.get("photo_width") and row.get("photo_height"):
+                    row["size_wh"] = [row["photo_width"], row["photo_height"]]
+                record = {key: _plain(value) for key, value in row.items() if not isinstance(value, bytes)}
+                yield Line(number=number, record=_from_columns(record), photo_bytes=data)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what JSON does not have, as a text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
+
+
+# COCO keypoints
+
+
+def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
+    """The labelled keypoints of a COCO file, each a line of its own."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        if "Extra data" in str(error):
+            raise ValueError(f"{path} looks like JSON lines; name it .jsonl") from None
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), list) for key in ("images", "annotations")
+    ):
+        what = "a JSON array" if isinstance(content, list) else "no COCO file"
+        raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line")
+    try:
+        photos = {one["id"]: one for one in content["images"]}
+        names = {one["id"]: one.get("keypoints") or [] for one in content.get("categories") or []}
+        number = 0
+        for labelled in content["annotations"]:
+            photo = photos[labelled["image_id"]]
+            points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
+            known = names.get(labelled.get("category_id"), [])
+            for place, ((x, y), seen) in enumerate(zip(points_px.tolist(), visibility.tolist(), strict=True)):
+                if not seen:
+                    continue
+                number += 1
+                record = {"photo": photo["file_name"], "x": x, "y": y, "annotation_id": labelled.get("id")}
+                record["keypoint"] = known[place] if place < len(known) else str(place)
+                if "width" in photo and "height" in photo:
+                    record["size_wh"] = [photo["width"], photo["height"]]
+                yield Line(number=number, record=record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no COCO file: {type(error).__name__} {error}") from None
+    if not number:
+        raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")

@@ -1,0 +1,149 @@
+"""One point of a photo: what is asked of it, what a model answers, and how both are written as JSON everywhere.
+
+Asked: `photo` (a path), `x` and `y` (pixels of the upright photo), `text`. Answered: `description`, `model`, `found_x`,
+`found_y`, `confidence`, `runner_up_x`, `runner_up_y`, `there`, `error`, `problem`, `line`. `found_x`, `found_y` and
+`there` are always given, null where not known; of the others what is not known is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from talking_points.points import distance_unit
+
+Point = tuple[float, float]
+
+ANSWER_KEYS = frozenset(
+    ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
+    + ("there", "error", "problem", "line")
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundPoint:
+    """Where a text leads, and how surely."""
+
+    point_px: Point
+    """Pixels of the photo."""
+    confidence: float | None
+    """Probability that the point meant is within a tenth of the photo's longer side; None where the checkpoint's
+    coordinate head is a regression, which does not know."""
+    runner_up_px: Point | None
+    """Another place that fits the words nearly as well; None when there is none."""
+    there: float | None = None
+    """Probability that the thing named is in the photo at all; None where the checkpoint does not know."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PhotoPoint:
+    """A point of a photo, asked and answered; what is not known is None. Points are in pixels of the upright photo."""
+
+    photo: str | None = None
+    """As written: absolute, or relative to where the reader keeps the photos."""
+    size_wh: tuple[int, int] | None = None
+    """Width and height that the point is a pixel of, as stated."""
+    point_px: Point | None = None
+    text: str | None = None
+    """Given, to be found."""
+    description: str | None = None
+    """A model's, of the point."""
+    found_px: Point | None = None
+    confidence: float | None = None
+    """See `FoundPoint`, as the next two."""
+    runner_up_px: Point | None = None
+    there: float | None = None
+    error: float | None = None
+    """Distance of asked and found in the photo's normalised coordinates."""
+
+    @property
+    def words(self) -> str | None:
+        """The description, or the text that was given in its place."""
+        return self.text if self.description is None else self.description
+
+    def answered(self, found: FoundPoint, size_wh: tuple[int, int]) -> PhotoPoint:
+        """The same point with where its words lead on a photo of this size."""
+        error = None if self.point_px is None else distance_unit(found.point_px, self.point_px, size_wh)
+        return replace(
+            self,
+            found_px=found.point_px,
+            confidence=found.confidence,
+            runner_up_px=found.runner_up_px,
+            there=found.there,
+            error=error,
+        )
+
+
+def answer_as_json(point: PhotoPoint) -> dict[str, Any]:
+    """What a model answered about a point."""
+    found_x, found_y = point.found_px or (None, None)
+    other_x, other_y = point.runner_up_px or (None, None)
+    sure = None if point.confidence is None else round(point.confidence, 4)
+    answer = {"description": point.description, "found_x": found_x, "found_y": found_y, "confidence": sure}
+    answer |= {"runner_up_x": other_x, "runner_up_y": other_y, "there": point.there, "error": point.error}
+    always = ("found_x", "found_y", "there")
+    return {key: value for key, value in answer.items() if value is not None or key in always}
+
+
+def points_as_json(
+    points: Sequence[PhotoPoint], size_wh: tuple[int, int], *, model: str, path: str | None = None
+) -> dict[str, Any]:
+    """Answers about one photo, as the shell, the HTTP API and the web page give them.
+
+    Args:
+        points: of the photo.
+        size_wh: width and height of the photo, in pixels.
+        model: name of the model that answered.
+        path: of the photo, where it is a file.
+    """
+    photo = {"width": size_wh[0], "height": size_wh[1]}
+    return {
+        "model": model,
+        "photo": photo if path is None else {"path": path, **photo},
+        "points": [_asked_as_json(point) | answer_as_json(point) for point in points],
+    }
+
+
+def _asked_as_json(point: PhotoPoint) -> dict[str, Any]:
+    x, y = point.point_px or (None, None)
+    return {key: value for key, value in {"x": x, "y": y, "text": point.text}.items() if value is not None}
+
+
+def point_of_record(record: Mapping[str, Any], *, wants_text: bool) -> PhotoPoint:
+    """What a JSON object asks: a point of a photo, or a text about it.
+
+    Args:
+        record: with `photo`, and `x` and `y` or `text`; `size_wh` where it is known.
+        wants_text: whether it is the text that is asked about.
+
+    Raises:
+        ValueError: a key is missing or of another type; the message names it.
+    """
+    photo = record.get("photo")
+    if not isinstance(photo, str) or not photo or "\0" in photo:
+        raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
+    size_wh = _size_of(record)
+    if not wants_text:
+        return PhotoPoint(photo=photo, size_wh=size_wh, point_px=(_number(record, "x"), _number(record, "y")))
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise ValueError(f'"text" must be a text, got {text!r:.100}')
+    return PhotoPoint(photo=photo, size_wh=size_wh, text=text)
+
+
+def _number(record: Mapping[str, Any], key: str) -> float:
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f'"{key}" must be a number of pixels, got {value!r:.100}')
+    return float(value)
+
+
+def _size_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    size = record.get("size_wh")
+    if size is None:
+        return None
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(side, int) for side in size):
+        raise ValueError(f'"size_wh" must be [width, height] in whole pixels, got {size!r:.100}')
+    return size[0], size[1]

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from talking_points import sample_files
+from talking_points.sample_files import Line, count_samples, read_samples
+
+ONE, TWO = {"photo": "a.jpg", "x": 150, "y": 110, "id": 1}, {"photo": "a.jpg", "x": 170, "y": 300, "id": 2}
+LINES = [json.dumps(ONE), json.dumps(TWO)]
+
+
+def written(tmp_path: Path, content: bytes | str, name: str = "points.jsonl") -> Path:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def records(path: Path, **options: Any) -> list[dict[str, Any]]:
+    return [line.record for line in read_samples(path, **options)]
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers"),
+    [
+        ("\n".join(LINES), [1, 2]),
+        ("\r\n".join([*LINES, ""]), [1, 2]),
+        (b"\xef\xbb\xbf" + "\n".join(LINES).encode(), [1, 2]),
+        ("\n\n" + "\n\n".join(LINES) + "\n   \n", [3, 5]),
+    ],
+)
+def test_lines_whatever_ends_and_begins_them(tmp_path: Path, content: bytes | str, numbers: list[int]) -> None:
+    path = written(tmp_path, content)
+    assert list(read_samples(path)) == [Line(number=n, record=r) for n, r in zip(numbers, (ONE, TWO), strict=True)]
+    assert count_samples(path) == 2
+
+
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+    assert records(written(tmp_path, "")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"),
+    [
+        ("\n".join(LINES).encode("utf-16"), "a.jsonl", "a.jsonl is UTF-16; save it as UTF-8"),
+        ("\n".join(LINES).encode("utf-16-le"), "a.jsonl", "looks like UTF-16 without a byte order mark"),
+        (json.dumps([ONE, TWO]), "a.jsonl", "is a JSON array; expected JSON lines, one object"),
+        (json.dumps([ONE, TWO], indent=1), "a.jsonl", "is a JSON array"),
+        (json.dumps(ONE, indent=1), "a.jsonl", "is JSON over several lines"),
+        (json.dumps([ONE, TWO]), "a.json", "is a JSON array; a .json holds COCO keypoints, a .jsonl one object a line"),
+        ("\n".join(LINES), "a.json", "looks like JSON lines; name it .jsonl"),
+        ("{", "a.json", "is not JSON"),
+        ("{}", "a.json", "is no COCO file"),
+        (",\n".join([*LINES, ""]), "a.jsonl", "has a comma after the object of its first line"),
+        ("\r".join(LINES), "a.jsonl", "ends its lines with CR alone"),
+        ("photo,x,y\na.jpg,1,2\n", "a.jsonl", "looks like CSV; name it .csv"),
+        ("photo;x;y\na.jpg;1;2\n", "a.csv", "separates its columns with ;"),
+        ("file,x,y\na.jpg,1,2\n", "a.csv", "has the columns file, x, y; expected photo, and x and y or text"),
+        ("photo,x,x\n", "a.csv", "two columns of one name"),
+        ("photo,x,y\ncaf\xe9,1,2".encode("latin-1"), "a.csv", "is not UTF-8"),
+        ('{"images": [], "annotations": []}', "a.jsonl", "looks like COCO's JSON; name it .json"),
+        ('{"images": [], "annotations": []}', "a.json", "has no labelled keypoints"),
+        (b"PAR1", "a.jsonl", "is a Parquet file; name it .parquet"),
+        (b"\x1f\x8b\x08\x00", "a.jsonl", "is compressed"),
+        ("{}", "a.parquet", "is no Parquet file"),
+    ],
+)
+def test_another_kind_of_file_is_said_in_one_line(tmp_path: Path, content: Any, name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        records(written(tmp_path, content, name))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b"{not json", "not a JSON line"),
+        (b"null", "expected an object"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"photo": "caf\xe9.jpg", "x": 1, "y": 2}', "not UTF-8 at byte 15 of the line; save the file as UTF-8"),
+        (b'{"photo": "a.jpg", "x": 150, "x": 10, "y": 1}', '"x" is given twice'),
+        (b"\0\0\0", "not a JSON line"),
+        (b'{"photo": "' + b"a" * 2**20 + b'"}', "longer than a line may be, 1,048,576 bytes"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_one_problem(tmp_path: Path, line: bytes, problem: str) -> None:
+    path = written(tmp_path, LINES[0].encode() + b"\n" + line + b"\n" + LINES[1].encode())
+    first, bad, last = read_samples(path)
+    assert (first.record, last.record, bad.record, bad.number) == (ONE, TWO, {}, 2)
+    assert bad.problem is not None and problem in bad.problem and "\n" not in bad.problem
+
+
+def test_nan_is_null_and_told_once(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"photo": "a.jpg", "x": NaN, "y": [1e999]}\n{"photo": "b.jpg", "x": NaN}\n')
+    notes: list[str] = []
+    assert records(path, on_note=notes.append) == [
+        {"photo": "a.jpg", "x": None, "y": [None]},
+        {"photo": "b.jpg", "x": None},
+    ]
+    assert notes == [f"{path}: {name} is no number of JSON and is read as null" for name in ("NaN", "1e999")]
+
+
+def test_the_old_forms_are_read_with_one_note_each(tmp_path: Path) -> None:
+    old = {"photo_path": "a.jpg", "point_px": [1.5, 2], "size_wh": [30, 20], "source": "own"}
+    path = written(tmp_path, "".join(json.dumps({**old, "description": text}) + "\n" for text in ("a", "b")))
+    notes: list[str] = []
+    first, _ = records(path, wants_text=True, on_note=notes.append)
+    new = {"photo": "a.jpg", "x": 1.5, "y": 2, "size_wh": [30, 20], "source": "own", "description": "a"}
+    assert first == {**new, "text": "a"}
+    assert len(notes) == 2 and "photo_path" in notes[0] and '"description" is read as the "text"' in notes[1]
+    assert "text" not in records(path)[0]
+
+
+def test_csv(tmp_path: Path) -> None:
+    rows = ["\ufeffphoto, x,y,text,id", 'a.jpg,1.5,2,"a, b",7', "", "b.jpg,,nan,,", "c.jpg,1", ""]
+    path = written(tmp_path, "\r\n".join(rows), "a.csv")
+    one, two, three = read_samples(path)
+    assert one == Line(number=2, record={"photo": "a.jpg", "x": 1.5, "y": 2.0, "text": "a, b", "id": "7"})
+    assert two == Line(number=4, record={"photo": "b.jpg", "x": None, "y": None, "text": None, "id": None})
+    assert three.problem == "2 cells, the header has 5"
+    assert count_samples(path) == 3
+
+
+def test_parquet_of_columns_and_of_a_built_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_files, "ROWS_AT_ONCE", 1)
+    path = tmp_path / "a.parquet"
+    columns = {"photo": ["a.jpg", "b.jpg"], "x": [1, 2], "y": [0.5, float("nan")], "raw": [b"1", b"2"]}
+    pq.write_table(pa.table(columns), path)
+    assert records(path) == [{"photo": "a.jpg", "x": 1, "y": 0.5}, {"photo": "b.jpg", "x": 2, "y": None}]
+    built = {"photo": {"bytes": b"jpeg", "path": "c.jpg"}, "photo_width": 30, "photo_height": 20}
+    pq.write_table(pa.Table.from_pylist([{**built, "point_px": [1.5, 2.5], "text": "a"}]), path)
+    notes: list[str] = []
+    [line] = read_samples(path, wants_text=True, on_note=notes.append)
+    assert line.photo_bytes == b"jpeg" and notes == []
+    assert line.record == {
+        "x": 1.5, "y": 2.5, "photo": "c.jpg", "photo_width": 30, "photo_height": 20, "text": "a", "size_wh": [30, 20]
+    }  # fmt: skip
+
+
+def test_coco_keypoints_are_lines_of_their_own(tmp_path: Path) -> None:
+    content = {
+        "images": [{"id": 3, "file_name": "a.jpg", "width": 30, "height": 20}],
+        "categories": [{"id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"]}],
+        "annotations": [
+            {"id": 7, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2, 0, 0, 0, 6, 7, 1]},
+            {"id": 8, "image_id": 3, "category_id": 1, "bbox": [1, 1, 2, 2]},
+        ],
+    }
+    path = written(tmp_path, json.dumps(content), "a.json")
+    of_photo = {"photo": "a.jpg", "annotation_id": 7, "size_wh": [30, 20]}
+    assert list(read_samples(path)) == [
+        Line(number=1, record={**of_photo, "x": 4.5, "y": 5.5, "keypoint": "nose"}),
+        Line(number=2, record={**of_photo, "x": 6.5, "y": 7.5, "keypoint": "right_eye"}),
+    ]
+    content["annotations"][0]["image_id"] = 4
+    with pytest.raises(ValueError, match="is no COCO file: KeyError 4"):
+        records(written(tmp_path, json.dumps(content), "a.json"))
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        records(tmp_path / "a.jsonl")
