@@ -211,6 +211,15 @@ def test_an_object_in_the_photo(box, pattern):
     [
         # Heights of 20, 50, 75, 100, 130 of 200; then what covers most or all of an axis.
         ((50, 90, 80, 110), "is small"),
+        # The limits, 0.14, 0.29, 0.41 and 0.58 of 200: 28, 58, 82 and 116; and one pixel each way more than that.
+        ((50, 86, 80, 114), "is small"),
+        ((50, 85, 80, 115), "takes up about a quarter of the photo's height"),
+        ((50, 71, 110, 129), "takes up about a quarter of the photo's height"),
+        ((50, 70, 110, 130), "takes up about a third of the photo's height"),
+        ((50, 59, 110, 141), "takes up about a third of the photo's height"),
+        ((50, 58, 110, 142), "takes up about half of the photo's height"),
+        ((50, 42, 110, 158), "takes up about half of the photo's height"),
+        ((50, 41, 110, 159), "takes up about two thirds of the photo's height"),
         ((50, 75, 110, 125), "takes up about a quarter of the photo's height"),
         ((50, 62, 110, 137), "takes up about a third of the photo's height"),
         ((50, 50, 110, 150), "takes up about half of the photo's height"),
