@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 import talking_points
 from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio
-from talking_points.serving.bodies import media_type, read_form, read_body
+from talking_points.serving.bodies import media_type, read_body, read_form
 from talking_points.serving.engine import Point, Task
 from talking_points.serving.gate import error_response
 from talking_points.serving.metrics import Metrics
