@@ -82,8 +82,8 @@ def test_it_finds_points_of_photos_it_was_not_trained_on(mini: TalkingPoints) ->
 
 
 FLOOR = 74.0
-"""78.4 when this was written. mini read 94.6 in the words it learned from; these say sides, places and surfaces otherwise,
-see docs/protocol.md, "Whose left"."""
+"""78.4 when this was written. mini learned other words for sides, places and surfaces than the rules write today; see
+docs/protocol.md, "Whose left"."""
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
