@@ -78,7 +78,7 @@ TARGETS = (
     Target(path="dataset/wordings.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
     Target(
         path="dataset/describers/rules.py",
-        tests=("tests/dataset/describers/test_rules.py",),
+        tests=("tests/dataset/describers/test_rules.py", "tests/dataset/test_words.py"),
         share=60,
         # Picked by eye: one level more or less of an example is as good.
         left_out=("_COLOUR_EXAMPLES",),

@@ -197,6 +197,14 @@ def test_look_alikes_stay_in_one_split(tmp_path, label_map_writer):
     assert len(report.kept) == 1
 
 
+def test_photos_that_are_all_in_a_later_split_are_kept_and_it_is_said(tmp_path, label_map_writer):
+    # All photos of this source are the same picture.
+    label_map_writer(tmp_path / "people", ["0001", "0002", "0003"], ["0009"])
+    report = build(config_of({"label-map": tmp_path / "people"}, tmp_path / "set", split="train"))
+    assert report.total > 0 and report.skipped == []
+    assert report.unchecked[-1].startswith("each photo is in a later split of the sources, too; all were kept")
+
+
 def test_a_photo_of_a_later_split_again_is_left_out_and_named(sources, tmp_path, label_map_writer):
     label_map_writer(tmp_path / "people", ["0001", "0002", "0003"], ["0009"])
     photos, found = tmp_path / "people/photos", sources["label-map"] / "photos"

@@ -153,7 +153,7 @@ def build_dataset(
         first = "; ".join(f"{name} {photo_id} {reason}" for name, photo_id, reason in alike[:3])
         typer.echo(f"left out as look-alikes: {counted(len(alike), 'photo')} ({first}{'; ...' if alike[3:] else ''})")
     for one in report.unchecked:
-        typer.echo(f"no look-alikes sought in {one}")
+        typer.echo(f"look-alikes: {one}")
     if report.left_out_count:
         typer.echo(f"left out: {counted(report.left_out_count, 'annotation')} that cannot be read")
         for problem in report.left_out[:5]:

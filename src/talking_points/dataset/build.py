@@ -67,6 +67,7 @@ OnProgress = Callable[[str, int, int], None]
 
 MOST_LEFT_OUT = 1000
 """So many annotations that were left out are listed in the report; all are counted."""
+ALL_KEPT = "each photo is in a later split of the sources, too; all were kept: measure on other photos"
 THUMBS_AT_ONCE = 64
 """Of other splits' photos, kept together."""
 
@@ -327,7 +328,7 @@ class LookAlikes:
     left_out: dict[PhotoKey, str]
     """Photos that look like one of a later split, and which one."""
     unchecked: list[str]
-    """Later splits that are not there."""
+    """Later splits that are not there; and that all photos were kept, where each is in a later split, too."""
 
 
 def _look(config: BuildConfig, ledger: Ledger, on_progress: OnProgress) -> LookAlikes:
@@ -352,15 +353,23 @@ def _look(config: BuildConfig, ledger: Ledger, on_progress: OnProgress) -> LookA
     if noted is None or noted["of"] != of:
         thumbs = {key: text_to_thumb(text) for key, text in own.items()}
         left_out = look_alikes_of(thumbs, {photo: text_to_thumb(text) for photo, text in others.items()})
+        kept_all = bool(left_out) and left_out.keys() == thumbs.keys()
+        if kept_all:
+            # Nothing would be left: whoever laid out the folder meant these photos to be used.
+            left_out = {}
         keys = sorted(thumbs.keys() - left_out.keys())
         groups = [[keys[index] for index in group] for group in same_shots([thumbs[key] for key in keys])]
         noted = {"of": of, "left_out": [[*key, why] for key, why in sorted(left_out.items())], "groups": groups}
+        noted["kept_all"] = kept_all
         ledger.keep_note("look-alikes", noted)
     on_progress("look-alikes", len(wanted), len(wanted))
     return LookAlikes(
         groups=[[(source, photo_id) for source, photo_id in group] for group in noted["groups"]],
         left_out={(source, photo_id): why for source, photo_id, why in noted["left_out"]},
-        unchecked=[f"{one.source} {one.split}: {one.reason}" for one in missing],
+        unchecked=[
+            *(f"none sought in {one.source} {one.split}: {one.reason}" for one in missing),
+            *([ALL_KEPT] if noted["kept_all"] else []),
+        ],
     )
 
 
@@ -397,11 +406,6 @@ def choose_points(config: BuildConfig, ledger: Ledger, alike: LookAlikes) -> Cho
             point = {**one, "size_wh": content["size_wh"]}
             record_id = f"{source}/{photo_id}/{number:03d}"
             found.append(ChosenPoint(record_id=record_id, photo=(source, photo_id), number=number, point=point))
-    if not found and alike.left_out:
-        raise ValueError(
-            f"each of the photos with a point is the same shot as one of a later split, {len(alike.left_out)} in all, "
-            f"as {' '.join(min(alike.left_out))}, which {alike.left_out[min(alike.left_out)]}: give other photos"
-        )
     if not found:
         raise ValueError(_no_photo_has_a_point(ledger.skipped()))
     return Choice(

@@ -4,6 +4,7 @@ import pytest
 from talking_points.dataset.describers.rules import (
     BACKGROUND,
     COLOURS,
+    PartColours,
     _line_through,
     colour_indices,
     colour_name,
@@ -12,7 +13,7 @@ from talking_points.dataset.describers.rules import (
     rgb_to_lab,
 )
 from talking_points.dataset.relations import mirror_words
-from talking_points.dataset.scene import make_scene, mirror
+from talking_points.dataset.scene import ObjectLabel, make_scene, mirror
 
 
 @pytest.mark.parametrize(
@@ -574,3 +575,42 @@ def test_the_point_s_own_side_of_a_line_of_pixels():
     scene = parts(np.full((41, 41, 3), 100), part_map, 2)
     assert look_at(scene, (20.9, 20.9)).touching
     assert look_at(scene, (19.99, 20.9)).neighbour == 0
+
+
+def gap_scene(outlined=True):
+    """A red part of 60x60 on white, whose outline took in a white gap of 8x8, 1.8% of it; and a blue button."""
+    photo, part_map = np.full((100, 100, 3), 255), np.zeros((100, 100), np.int16)
+    photo[20:80, 20:80], part_map[20:80, 20:80] = RED, 1
+    photo[46:54, 46:54] = 255
+    photo[30:38, 30:38] = (40, 90, 180)
+    thing = ObjectLabel(name="horse", outlined=outlined)
+    return make_scene(photo.astype(np.uint8), part_map, ["leg"], [0], [thing], source="drawn", photo_id="1")
+
+
+def test_a_gap_in_an_outline_is_foreign_and_a_detail_is_not():
+    colours = PartColours(gap_scene())
+    assert colours.is_foreign(0, 50.5, 50.5)
+    # As rare, and nowhere around the object.
+    assert not colours.is_foreign(0, 34.5, 34.5)
+    assert not colours.is_foreign(0, 60.5, 60.5)
+    # Of an object without outline nobody knows what is around it.
+    assert not PartColours(gap_scene(outlined=False)).is_foreign(0, 50.5, 50.5)
+
+
+def test_what_is_rare_and_what_is_frequent():
+    # White is 8 of 100 columns of the part: 8% is not rare any more, 7% is; and 15% of what is around is not frequent.
+    for columns, foreign in ((7, True), (8, False)):
+        photo, part_map = np.full((140, 140, 3), 255), np.zeros((140, 140), np.int16)
+        photo[20:120, 20:120], part_map[20:120, 20:120] = RED, 1
+        photo[20:120, 60 : 60 + columns] = 255
+        scene = make_scene(photo.astype(np.uint8), part_map, ["leg"], [0], ["horse"], source="drawn", photo_id="1")
+        assert PartColours(scene).is_foreign(0, 60 + columns / 2, 70.5) == foreign
+
+
+def test_what_a_part_lies_on_is_not_beside_it():
+    part_map = np.zeros((60, 60))
+    part_map[10:50, 10:50], part_map[26:34, 26:34] = 1, 2
+    assert look_at(parts(np.full((60, 60, 3), 100), part_map, 2), (30.5, 27.5)).neighbour is None
+    # One that reaches a pixel further than the other is beside it.
+    part_map[9, 30] = 2
+    assert look_at(parts(np.full((60, 60, 3), 100), part_map, 2), (30.5, 27.5)).neighbour == 0

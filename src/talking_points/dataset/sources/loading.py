@@ -78,6 +78,9 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
         if others:
             thumbs = {(name, key): thumbnail(one.photo) for key, one in zip(source.photo_ids, found, strict=True)}
             alike = look_alikes_of(thumbs, others)
+            if len(alike) == len(found):
+                log.warning("%s %s: each photo is in a later split, too; all are kept", name, split)
+                alike = {}
             found = [one for key, one in zip(source.photo_ids, found, strict=True) if (name, key) not in alike]
             if alike:
                 first = "; ".join(f"{key} {why}" for (_, key), why in sorted(alike.items())[:3])
