@@ -614,3 +614,27 @@ def test_what_a_part_lies_on_is_not_beside_it():
     # One that reaches a pixel further than the other is beside it.
     part_map[9, 30] = 2
     assert look_at(parts(np.full((60, 60, 3), 100), part_map, 2), (30.5, 27.5)).neighbour == 0
+
+
+def test_what_is_around_an_object_is_looked_at_in_its_own_box():
+    # A wide photo, the object at its far right: white around it, and blue only far away at the left.
+    photo, part_map = np.full((60, 300, 3), 255), np.zeros((60, 300), np.int16)
+    photo[:, :150] = (40, 90, 180)
+    photo[10:50, 220:280], part_map[10:50, 220:280] = RED, 1
+    photo[26:32, 246:252], photo[26:32, 262:268] = 255, (40, 90, 180)
+    scene = make_scene(photo.astype(np.uint8), part_map, ["leg"], [0], ["horse"], source="drawn", photo_id="1")
+    assert PartColours(scene).is_foreign(0, 249.5, 29.5)
+    assert not PartColours(scene).is_foreign(0, 265.5, 29.5)
+    # And a high one.
+    high = make_scene(
+        np.ascontiguousarray(photo.swapaxes(0, 1)).astype(np.uint8), np.ascontiguousarray(part_map.T), ["leg"], [0],
+        ["horse"], source="drawn", photo_id="1",
+    )  # fmt: skip
+    assert PartColours(high).is_foreign(0, 29.5, 249.5)
+    assert not PartColours(high).is_foreign(0, 29.5, 265.5)
+
+
+def test_a_part_that_ends_where_the_one_around_it_ends_is_on_it():
+    part_map = np.zeros((60, 60))
+    part_map[10:50, 10:50], part_map[42:50, 42:50] = 1, 2
+    assert look_at(parts(np.full((60, 60, 3), 100), part_map, 2), (43.5, 43.5)).neighbour is None
