@@ -29,14 +29,14 @@ import numpy as np
 
 import talking_points
 from talking_points.dataset.build import BuildConfig, build
-from talking_points.dataset.describers.rules import colour_name
+from talking_points.dataset.grammar import facts_of_points, write_point_text
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
+from talking_points.dataset.looks import colour_name
 from talking_points.dataset.parquet import BuiltSplit
-from talking_points.dataset.relations import DIALECTS
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
-from talking_points.dataset.synthesis import facts_of_points, write_point_text
 
 BATCH = 64
 

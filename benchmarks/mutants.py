@@ -1,7 +1,7 @@
 """How many small wrong changes of the code that holds numbers and words do its tests notice?
 
     python benchmarks/mutants.py --out mutants.json             # a sample of each file of TARGETS
-    python benchmarks/mutants.py --file images.py --every       # every mutant of one file
+    python benchmarks/mutants.py --file photos.py --every       # every mutant of one file
     python benchmarks/mutants.py --list                         # the mutants, without running any
 
 `mutations.py` makes them. Each runs the tests of its file alone, to the first that fails, in a process of its own; one
@@ -56,29 +56,29 @@ class Target:
 
 WORD_TESTS = (
     "tests/dataset/test_words.py",
-    "tests/dataset/test_synthesis.py",
+    "tests/dataset/test_grammar.py",
     "tests/dataset/describers/test_rule_texts.py",
-    "tests/dataset/test_relations.py",
+    "tests/dataset/test_places.py",
 )
-SLOW_WORD_TESTS = ("tests/dataset/test_relations.py::test_mirror_words_is_its_own_inverse",)
+SLOW_WORD_TESTS = ("tests/dataset/test_places.py::test_mirror_words_is_its_own_inverse",)
 
 TARGETS = (
     Target(path="points.py", tests=("tests/test_points.py",), share=40),
     Target(
-        path="images.py",
-        tests=("tests/test_images.py",),
+        path="photos.py",
+        tests=("tests/test_photos.py",),
         share=40,
         deselected=(
-            "tests/test_images.py::TestErrors::test_damaged_bytes_give_a_photo_or_the_one_error",
-            "tests/test_images.py::TestErrors::test_large_but_allowed_says_nothing",
+            "tests/test_photos.py::TestErrors::test_damaged_bytes_give_a_photo_or_the_one_error",
+            "tests/test_photos.py::TestErrors::test_large_but_allowed_says_nothing",
         ),
     ),
-    Target(path="dataset/relations.py", tests=WORD_TESTS, share=40),
-    Target(path="dataset/synthesis.py", tests=WORD_TESTS, share=60, deselected=SLOW_WORD_TESTS),
+    Target(path="dataset/places.py", tests=WORD_TESTS, share=40),
+    Target(path="dataset/grammar.py", tests=WORD_TESTS, share=60, deselected=SLOW_WORD_TESTS),
     Target(path="dataset/wordings.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
     Target(
-        path="dataset/describers/rules.py",
-        tests=("tests/dataset/describers/test_rules.py", "tests/dataset/test_words.py"),
+        path="dataset/looks.py",
+        tests=("tests/dataset/test_looks.py", "tests/dataset/test_words.py"),
         share=60,
         # Picked by eye: one level more or less of an example is as good.
         left_out=("_COLOUR_EXAMPLES",),

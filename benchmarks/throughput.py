@@ -35,12 +35,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import talking_points
 from talking_points import TalkingPoints
-from talking_points.images import letterbox, open_photo
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
+from talking_points.photos import letterbox, open_photo
 from talking_points.pointing import descriptor, encoding, localizer
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.pretrained import choose_device, find_checkpoint

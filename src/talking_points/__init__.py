@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talking_points.generation import Sampling
-    from talking_points.images import letterbox, open_photo
-    from talking_points.interfaces import Describer, Localizer
+    from talking_points.bases.generation import Sampling
+    from talking_points.photos import letterbox, open_photo
     from talking_points.pointing.descriptor import PointDescriptor, SampledText
     from talking_points.pointing.encoding import PhotoCache
+    from talking_points.pointing.interfaces import Describer, Localizer
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.round_trip import RoundTrip, TalkingPoints
     from talking_points.points import (
@@ -68,22 +68,22 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "Describer": "interfaces",
+    "Describer": "pointing.interfaces",
     "FoundPoint": "samples",
     "Keypoint": "records",
-    "Localizer": "interfaces",
+    "Localizer": "pointing.interfaces",
     "PhotoCache": "pointing.encoding",
     "PointDescriptor": "pointing.descriptor",
     "PointLocalizer": "pointing.localizer",
     "RoundTrip": "pointing.round_trip",
     "SampledText": "pointing.descriptor",
-    "Sampling": "generation",
+    "Sampling": "bases.generation",
     "TalkingPoints": "pointing.round_trip",
     "Triplet": "records",
     "check_points": "points",
     "coco_to_photo": "points",
-    "letterbox": "images",
-    "open_photo": "images",
+    "letterbox": "photos",
+    "open_photo": "photos",
     "photo_to_coco": "points",
     "photo_to_scaled": "points",
     "photo_to_square": "points",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.samples import point_of_record
 
 Box = tuple[float, float, float, float]

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from talking_points.dataset.checks import find_problems, is_named, number_for_a_place, out_of_order, words_of
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.synthesis import point_facts, write_point_text
+from talking_points.dataset.grammar import point_facts, write_point_text
+from talking_points.dataset.places import DIALECTS
 from tests.shared import SHARED, needs_photos
 
 GOOD = (

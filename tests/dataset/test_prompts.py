@@ -3,8 +3,8 @@ from string import Template
 import pytest
 
 from talking_points.dataset import prompts
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.prompts import PROMPT_NAMES, fill_prompt, prompts_sha256
-from talking_points.dataset.relations import DIALECTS
 
 WORDS = ("object_name", "part_name", "relations", "object_description", "local_description", "dialect")
 WORDS += ("draft", "text", "problems", "max_words")

@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from talking_points.dataset.grammar import PointFacts
 from talking_points.dataset.look_alikes import text_to_thumb
 from talking_points.dataset.scan import ScanSettings, scan_photo, scan_photos, seed_of
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.synthesis import PointFacts
 
 SETTINGS = ScanSettings(points_per_photo=3, per_part=1, smooth_share=0.0, seed=0)
 

@@ -13,10 +13,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from talking_points.dataset.describers.rules import LocalLook
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
-from talking_points.dataset.synthesis import (
+from talking_points.dataset.grammar import (
     OUTLINE,
     Words,
     named_part,
@@ -30,6 +27,9 @@ from talking_points.dataset.synthesis import (
     write_point_text,
     write_relations,
 )
+from talking_points.dataset.looks import LocalLook
+from talking_points.dataset.places import DIALECTS
+from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from tests.dataset.choices import Tape, all_ways
 
 SIZE = 200

@@ -2,8 +2,8 @@ import pytest
 
 from talking_points.dataset.describers.describer import PointTask
 from talking_points.dataset.describers.endpoint import RequestRefusedError
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.synthesis import point_facts
+from talking_points.dataset.grammar import point_facts
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.writers import EndpointWriter, RuleWriter
 
 GOOD = (

@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from talking_points import PointDescriptor, Sampling, TalkingPoints
-from talking_points.generation import read_prefix_blocks
+from talking_points.bases.generation import read_prefix_blocks
 from talking_points.model import plain
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.hugging_face import attach_role, lora_config, with_transformers

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from talking_points.generation import generate, read_prefixes
+from talking_points.bases.generation import generate, read_prefixes
 from talking_points.model.language import embed_suffixes
 from talking_points.pointing import pairs
 from talking_points.pointing.encoding import prepare_photo

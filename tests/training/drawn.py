@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from talking_points.dataset.grammar import facts_of_points, write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.relations import DIALECTS
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
-from talking_points.dataset.synthesis import facts_of_points, write_point_text
 from talking_points.records import Triplet
 from talking_points.training.batches import BatchSizes
 from talking_points.training.built import TripletBatches

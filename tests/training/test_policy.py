@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from talking_points.generation import Sampling
+from talking_points.bases.generation import Sampling
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.training.grpo import group_advantages, kl_divergence, policy_loss, total_loss

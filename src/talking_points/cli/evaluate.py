@@ -126,13 +126,13 @@ def evaluate(
     selection = Selection(objects=tuple(only_object or ()), parts=tuple(only_part or ()))
     folder = find_model(model)
     from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
-    from talking_points.dataset.ledger import Ledger
     from talking_points.evaluation import run
     from talking_points.evaluation.contestants import hashes_of, open_describers, open_localizers, short_name
     from talking_points.evaluation.endpoints import parse_endpoint
     from talking_points.evaluation.remote import Contestants, RemoteContestant, is_remote
     from talking_points.evaluation.sets import CROSS_PHOTO
     from talking_points.evaluation.styles import asked_texts, styled_texts
+    from talking_points.journal import Ledger
     from talking_points.ray_actors import start_actors
 
     problems: list[str] = []

@@ -48,9 +48,9 @@ def evaluate_pointing(
         log(f"passed over: {problem}")
     folder = find_model(model)
     from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
-    from talking_points.dataset.ledger import Ledger
     from talking_points.evaluation import pointing_run
     from talking_points.evaluation.contestants import hashes_of, open_localizers
+    from talking_points.journal import Ledger
 
     localizer = localizer or ["localizer"]
     ours = None

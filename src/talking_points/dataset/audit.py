@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.records import BuiltRecord
 
 FOLDER = "audit"

@@ -32,12 +32,12 @@ from talking_points.dataset.describers.describer import PhotoDescriber, PointTas
 from talking_points.dataset.describers.descriptor import DescriptorDescriber
 from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig, EndpointDescriber
 from talking_points.dataset.describers.rule_texts import RuleDescriber
-from talking_points.dataset.ledger import LEDGER_NAME, Ledger, Spent
+from talking_points.dataset.grammar import PointFacts, write_relations
 from talking_points.dataset.look_alikes import same_shots, text_to_thumb, thumb_to_text
 from talking_points.dataset.other_splits import OtherPhoto, look_alikes_of, protected_sources, thumbnail_or_none
 from talking_points.dataset.parquet import write_split
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.prompts import prompts_sha256
-from talking_points.dataset.relations import DIALECTS
 from talking_points.dataset.scan import (
     ENGINES,
     NO_LABEL,
@@ -57,9 +57,9 @@ from talking_points.dataset.splits import (
     PhotoKey,
     assign_splits,
 )
-from talking_points.dataset.synthesis import PointFacts, write_relations
 from talking_points.dataset.writers import EndpointWriter, RuleWriter, Writer
-from talking_points.images import open_photo
+from talking_points.journal import LEDGER_NAME, Ledger, Spent
+from talking_points.photos import open_photo
 from talking_points.records import BuiltRecord
 
 OnProgress = Callable[[str, int, int], None]

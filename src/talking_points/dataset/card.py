@@ -20,7 +20,7 @@ from PIL import Image
 
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import Inspection, counted, inspect_records, part_category
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.records import BuiltRecord
 
 ReadPhoto = Callable[[BuiltRecord], bytes]

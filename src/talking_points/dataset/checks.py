@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from talking_points.dataset.grammar import PointFacts
 from talking_points.dataset.names import ways_to_say
-from talking_points.dataset.relations import Dialect
-from talking_points.dataset.synthesis import PointFacts
+from talking_points.dataset.places import Dialect
 from talking_points.dataset.wordings import PEOPLE
 
 MIN_WORDS = {"full": 15, "short": 4}

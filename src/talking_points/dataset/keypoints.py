@@ -14,7 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from talking_points.dataset.describers.rules import PartColours
+from talking_points.dataset.looks import PartColours
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 
 SIFT_LONG_SIDE = (256, 768)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from talking_points.images import MAX_PIXELS, open_photo
+from talking_points.photos import MAX_PIXELS, open_photo
 
 THUMB_SIDE = 32
 """Of the thumbnails that photos are compared by, in pixels. All numbers here are ours."""

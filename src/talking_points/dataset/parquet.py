@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.records import BuiltRecord
 
 SPLITS = ("train", "test")

@@ -13,8 +13,8 @@ from functools import partial
 import cv2
 import numpy as np
 
+from talking_points.dataset.places import Box, mirror_words
 from talking_points.dataset.problems import Problem
-from talking_points.dataset.relations import Box, mirror_words
 
 MIN_PART_AREA_PX = 12
 """Smaller remains of a part are background: nobody could name them."""

@@ -6,7 +6,7 @@ orders names a side, so that a mirrored scene gives the mirrored text.
 
 from __future__ import annotations
 
-from talking_points.dataset.relations import AT_EDGE, ORDINALS, Degree
+from talking_points.dataset.places import AT_EDGE, ORDINALS, Degree
 
 POINT_WORDS = ("point", "point", "keypoint", "spot")
 PHOTO_WORDS = ("photo", "image", "picture")

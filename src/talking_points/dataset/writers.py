@@ -10,8 +10,8 @@ import numpy as np
 from talking_points.dataset.checks import MAX_WORDS, find_problems
 from talking_points.dataset.describers.describer import PointTask
 from talking_points.dataset.describers.endpoint import Endpoint, RequestRefusedError
+from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.prompts import fill_prompt
-from talking_points.dataset.synthesis import write_point_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.relations import Box
+from talking_points.dataset.places import Box
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene, crop, mirror, mosaic, resize
 
 WHOLE_SHARE = 0.18

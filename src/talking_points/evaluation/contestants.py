@@ -11,10 +11,10 @@ from pathlib import Path
 from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
-from talking_points.interfaces import Describer, Localizer
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
+from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
 

@@ -18,7 +18,7 @@ from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.points import check_points
 from talking_points.records import triplet_of_sample, without_nulls
 from talking_points.samples import point_of_record

@@ -19,7 +19,7 @@ from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing_sets import LAYOUTS
 from talking_points.evaluation.pointing_sets.task import Layout, PointingTask
 from talking_points.evaluation.run import find_points, versions
-from talking_points.interfaces import Localizer
+from talking_points.pointing.interfaces import Localizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ from talking_points.evaluation.metrics import (
     pixel_errors,
 )
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.interfaces import Describer, Localizer, describe_pairs, locate_pairs
+from talking_points.pointing.interfaces import Describer, Localizer, describe_pairs, locate_pairs
 
 Points = NDArray[np.float64]
 THRESHOLDS = (0.05, 0.1, 0.2)

@@ -46,7 +46,7 @@ from talking_points.evaluation.references import (
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.samples import Sample, by_photo, drawn_evenly
 from talking_points.evaluation.sets import check_set, make_set
-from talking_points.interfaces import Describer, Localizer
+from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.points import photo_to_unit
 
 log = logging.getLogger(__name__)

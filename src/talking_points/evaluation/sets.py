@@ -10,10 +10,10 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageOps
 
+from talking_points.dataset.grammar import PointFacts, facts_of_points, write_point_text
 from talking_points.dataset.keypoints import PointSample, sample_points
-from talking_points.dataset.relations import DIALECTS
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
-from talking_points.dataset.synthesis import PointFacts, facts_of_points, write_point_text
 from talking_points.evaluation.composing import compose
 from talking_points.evaluation.samples import Box, Sample
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.generation import GREEDY, Sampling, generate
+from talking_points.bases.generation import GREEDY, Sampling, generate
 from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.encoding import (

@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from talking_points.generation import SharedPrefix, read_prefixes
-from talking_points.images import letterbox, open_photo
+from talking_points.bases.generation import SharedPrefix, read_prefixes
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
+from talking_points.photos import letterbox, open_photo
 
 log = logging.getLogger(__name__)
 

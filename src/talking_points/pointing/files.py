@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from talking_points.images import decode_photo
 from talking_points.model.network import PointNetwork
+from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_point

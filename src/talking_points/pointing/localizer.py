@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.generation import read_suffixes
+from talking_points.bases.generation import read_suffixes
 from talking_points.model.language import embed_suffixes
 from talking_points.model.localizer_head import LocatedPoints, chances
 from talking_points.model.network import PointNetwork

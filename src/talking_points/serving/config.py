@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from talking_points.images import MAX_PIXELS
+from talking_points.photos import MAX_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from talking_points.images import decode_photo
+from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto
 from talking_points.samples import PhotoPoint
 from talking_points.serving.config import ServingConfig

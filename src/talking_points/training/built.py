@@ -16,7 +16,7 @@ from torch import Tensor
 
 from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted
-from talking_points.images import letterbox, open_photo
+from talking_points.photos import letterbox, open_photo
 from talking_points.points import photo_to_square
 from talking_points.records import Triplet, read_triplets
 from talking_points.training.batches import BatchSizes, PointBatch, PointBatches, point_batch

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from talking_points.generation import SharedPrefix, read_prefixes, read_suffixes
+from talking_points.bases.generation import SharedPrefix, read_prefixes, read_suffixes
 from talking_points.model.language import embed_suffixes
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import PointNetwork

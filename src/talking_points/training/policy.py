@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from talking_points.generation import (
+from talking_points.bases.generation import (
     GeneratedText,
     Sampling,
     SharedPrefix,

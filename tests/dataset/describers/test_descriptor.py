@@ -3,8 +3,8 @@ from PIL import Image
 from talking_points.dataset.describers.describer import PointTask
 from talking_points.dataset.describers.descriptor import DescriptorDescriber
 from talking_points.dataset.describers.windows import CUT_SIDE_PX
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.synthesis import point_facts
+from talking_points.dataset.grammar import point_facts
+from talking_points.dataset.places import DIALECTS
 from talking_points.pointing.descriptor import PointDescriptor
 from tests.tiny import tiny_network
 

@@ -17,9 +17,9 @@ from talking_points.dataset.describers.endpoint import (
     EndpointDownError,
     RequestRefusedError,
 )
-from talking_points.dataset.ledger import Ledger, Spent
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.synthesis import point_facts
+from talking_points.dataset.grammar import point_facts
+from talking_points.dataset.places import DIALECTS
+from talking_points.journal import Ledger, Spent
 from tests.dataset.endpoint_server import completion, prompt_of, serving
 
 KEY = "sk-very-secret-1234"

@@ -1,7 +1,7 @@
 from talking_points.dataset.describers.describer import PointTask
 from talking_points.dataset.describers.rule_texts import RuleDescriber
-from talking_points.dataset.relations import DIALECTS
-from talking_points.dataset.synthesis import point_facts
+from talking_points.dataset.grammar import point_facts
+from talking_points.dataset.places import DIALECTS
 
 
 def never():

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
-from talking_points.dataset.relations import Dialect
-from talking_points.dataset.synthesis import PointFacts
+from talking_points.dataset.grammar import PointFacts
+from talking_points.dataset.places import Dialect
 
 Level = Literal["object", "local"]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from talking_points.dataset.describers.describer import Level, PointTask, Refusal
 from talking_points.dataset.describers.windows import CUT_SIDE_PX, cut_out
-from talking_points.interfaces import Describer
+from talking_points.pointing.interfaces import Describer
 
 
 class DescriptorDescriber:

@@ -26,8 +26,8 @@ from PIL import Image
 
 from talking_points.dataset.describers.describer import Level, PointTask, Refusal
 from talking_points.dataset.describers.windows import as_jpeg, cut_out, ringed_photo
-from talking_points.dataset.ledger import Ledger, Spent
 from talking_points.dataset.prompts import fill_prompt
+from talking_points.journal import Ledger, Spent
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from talking_points.dataset.describers.describer import Level, PointTask, Refusal
-from talking_points.dataset.synthesis import write_local_text, write_object_text
+from talking_points.dataset.grammar import write_local_text, write_object_text
 
 
 class RuleDescriber:

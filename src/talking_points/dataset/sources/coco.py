@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import numpy as np
 
+from talking_points.dataset.places import Box
 from talking_points.dataset.problems import LabelError, Problem, refuse
-from talking_points.dataset.relations import Box
 from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels, read_said_frame, same_shape
 from talking_points.dataset.sources.reading import composed, read_json
 

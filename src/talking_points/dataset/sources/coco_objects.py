@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from talking_points.dataset.names import called
+from talking_points.dataset.places import Box
 from talking_points.dataset.problems import LabelError, Problem, refuse
-from talking_points.dataset.relations import Box
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from talking_points.dataset.sources.coco import (
     CROWD_NOTE,

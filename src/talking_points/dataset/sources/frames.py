@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from talking_points.dataset.places import Box
 from talking_points.dataset.problems import refuse
-from talking_points.dataset.relations import Box
 
 FRAMES = ("stored", "upright")
 """What "labels_frame" may say."""

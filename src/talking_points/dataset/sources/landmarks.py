@@ -19,8 +19,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from talking_points.dataset.places import Box, mirror_words
 from talking_points.dataset.problems import refuse
-from talking_points.dataset.relations import Box, mirror_words
 from talking_points.dataset.sources.reading import read_json
 from talking_points.dataset.sources.shapes import Point, capsule, disc, hull
 

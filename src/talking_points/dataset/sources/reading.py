@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from talking_points.dataset.problems import refuse
 from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels
-from talking_points.images import open_turned_photo
+from talking_points.photos import open_turned_photo
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""

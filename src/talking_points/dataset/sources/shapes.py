@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from talking_points.dataset.relations import Box
+from talking_points.dataset.places import Box
 
 Point = tuple[float, float]
 """x, y in pixels of the photo."""

@@ -12,7 +12,7 @@ from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import Source
 from talking_points.evaluation.pointing_metrics import ap_10k_scores
 from talking_points.evaluation.pointing_sets.task import Entry, Layout, PointingTask
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 
 
 def entries(folder: Path) -> Iterator[Entry]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 
 Pixels = NDArray[np.bool_]
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from talking_points.evaluation.pointing_metrics import pixmo_points_scores, points_on_mask
 from talking_points.evaluation.pointing_sets.masks import Mask, Pixels, checked_mask, nearest_pixel
 from talking_points.evaluation.pointing_sets.task import Entry, Layout, Point, PointingTask, text_of
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 from talking_points.points import scaled_to_photo
 
 COLUMNS = ("image_url", "image_sha256", "label", "points", "masks")

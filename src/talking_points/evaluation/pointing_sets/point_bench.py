@@ -15,7 +15,7 @@ from talking_points.dataset.sources.reading import read_json
 from talking_points.evaluation.pointing_metrics import point_bench_scores
 from talking_points.evaluation.pointing_sets.masks import Pixels, deepest_point, read_mask
 from talking_points.evaluation.pointing_sets.task import Entry, Layout, PointingTask, path_of, text_of
-from talking_points.images import open_photo
+from talking_points.photos import open_photo
 
 
 def entries(folder: Path) -> Iterator[Entry]:

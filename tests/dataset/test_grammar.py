@@ -7,11 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.names import ways_to_say
-from talking_points.dataset.relations import DIALECTS, Dialect, mirror_words
-from talking_points.dataset.scene import mirror, mosaic
-from talking_points.dataset.synthesis import (
+from talking_points.dataset.grammar import (
     PointFacts,
     point_facts,
     write_local_text,
@@ -19,6 +15,10 @@ from talking_points.dataset.synthesis import (
     write_point_text,
     write_relations,
 )
+from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.names import ways_to_say
+from talking_points.dataset.places import DIALECTS, Dialect, mirror_words
+from talking_points.dataset.scene import mirror, mosaic
 from talking_points.dataset.wordings import MAX_WORDS, ORDER_PHRASES, PART_ORDER_PHRASES
 from talking_points.evaluation.composing import compose
 

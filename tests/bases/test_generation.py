@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from talking_points.generation import (
+from talking_points.bases.generation import (
     Sampling,
     SharedPrefix,
     generate,

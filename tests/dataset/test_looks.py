@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset.describers.rules import (
+from talking_points.dataset.looks import (
     BACKGROUND,
     COLOURS,
     PartColours,
@@ -12,7 +12,7 @@ from talking_points.dataset.describers.rules import (
     look_at,
     rgb_to_lab,
 )
-from talking_points.dataset.relations import mirror_words
+from talking_points.dataset.places import mirror_words
 from talking_points.dataset.scene import ObjectLabel, make_scene, mirror
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.describers.rules import (
+from talking_points.dataset.looks import (
     BACKGROUND,
     COLOURS,
     LocalLook,
@@ -22,7 +22,7 @@ from talking_points.dataset.describers.rules import (
     look_at,
 )
 from talking_points.dataset.names import ways_to_say
-from talking_points.dataset.relations import (
+from talking_points.dataset.places import (
     ROW,
     Dialect,
     Place,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from talking_points.images import (
+from talking_points.photos import (
     CLIP_MEAN_RGB,
     CLIP_STD_RGB,
     decode_photo,

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from talking_points.dataset.ledger import Ledger, Spent
+from talking_points.journal import Ledger, Spent
 
 
 def test_what_was_kept_is_there_the_next_time(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talking_points.dataset.relations import (
+from talking_points.dataset.grammar import point_facts, write_relations
+from talking_points.dataset.places import (
     AT_EDGE,
     DIALECTS,
     Dialect,
@@ -19,7 +20,6 @@ from talking_points.dataset.relations import (
     place_of_point,
 )
 from talking_points.dataset.scene import mosaic
-from talking_points.dataset.synthesis import point_facts, write_relations
 from talking_points.dataset.wordings import PHOTO_WORDS
 
 WIDTH = 200
