@@ -361,6 +361,7 @@ def windows(rows: list[int]) -> Scene:
         ([4, 2], 1, 0, ["leftmost window in the bottom row"]),
         ([4, 2], 1, 1, ["rightmost window in the bottom row"]),
         ([4, 1], 1, 0, ["window in the bottom row"]),
+        ([4, 4, 1, 4], 2, 0, ["window in the second row from the bottom"]),
     ],
 )  # fmt: skip
 def test_which_window_of_a_building(rows, row, column, patterns):

@@ -339,7 +339,7 @@ def _ordered(
     if order is None:
         return noun
     place, _, row = order.partition(ROW)
-    if place.endswith("row"):
+    if place.endswith("row") or " row from " in place:
         return f"{noun} in the {place}"
     options = phrases[place]
     if qualified and place not in FIRST_OR_LAST:
