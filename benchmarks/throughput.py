@@ -91,7 +91,7 @@ class Clock:
 
     @contextmanager
     def on(self, *patched: tuple[Any, str, str]) -> Iterator[None]:
-        """Time functions of modules, given as (module, function, stage)."""
+        """Time functions of modules, of a module or an object, given as (module, function, stage)."""
         before = [(module, name, getattr(module, name)) for module, name, _ in patched]
         for (module, name, function), (_, _, stage) in zip(before, patched, strict=True):
             setattr(module, name, self.timed(stage, function))
@@ -168,12 +168,11 @@ def engine(
     """All at once, nothing kept from before."""
     tp = TalkingPoints(network, cache=PhotoCache())
     with clock.on(
-        (descriptor, "encode_photos", "vision"),
-        (localizer, "encode_photos", "vision"),
+        (network, "encode_photos", "vision"),
         (descriptor, "role_prefix", "prefix"),
         (localizer, "role_prefix", "prefix"),
-        (descriptor, "generate", "describe"),
-        (localizer, "read_suffixes", "localize"),
+        (network, "generate", "describe"),
+        (network, "locate", "localize"),
     ):
         trips = tp.round_trip_many(
             [(photo, point) for photo, some in zip(photos, points, strict=True) for point in some]

@@ -71,19 +71,16 @@ def open_folder(folder: Path) -> WeightFile:
             raise FileNotFoundError(f"{folder} has no model.safetensors and no model.safetensors.index.json")
         return open_weights(folder / "model.safetensors")
     indexed: dict[str, str] = read_json(index).get("weight_map", {})
+    file_of = {name: folder / file_name for name, file_name in indexed.items()}
     shapes: dict[str, tuple[int, ...]] = {}
-    for file_name in sorted(set(indexed.values())):
-        path = folder / file_name
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}; {index.name} names it")
+    for path in sorted(set(file_of.values())):
         found = open_weights(path).shapes
-        named = {name for name, where in indexed.items() if where == file_name}
-        problems = [f"missing {name}" for name in named - found.keys()]
-        problems += [f"unknown {name}" for name in found.keys() - named]
+        problems = [f"missing {name}" for name, where in file_of.items() if where == path and name not in found]
+        problems += [f"unknown {name}" for name in found if file_of.get(name) != path]
         if problems:
             raise ValueError(f"{path} does not fit {index.name}: {'; '.join(sorted(problems))}")
         shapes |= found
-    return WeightFile(source=str(folder), shapes=shapes, file_of={name: folder / indexed[name] for name in shapes})
+    return WeightFile(source=str(folder), shapes=shapes, file_of=file_of)
 
 
 def read_one_tensor(path: Path) -> Tensor:
