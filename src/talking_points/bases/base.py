@@ -6,7 +6,7 @@ How a stock vision-language model of transformers fits: `encode_photos` is its v
 the photo's part of the prefix. `encode_points` hands the points through, and `embed` writes their numbers, always of
 the same length, where the prompt holds the marker. `locate` reads a head of ours at the prompt's last token, or parses
 the coordinates that the model itself writes, and has no mask decoder to ask. Positions in its prefix are its own: a
-subclass of `SharedPrefix` says where a prompt goes on.
+subclass of `SharedPrefix` says where a prompt goes on. Its `Prompts` have its own chat markup.
 """
 
 # B photos, P prompts or points, S suffix tokens, T prefix tokens, D width, F numbers of a point, V vocabulary
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from talking_points.model.generation import GREEDY, GeneratedText, Sampling
 from talking_points.model.localizer_head import LocatedPoints
+from talking_points.model.prompts import Prompts
 from talking_points.model.shared_prefix import SharedPrefix
 
 F = TypeVar("F", bound="PhotoFeatures")
@@ -47,36 +48,12 @@ class PhotoFeatures(Protocol):
         """As many that say nothing of their photos, for a localizer that is blind."""
 
 
-class Prompts(Protocol):
-    """The base's prompts as token ids: what stands behind the photo's tokens."""
-
-    def describe(self) -> list[int]:
-        """The descriptor's question, with a marker for one point."""
-
-    def caption(self) -> list[int]:
-        """The question about a point to the base without a role, with a marker, too."""
-
-    def localize(self, text: str) -> list[int]:
-        """A text whose point is sought; a ValueError says why it cannot be read."""
-
-    def is_readable(self, text: str) -> bool:
-        """Whether `localize` takes it."""
-
-    def answer(self, text: str) -> list[int]:
-        """A description as the answer to `describe`, its end included."""
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Generated ids as text."""
-
-
 class Base(Protocol):
     """A frozen vision-language model with the roles that it has."""
 
-    # --- What it is
-
-    @property
-    def name(self) -> str:
-        """Shown to users."""
+    name: str
+    """Shown to users."""
+    prompts: Prompts
 
     @property
     def side(self) -> int:
@@ -92,9 +69,6 @@ class Base(Protocol):
     @property
     def roles(self) -> tuple[str, ...]:
         """Of "descriptor" and "localizer", those that are trained."""
-
-    @property
-    def prompts(self) -> Prompts: ...
 
     @property
     def end_id(self) -> int:
@@ -146,12 +120,7 @@ class Base(Protocol):
         """(P, S, D) right-padded embeddings of prompts; at a prompt's marker its point. points_PF: None: no markers."""
 
     def read(
-        self,
-        prefix: SharedPrefix,
-        photo_of_prompt_P: Tensor,
-        states_PSD: Tensor,
-        *,
-        blocks: range | None = None,
+        self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, states_PSD: Tensor, *, blocks: range | None = None
     ) -> Tensor:
         """(P, S, D) last hidden states of prompts behind their photos' prefixes.
 
@@ -214,10 +183,9 @@ class Base(Protocol):
 
     @property
     def encoder(self) -> nn.Module:
-        """The frozen vision side, whose weights say whose features `pack_photos` packs."""
+        """The frozen vision side: its weights and `encoder_settings` say whose features `pack_photos` packs."""
 
-    def encoder_settings(self) -> dict[str, Any]:
-        """Whatever but weights tells encoders apart."""
+    def encoder_settings(self) -> dict[str, Any]: ...
 
     def pack_photos(self, features: Any, role: str) -> list[dict[str, Tensor]]:
         """For each photo the tensors that training a role reads, to be kept on disk."""

@@ -138,7 +138,7 @@ def _check_replaceable(folder: Path) -> None:
     """Only an empty folder or a checkpoint with nothing else in it may be replaced."""
     if not folder.exists():
         return
-    if not folder.is_dir():
+    if folder.is_file():
         raise ValueError(f"{folder} is a file; choose another folder")
     names = {entry.name for entry in folder.iterdir()}
     ours = {"config.json", "vision.safetensors", "language_model", *ROLES, *KEPT_FILES}

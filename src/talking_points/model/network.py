@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, cast
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from talking_points.model.config import ModelConfig
-from talking_points.model.generation import GREEDY, GeneratedText, Sampling, generate
+from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
 from talking_points.model.localizer_head import Heatmap, LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
@@ -52,7 +52,7 @@ class PointNetwork(nn.Module):
             language_files: of a network that only answers: what its language side was read from, and is saved from.
         """
         super().__init__()
-        self.config = config
+        self.config, self.name = config, config.name
         self.prompts = Prompts(tokenizer)
         width = config.vision.width
         self.segmenter = Segmenter(config.vision)
@@ -121,10 +121,6 @@ class PointNetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.projector.separator.weight.dtype
-
-    @property
-    def name(self) -> str:
-        return self.config.name
 
     @property
     def side(self) -> int:
@@ -214,12 +210,7 @@ class PointNetwork(nn.Module):
         return embed_suffixes(prompts, self.embedding, self.prompts.mark_id, marks_PD)
 
     def read(
-        self,
-        prefix: SharedPrefix,
-        photo_of_prompt_P: Tensor,
-        states_PSD: Tensor,
-        *,
-        blocks: range | None = None,
+        self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, states_PSD: Tensor, *, blocks: range | None = None
     ) -> Tensor:
         return read_suffixes(self.llama, prefix, photo_of_prompt_P, states_PSD, blocks=blocks)
 
@@ -227,29 +218,10 @@ class PointNetwork(nn.Module):
         return self.llama.lm_head(hidden)
 
     def generate(
-        self,
-        prefix: SharedPrefix,
-        photo_of_prompt_P: Tensor,
-        states_PSD: Tensor,
-        *,
-        max_new_tokens: int,
-        sampling: Sampling = GREEDY,
-        generator: torch.Generator | None = None,
-        keep_before: int | None = None,
-        on_token: Callable[[int, list[int]], None] | None = None,
+        self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, states_PSD: Tensor, **settings: Any
     ) -> list[list[GeneratedText]]:
-        return generate(
-            self.llama,
-            prefix,
-            photo_of_prompt_P,
-            states_PSD,
-            end_id=self.end_id,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            generator=generator,
-            keep_before=keep_before,
-            on_token=on_token,
-        )
+        """settings: as `generation.generate` takes them, but for the end token."""
+        return generate(self.llama, prefix, photo_of_prompt_P, states_PSD, end_id=self.end_id, **settings)
 
     # --- The localizer
 

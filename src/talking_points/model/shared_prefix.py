@@ -172,10 +172,6 @@ class BehindPrefix:
         B, P = len(self.prefix.lengths), len(photos)
         counts_B = torch.bincount(photos, minlength=B)
         most = int(counts_B.max())
-        if B * most == P:
-            # Prompts stand in the order of their photos: the usual case needs no copies.
-            self._slot_P, self._row_BN = None, None
-            return
         before_B = counts_B.cumsum(0) - counts_B
         rank_P = torch.arange(P, device=photos.device) - before_B[photos]
         self._slot_P = photos * most + rank_P
@@ -222,14 +218,12 @@ class BehindPrefix:
 
     def _by_photo(self, x_PKGX: Tensor) -> Tensor:
         """(P, K, G, X) of prompts to (B, K, prompts * G, X)."""
-        rows = x_PKGX if self._row_BN is None else x_PKGX[self._row_BN]
-        return rows.unflatten(0, (len(self.prefix.lengths), -1)).transpose(1, 2).flatten(2, 3)
+        return x_PKGX[self._row_BN].unflatten(0, (len(self.prefix.lengths), -1)).transpose(1, 2).flatten(2, 3)
 
     def _of_prompts(self, x_BKMX: Tensor) -> Tensor:
         """Back from `_by_photo`."""
-        slots = len(self.photo_of_prompt_P) if self._row_BN is None else len(self._row_BN)
-        rows = x_BKMX.unflatten(2, (slots // x_BKMX.shape[0], -1)).transpose(1, 2).flatten(0, 1)
-        return rows if self._slot_P is None else rows[self._slot_P]
+        slots = len(self._row_BN) // len(x_BKMX)
+        return x_BKMX.unflatten(2, (slots, -1)).transpose(1, 2).flatten(0, 1)[self._slot_P]
 
     def positions(self, count: int) -> Tensor:
         """(P, count) rotary positions of the tokens that follow what was read so far."""

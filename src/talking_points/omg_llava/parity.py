@@ -109,7 +109,7 @@ def _compute(config: Mapping[str, Any], files: Mapping[str, Tensors], folder: Pa
     source, trained = str(folder / "omg_llava.safetensors"), files["omg_llava"]
     of_llm = {name: tensor for name, tensor in trained.items() if name.startswith("llm.")}
     llm = _language_model(config["llm"], of_llm, source)
-    projector, text_to_vision = (module.eval() for module in projectors(vision, llm.config.hidden_size))
+    projector, text_to_vision = projectors(vision, llm.config.hidden_size)
     rest = {name: tensor for name, tensor in trained.items() if name not in of_llm}
     states = projector_states(rest, source=source)
     load_weights(projector, states["projector"], source=source)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.model.weights import read_json, shapes_of
+from talking_points.model.weights import read_json, read_shapes, shapes_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +50,7 @@ def open_weights(path: Path) -> WeightFile:
     Raises:
         FileNotFoundError, ValueError: it is absent, broken, or holds other things than tensors.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    if path.suffix != ".safetensors":
-        shapes = shapes_of(_unpickle_tensors(path))
-    else:
-        try:
-            with safe_open(path, framework="pt") as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+    shapes = read_shapes(path) if path.suffix == ".safetensors" else shapes_of(_unpickle_tensors(path))
     return WeightFile(source=str(path), shapes=shapes, file_of=dict.fromkeys(shapes, path))
 
 
@@ -85,8 +76,6 @@ def open_folder(folder: Path) -> WeightFile:
 
 def read_one_tensor(path: Path) -> Tensor:
     """The tensor that a .pth consists of."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     loaded = _unpickle(path)
     if not isinstance(loaded, Tensor):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, expected one tensor")
@@ -132,6 +121,8 @@ def _unpickle_tensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _unpickle(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

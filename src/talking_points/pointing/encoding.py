@@ -128,9 +128,7 @@ def encode_photos(network: Base, photos: Sequence[PreparedPhoto], cache: PhotoCa
 
     def encode(missing: Sequence[PreparedPhoto]) -> list[PhotoFeatures]:
         pixels_B3SS = torch.from_numpy(np.stack([photo.square_3SS for photo in missing]))
-        if network.device.type == "cuda":
-            pixels_B3SS = pixels_B3SS.pin_memory()
-        features = network.encode_photos(pixels_B3SS.to(network.device, non_blocking=True))
+        features = network.encode_photos(pixels_B3SS.to(network.device))
         return [features.photo(n) for n in range(len(missing))]
 
     keys = [photo.key for photo in photos]

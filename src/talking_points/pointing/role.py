@@ -10,7 +10,7 @@ import torch
 
 from talking_points.bases.base import Base
 from talking_points.pointing.encoding import EncodedPhotos, Photo, PhotoCache, PreparedPhoto, encode_photos
-from talking_points.pointing.pairs import Asked, answer_pairs
+from talking_points.pointing.pairs import Asked, answer_pairs, opened
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -69,7 +69,6 @@ class Role:
         ready: Callable[[Q, tuple[int, int]], A],
         work: Callable[[Sequence[Asked[A]]], list[R]],
     ) -> list[R]:
-        """`answer_pairs` in batches that fit. tokens: as `prompts_at_once`."""
-        at_once = self.prompts_at_once(tokens)
+        """Answers to pairs. tokens: as `prompts_at_once`; the others as `opened` and `answer_pairs` take them."""
         with torch.inference_mode():
-            return answer_pairs(pairs, side=self.network.side, at_once=at_once, ready=ready, work=work)
+            return answer_pairs(opened(pairs, self.network.side, ready), self.prompts_at_once(tokens), work)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from talking_points.bases.base import Base, Prompts
+from talking_points.bases.base import Base
 from talking_points.model.localizer_head import LocatedPoints
+from talking_points.model.prompts import Prompts
 from talking_points.model.shared_prefix import SharedPrefix
 from talking_points.training.batches import PointBatch
 from talking_points.training.features import FrozenVision
