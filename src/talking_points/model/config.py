@@ -60,9 +60,8 @@ class VisionConfig:
                 _fail(one.name, value, f"a whole number of 1 to {LARGEST_SIZE}")
             if one.type == "float" and (type(value) not in (int, float) or not math.isfinite(value)):
                 _fail(one.name, value, "a finite number")
-            if one.type == "tuple[int, ...]" and not (
-                isinstance(value, tuple) and len(value) == 4 and all(map(_is_count, value))
-            ):
+            counts = value if isinstance(value, tuple) else ()
+            if one.type == "tuple[int, ...]" and not (len(counts) == 4 and all(map(_is_count, counts))):
                 _fail(one.name, value, f"four whole numbers of 1 to {LARGEST_SIZE}, one a stage")
         if self.width % self.num_heads or self.width % 4:
             _fail("width", self.width, f"a multiple of 4 and of num_heads ({self.num_heads})")
@@ -112,11 +111,8 @@ class ModelConfig:
             if not isinstance(value, tuple) or any(type(word) is not str for word in value):
                 _fail(name, getattr(self, name), "words")
         if self.class_names and len(self.class_names) != self.vision.num_classes:
-            _fail(
-                "class_names",
-                f"{len(self.class_names)} names",
-                f"none or num_classes ({self.vision.num_classes})",
-            )
+            allowed = f"none or num_classes ({self.vision.num_classes})"
+            _fail("class_names", f"{len(self.class_names)} names", allowed)
         if self.coordinate_head not in COORDINATE_HEADS:
             _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from talking_points.model.config import VisionConfig
 from talking_points.model.mask_decoder import DecoderInputs, MaskDecoder
 from talking_points.model.projector import Projector
 
@@ -135,10 +136,11 @@ class Heatmap(nn.Module):
         text_BPF = text_PF.new_zeros(*is_text_BP.shape, text_PF.shape[-1])
         text_BPF[is_text_BP] = text_PF
         query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
-        decoded = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+        _, mask_logits_BPHW = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+        assert mask_logits_BPHW is not None
         wanted_BP6, sureness_BP6 = self.wanted_places(text_BPF)
         nearness_BPHW = self.nearness(self.cell_places(inputs.mask_feature_BCHW), wanted_BP6, sureness_BP6)
-        return (decoded.mask_logits[-1] * self.scale + nearness_BPHW)[is_text_BP]
+        return (mask_logits_BPHW * self.scale + nearness_BPHW)[is_text_BP]
 
     def wanted_places(self, text_BPF: Tensor) -> tuple[Tensor, Tensor]:
         """(B, P, 6) places that texts ask for, and how surely: inverse variances."""
@@ -227,11 +229,11 @@ def _squared_distances(cells: Tensor, points_P2: Tensor) -> Tensor:
 class LocalizerParts(nn.Module):
     """What the localizer owns beside its LoRA adapter: projector copy, text-to-vision MLP, coordinate head."""
 
-    def __init__(self, projector: Projector, llm_width: int, width: int, *, head: str) -> None:
+    def __init__(self, config: VisionConfig, llm_width: int, *, head: str) -> None:
         super().__init__()
-        self.projector: Projector = projector
-        self.text_to_vision = TextToVision(llm_width, 2 * width)
-        self.head = CoordinateHead(2 * width, kind=head)
+        self.projector = Projector(config, llm_width)
+        self.text_to_vision = TextToVision(llm_width, 2 * config.width)
+        self.head = CoordinateHead(2 * config.width, kind=head)
 
     def forward(
         self, seg_PD: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor

@@ -59,7 +59,7 @@ class PointNetwork(nn.Module):
         self.language = language
         self.adapters = adapters
         self.language_files = language_files
-        self.projector = self.new_projector()
+        self.projector = Projector(config.vision, self.llama.config.hidden_size)
         self.text_to_vision = TextToVision(self.llama.config.hidden_size, 2 * width)
         """The base's: [SEG] to a query of the mask decoder."""
         self.heatmap = Heatmap(width) if config.coordinate_head == "heatmap" else None
@@ -67,22 +67,9 @@ class PointNetwork(nn.Module):
         self.localizer: LocalizerParts | None = None
         self._acting = threading.RLock()
 
-    def new_projector(self) -> Projector:
-        vision = self.config.vision
-        return Projector(
-            image_channels=vision.trunk_dims[-1] * vision.pixel_shuffle**2,
-            query_channels=2 * vision.width,
-            llm_width=self.llama.config.hidden_size,
-        )
-
     def new_localizer_parts(self) -> LocalizerParts:
         """Parts of the right sizes, weights untrained."""
-        return LocalizerParts(
-            self.new_projector(),
-            self.llama.config.hidden_size,
-            self.config.vision.width,
-            head=self.config.coordinate_head,
-        )
+        return LocalizerParts(self.config.vision, self.llama.config.hidden_size, head=self.config.coordinate_head)
 
     def place(self, device: torch.device | str, dtype: torch.dtype) -> PointNetwork:
         """Move to a device: language model and projectors in `dtype`, whatever computes coordinates in fp32.
@@ -91,16 +78,12 @@ class PointNetwork(nn.Module):
         """
         self.to(device=device)
         torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is for devices only
+        for part in (self.segmenter, self.text_to_vision, self.heatmap, self.localizer):
+            if part is not None:
+                part.float()
         self.projector.to(dtype=dtype)
         if self.localizer is not None:
             self.localizer.projector.to(dtype=dtype)
-        self.segmenter.float()
-        self.text_to_vision.float()
-        if self.heatmap is not None:
-            self.heatmap.float()
-        if self.localizer is not None:
-            self.localizer.text_to_vision.float()
-            self.localizer.head.float()
         return self
 
     @property

@@ -14,11 +14,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from talking_points.model.config import VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
+from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
 from talking_points.model.weights import load_weights, read_json, read_tensors
 from talking_points.omg_llava.language_model import llama_state
-from talking_points.omg_llava.vision import projector_states, projectors, segmenter_state, vision_config_of
+from talking_points.omg_llava.vision import projector_states, segmenter_state, vision_config_of
 
 QUERY_MASK = "encoder.query_absent_mask"
 """Compared exactly."""
@@ -41,14 +42,11 @@ def run_parity(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: a file is missing, or its tensors do not fit the config.
     """
-    for name in ("config.json", *(f"{name}.safetensors" for name in TENSOR_FILES)):
-        if not (folder / name).is_file():
-            of_folder = f"a parity folder holds config.json, {', '.join(TENSOR_FILES)} (.safetensors)"
-            raise FileNotFoundError(f"no such file: {folder / name}; {of_folder}")
+    config = read_json(folder / "config.json")
     files = {name: read_tensors(folder / f"{name}.safetensors") for name in TENSOR_FILES}
     expected = files.pop("outputs")
     files["inputs"] |= {name: expected.pop(name) for name in list(expected) if name.startswith("input_ids")}
-    computed = compute_outputs(read_json(folder / "config.json"), files, source=folder)
+    computed = compute_outputs(config, files, source=folder)
     return compare(computed, expected, source=folder / "outputs.safetensors")
 
 
@@ -109,7 +107,8 @@ def _compute(config: Mapping[str, Any], files: Mapping[str, Tensors], folder: Pa
     source, trained = str(folder / "omg_llava.safetensors"), files["omg_llava"]
     of_llm = {name: tensor for name, tensor in trained.items() if name.startswith("llm.")}
     llm = _language_model(config["llm"], of_llm, source)
-    projector, text_to_vision = projectors(vision, llm.config.hidden_size)
+    llm_width = llm.config.hidden_size
+    projector, text_to_vision = Projector(vision, llm_width), TextToVision(llm_width, 2 * vision.width)
     rest = {name: tensor for name, tensor in trained.items() if name not in of_llm}
     states = projector_states(rest, source=source)
     load_weights(projector, states["projector"], source=source)
@@ -140,13 +139,16 @@ def _photo_outputs(segmenter: Segmenter, projector: Projector, image: Tensor) ->
     mask_features, memories = segmenter.pixel_decoder(stages)
     features = segmenter(image)
     photo_tokens = projector(features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN)
-    out = {f"backbone.stage{i}": stage for i, stage in enumerate(stages, start=1)}
-    out["pixel_decoder.mask_features"] = mask_features
-    out |= {f"pixel_decoder.memory{i}": memory for i, memory in enumerate(memories)}
-    out["encoder.image_tokens"] = features.image_tokens_BNC
-    out["encoder.query_feat_pos"] = features.query_feat_pos_BQF
-    out[QUERY_MASK] = ~features.wins_BQN
-    return out | {f"projector.tokens{b}": tokens for b, tokens in enumerate(photo_tokens)}, photo_tokens
+    out = {
+        **{f"backbone.stage{i}": stage for i, stage in enumerate(stages, start=1)},
+        "pixel_decoder.mask_features": mask_features,
+        **{f"pixel_decoder.memory{i}": memory for i, memory in enumerate(memories)},
+        "encoder.image_tokens": features.image_tokens_BNC,
+        "encoder.query_feat_pos": features.query_feat_pos_BQF,
+        QUERY_MASK: ~features.wins_BQN,
+        **{f"projector.tokens{b}": tokens for b, tokens in enumerate(photo_tokens)},
+    }
+    return out, photo_tokens
 
 
 def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Tensors) -> dict[str, Tensor]:

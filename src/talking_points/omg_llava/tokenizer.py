@@ -157,6 +157,8 @@ def _read_sentencepiece(model_path: Path) -> Any:
         raise ValueError(f"{model_path} is not a sentencepiece model") from error
     if not model.pieces:
         raise ValueError(f"{model_path} is not a sentencepiece model: it holds no pieces")
+    if model.normalizer_spec.precompiled_charsmap:
+        raise ValueError(f"{model_path} rewrites characters before it cuts, which InternLM2's does not")
     trainer = model.trainer_spec
     if trainer.model_type != trainer.BPE:
         kind = trainer.ModelType.Name(trainer.model_type)

@@ -49,23 +49,15 @@ def convert_vision(
     config = _checked_config(states["segmenter"], segmenter.source)
     config = dataclasses.replace(config, pixel_shuffle=_pixel_shuffle(config, states["projector"]))
     with torch.device("meta"):
-        projector, text_to_vision = projectors(config, llm_width)
+        projector, text_to_vision = Projector(config, llm_width), TextToVision(llm_width, 2 * config.width)
     _check(projector, states["projector"], names.PROJECTOR, trained.source)
     _check(text_to_vision, states["text_to_vision"], names.TEXT_TO_VISION, trained.source)
     weights = {f"{part}.{n}": tensor.float().contiguous() for part in states for n, tensor in states[part].items()}
     return ModelConfig(name="omg-llava", vision=config), weights
 
 
-def projectors(config: VisionConfig, llm_width: int) -> tuple[Projector, TextToVision]:
-    """The two modules between the segmenter and the language model, untrained."""
-    queries = 2 * config.width
-    image_channels = config.token_channels - queries
-    projector = Projector(image_channels=image_channels, query_channels=queries, llm_width=llm_width)
-    return projector, TextToVision(llm_width, queries)
-
-
 def projector_states(weights: Mapping[str, Tensor], *, source: str) -> dict[str, dict[str, Tensor]]:
-    """Weights of `projectors` under our names, "projector" and "text_to_vision". weights: published names."""
+    """Weights of "projector" and "text_to_vision", two parts of ours, under our names. weights: published names."""
     to_llm = {name: tensor for name, tensor in weights.items() if name.startswith("projector.")}
     to_vision = {name: tensor for name, tensor in weights.items() if name not in to_llm}
     return {
@@ -80,7 +72,6 @@ def segmenter_state(weights: Mapping[str, Tensor], class_embed: Tensor, *, sourc
     Args:
         weights: published names.
         class_embed: (classes, prototypes, dim), without the background row, which is a constant zero here.
-        source: file named in errors.
     """
     state = names.rename(weights, names.SEGMENTER, names.DROPPED["segmenter"], source=source)
     return state | {"mask_decoder.class_embed": class_embed}

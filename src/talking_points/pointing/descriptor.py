@@ -46,14 +46,11 @@ class PointDescriptor(Role):
         return self.network.prompts.describe()
 
     def describe(self, photo: Photo, points_px: Sequence[Point]) -> list[str]:
-        """Describe points.
+        """Describe points: one text each, in their order.
 
         Args:
             photo: a path, a PIL image or an array.
             points_px: x, y in pixels of the photo as opened (EXIF applied); any number of them.
-
-        Returns:
-            One text a point, in their order.
 
         Raises:
             TypeError: one point instead of a list of them.
@@ -62,21 +59,15 @@ class PointDescriptor(Role):
         return self.describe_many(self._pairs(photo, points_px))
 
     def describe_many(
-        self,
-        pairs: Sequence[tuple[Photo, Point]],
-        *,
-        on_token: Callable[[int, list[int]], None] | None = None,
+        self, pairs: Sequence[tuple[Photo, Point]], *, on_token: Callable[[int, list[int]], None] | None = None
     ) -> list[str]:
-        """Describe points of many photos.
+        """Describe points of many photos: one text a pair, in their order.
 
         Args:
             pairs: a photo and an (x, y) in its pixels each, in any order. A photo that comes several times is opened
                 and encoded once; however many there are, memory does not grow with them.
             on_token: told of each new token the place of its pair, from 0, and its text's ids so far. After running
                 out of memory a text may start over.
-
-        Returns:
-            One text a pair, in their order.
 
         Raises:
             TypeError: what is given is no pair; says which.

@@ -166,17 +166,16 @@ def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], l
     while start < len(items):
         some = items[start : start + at_once]
         try:
-            done = work(some)
+            results += work(some)
+            start += len(some)
         except torch.OutOfMemoryError:
             if len(some) == 1:
                 raise
-            done = None
-        if done is None:
             at_once = len(some) // 2
             log.warning("out of memory with %d at once; going on with %d", len(some), at_once)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        else:
             continue
-        results += done
-        start += len(some)
+        # Not in the handler: the error holds what its frames held.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     return results

@@ -142,7 +142,6 @@ def run_bulk(
     """Answer the lines of a file that `out` does not hold yet.
 
     Args:
-        task: what is asked.
         load: gives the network, with the task's `ROLES`.
         source: JSON lines, CSV, Parquet or COCO keypoints; see `sample_files`.
         out: JSON lines, one for each of `source`; grows window by window.

@@ -27,14 +27,11 @@ class PointLocalizer(Role):
     role = "localizer"
 
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[tuple[float, float]]:
-        """Find points from texts.
+        """Find points from texts: for each x, y in pixels of the photo as opened (EXIF applied), inside the photo.
 
         Args:
             photo: a path, a PIL image or an array.
             texts: any number of descriptions.
-
-        Returns:
-            For each text x, y in pixels of the photo as opened (EXIF applied), inside the photo.
 
         Raises:
             TypeError: one text instead of a list of them.
@@ -50,14 +47,10 @@ class PointLocalizer(Role):
         return self._locate([prepared] * len(texts), self._prompts(texts, "text {}"))
 
     def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
-        """Find points of many photos from texts.
+        """Find points of many photos from texts: one a pair, in their order.
 
         Args:
-            pairs: a photo and a text about it each, in any order. A photo that comes several times is opened and
-                encoded once; however many there are, memory does not grow with them.
-
-        Returns:
-            One point a pair, in their order.
+            pairs: a photo and a text about it each, in any order; as in `PointDescriptor.describe_many`.
 
         Raises:
             TypeError: what is given is no pair; says which.

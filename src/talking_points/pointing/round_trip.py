@@ -15,7 +15,7 @@ from talking_points.pointing.encoding import Photo, PhotoCache, prepare_photo
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pairs import Asked, answer_pairs, check_pairs, opened
 from talking_points.pointing.pretrained import load_network
-from talking_points.points import check_point, distance_unit
+from talking_points.points import check_point
 from talking_points.samples import FoundPoint, PhotoPoint
 
 
@@ -50,12 +50,7 @@ class TalkingPoints:
     """
 
     def __init__(self, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None) -> None:
-        """
-        Args:
-            network: with both adapters.
-            cache: where what is computed of photos is kept for both roles; None: one of its own, of a gigabyte.
-            memory_bytes: room for a batch, see `Role`.
-        """
+        """Arguments as `Role`; both adapters are over one network, and share the cache."""
         self.network = network
         cache = PhotoCache() if cache is None else cache
         self.descriptor = PointDescriptor(network, cache=cache, memory_bytes=memory_bytes)
@@ -141,14 +136,7 @@ class TalkingPoints:
 
 
 def _trip(point_px: Point, text: str, found: FoundPoint | None, size_wh: tuple[int, int]) -> RoundTrip:
-    if found is None:
-        return RoundTrip(point_px=point_px, description=text, found_px=None, error=None)
-    return RoundTrip(
-        point_px=point_px,
-        description=text,
-        found_px=found.point_px,
-        error=distance_unit(found.point_px, point_px, size_wh),
-        confidence=found.confidence,
-        runner_up_px=found.runner_up_px,
-        there=found.there,
-    )
+    point = PhotoPoint(point_px=point_px, description=text)
+    if found is not None:
+        point = point.answered(found, size_wh)
+    return RoundTrip(**{one.name: getattr(point, one.name) for one in fields(RoundTrip)})
