@@ -104,11 +104,7 @@ def write_published_files(folder: Path, sizes: Sizes) -> PublishedFiles:
         llava[f"llm.base_model.model.{name}.lora_B.default.weight"] = (rows, sizes.rank)
     vision = sizes.vision
     with torch.device("meta"):
-        projector = Projector(
-            image_channels=vision.token_channels - 2 * vision.width,
-            query_channels=2 * vision.width,
-            llm_width=sizes.width,
-        )
+        projector = Projector(vision, sizes.width)
         to_vision = TextToVision(sizes.width, 2 * vision.width)
         segmenter = Segmenter(vision)
     llava |= _published_shapes(projector, PROJECTOR) | _published_shapes(to_vision, TEXT_TO_VISION)

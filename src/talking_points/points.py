@@ -4,9 +4,9 @@ Our own frame, called "photo" here and `_px` in names: pixels of the photo as op
 applied), x to the right, y down, origin at the top-left corner of the top-left pixel. The centre of
 pixel (i, j) is (i + 0.5, j + 0.5) and a W x H photo spans [0, W] x [0, H].
 
-Arrays come back as float64; a list of (x, y) pairs is as good an argument as an array. Functions that take
-photo pixels refuse a point outside the photo; functions that return them do not, because what a model answers
-may lie outside.
+Points are (N, 2), x then y: an array or a list of pairs, and come back as float64. `size_wh` is the photo's width and
+height in pixels. Functions that take photo pixels refuse a point outside the photo; functions that return them do not,
+because what a model answers may lie outside. Another shape, or a number that is not finite, is a ValueError.
 """
 
 from __future__ import annotations
@@ -25,13 +25,6 @@ FloatArray = NDArray[np.float64]
 
 def check_points(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     """Return the points as an array once each is known to lie in the photo, its border included.
-
-    Args:
-        points_px: (N, 2) numbers, x then y, in pixels of the photo.
-        size_wh: width and height of the photo, in pixels.
-
-    Returns:
-        (N, 2) float64, the same points; (0, 2) for an empty list.
 
     Raises:
         ValueError: the shape is another, or a point is not finite or is outside [0, W] x [0, H]. The message
@@ -87,13 +80,6 @@ def distances_unit(found_px: ArrayLike, points_px: ArrayLike, sizes_wh: ArrayLik
 def photo_to_unit(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     """Map photo pixels to the photo's [0, 1]^2: (x / W, y / H). `unit_to_photo` is the inverse.
 
-    Args:
-        points_px: (N, 2), x then y, in pixels of the photo.
-        size_wh: width and height of the photo, in pixels.
-
-    Raises:
-        ValueError: see `check_points`.
-
     Example:
         >>> photo_to_unit([(100, 25)], (200, 100))
         array([[0.5 , 0.25]])
@@ -104,13 +90,6 @@ def photo_to_unit(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
 def unit_to_photo(points_unit: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     """Map the photo's [0, 1]^2 to photo pixels: (x * W, y * H). The inverse of `photo_to_unit`.
 
-    Args:
-        points_unit: (N, 2), x then y, as parts of the photo's width and height.
-        size_wh: width and height of the photo, in pixels.
-
-    Raises:
-        ValueError: the shape is another, or a number is not finite.
-
     Example:
         >>> unit_to_photo([(0.5, 0.25)], (200, 100))
         array([[100.,  25.]])
@@ -119,18 +98,10 @@ def unit_to_photo(points_unit: ArrayLike, size_wh: tuple[int, int]) -> FloatArra
 
 
 def photo_to_scaled(points_px: ArrayLike, size_wh: tuple[int, int], *, full_scale: float) -> FloatArray:
-    """Map photo pixels to the numbers that other models speak: 0-1, 0-100 or 0-1000 over each side.
+    """Map photo pixels to the numbers that other models speak, not rounded. `scaled_to_photo` is the inverse.
 
     Args:
-        points_px: (N, 2), x then y, in pixels of the photo.
-        size_wh: width and height of the photo, in pixels.
         full_scale: the number that stands for the right and the bottom border: 1, 100 or 1000.
-
-    Returns:
-        (N, 2) float64, not rounded. `scaled_to_photo` is the inverse.
-
-    Raises:
-        ValueError: see `check_points`; or `full_scale` is not a positive number.
 
     Example:
         >>> photo_to_scaled([(100, 25)], (200, 100), full_scale=1000)
@@ -140,15 +111,7 @@ def photo_to_scaled(points_px: ArrayLike, size_wh: tuple[int, int], *, full_scal
 
 
 def scaled_to_photo(points_scaled: ArrayLike, size_wh: tuple[int, int], *, full_scale: float) -> FloatArray:
-    """Map 0-1, 0-100 or 0-1000 over each side to photo pixels. The inverse of `photo_to_scaled`.
-
-    Args:
-        points_scaled: (N, 2), x then y, from 0 to `full_scale`.
-        size_wh: width and height of the photo, in pixels.
-        full_scale: the number that stands for the right and the bottom border: 1, 100 or 1000.
-
-    Raises:
-        ValueError: the shape is another, a number is not finite, or `full_scale` is not a positive number.
+    """Map numbers from 0 to `full_scale` over each side to photo pixels. The inverse of `photo_to_scaled`.
 
     Example:
         >>> scaled_to_photo([(50, 25)], (200, 100), full_scale=100)
@@ -175,16 +138,6 @@ def square_padding(size_wh: tuple[int, int]) -> tuple[int, int, int]:
 def photo_to_square(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
     """Map photo pixels to the [0, 1]^2 of the letterboxed square, which is what the model sees.
 
-    Args:
-        points_px: (N, 2), x then y, in pixels of the photo.
-        size_wh: width and height of the photo, in pixels.
-
-    Returns:
-        (N, 2) float64. `square_to_photo` is the inverse.
-
-    Raises:
-        ValueError: see `check_points`.
-
     Example:
         >>> photo_to_square([(100, 0)], (200, 100))
         array([[0.5 , 0.25]])
@@ -194,17 +147,9 @@ def photo_to_square(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArra
 
 
 def square_to_photo(points_square: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:
-    """Map the letterboxed square's [0, 1]^2 to photo pixels. The inverse of `photo_to_square`.
+    """Map the square's [0, 1]^2 to photo pixels; a point on the padding comes out outside the photo.
 
-    Args:
-        points_square: (N, 2), x then y.
-        size_wh: width and height of the photo, in pixels.
-
-    Returns:
-        (N, 2) float64 in pixels of the photo. A point on the padding comes out outside the photo.
-
-    Raises:
-        ValueError: the shape is another, or a number is not finite.
+    The inverse of `photo_to_square`.
 
     Example:
         >>> square_to_photo([(0.5, 0.25)], (200, 100))
@@ -215,9 +160,7 @@ def square_to_photo(points_square: ArrayLike, size_wh: tuple[int, int]) -> Float
 
 
 def coco_to_photo(keypoints: Sequence[float]) -> tuple[FloatArray, NDArray[np.int64]]:
-    """Read a COCO keypoint array.
-
-    COCO counts pixels from 0 and names a pixel by its index, so half a pixel is added to reach its centre.
+    """Read a COCO keypoint array. COCO names a pixel by its index: half a pixel is added to reach its centre.
 
     Args:
         keypoints: 3 K numbers, [x, y, v] for each keypoint; v is 0 for not labelled, 1 for labelled and
@@ -251,15 +194,14 @@ def photo_to_coco(points_px: ArrayLike, visibility: Sequence[int] | None = None)
     """Write a COCO keypoint array. The inverse of `coco_to_photo`.
 
     Args:
-        points_px: (K, 2), x then y, in pixels of the photo; NaN for a keypoint that is not labelled.
+        points_px: (K, 2) in pixels of the photo; NaN for a keypoint that is not labelled.
         visibility: one of 0, 1, 2 for each point; None means 2 for each point that is not NaN.
 
     Returns:
         3 K numbers, [x, y, v] for each keypoint; 0, 0, 0 for one that is not labelled.
 
     Raises:
-        ValueError: the shape is another, visibility has another length or another value, or a point that
-            visibility calls labelled is not finite.
+        ValueError: visibility has another length or another value, or a point that it calls labelled is not finite.
 
     Example:
         >>> photo_to_coco([(10.5, 20.5), (float("nan"), float("nan"))])
@@ -278,14 +220,9 @@ def photo_to_coco(points_px: ArrayLike, visibility: Sequence[int] | None = None)
 
 
 def supervision_to_photo(key_points: supervision.KeyPoints) -> FloatArray:
-    """Read the points of `supervision.KeyPoints`, whose pixels are measured as ours are.
+    """Read the points of `supervision.KeyPoints`, whose pixels are measured as ours are: (objects, K, 2).
 
-    Returns:
-        (objects, K, 2) float64 in pixels of the photo; NaN where supervision holds (0, 0), its sign for a
-        keypoint that was not found.
-
-    Example:
-        See `photo_to_supervision`.
+    NaN where supervision holds (0, 0), its sign for a keypoint that was not found.
     """
     points = np.asarray(key_points.xy, dtype=np.float64)
     return np.where((points == 0).all(axis=-1, keepdims=True), np.nan, points)
@@ -295,11 +232,9 @@ def photo_to_supervision(points_px: ArrayLike) -> supervision.KeyPoints:
     """Make `supervision.KeyPoints`, for its annotators and metrics. The inverse of `supervision_to_photo`.
 
     Args:
-        points_px: (K, 2) for the points of one object, or (objects, K, 2), in pixels of the photo; NaN for a
-            keypoint that was not found.
+        points_px: (K, 2) for the points of one object, or (objects, K, 2); NaN for a keypoint that was not found.
 
     Raises:
-        ValueError: the shape is another.
         ImportError: supervision is not installed.
 
     Example:

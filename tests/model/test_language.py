@@ -2,21 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from talking_points.model.language import embed_suffixes, splice_tokens
-
-
-def test_splice_tokens_counts_placeholders() -> None:
-    embedding = torch.nn.Embedding(10, 4)
-    ids = torch.tensor([1, -200, 3, 99])
-    out = splice_tokens(ids, embedding, {-200: [torch.ones(3, 4)], 99: [torch.zeros(1, 4)]})
-    assert out.shape == (6, 4)
-    assert torch.equal(out[1:4], torch.ones(3, 4)) and torch.equal(out[0], embedding.weight[1])
-    try:
-        splice_tokens(ids, embedding, {-200: []})
-    except ValueError as error:
-        assert str(error) == "token -200 stands 1 times, 0 embeddings were given"
-    else:
-        raise AssertionError("no error")
+from talking_points.model.language import embed_suffixes
 
 
 def test_embed_suffixes_puts_marks_in_place() -> None:

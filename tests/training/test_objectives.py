@@ -188,7 +188,6 @@ def test_bf16_learns_and_coordinates_stay_fp32(role: str, objective, point_batch
 def test_blind_features_are_the_same_for_every_photo() -> None:
     network = tiny_network()
     one, two = (network.segmenter(torch.randn(1, 3, 64, 64)).blank() for _ in range(2))
-    assert network.localizer is not None
-    prefixes = [network.photo_prefixes(f, network.localizer.projector)[0] for f in (one, two)]
+    prefixes = [network.photo_prefixes(f, "localizer")[0] for f in (one, two)]
     assert torch.equal(*prefixes)
     assert not one.decoder_inputs.cells[2].any()

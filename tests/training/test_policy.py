@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from talking_points.bases.generation import Sampling
-from talking_points.model.language import embed_suffixes
+from talking_points.model.generation import Sampling
 from talking_points.model.network import PointNetwork
 from talking_points.training.grpo import group_advantages, kl_divergence, policy_loss, total_loss
 from talking_points.training.policy import Policy, Rollout
@@ -43,10 +42,9 @@ def plain_logprobs(network: PointNetwork, rollout: Rollout) -> Tensor:
     with network.acting_as("descriptor"):
         for (photo, point), text in zip(places, rollout.texts, strict=True):
             features = network.segmenter(pixels[photo : photo + 1])
-            [prefix] = network.photo_prefixes(features, network.projector)
-            mark = network.mark_tokens(features, point[None, None])[0]
+            [prefix] = network.photo_prefixes(features, "descriptor")
             question = network.prompts.describe()
-            [suffix] = embed_suffixes([question + text.ids], network.embedding, network.prompts.mark_id, mark)
+            [suffix] = network.embed([question + text.ids], network.encode_points(features, point[None, None])[0])
             logits = network.llama(inputs_embeds=torch.cat([prefix, suffix])[None]).logits[0]
             said = torch.tensor(text.ids + [network.prompts.end_id] * text.ended)
             start = len(prefix) + len(question) - 1

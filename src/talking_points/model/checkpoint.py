@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
@@ -25,8 +26,14 @@ from talking_points.model.weights import load_weights, read_json, read_tensors, 
 
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
-BASE_PARTS = ("segmenter", "projector", "text_to_vision", "heatmap")
-"""The last only where the config asks for it."""
+
+
+class VisionSide(nn.ModuleDict):
+    """The base without its language model; a heatmap only where the config asks for one."""
+
+    def __init__(self, network: PointNetwork) -> None:
+        parts = {name: getattr(network, name) for name in ("segmenter", "projector", "text_to_vision", "heatmap")}
+        super().__init__({name: part for name, part in parts.items() if part is not None})
 
 
 def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -43,10 +50,9 @@ def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype |
     from talking_points.model import hugging_face
 
     network = hugging_face.with_transformers(network)
-    with _replacing(folder) as new:
+    with replacing(folder) as new:
         (new / "config.json").write_text(json.dumps(network.config.to_dict(), indent=2) + "\n")
-        base = {name: t for name, t in network.state_dict().items() if name.split(".")[0] in BASE_PARTS}
-        save_tensors(base, new / "vision.safetensors", dtype)
+        save_tensors(VisionSide(network).state_dict(), new / "vision.safetensors", dtype)
         hugging_face.save_language_model(network, new / "language_model", dtype)
         for role in network.roles:
             hugging_face.save_adapter(network, role, new / role, dtype)
@@ -94,14 +100,7 @@ def load_checkpoint(
             if (folder / role).is_dir():
                 hugging_face.load_adapter(network, role, folder / role)
     vision_path = folder / "vision.safetensors"
-    vision = read_tensors(vision_path)
-    parts = [part for part in BASE_PARTS if getattr(network, part) is not None]
-    for part in parts:
-        weights = {n.removeprefix(f"{part}."): t for n, t in vision.items() if n.startswith(f"{part}.")}
-        load_weights(getattr(network, part), weights, source=f"{vision_path} ({part})")
-    unknown = sorted(n for n in vision if n.split(".")[0] not in parts)
-    if unknown:
-        raise ValueError(f"{vision_path}: unknown tensor {unknown[0]!r}")
+    load_weights(VisionSide(network), read_tensors(vision_path), source=str(vision_path))
     if "localizer" in network.roles:
         if network.localizer is None:
             network.localizer = network.new_localizer_parts()
@@ -112,8 +111,12 @@ def load_checkpoint(
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends without an error."""
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends without an error.
+
+    Raises:
+        ValueError: what is at `folder` is no checkpoint, nor empty.
+    """
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -138,7 +141,7 @@ def _check_replaceable(folder: Path) -> None:
     """Only an empty folder or a checkpoint with nothing else in it may be replaced."""
     if not folder.exists():
         return
-    if not folder.is_dir():
+    if folder.is_file():
         raise ValueError(f"{folder} is a file; choose another folder")
     names = {entry.name for entry in folder.iterdir()}
     ours = {"config.json", "vision.safetensors", "language_model", *ROLES, *KEPT_FILES}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 FORMAT_VERSION = 1
@@ -55,33 +54,15 @@ class VisionConfig:
     """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
 
     def __post_init__(self) -> None:
-        for name in ("trunk_depths", "trunk_dims"):
-            value = getattr(self, name)
-            if not isinstance(value, tuple) or len(value) != 4 or not all(_is_count(v) for v in value):
-                _fail(name, value, f"four whole numbers of 1 to {LARGEST_SIZE}, one a stage")
-        for name in [
-            "width",
-            "num_heads",
-            "pixel_decoder_layers",
-            "pixel_decoder_points",
-            "pixel_decoder_ffn",
-            "group_norm_groups",
-            "mask_decoder_layers",
-            "mask_decoder_ffn",
-            "num_queries",
-            "num_classes",
-            "class_embed_dim",
-            "class_embed_prototypes",
-            "pixel_shuffle",
-            "image_size",
-        ]:
-            value = getattr(self, name)
-            if not _is_count(value):
-                _fail(name, value, f"a whole number of 1 to {LARGEST_SIZE}")
-        for name in ("gaussian_sigma_px", "gaussian_threshold", "class_logit_scale"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-                _fail(name, value, "a finite number")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.type == "int" and not _is_count(value):
+                _fail(one.name, value, f"a whole number of 1 to {LARGEST_SIZE}")
+            if one.type == "float" and (type(value) not in (int, float) or not math.isfinite(value)):
+                _fail(one.name, value, "a finite number")
+            counts = value if isinstance(value, tuple) else ()
+            if one.type == "tuple[int, ...]" and not (len(counts) == 4 and all(map(_is_count, counts))):
+                _fail(one.name, value, f"four whole numbers of 1 to {LARGEST_SIZE}, one a stage")
         if self.width % self.num_heads or self.width % 4:
             _fail("width", self.width, f"a multiple of 4 and of num_heads ({self.num_heads})")
         if self.width % self.group_norm_groups:
@@ -112,29 +93,32 @@ class ModelConfig:
 
     name: str = "talking-points"
     """Short name shown to users."""
-    vision: VisionConfig = dataclasses.field(default_factory=VisionConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
+    recipe: str | None = None
+    """Of the recipes that ship, the one by which roles over this base are trained unless told otherwise."""
     coordinate_head: str = "regression"
     """"regression" (the paper's MLP), "heatmap" (ours: the mask that [SEG] points at, sharpened to a point) or
     "mixture" (ours: Gaussians over the square)."""
 
     def __post_init__(self) -> None:
-        for name, value in (("name", (self.name,)), ("class_names", self.class_names)):
+        for name, value in (
+            ("name", (self.name,)),
+            ("recipe", (self.recipe or "",)),
+            ("class_names", self.class_names),
+        ):
             if not isinstance(value, tuple) or any(type(word) is not str for word in value):
                 _fail(name, getattr(self, name), "words")
         if self.class_names and len(self.class_names) != self.vision.num_classes:
-            _fail(
-                "class_names",
-                f"{len(self.class_names)} names",
-                f"none or num_classes ({self.vision.num_classes})",
-            )
+            allowed = f"none or num_classes ({self.vision.num_classes})"
+            _fail("class_names", f"{len(self.class_names)} names", allowed)
         if self.coordinate_head not in COORDINATE_HEADS:
             _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON form, `format_version` included."""
-        return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        """Plain JSON form, `format_version` included; a recipe only where one is named."""
+        return {"format_version": FORMAT_VERSION, **{key: v for key, v in asdict(self).items() if v is not None}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], *, source: str) -> ModelConfig:
@@ -156,20 +140,16 @@ class ModelConfig:
             )
         vision = data.pop("vision", {})
         try:
-            return cls(vision=_build(VisionConfig, vision), **_checked(cls, data))
+            if not isinstance(vision, dict):
+                raise ValueError(f"vision is {type(vision).__name__}, expected an object")
+            return cls(vision=VisionConfig(**_checked(VisionConfig, vision)), **_checked(cls, data))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{source}: {error}") from None
 
 
-def _build(cls: Any, data: Any) -> Any:
-    if not isinstance(data, dict):
-        raise ValueError(f"vision is {type(data).__name__}, expected an object")
-    return cls(**_checked(cls, data))
-
-
 def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Lists become tuples; a key that the class does not have is an error naming those it has."""
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = {one.name for one in fields(cls)}
     unknown = sorted(data.keys() - known)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")

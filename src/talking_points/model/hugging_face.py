@@ -6,20 +6,26 @@ import importlib.util
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import safe_open
-from safetensors.torch import save_file
+from torch import nn
 from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from talking_points.model.network import ROLES, PointNetwork
-from talking_points.model.weights import check_names_and_shapes, read_json, read_tensors, save_tensors, shapes_of
+from talking_points.model.weights import (
+    check_names_and_shapes,
+    read_json,
+    read_shapes,
+    read_tensors,
+    save_tensors,
+    shapes_of,
+)
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """Every linear layer of the language model's blocks."""
@@ -54,23 +60,20 @@ class PeftAdapters:
             return
         # PEFT also switches gradients on and off; a reward computed in between must not stop a training.
         trains = {p: p.requires_grad for p in language.parameters()}
-
-        def restore() -> None:
-            for parameter, requires_grad in trains.items():
-                parameter.requires_grad_(requires_grad)
-
         try:
-            if role == "base":
-                with language.disable_adapter():
-                    restore()
-                    yield
-            else:
-                language.set_adapter(role)
-                restore()
+            with language.disable_adapter() if role == "base" else nullcontext():
+                if role != "base":
+                    language.set_adapter(role)
+                _set_gradients(trains)
                 yield
         finally:
             language.set_adapter(before)
-            restore()
+            _set_gradients(trains)
+
+
+def _set_gradients(trains: Mapping[nn.Parameter, bool]) -> None:
+    for parameter, requires_grad in trains.items():
+        parameter.requires_grad_(requires_grad)
 
 
 def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
@@ -231,8 +234,7 @@ def _check_language_model_files(folder: Path, config: LlamaConfig) -> None:
         own.pop("lm_head.weight")
     given: dict[str, tuple[int, ...]] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        with _naming(path), safe_open(path, framework="pt") as file:
-            given |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        given |= read_shapes(path)
     check_names_and_shapes(own, given, model_name="LlamaForCausalLM", source=str(folder))
 
 
@@ -240,10 +242,7 @@ def save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype 
     """Write the base language model under plain Llama names, whatever adapters are inside it."""
     llama = network.llama
     assert isinstance(llama, LlamaForCausalLM)
-    state = {}
-    for name, tensor in llama.state_dict().items():
-        if ".lora_" not in name:
-            state[name.replace(".base_layer.", ".")] = tensor.detach().to(dtype or tensor.dtype).contiguous()
+    state = {n.replace(".base_layer.", "."): t for n, t in llama.state_dict().items() if ".lora_" not in n}
     plain = type(llama.config).from_dict(llama.config.to_dict())
     plain.dtype = dtype or llama.dtype
     plain.save_pretrained(str(folder))
@@ -251,7 +250,7 @@ def save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype 
         llama.generation_config.save_pretrained(str(folder))
     if llama.config.tie_word_embeddings:
         state.pop("lm_head.weight", None)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(state, folder / "model.safetensors", dtype)
     tokenizer = network.prompts.tokenizer
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     tokenizer.save_pretrained(str(folder))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 FOREGROUND_SHARE = 0.5
 """How much of a query's weight depends on its foreground score; the rest is granted. OMG-LLaVA's smooth_ratio."""
@@ -50,37 +51,15 @@ def _masks_on_grid(mask_logits_BQHW: Tensor, image_hw: tuple[int, int], grid_hw:
     Upstream holds (Q, 1024, 1024) probabilities a photo; only the image rows and columns that the second
     resize reads are computed here.
     """
-    rows, row_weights = _source_pixels(image_hw[0], grid_hw[0], mask_logits_BQHW)
-    cols, col_weights = _source_pixels(image_hw[1], grid_hw[1], mask_logits_BQHW)
-    to_rows = _bilinear_matrix(mask_logits_BQHW.shape[-2], image_hw[0], mask_logits_BQHW)[rows]
-    to_cols = _bilinear_matrix(mask_logits_BQHW.shape[-1], image_hw[1], mask_logits_BQHW)[cols]
-    read = (to_rows @ mask_logits_BQHW @ to_cols.T).sigmoid()  # [B, Q, 2h, 2w]
-    return row_weights @ read @ col_weights.T
+    mask_hw = mask_logits_BQHW.shape[-2:]
+    to_image = [_resizing(size, out, mask_logits_BQHW) for size, out in zip(mask_hw, image_hw, strict=True)]
+    to_grid = [_resizing(size, out, mask_logits_BQHW) for size, out in zip(image_hw, grid_hw, strict=True)]
+    rows, cols = (matrix.any(0) for matrix in to_grid)
+    read = (to_image[0][rows] @ mask_logits_BQHW @ to_image[1][cols].T).sigmoid()
+    return to_grid[0][:, rows] @ read @ to_grid[1][:, cols].T
 
 
-def _bilinear_sources(size: int, out: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """First and second source index and the second's weight, for each of `out` outputs (align_corners=False)."""
-    position = ((torch.arange(out, device=like.device, dtype=torch.float32) + 0.5) * (size / out) - 0.5).clamp(min=0)
-    first = position.floor().long().clamp(max=size - 1)
-    second = (first + 1).clamp(max=size - 1)
-    return first, second, (position - first).to(like.dtype)
-
-
-def _bilinear_matrix(size: int, out: int, like: Tensor) -> Tensor:
+def _resizing(size: int, out: int, like: Tensor) -> Tensor:
     """(out, size) matrix that resizes a vector bilinearly."""
-    first, second, weight = _bilinear_sources(size, out, like)
-    index = torch.arange(out, device=like.device)
-    matrix = like.new_zeros(out, size)
-    matrix.index_put_((index, first), 1 - weight, accumulate=True)
-    matrix.index_put_((index, second), weight, accumulate=True)
-    return matrix
-
-
-def _source_pixels(size: int, out: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The 2*out source indices a bilinear resize reads, and the (out, 2*out) weights it gives them."""
-    first, second, weight = _bilinear_sources(size, out, like)
-    index = torch.arange(out, device=like.device)
-    weights = like.new_zeros(out, 2 * out)
-    weights[index, 2 * index] = 1 - weight
-    weights[index, 2 * index + 1] = weight
-    return torch.stack([first, second], dim=1).flatten(), weights
+    identity = torch.eye(size, dtype=like.dtype, device=like.device)
+    return F.interpolate(identity[None], out, mode="linear", align_corners=False)[0].T

@@ -30,14 +30,11 @@ class KeypointPrompt(nn.Module):
         self.position = nn.Linear(2 * config.width, config.width)
 
     def forward(self, points_px: Tensor, image_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Make queries of points.
+        """Features and positions of points' queries, (..., C) each.
 
         Args:
             points_px: (..., 2) x, y in pixels of the network's input.
             image_hw: size of that input.
-
-        Returns:
-            features and positions, (..., C) each.
         """
         size_wh = points_px.new_tensor([image_hw[1], image_hw[0]])
         half_wh = torch.full_like(size_wh, 2 * BOX_HALF_PX) / size_wh
@@ -57,7 +54,7 @@ def gaussian_region(
     sigma_px: float,
     threshold: float,
 ) -> Tensor:
-    """Where the Gaussian around each point is above the threshold (paper 3.2), resized to a level.
+    """Where the Gaussian around each point is above the threshold (paper 3.2), resized to a level: bool (..., h * w).
 
     The region is defined on the input's pixels, whose centres are at +0.5, and resized by taking the nearest
     pixel; only those pixels are computed.
@@ -68,9 +65,6 @@ def gaussian_region(
         size_hw: size of the level; `image_hw` itself gives the region at full size.
         sigma_px: standard deviation, pixels of the input.
         threshold: in (0, 1).
-
-    Returns:
-        bool (..., h * w), True inside.
     """
     y, x = (
         (torch.arange(out, device=points_px.device) * size // out).to(points_px.dtype) + 0.5

@@ -1,8 +1,8 @@
-"""The language model's side: what is asked of it, and putting photo and keypoint tokens among the words."""
+"""The language model's side: what is asked of it, and a keypoint's token among the words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -43,35 +43,6 @@ class Adapters(Protocol):
 
     def acting_as(self, role: str) -> AbstractContextManager[None]:
         """Another role, or "base" for none, inside the block; the one before again after it. One thread at a time."""
-
-
-def splice_tokens(input_ids_T: Tensor, embedding: nn.Module, replacements: Mapping[int, Sequence[Tensor]]) -> Tensor:
-    """Embed token ids, with placeholders replaced by given embeddings.
-
-    Args:
-        input_ids_T: (T,) ids; a placeholder's id may lie outside the vocabulary.
-        embedding: the language model's input embedding.
-        replacements: for each placeholder id the (n, D) embeddings that replace its occurrences, in order.
-
-    Returns:
-        (T', D) embeddings.
-
-    Raises:
-        ValueError: a placeholder occurs more or fewer times than it has replacements.
-    """
-    is_placeholder = torch.zeros_like(input_ids_T, dtype=torch.bool)
-    for token_id, tensors in replacements.items():
-        here = input_ids_T == token_id
-        if int(here.sum()) != len(tensors):
-            raise ValueError(f"token {token_id} stands {int(here.sum())} times, {len(tensors)} embeddings were given")
-        is_placeholder |= here
-    words_TD = embedding(input_ids_T.masked_fill(is_placeholder, 0))
-    queues = {token_id: iter(tensors) for token_id, tensors in replacements.items()}
-    pieces, start = [], 0
-    for index in is_placeholder.nonzero().flatten().tolist():
-        pieces += [words_TD[start:index], next(queues[int(input_ids_T[index])])]
-        start = index + 1
-    return torch.cat([*pieces, words_TD[start:]])
 
 
 def embed_suffixes(

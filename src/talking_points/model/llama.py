@@ -8,8 +8,8 @@ Modules and weights have transformers' names, so that a checkpoint's tensors are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,47 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LlamaSizes:
-    """Of the transformers config what a Llama is built from, under its names."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    rms_norm_eps: float
-    rope_theta: float
-    tie_word_embeddings: bool
-
-    @classmethod
-    def of_config(cls, config: Mapping[str, Any]) -> LlamaSizes | None:
-        """Read `language_model/config.json`; None where it leaves something open or asks for what is not built here."""
-        rope = config.get("rope_parameters")
-        if not isinstance(rope, dict) or rope.keys() != {"rope_type", "rope_theta"} or rope["rope_type"] != "default":
-            return None
-        extras = (config.get(name) for name in ("attention_bias", "mlp_bias", "quantization_config"))
-        if config.get("model_type") != "llama" or config.get("hidden_act") != "silu" or any(extras):
-            return None
-        given = {**config, "rope_theta": rope["rope_theta"]}
-        kinds = {"int": (int,), "float": (int, float), "bool": (bool,)}
-        own = fields(cls)
-        if not all(type(given.get(field.name)) in kinds[str(field.type)] for field in own):
-            return None
-        if not all(given[field.name] > 0 for field in own if field.type != "bool"):
-            return None
-        heads = given["num_attention_heads"]
-        if heads % given["num_key_value_heads"] or given["hidden_size"] % heads or given["head_dim"] % 2:
-            return None
-        return cls(**{field.name: given[field.name] for field in own})
-
-
 class Llama(nn.Module):
     """Embedding, blocks, final norm and head; a `language.LlamaLike`."""
 
-    def __init__(self, sizes: LlamaSizes) -> None:
+    def __init__(self, sizes: Any) -> None:
+        """sizes: under the names of transformers' config."""
         super().__init__()
         self.config = sizes
         self.model = _Trunk(sizes)
@@ -70,17 +34,17 @@ class Llama(nn.Module):
 class _Trunk(nn.Module):
     gradient_checkpointing = False
 
-    def __init__(self, sizes: LlamaSizes) -> None:
+    def __init__(self, sizes: Any) -> None:
         super().__init__()
         # Random numbers on the meta device would import PyTorch's compiler.
         self.embed_tokens = nn.Embedding.from_pretrained(torch.empty(sizes.vocab_size, sizes.hidden_size))
         self.layers = nn.ModuleList(_Block(sizes) for _ in range(sizes.num_hidden_layers))
         self.norm = nn.RMSNorm(sizes.hidden_size, eps=sizes.rms_norm_eps)
-        self.rotary_emb = _Rotary(sizes.head_dim, sizes.rope_theta)
+        self.rotary_emb = _Rotary(sizes.head_dim, sizes.rope_parameters["rope_theta"])
 
 
 class _Block(nn.Module):
-    def __init__(self, sizes: LlamaSizes) -> None:
+    def __init__(self, sizes: Any) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(sizes.hidden_size, eps=sizes.rms_norm_eps)
         self.self_attn = _Projections(sizes)
@@ -89,7 +53,7 @@ class _Block(nn.Module):
 
 
 class _Projections(nn.Module):
-    def __init__(self, sizes: LlamaSizes) -> None:
+    def __init__(self, sizes: Any) -> None:
         super().__init__()
         D, self.head_dim = sizes.hidden_size, sizes.head_dim
         self.q_proj = _linear(D, sizes.num_attention_heads * self.head_dim)
@@ -127,24 +91,33 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False)
 
 
-def merged(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
-    """W + scale * B A wherever a LoRA adapter has A and B, and the other weights as they are, not copied.
+def merged(
+    weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], targets: Collection[str], rank: int, scale: float
+) -> dict[str, Tensor]:
+    """W + scale * B A in the adapted linear layers, and the other weights as they are, not copied.
 
     Args:
-        adapter: under PEFT's names: those of the linear layers, and lora_A or lora_B.
+        adapter: a LoRA adapter of this rank on all layers of the names in `targets`, under PEFT's names.
+
+    Raises:
+        ValueError: it is another adapter.
     """
+    layers = [name for name in weights if name.split(".")[-2] in targets]
+    names = {f"base_model.model.{name.removesuffix('weight')}lora_{half}.weight" for name in layers for half in "AB"}
+    if adapter.keys() != names:
+        raise ValueError("the adapter's tensors are not those of its settings")
     result = dict(weights)
-    for name in adapter:
-        if name.endswith(".lora_A.weight"):
-            layer = f"{name.removeprefix('base_model.model.').removesuffix('.lora_A.weight')}.weight"
-            product = adapter[name.replace(".lora_A.", ".lora_B.")] @ adapter[name]
-            result[layer] = nn.Parameter(weights[layer] + scale * product, requires_grad=False)
+    for name in layers:
+        a, b = (adapter[f"base_model.model.{name.removesuffix('weight')}lora_{half}.weight"].float() for half in "AB")
+        if a.shape != (rank, weights[name].shape[1]) or b.shape != (weights[name].shape[0], rank):
+            raise ValueError(f"the adapter of {name} has another size")
+        result[name] = nn.Parameter(weights[name] + scale * (b @ a), requires_grad=False)
     return result
 
 
-def build(sizes: LlamaSizes, weights: Mapping[str, Tensor]) -> Llama:
+def build(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Llama:
     """A Llama that holds these very weights; parameters among them are shared, not copied."""
     with torch.device("meta"):
-        llama = Llama(sizes)
+        llama = Llama(SimpleNamespace(**config))
     llama.load_state_dict(dict(weights), assign=True)
     return llama.requires_grad_(False).eval()

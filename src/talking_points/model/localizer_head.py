@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from talking_points.model.config import VisionConfig
 from talking_points.model.mask_decoder import DecoderInputs, MaskDecoder
 from talking_points.model.projector import Projector
 
@@ -74,16 +75,13 @@ class CoordinateHead(nn.Module):
             photo_of_text_P: which photo each text is about, ascending.
         """
         regressed_P2 = self.mlp(text_PF)
+        logits_Phw = None
         if self.heatmap is not None:
             logits_Phw = self.heatmap(text_PF, decoder, inputs, photo_of_text_P)
-        elif self.mixture is not None:
+        if self.mixture is not None:
             logits_Phw = self.mixture(text_PF)
-        else:
-            return LocatedPoints(
-                points_P2=regressed_P2, regressed_P2=regressed_P2, heatmap_logits_Phw=None, temperature=None
-            )
         return LocatedPoints(
-            points_P2=likeliest_points(logits_Phw),
+            points_P2=regressed_P2 if logits_Phw is None else likeliest_points(logits_Phw),
             regressed_P2=regressed_P2,
             heatmap_logits_Phw=logits_Phw,
             temperature=self.temperature,
@@ -138,10 +136,11 @@ class Heatmap(nn.Module):
         text_BPF = text_PF.new_zeros(*is_text_BP.shape, text_PF.shape[-1])
         text_BPF[is_text_BP] = text_PF
         query_BPC, pos_BPC = text_BPF.chunk(2, dim=-1)
-        decoded = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+        _, mask_logits_BPHW = decoder.decode(query_BPC, pos_BPC, inputs, independent=True)
+        assert mask_logits_BPHW is not None
         wanted_BP6, sureness_BP6 = self.wanted_places(text_BPF)
         nearness_BPHW = self.nearness(self.cell_places(inputs.mask_feature_BCHW), wanted_BP6, sureness_BP6)
-        return (decoded.mask_logits[-1] * self.scale + nearness_BPHW)[is_text_BP]
+        return (mask_logits_BPHW * self.scale + nearness_BPHW)[is_text_BP]
 
     def wanted_places(self, text_BPF: Tensor) -> tuple[Tensor, Tensor]:
         """(B, P, 6) places that texts ask for, and how surely: inverse variances."""
@@ -153,8 +152,7 @@ class Heatmap(nn.Module):
     def nearness(places_B4HW: Tensor, wanted_BP6: Tensor, sureness_BP6: Tensor) -> Tensor:
         """(B, P, H, W) minus half the squared distances of cells' places from wanted ones, as sure as each is."""
         height, width = places_B4HW.shape[-2:]
-        x = (torch.arange(width, device=places_B4HW.device) + 0.5) / width
-        y = (torch.arange(height, device=places_B4HW.device) + 0.5) / height
+        x, y = _centres(places_B4HW)
         square_2HW = torch.stack([x.expand(height, width), y[:, None].expand(height, width)])
         places_B6N = torch.cat([places_B4HW, square_2HW.expand(len(places_B4HW), -1, -1, -1)], dim=1).flatten(2)
         # (a - b)^2 multiplied out: no (B, P, 6, N) is made.
@@ -188,11 +186,10 @@ def likeliest_points(logits_Phw: Tensor) -> Tensor:
     kernel = score_11hw[..., rows, columns]
     best_P = F.conv2d(prob_P1hw, kernel, padding=(reach[0], reach[1])).flatten(1).argmax(-1)
     best_P2 = torch.stack([(best_P % width + 0.5) / width, (best_P // width + 0.5) / height], dim=-1)
-    grid_y = (torch.arange(height, device=prob_Phw.device) + 0.5) / height
-    grid_x = (torch.arange(width, device=prob_Phw.device) + 0.5) / width
-    near_Phw = (grid_y[:, None] - best_P2[:, 1, None, None]) ** 2 + (grid_x - best_P2[:, 0, None, None]) ** 2
-    local_Phw = prob_P1hw[:, 0] * (near_Phw < min(RADII) ** 2)
-    return _means(local_Phw / local_Phw.sum((-2, -1), keepdim=True))
+    local_Phw = prob_P1hw[:, 0] * (_squared_distances(prob_P1hw, best_P2) < min(RADII) ** 2)
+    local_Phw = local_Phw / local_Phw.sum((-2, -1), keepdim=True)
+    x, y = _centres(local_Phw)
+    return torch.stack([(local_Phw.sum(1) * x).sum(-1), (local_Phw.sum(2) * y).sum(-1)], dim=-1)
 
 
 def chances(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -208,34 +205,35 @@ def chances(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> tuple
         probability within 0.1 of that.
     """
     prob_Phw = (logits_Phw / temperature).flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
-    height, width = prob_Phw.shape[-2:]
-    y = (torch.arange(height, device=prob_Phw.device) + 0.5) / height
-    x = (torch.arange(width, device=prob_Phw.device) + 0.5) / width
-
-    def apart(points: Tensor) -> Tensor:
-        return ((y[:, None] - points[:, 1, None, None]) ** 2 + (x - points[:, 0, None, None]) ** 2).sqrt()
-
-    here_Phw = apart(points_P2)
+    here_Phw = _squared_distances(logits_Phw, points_P2).sqrt()
     sure_P = (prob_Phw * (here_Phw < min(RADII))).sum((-2, -1))
     elsewhere_P2 = likeliest_points(logits_Phw.masked_fill(here_Phw < max(RADII), -torch.inf))
-    return sure_P, elsewhere_P2, (prob_Phw * (apart(elsewhere_P2) < min(RADII))).sum((-2, -1))
+    there_Phw = _squared_distances(logits_Phw, elsewhere_P2).sqrt()
+    return sure_P, elsewhere_P2, (prob_Phw * (there_Phw < min(RADII))).sum((-2, -1))
 
 
-def _means(prob_Phw: Tensor) -> Tensor:
-    height, width = prob_Phw.shape[-2:]
-    x = (torch.arange(width, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / width
-    y = (torch.arange(height, device=prob_Phw.device, dtype=prob_Phw.dtype) + 0.5) / height
-    return torch.stack([(prob_Phw.sum(1) * x).sum(-1), (prob_Phw.sum(2) * y).sum(-1)], dim=-1)
+def _centres(cells: Tensor) -> tuple[Tensor, Tensor]:
+    """(w,) x and (h,) y of the centres of cells that tile the square. cells: (..., h, w) of anything."""
+    height, width = cells.shape[-2:]
+    x = (torch.arange(width, device=cells.device) + 0.5) / width
+    y = (torch.arange(height, device=cells.device) + 0.5) / height
+    return x, y
+
+
+def _squared_distances(cells: Tensor, points_P2: Tensor) -> Tensor:
+    """(P, h, w) from points to the centres of `_centres`."""
+    x, y = _centres(cells)
+    return (y[:, None] - points_P2[:, 1, None, None]) ** 2 + (x - points_P2[:, 0, None, None]) ** 2
 
 
 class LocalizerParts(nn.Module):
     """What the localizer owns beside its LoRA adapter: projector copy, text-to-vision MLP, coordinate head."""
 
-    def __init__(self, projector: Projector, llm_width: int, width: int, *, head: str) -> None:
+    def __init__(self, config: VisionConfig, llm_width: int, *, head: str) -> None:
         super().__init__()
-        self.projector: Projector = projector
-        self.text_to_vision = TextToVision(llm_width, 2 * width)
-        self.head = CoordinateHead(2 * width, kind=head)
+        self.projector = Projector(config, llm_width)
+        self.text_to_vision = TextToVision(llm_width, 2 * config.width)
+        self.head = CoordinateHead(2 * config.width, kind=head)
 
     def forward(
         self, seg_PD: Tensor, decoder: MaskDecoder, inputs: DecoderInputs, photo_of_text_P: Tensor

@@ -1,9 +1,10 @@
-"""The mask decoder: queries that look at the photo level by level, inside masks, and say mask, class and IoU."""
+"""The mask decoder: queries that look at the photo level by level, inside masks, and say mask and class."""
 
 # B photos, Q queries, C channels, M heads, H W cells of the mask feature, N cells of one level, K classes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 from talking_points.model.config import VisionConfig
 from talking_points.model.positions import sine_grid_of_first_frame
 
-NUM_LEVELS = 3
+LEVEL_STRIDES = (32, 16, 8)
+"""Pixels a cell of the levels that queries look at, in turn."""
 
 
 class Attention(nn.Module):
@@ -85,24 +87,13 @@ class DecoderInputs:
     sizes_hw: list[tuple[int, int]]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DecodedQueries:
-    """Queries after each layer (the initial ones first) and, where they steered attention, their mask logits."""
-
-    queries: list[Tensor]
-    """(B, Q, C) each, layers + 1 of them, before the final norm."""
-    pos_BQC: Tensor
-    mask_logits: list[Tensor]
-    """(B, Q, H, W) each, in step with `queries`; empty where regions were given."""
-
-
 def mlp3(width: int, out: int) -> nn.Sequential:
     """Three linear layers with ReLU between."""
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, out))
 
 
 class MaskDecoder(nn.Module):
-    """Mask2Former's decoder with open-vocabulary classes and an IoU head.
+    """Mask2Former's decoder with open-vocabulary classes. Of the IoU head only the weights are carried.
 
     Source: OMG-Seg Mask2FormerVideoSemSamHead; parity: tests/omg_llava/test_parity.py.
     """
@@ -112,7 +103,7 @@ class MaskDecoder(nn.Module):
         width = config.width
         self.query_feat = nn.Embedding(config.num_queries, width)
         self.query_embed = nn.Embedding(config.num_queries, width)
-        self.level_embed = nn.Embedding(NUM_LEVELS, width)
+        self.level_embed = nn.Embedding(len(LEVEL_STRIDES), width)
         self.layers = nn.ModuleList(MaskDecoderLayer(config) for _ in range(config.mask_decoder_layers))
         self.post_norm = nn.LayerNorm(width)
         self.mask_embed = mlp3(width, width)
@@ -132,12 +123,14 @@ class MaskDecoder(nn.Module):
         return DecoderInputs(
             mask_feature_BCHW=mask_feature_BCHW,
             cells=[m.flatten(2).transpose(1, 2) + self.level_embed.weight[level] for level, m in enumerate(memories)],
-            cell_positions=[
-                sine_grid_of_first_frame(h, w, m.shape[1], m.device).to(m.dtype)
-                for (h, w), m in zip(sizes_hw, memories, strict=True)
-            ],
+            cell_positions=self.cell_positions(sizes_hw, mask_feature_BCHW.device),
             sizes_hw=sizes_hw,
         )
+
+    def cell_positions(self, sizes_hw: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+        """(N, C) encodings of the cells' places, for each level."""
+        width = self.query_feat.embedding_dim
+        return [sine_grid_of_first_frame(h, w, width, device) for h, w in sizes_hw]
 
     def learned_queries(self, photos: int) -> tuple[Tensor, Tensor]:
         """The (B, Q, C) features and positions that segment the whole photo."""
@@ -154,40 +147,28 @@ class MaskDecoder(nn.Module):
         *,
         regions: list[Tensor] | None = None,
         independent: bool = False,
-    ) -> DecodedQueries:
-        """Run the layers.
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run the layers: the queries (B, Q, C) before the final norm, and their (B, Q, H, W) mask logits.
 
         Args:
             query_BQC, pos_BQC: initial features and positions.
             inputs: from `prepare`.
             regions: for each level a bool (B, Q, N), True inside: attention stays in these fixed regions (the
-                paper's Gaussian). None: attention follows the masks that the queries predict layer by layer.
+                paper's Gaussian), and there are no masks. None: it follows the masks that the queries predict.
             independent: queries do not see each other, as if each were decoded alone (prompts).
         """
         alone = torch.eye(query_BQC.shape[1], dtype=torch.bool, device=query_BQC.device) if independent else None
-        queries, mask_logits = [query_BQC], []
         for i, layer in enumerate(self.layers):
-            level = i % NUM_LEVELS
+            level = i % len(LEVEL_STRIDES)
             if regions is not None:
                 look_BQN = regions[level]
             else:
-                mask_logits.append(self.mask_logits(queries[-1], inputs))
-                look_BQN = _inside_masks(mask_logits[-1], inputs.sizes_hw[level])
+                look_BQN = _inside_masks(self.mask_logits(query_BQC, inputs), inputs.sizes_hw[level])
             # A query whose mask is empty on this level looks everywhere.
             look_BQN = look_BQN | ~look_BQN.any(-1, keepdim=True)
-            queries.append(
-                layer(
-                    queries[-1],
-                    pos_BQC,
-                    inputs.cells[level],
-                    inputs.cell_positions[level],
-                    look_BQN[:, None],
-                    alone,
-                )
-            )
-        if regions is None:
-            mask_logits.append(self.mask_logits(queries[-1], inputs))
-        return DecodedQueries(queries=queries, pos_BQC=pos_BQC, mask_logits=mask_logits)
+            cells_BNC, cell_pos_NC = inputs.cells[level], inputs.cell_positions[level]
+            query_BQC = layer(query_BQC, pos_BQC, cells_BNC, cell_pos_NC, look_BQN[:, None], alone)
+        return query_BQC, self.mask_logits(query_BQC, inputs) if regions is None else None
 
     def mask_logits(self, query_BQC: Tensor, inputs: DecoderInputs) -> Tensor:
         """(B, Q, H, W) mask logits at stride 4."""
@@ -209,10 +190,6 @@ class MaskDecoder(nn.Module):
         # Background's prototype is the zero vector, so its cosine is 0.
         best_BQK = F.pad(cosine_BQKR.amax(-1), (0, 1))
         return best_BQK * torch.tensor(self.class_logit_scale).exp()
-
-    def iou_logits(self, query_BQC: Tensor) -> Tensor:
-        """(B, Q) predicted overlap of each mask with its object, before the sigmoid."""
-        return self.iou_embed(self.post_norm(query_BQC)).squeeze(-1)
 
 
 def _inside_masks(mask_logits_BQHW: Tensor, size_hw: tuple[int, int]) -> Tensor:

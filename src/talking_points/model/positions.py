@@ -21,18 +21,16 @@ def _interleave(angles: Tensor) -> Tensor:
 
 
 def sine_grid(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Encode the cells of a grid, y features before x features.
+    """(height * width, channels) float32 of a grid's cells, y features before x features.
 
-    Returns:
-        (height * width, channels) float32. Source: mmdet SinePositionalEncoding(normalize=True).
+    Source: mmdet SinePositionalEncoding(normalize=True).
     """
-    half = channels // 2
-    eps = 1e-6
-    y = torch.arange(1, height + 1, device=device, dtype=torch.float32) / (height + eps) * 2 * math.pi
-    x = torch.arange(1, width + 1, device=device, dtype=torch.float32) / (width + eps) * 2 * math.pi
-    freq = _frequencies(half, device)
-    y_HF = _interleave(y[:, None] / freq)
-    x_WF = _interleave(x[:, None] / freq)
+
+    def along(length: int) -> Tensor:
+        angles = torch.arange(1, length + 1, device=device, dtype=torch.float32) / (length + 1e-6) * 2 * math.pi
+        return _interleave(angles[:, None] / _frequencies(channels // 2, device))
+
+    y_HF, x_WF = along(height), along(width)
     grid = torch.cat([y_HF[:, None].expand(-1, width, -1), x_WF[None].expand(height, -1, -1)], dim=-1)
     return grid.flatten(0, 1)
 
@@ -48,14 +46,9 @@ def sine_grid_of_first_frame(height: int, width: int, channels: int, device: tor
 
 
 def sine_boxes(boxes_cxcywh: Tensor, num_feats: int) -> Tensor:
-    """Encode boxes as (cy, cx, w, h) features.
+    """(..., 4 * num_feats) of boxes in [0, 1] of the square, as (cy, cx, w, h) features.
 
-    Args:
-        boxes_cxcywh: (..., 4) in [0, 1] of the square.
-        num_feats: features of each of the four numbers.
-
-    Returns:
-        (..., 4 * num_feats). Source: mmdet coordinate_to_encoding.
+    Source: mmdet coordinate_to_encoding.
     """
     freq = _frequencies(num_feats, boxes_cxcywh.device)
     cx, cy, w, h = (_interleave(v[..., None] * 2 * math.pi / freq) for v in boxes_cxcywh.float().unbind(-1))

@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from talking_points.model.config import VisionConfig
+
 
 def _mlp2(channels: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(channels, out), nn.GELU(), nn.Linear(out, out))
@@ -18,14 +20,10 @@ class Projector(nn.Module):
     Source: OMG-LLaVA modeling_projector.py, Naive_Proj; parity: tests/omg_llava/test_parity.py.
     """
 
-    def __init__(self, *, image_channels: int, query_channels: int, llm_width: int) -> None:
-        """
-        Args:
-            image_channels: channels of the folded last trunk stage.
-            query_channels: numbers of a query, feature and position joined.
-            llm_width: width of the language model.
-        """
+    def __init__(self, config: VisionConfig, llm_width: int) -> None:
         super().__init__()
+        query_channels = 2 * config.width
+        image_channels = config.token_channels - query_channels
         self.image_mlp = _mlp2(image_channels + query_channels, llm_width)
         self.query_proj = nn.Linear(query_channels, image_channels)
         self.query_mlp = _mlp2(image_channels, llm_width)

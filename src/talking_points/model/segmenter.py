@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from talking_points.model.config import VisionConfig
 from talking_points.model.image_perception import perceive_image
 from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
-from talking_points.model.mask_decoder import DecodedQueries, DecoderInputs, MaskDecoder
+from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs, MaskDecoder
 from talking_points.model.pixel_decoder import PixelDecoder
 from talking_points.model.trunk import Trunk
+
+TOKENS = ("image_tokens", "query_feat_pos", "wins")
+"""Of `ImageFeatures.tensors`, what the projector reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,68 +34,57 @@ class ImageFeatures:
     wins_BQN: Tensor
     """bool: the query wins the cell."""
 
-    def select(self, photos: Tensor) -> ImageFeatures:
-        """Features of some of the photos. photos: (P,) indices, repeats allowed."""
+    def tensors(self) -> dict[str, Tensor]:
+        """What depends on the photos, by name; photos along the first dimension."""
         inputs = self.decoder_inputs
-        return ImageFeatures(
-            image_hw=self.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=inputs.mask_feature_BCHW[photos],
-                cells=[cells[photos] for cells in inputs.cells],
-                cell_positions=inputs.cell_positions,
-                sizes_hw=inputs.sizes_hw,
-            ),
-            image_tokens_BNC=self.image_tokens_BNC[photos],
-            query_feat_pos_BQF=self.query_feat_pos_BQF[photos],
-            wins_BQN=self.wins_BQN[photos],
+        return {
+            "image_tokens": self.image_tokens_BNC,
+            "query_feat_pos": self.query_feat_pos_BQF,
+            "wins": self.wins_BQN,
+            "mask_feature": inputs.mask_feature_BCHW,
+            **{f"cells_{level}": cells for level, cells in enumerate(inputs.cells)},
+        }
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> ImageFeatures:
+        """The same with other `tensors`."""
+        cells = [tensor for name, tensor in tensors.items() if name.startswith("cells_")]
+        return replace(
+            self,
+            decoder_inputs=replace(self.decoder_inputs, mask_feature_BCHW=tensors["mask_feature"], cells=cells),
+            image_tokens_BNC=tensors["image_tokens"],
+            query_feat_pos_BQF=tensors["query_feat_pos"],
+            wins_BQN=tensors["wins"],
         )
 
     @property
     def bytes(self) -> int:
         """Memory that is these photos' own."""
-        inputs = self.decoder_inputs
-        own = [inputs.mask_feature_BCHW, *inputs.cells, self.image_tokens_BNC, self.query_feat_pos_BQF, self.wins_BQN]
-        return sum(tensor.numel() * tensor.element_size() for tensor in own)
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors().values())
+
+    def select(self, photos: Tensor) -> ImageFeatures:
+        """Features of some of the photos. photos: (P,) indices, repeats allowed."""
+        return self.with_tensors({name: tensor[photos] for name, tensor in self.tensors().items()})
 
     def photo(self, index: int) -> ImageFeatures:
         """One photo's features, in memory of their own."""
         return self.select(torch.tensor([index], device=self.wins_BQN.device))
 
-    @staticmethod
-    def join(some: Sequence[ImageFeatures]) -> ImageFeatures:
-        """Features of photos together."""
-        first = some[0]
-        if len(some) == 1:
-            return first
-        inputs = [one.decoder_inputs for one in some]
-        return ImageFeatures(
-            image_hw=first.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=torch.cat([one.mask_feature_BCHW for one in inputs]),
-                cells=[torch.cat(level) for level in zip(*(one.cells for one in inputs), strict=True)],
-                cell_positions=first.decoder_inputs.cell_positions,
-                sizes_hw=first.decoder_inputs.sizes_hw,
-            ),
-            image_tokens_BNC=torch.cat([one.image_tokens_BNC for one in some]),
-            query_feat_pos_BQF=torch.cat([one.query_feat_pos_BQF for one in some]),
-            wins_BQN=torch.cat([one.wins_BQN for one in some]),
-        )
+    def join(self, others: Sequence[ImageFeatures]) -> ImageFeatures:
+        """These photos', and others' behind them."""
+        if not others:
+            return self
+        some = [one.tensors() for one in (self, *others)]
+        return self.with_tensors({name: torch.cat([one[name] for one in some]) for name in some[0]})
 
     def blank(self) -> ImageFeatures:
         """Features that say nothing of the photos: zeros everywhere a pixel could have reached."""
-        inputs = self.decoder_inputs
-        return ImageFeatures(
-            image_hw=self.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=torch.zeros_like(inputs.mask_feature_BCHW),
-                cells=[torch.zeros_like(cells) for cells in inputs.cells],
-                cell_positions=inputs.cell_positions,
-                sizes_hw=inputs.sizes_hw,
-            ),
-            image_tokens_BNC=torch.zeros_like(self.image_tokens_BNC),
-            query_feat_pos_BQF=torch.zeros_like(self.query_feat_pos_BQF),
-            wins_BQN=torch.zeros_like(self.wins_BQN),
-        )
+        return self.with_tensors({name: torch.zeros_like(tensor) for name, tensor in self.tensors().items()})
+
+    def pack(self, dtype: torch.dtype, *, maps: bool) -> list[dict[str, Tensor]]:
+        """Each photo's tensors by name: tokens in a type, and with `maps` the decoder's inputs."""
+        kept = {name: tensor for name, tensor in self.tensors().items() if maps or name in TOKENS}
+        kept |= {name: kept[name].to(dtype) for name in ("image_tokens", "query_feat_pos")}
+        return [{name: tensor[b] for name, tensor in kept.items()} for b in range(len(self.wins_BQN))]
 
 
 class Segmenter(nn.Module):
@@ -108,65 +100,67 @@ class Segmenter(nn.Module):
 
     def forward(self, pixels_B3HW: Tensor) -> ImageFeatures:
         """Encode letterboxed, normalised photos."""
-        return self.encode(pixels_B3HW)[0]
-
-    def encode(self, pixels_B3HW: Tensor) -> tuple[ImageFeatures, DecodedQueries]:
-        """`forward`, and the decoder's queries layer by layer, which the base's training supervises."""
         stages = self.trunk(pixels_B3HW)
         inputs = self.mask_decoder.prepare(*self.pixel_decoder(stages))
-        queries, pos = self.mask_decoder.learned_queries(pixels_B3HW.shape[0])
-        decoded = self.mask_decoder.decode(queries, pos, inputs)
-        last_BQC, mask_logits = decoded.queries[-1], decoded.mask_logits[-1]
-        class_logits = self.mask_decoder.class_logits(last_BQC, mask_logits, inputs)
+        query_BQC, pos_BQC = self.mask_decoder.learned_queries(pixels_B3HW.shape[0])
+        query_BQC, mask_logits = self.mask_decoder.decode(query_BQC, pos_BQC, inputs)
+        assert mask_logits is not None
+        class_logits = self.mask_decoder.class_logits(query_BQC, mask_logits, inputs)
         folded_BCHW = fold_pixels(stages[-1], self.config.pixel_shuffle)
-        query_feat_pos = torch.cat([last_BQC, decoded.pos_BQC], dim=-1)
+        query_feat_pos = torch.cat([query_BQC, pos_BQC], dim=-1)
         image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
         grid_hw = (int(folded_BCHW.shape[-2]), int(folded_BCHW.shape[-1]))
         mixture_BNF, wins_BQN = perceive_image(mask_logits, class_logits, query_feat_pos, image_hw, grid_hw)
-        features = ImageFeatures(
+        return ImageFeatures(
             image_hw=image_hw,
             decoder_inputs=inputs,
             image_tokens_BNC=torch.cat([folded_BCHW.flatten(2).transpose(1, 2), mixture_BNF], dim=-1),
             query_feat_pos_BQF=query_feat_pos,
             wins_BQN=wins_BQN,
         )
-        return features, decoded
 
-    def decode_points(
-        self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None
-    ) -> DecodedQueries:
-        """The queries of points, layer by layer (paper 3.2).
+    def unpack(self, packed: Sequence[Mapping[str, Tensor]], *, maps: bool) -> ImageFeatures:
+        """Photos' features out of what `ImageFeatures.pack` made of them, on the segmenter's device."""
+        device, side = self.mask_decoder.class_embed.device, self.config.image_size
+        sizes_hw = [(side // stride, side // stride) for stride in LEVEL_STRIDES]
+        nothing = torch.empty(len(packed), 0, 0, 0, device=device)
+        inputs = DecoderInputs(
+            mask_feature_BCHW=nothing,
+            cells=[],
+            cell_positions=self.mask_decoder.cell_positions(sizes_hw, device),
+            sizes_hw=sizes_hw,
+        )
+        empty = ImageFeatures(
+            image_hw=(side, side),
+            decoder_inputs=inputs,
+            image_tokens_BNC=nothing,
+            query_feat_pos_BQF=nothing,
+            wins_BQN=nothing,
+        )
+        names = [name for name in packed[0] if maps or name in TOKENS]
+        stacked = {name: torch.stack([one[name] for one in packed]).to(device, non_blocking=True) for name in names}
+        return empty.with_tensors({"mask_feature": nothing, **stacked})
+
+    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """(B, P, 2C): each keypoint's feature and region feature joined, which the projector reads (paper 3.2).
 
         Args:
             features: of B photos.
             points_BP2: x, y in [0, 1]^2 of the square, P of each photo; a photo with fewer repeats one.
             region: "gaussian" or "predicted-mask"; None: the config's.
         """
-        height, width = features.image_hw
+        (height, width), inputs = features.image_hw, features.decoder_inputs
         points_px = points_BP2 * points_BP2.new_tensor([width, height])
-        feat, pos = self.keypoint_prompt(points_px, features.image_hw)
+        query_BPC, pos_BPC = self.keypoint_prompt(points_px, features.image_hw)
         regions = None
         if (region or self.config.region) == "gaussian":
+            sigma, threshold = self.config.gaussian_sigma_px, self.config.gaussian_threshold
             regions = [
-                gaussian_region(
-                    points_px,
-                    features.image_hw,
-                    size_hw,
-                    sigma_px=self.config.gaussian_sigma_px,
-                    threshold=self.config.gaussian_threshold,
-                )
-                for size_hw in features.decoder_inputs.sizes_hw
+                gaussian_region(points_px, features.image_hw, size_hw, sigma_px=sigma, threshold=threshold)
+                for size_hw in inputs.sizes_hw
             ]
-        return self.mask_decoder.decode(feat, pos, features.decoder_inputs, regions=regions, independent=True)
-
-    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
-        """(B, P, 2C): each keypoint's feature and region feature joined. Arguments as `decode_points`."""
-        return keypoint_numbers(self.decode_points(features, points_BP2, region=region))
-
-
-def keypoint_numbers(decoded: DecodedQueries) -> Tensor:
-    """(B, P, 2C): what the projector reads of decoded points, feature and region feature joined."""
-    return torch.cat([decoded.queries[-1], decoded.pos_BQC], dim=-1)
+        query_BPC, _ = self.mask_decoder.decode(query_BPC, pos_BPC, inputs, regions=regions, independent=True)
+        return torch.cat([query_BPC, pos_BPC], dim=-1)
 
 
 def fold_pixels(x_BCHW: Tensor, factor: int) -> Tensor:

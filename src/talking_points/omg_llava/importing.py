@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
+from talking_points.model.checkpoint import replacing
 from talking_points.omg_llava.language_model import plan_language_model, write_language_model
 from talking_points.omg_llava.tokenizer import write_internlm2_tokenizer
 from talking_points.omg_llava.vision import convert_vision
@@ -27,10 +26,9 @@ def import_omg_llava(
     dtype: str = "bfloat16",
     out: Path,
 ) -> None:
-    """Write the checkpoint folder `out` from the published files.
+    """Write the checkpoint folder `out` from the published files; it appears complete or not at all.
 
-    One layer of the language model is in memory at a time. Nothing appears at `out` unless all of it does: the
-    folder is made beside it and renamed.
+    One layer of the language model is in memory at a time.
 
     Args:
         llm: InternLM2-chat's folder: config.json, safetensors and index, tokenizer.model and its config.
@@ -52,11 +50,8 @@ def import_omg_llava(
         raise ValueError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; choose another --out")
-
     trained = open_weights(llava)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with replacing(out) as new:
         language_model = new / "language_model"
         language_model.mkdir()
         plan = plan_language_model(llm, trained, write_internlm2_tokenizer(llm, language_model))
@@ -65,9 +60,3 @@ def import_omg_llava(
         save_file(vision, new / "vision.safetensors", metadata={"format": "pt"})
         del vision
         write_language_model(plan, DTYPES[dtype], language_model)
-        if out.exists():
-            out.rmdir()
-        new.chmod(0o755)
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

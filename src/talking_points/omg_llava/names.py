@@ -1,121 +1,34 @@
-"""How OMG-LLaVA's published weights are called, one table a part, read in both directions.
-
-A row is (published name, our name). `{i}` and `{j}` stand for a number, `{i+1}` for the one after it, `{end}` for
-"weight" or "bias", `{rest}` for anything. Every published name is in a table or on a drop list with its reason; any
-other is an error.
-"""
+"""OMG-LLaVA's published names of weights and ours, by the tables of names.toml, in both directions."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from functools import cache, partial
+from functools import cache
+from itertools import chain, zip_longest
+from pathlib import Path
 
 from torch import Tensor
 
-Table = tuple[tuple[str, str], ...]
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
-_DECODER = "panoptic_head.pixel_decoder"
-_LAYER = "panoptic_head.transformer_decoder.layers.{i}"
+Table = Mapping[str, str]
+"""Published name to our name; both with placeholders as names.toml explains them."""
 
-SEGMENTER: Table = (
-    # trunk (timm ConvNeXt; OMG-Seg calls the stages layer1..4)
-    ("backbone.stem.{i}.{end}", "trunk.stem.{i}.{end}"),
-    ("backbone.layer{i+1}.downsample.{j}.{end}", "trunk.stages.{i}.downsample.{j}.{end}"),
-    ("backbone.layer{i+1}.blocks.{j}.conv_dw.{end}", "trunk.stages.{i}.blocks.{j}.conv_dw.{end}"),
-    ("backbone.layer{i+1}.blocks.{j}.norm.{end}", "trunk.stages.{i}.blocks.{j}.norm.{end}"),
-    ("backbone.layer{i+1}.blocks.{j}.mlp.fc1.{end}", "trunk.stages.{i}.blocks.{j}.fc1.{end}"),
-    ("backbone.layer{i+1}.blocks.{j}.mlp.fc2.{end}", "trunk.stages.{i}.blocks.{j}.fc2.{end}"),
-    ("backbone.layer{i+1}.blocks.{j}.gamma", "trunk.stages.{i}.blocks.{j}.gamma"),
-    # pixel decoder (mmdet MSDeformAttnPixelDecoder)
-    (f"{_DECODER}.input_convs.{{i}}.conv.{{end}}", "pixel_decoder.input_convs.{i}.conv.{end}"),
-    (f"{_DECODER}.input_convs.{{i}}.gn.{{end}}", "pixel_decoder.input_convs.{i}.norm.{end}"),
-    (f"{_DECODER}.level_encoding.weight", "pixel_decoder.level_embed.weight"),
-    *(
-        (
-            f"{_DECODER}.encoder.layers.{{i}}.self_attn.{linear}.{{end}}",
-            f"pixel_decoder.layers.{{i}}.attention.{linear}.{{end}}",
-        )
-        for linear in ("sampling_offsets", "attention_weights", "value_proj", "output_proj")
-    ),
-    (f"{_DECODER}.encoder.layers.{{i}}.ffn.layers.0.0.{{end}}", "pixel_decoder.layers.{i}.fc1.{end}"),
-    (f"{_DECODER}.encoder.layers.{{i}}.ffn.layers.1.{{end}}", "pixel_decoder.layers.{i}.fc2.{end}"),
-    (f"{_DECODER}.encoder.layers.{{i}}.norms.{{j}}.{{end}}", "pixel_decoder.layers.{i}.norm{j+1}.{end}"),
-    (f"{_DECODER}.lateral_convs.0.conv.weight", "pixel_decoder.lateral_conv.conv.weight"),
-    (f"{_DECODER}.lateral_convs.0.gn.{{end}}", "pixel_decoder.lateral_conv.norm.{end}"),
-    (f"{_DECODER}.output_convs.0.conv.weight", "pixel_decoder.output_conv.conv.weight"),
-    (f"{_DECODER}.output_convs.0.gn.{{end}}", "pixel_decoder.output_conv.norm.{end}"),
-    (f"{_DECODER}.mask_feature.{{end}}", "pixel_decoder.mask_feature.{end}"),
-    # mask decoder (OMG-Seg Mask2FormerVideoSemSamHead)
-    ("panoptic_head.query_feat.weight", "mask_decoder.query_feat.weight"),
-    ("panoptic_head.query_embed.weight", "mask_decoder.query_embed.weight"),
-    ("panoptic_head.level_embed.weight", "mask_decoder.level_embed.weight"),
-    (f"{_LAYER}.cross_attn.attn.in_proj_{{end}}", "mask_decoder.layers.{i}.cross_attn.in_proj_{end}"),
-    (f"{_LAYER}.cross_attn.attn.out_proj.{{end}}", "mask_decoder.layers.{i}.cross_attn.out_proj.{end}"),
-    (f"{_LAYER}.self_attn.attn.in_proj_{{end}}", "mask_decoder.layers.{i}.self_attn.in_proj_{end}"),
-    (f"{_LAYER}.self_attn.attn.out_proj.{{end}}", "mask_decoder.layers.{i}.self_attn.out_proj.{end}"),
-    (f"{_LAYER}.ffn.layers.0.0.{{end}}", "mask_decoder.layers.{i}.fc1.{end}"),
-    (f"{_LAYER}.ffn.layers.1.{{end}}", "mask_decoder.layers.{i}.fc2.{end}"),
-    (f"{_LAYER}.norms.{{j}}.{{end}}", "mask_decoder.layers.{i}.norm{j+1}.{end}"),
-    ("panoptic_head.transformer_decoder.post_norm.{end}", "mask_decoder.post_norm.{end}"),
-    ("panoptic_head.mask_embed.{i}.{end}", "mask_decoder.mask_embed.{i}.{end}"),
-    ("panoptic_head.iou_embed.{i}.{end}", "mask_decoder.iou_embed.{i}.{end}"),
-    ("panoptic_head.mask_pooling_proj.0.{end}", "mask_decoder.mask_pooling_norm.{end}"),
-    ("panoptic_head.mask_pooling_proj.1.{end}", "mask_decoder.mask_pooling_proj.{end}"),
-    ("panoptic_head.cls_proj.{i}.{end}", "mask_decoder.class_proj.{i}.{end}"),
-    # keypoint prompt
-    ("panoptic_head.mask_tokens.weight", "keypoint_prompt.mask_token.weight"),
-    ("panoptic_head.pb_embedding.weight", "keypoint_prompt.prompt_type.weight"),
-    ("panoptic_head.pos_linear.{end}", "keypoint_prompt.position.{end}"),
-)
-SEGMENTER_DROPPED = (
-    "data_preprocessor.{rest}",  # normalisation constants, the same as ours
-    "panoptic_head.cls_embed",  # class text embedding, comes from its own file
-    "panoptic_head.logit_scale",  # constant, in the config
-    "backbone.norm_pre.{rest}",  # CLIP's pooling head, after the last stage we read
-    "backbone.head.{rest}",
-    "backbone.avgpool.{rest}",
-)
+_TABLES = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+SEGMENTER: Table = _TABLES["segmenter"]
+PROJECTOR: Table = _TABLES["projector"]
+TEXT_TO_VISION: Table = _TABLES["text_to_vision"]
+OPEN_CLIP: Table = _TABLES["open_clip"]
+INTERNLM2: Table = _TABLES["internlm2"]
+DROPPED: Mapping[str, list[str]] = _TABLES["dropped"]
 
-PROJECTOR: Table = (
-    ("projector.model.model_feat.{i}.{end}", "image_mlp.{i}.{end}"),
-    ("projector.model.query_proj.{end}", "query_proj.{end}"),
-    ("projector.model.model.{i}.{end}", "query_mlp.{i}.{end}"),
-    ("projector.model.seperate_embed.weight", "separator.weight"),
-)
-
-TEXT_TO_VISION: Table = (("projector_text2vision.model.{i}.{end}", "{i}.{end}"),)
-
-OPEN_CLIP: Table = (
-    ("visual.trunk.stem.{rest}", "backbone.stem.{rest}"),
-    ("visual.trunk.stages.{i}.{rest}", "backbone.layer{i+1}.{rest}"),
-)
-"""open_clip's ConvNeXt -> OMG-Seg's own names, for an OMG-Seg file without a backbone."""
-OPEN_CLIP_DROPPED = (
-    "visual.trunk.norm_pre.{rest}",  # after the last stage we read
-    "visual.trunk.head.{rest}",
-    "visual.head.{rest}",
-    "transformer.{rest}",  # the text tower and its parts
-    "token_embedding.{rest}",
-    "ln_final.{rest}",
-    "positional_embedding",
-    "text_projection",
-    "logit_scale",
-    "attn_mask",
-)
-
-INTERNLM2: Table = (
-    ("model.tok_embeddings.weight", "model.embed_tokens.weight"),
-    ("model.layers.{i}.attention.wo.weight", "model.layers.{i}.self_attn.o_proj.weight"),
-    ("model.layers.{i}.feed_forward.w1.weight", "model.layers.{i}.mlp.gate_proj.weight"),
-    ("model.layers.{i}.feed_forward.w3.weight", "model.layers.{i}.mlp.up_proj.weight"),
-    ("model.layers.{i}.feed_forward.w2.weight", "model.layers.{i}.mlp.down_proj.weight"),
-    ("model.layers.{i}.attention_norm.weight", "model.layers.{i}.input_layernorm.weight"),
-    ("model.layers.{i}.ffn_norm.weight", "model.layers.{i}.post_attention_layernorm.weight"),
-    ("model.norm.weight", "model.norm.weight"),
-    ("output.weight", "lm_head.weight"),
-)
-"""InternLM2 -> transformers' Llama; `attention.wqkv` is three tensors there, see `language_model.llama_state`."""
+_PLACEHOLDER = re.compile(r"\*\*|\*|#")
+_MEANS = {"#": "([0-9]+)", "*": "(weight|bias)", "**": "(.*)"}
 
 
 def rename(
@@ -128,7 +41,7 @@ def rename(
     """
     renamed: dict[str, Tensor] = {}
     unknown = []
-    left_out = tuple((template, template) for template in dropped)
+    left_out = {name: name for name in dropped}
     for name, tensor in weights.items():
         if _translated(name, left_out):
             continue
@@ -152,35 +65,18 @@ def published_name(ours: str, names: Table) -> str:
         >>> published_name("trunk.stages.0.blocks.2.gamma", SEGMENTER)
         'backbone.layer1.blocks.2.gamma'
     """
-    return _translated(ours, tuple((new, old) for old, new in names)) or ours
+    return _translated(ours, {new: old for old, new in names.items()}) or ours
 
 
 def _translated(name: str, rows: Table) -> str | None:
-    for old, new in rows:
+    for old, new in rows.items():
         if match := _pattern(old).fullmatch(name):
-            return _PLACE.sub(partial(_filled, match.groupdict()), new)
+            between = _PLACEHOLDER.split(new)
+            return "".join(chain.from_iterable(zip_longest(between, match.groups(), fillvalue="")))
     return None
-
-
-_PLACE = re.compile(r"\{(\w+)(\+1)?\}")
-_ANY_OF = {"end": "weight|bias", "rest": ".*"}
 
 
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
-    """A regular expression of the template; the group of `{i+1}` is called i1."""
-    parts = re.split(r"(\{\w+(?:\+1)?\})", template)
-    for n, part in enumerate(parts):
-        place = _PLACE.fullmatch(part)
-        if place is None:
-            parts[n] = re.escape(part)
-        else:
-            parts[n] = f"(?P<{place[1]}{'1' if place[2] else ''}>{_ANY_OF.get(place[1], '[0-9]+')})"
-    return re.compile("".join(parts))
-
-
-def _filled(values: Mapping[str, str], place: re.Match[str]) -> str:
-    letter = place[1]
-    if place[2]:
-        return values.get(f"{letter}1") or str(int(values[letter]) + 1)
-    return values[letter] if letter in values else str(int(values[f"{letter}1"]) - 1)
+    parts = re.split(r"(\*\*|\*|#)", template)
+    return re.compile("".join(_MEANS.get(part, re.escape(part)) for part in parts))

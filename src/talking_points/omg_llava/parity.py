@@ -14,20 +14,20 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from talking_points.model.config import VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
-from talking_points.model.language import splice_tokens
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
 from talking_points.model.weights import load_weights, read_json, read_tensors
 from talking_points.omg_llava.language_model import llama_state
-from talking_points.omg_llava.names import PROJECTOR, TEXT_TO_VISION, rename
-from talking_points.omg_llava.vision import segmenter_state, vision_config_of
+from talking_points.omg_llava.vision import projector_states, segmenter_state, vision_config_of
 
 QUERY_MASK = "encoder.query_absent_mask"
 """Compared exactly."""
 TOLERANCE = 1e-4
 """Largest absolute error allowed of any output, fp32."""
 TENSOR_FILES = ("omg_seg", "class_embed", "omg_llava", "inputs", "outputs")
+
+Tensors = Mapping[str, Tensor]
 
 
 def run_parity(folder: Path) -> dict[str, Any]:
@@ -42,19 +42,15 @@ def run_parity(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: a file is missing, or its tensors do not fit the config.
     """
-    for name in ("config.json", *(f"{name}.safetensors" for name in TENSOR_FILES)):
-        if not (folder / name).is_file():
-            of_folder = f"a parity folder holds config.json, {', '.join(TENSOR_FILES)} (.safetensors)"
-            raise FileNotFoundError(f"no such file: {folder / name}; {of_folder}")
-    files = {name: read_tensors(folder / f"{name}.safetensors") for name in TENSOR_FILES}
     config = read_json(folder / "config.json")
+    files = {name: read_tensors(folder / f"{name}.safetensors") for name in TENSOR_FILES}
     expected = files.pop("outputs")
-    token_ids = {name: expected.pop(name) for name in list(expected) if name.startswith("input_ids")}
-    files["inputs"] |= token_ids
-    return compare(compute_outputs(config, files, source=folder), expected, source=folder / "outputs.safetensors")
+    files["inputs"] |= {name: expected.pop(name) for name in list(expected) if name.startswith("input_ids")}
+    computed = compute_outputs(config, files, source=folder)
+    return compare(computed, expected, source=folder / "outputs.safetensors")
 
 
-def compare(computed: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, source: Path) -> dict[str, Any]:
+def compare(computed: Tensors, expected: Tensors, *, source: Path) -> dict[str, Any]:
     """How far our outputs are from upstream's.
 
     Returns:
@@ -64,18 +60,15 @@ def compare(computed: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, s
     Raises:
         ValueError: the two do not hold the same names and shapes; the message names `source`.
     """
-    unknown, missing = sorted(expected.keys() - computed.keys()), sorted(computed.keys() - expected.keys())
-    if unknown:
-        raise ValueError(f"{source}: unknown output {unknown[0]!r}")
-    if missing:
-        raise ValueError(f"{source}: output {missing[0]!r} is missing")
+    if unlike := sorted(expected.keys() ^ computed.keys()):
+        what = "unknown output {!r}" if unlike[0] in expected else "output {!r} is missing"
+        raise ValueError(f"{source}: {what.format(unlike[0])}")
     errors: dict[str, float | None] = {}
     for name, ours in computed.items():
         theirs = expected[name]
         if ours.shape != theirs.shape:
             raise ValueError(f"{name} has shape {tuple(ours.shape)}, the file's has {tuple(theirs.shape)}")
-        difference = (ours.double() - theirs.double()).abs()
-        worst = float(difference.max()) if difference.numel() else 0.0
+        worst = (ours.double() - theirs.double()).abs().amax().item() if ours.numel() else 0.0
         errors[name] = worst if math.isfinite(worst) else None
     equal = torch.equal(computed[QUERY_MASK], expected[QUERY_MASK].bool())
     passed = equal and all(error is not None and error <= TOLERANCE for error in errors.values())
@@ -83,9 +76,7 @@ def compare(computed: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, s
 
 
 @torch.inference_mode()
-def compute_outputs(
-    config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], *, source: Path
-) -> dict[str, Tensor]:
+def compute_outputs(config: Mapping[str, Any], files: Mapping[str, Tensors], *, source: Path) -> dict[str, Tensor]:
     """What our network computes, under the names of upstream's outputs.
 
     Args:
@@ -106,37 +97,34 @@ def compute_outputs(
         raise ValueError(f"{source}: the files do not fit each other: {first}") from None
 
 
-def _compute(config: Mapping[str, Any], files: Mapping[str, Mapping[str, Tensor]], folder: Path) -> dict[str, Tensor]:
+def _compute(config: Mapping[str, Any], files: Mapping[str, Tensors], folder: Path) -> dict[str, Tensor]:
     source = str(folder / "omg_seg.safetensors")
     state = segmenter_state(files["omg_seg"], files["class_embed"]["cls_embed"], source=source)
     vision = _vision_config(config, state)
     segmenter = Segmenter(vision).eval()
     load_weights(segmenter, state, source=source)
 
-    source = str(folder / "omg_llava.safetensors")
-    parts = _split_by_prefix(files["omg_llava"], ("llm.", "projector.", "projector_text2vision."), source)
-    llm = _language_model(config["llm"], parts["llm."], source)
-    query_channels = 2 * vision.width
-    projector = Projector(
-        image_channels=vision.trunk_dims[-1] * vision.pixel_shuffle**2,
-        query_channels=query_channels,
-        llm_width=llm.config.hidden_size,
-    ).eval()
-    load_weights(projector, rename(parts["projector."], PROJECTOR, source=source), source=source)
-    text_to_vision = TextToVision(llm.config.hidden_size, query_channels).eval()
-    state = rename(parts["projector_text2vision."], TEXT_TO_VISION, source=source)
-    load_weights(text_to_vision, state, source=source)
+    source, trained = str(folder / "omg_llava.safetensors"), files["omg_llava"]
+    of_llm = {name: tensor for name, tensor in trained.items() if name.startswith("llm.")}
+    llm = _language_model(config["llm"], of_llm, source)
+    llm_width = llm.config.hidden_size
+    projector, text_to_vision = Projector(vision, llm_width), TextToVision(llm_width, 2 * vision.width)
+    rest = {name: tensor for name, tensor in trained.items() if name not in of_llm}
+    states = projector_states(rest, source=source)
+    load_weights(projector, states["projector"], source=source)
+    load_weights(text_to_vision, states["text_to_vision"], source=source)
 
     inputs = files["inputs"]
     out, photo_tokens = _photo_outputs(segmenter, projector, inputs["image"])
     out |= _point_outputs(segmenter, projector, inputs)
     for b, tokens in enumerate(photo_tokens):
+        ids_T = inputs[f"input_ids{b}"]
         marks = out["prompt.llm_embedding"][inputs["point_image_index"] == b]
-        embeds = splice_tokens(
-            inputs[f"input_ids{b}"],
-            llm.get_input_embeddings(),
-            {config["image_token_id"]: [tokens], config["mark_token_id"]: list(marks[:, None])},
-        )
+        is_photo, is_mark = ids_T == config["image_token_id"], ids_T == config["mark_token_id"]
+        words = llm.get_input_embeddings()(ids_T.masked_fill(is_photo | is_mark, 0))
+        words[is_mark] = marks
+        at = int(is_photo.nonzero())
+        embeds = torch.cat([words[:at], tokens, words[at + 1 :]])
         hidden = llm.model(inputs_embeds=embeds[None]).last_hidden_state
         out[f"llm.inputs_embeds{b}"] = embeds
         out[f"llm.last_hidden{b}"] = hidden[0]
@@ -151,16 +139,19 @@ def _photo_outputs(segmenter: Segmenter, projector: Projector, image: Tensor) ->
     mask_features, memories = segmenter.pixel_decoder(stages)
     features = segmenter(image)
     photo_tokens = projector(features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN)
-    out = {f"backbone.stage{i}": stage for i, stage in enumerate(stages, start=1)}
-    out["pixel_decoder.mask_features"] = mask_features
-    out |= {f"pixel_decoder.memory{i}": memory for i, memory in enumerate(memories)}
-    out["encoder.image_tokens"] = features.image_tokens_BNC
-    out["encoder.query_feat_pos"] = features.query_feat_pos_BQF
-    out[QUERY_MASK] = ~features.wins_BQN
-    return out | {f"projector.tokens{b}": tokens for b, tokens in enumerate(photo_tokens)}, photo_tokens
+    out = {
+        **{f"backbone.stage{i}": stage for i, stage in enumerate(stages, start=1)},
+        "pixel_decoder.mask_features": mask_features,
+        **{f"pixel_decoder.memory{i}": memory for i, memory in enumerate(memories)},
+        "encoder.image_tokens": features.image_tokens_BNC,
+        "encoder.query_feat_pos": features.query_feat_pos_BQF,
+        QUERY_MASK: ~features.wins_BQN,
+        **{f"projector.tokens{b}": tokens for b, tokens in enumerate(photo_tokens)},
+    }
+    return out, photo_tokens
 
 
-def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Tensors) -> dict[str, Tensor]:
     features = segmenter(inputs["image"])
     vision, image_hw, points_px = segmenter.config, features.image_hw, inputs["points_xy"]
     out: dict[str, Tensor] = {}
@@ -178,7 +169,7 @@ def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Mapping[s
     return out
 
 
-def _vision_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> VisionConfig:
+def _vision_config(config: Mapping[str, Any], state: Tensors) -> VisionConfig:
     """Sizes from the weights, as the import reads them, and from config.json what weights do not tell."""
     return dataclasses.replace(
         vision_config_of(state, num_heads=config["num_heads"]),
@@ -190,18 +181,12 @@ def _vision_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Vi
     )
 
 
-def _language_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], source: str) -> LlamaForCausalLM:
+def _language_model(config: Mapping[str, Any], weights: Tensors, source: str) -> LlamaForCausalLM:
+    sizes = "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads"
     llm = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=config["vocab_size"],
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"],
-            num_hidden_layers=config["num_hidden_layers"],
-            num_attention_heads=config["num_attention_heads"],
-            num_key_value_heads=config["num_key_value_heads"],
+            **{name: config[name] for name in (*sizes.split(), "rms_norm_eps", "max_position_embeddings")},
             rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
-            rms_norm_eps=config["rms_norm_eps"],
-            max_position_embeddings=config["max_position_embeddings"],
             tie_word_embeddings=False,
         )
     ).eval()
@@ -213,15 +198,3 @@ def _language_model(config: Mapping[str, Any], weights: Mapping[str, Tensor], so
     )
     load_weights(llm, state, source=source)
     return llm
-
-
-def _split_by_prefix(
-    weights: Mapping[str, Tensor], prefixes: tuple[str, ...], source: str
-) -> dict[str, dict[str, Tensor]]:
-    parts: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in prefixes}
-    for name, tensor in weights.items():
-        prefix = next((p for p in prefixes if name.startswith(p)), None)
-        if prefix is None:
-            raise ValueError(f"{source}: unknown tensor {name!r}")
-        parts[prefix][name] = tensor
-    return parts

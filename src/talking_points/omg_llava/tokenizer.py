@@ -4,6 +4,8 @@ Its ids are those of plain sentencepiece on every stretch of text between added 
 before every stretch; transformers' own `LlamaTokenizer` treats stretches otherwise.
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,11 @@ _PROBES = (
 def write_internlm2_tokenizer(source: Path, out: Path) -> int:
     """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` into `out`.
 
-    `source` is the published folder: `tokenizer.model` and `tokenizer_config.json`. Pieces that the config's
-    `added_tokens_decoder` renames (`<|im_start|>` over an unused one) keep their ids; `SPECIAL_TOKENS` follow
-    the last piece. `AutoTokenizer.from_pretrained(out)` opens the result as a `PreTrainedTokenizerFast`.
+    Pieces that the config's `added_tokens_decoder` renames (`<|im_start|>` over an unused one) keep their ids;
+    `SPECIAL_TOKENS` follow the last piece. `AutoTokenizer.from_pretrained(out)` opens the result.
+
+    Args:
+        source: the published folder, with `tokenizer.model` and `tokenizer_config.json`.
 
     Returns:
         The number of token ids, `SPECIAL_TOKENS` included.
@@ -49,18 +53,15 @@ def write_internlm2_tokenizer(source: Path, out: Path) -> int:
         ValueError: the sentencepiece model is not of the kind InternLM2 uses, the two files contradict each
             other, or the result does not reproduce sentencepiece's ids.
     """
-    config_path = source / "tokenizer_config.json"
-    model_path = source / "tokenizer.model"
+    config_path, model_path = source / "tokenizer_config.json", source / "tokenizer.model"
     config = read_json(config_path)
     if not model_path.is_file():
         raise FileNotFoundError(f"no such file: {model_path}; InternLM2's folder must hold its tokenizer too")
     named = {entry["content"] for entry in config.get("added_tokens_decoder", {}).values()}
-    unnamed = [
-        name for name in (*(config.get(f"{kind}_token") for kind in _SPECIAL), *CHAT_TOKENS) if name not in named
-    ]
-    if unnamed:
+    needed = [*(config.get(f"{kind}_token") for kind in _SPECIAL), *CHAT_TOKENS]
+    if unnamed := [name for name in needed if name not in named]:
         raise ValueError(f"{config_path}: added_tokens_decoder gives no id to {unnamed}; is it InternLM2-chat's?")
-    tokenizer = internlm2_tokenizer(model_path, config)
+    tokenizer = _converted(model_path, config)
     _check_against_sentencepiece(tokenizer, model_path)
 
     tokenizer.save(str(out / "tokenizer.json"))
@@ -82,17 +83,48 @@ def write_internlm2_tokenizer(source: Path, out: Path) -> int:
     return tokenizer.get_vocab_size()
 
 
-def internlm2_tokenizer(model_path: Path, config: dict[str, Any]) -> Tokenizer:
-    """Build the tokenizer from a sentencepiece BPE file and the published `tokenizer_config.json`.
-
-    Raises:
-        ValueError: as `write_internlm2_tokenizer`.
-    """
+def _converted(model_path: Path, config: dict[str, Any]) -> Tokenizer:
     model = _read_sentencepiece(model_path)
-    kinds = type(model.pieces[0])
-    renamed: dict[str, str] = {}  # sentencepiece's name -> the added token's
-    names = [piece.piece for piece in model.pieces]
-    for key, entry in config.get("added_tokens_decoder", {}).items():
+    pieces, kinds = model.pieces, type(model.pieces[0])
+    names, renamed = _names(model_path, [piece.piece for piece in pieces], config["added_tokens_decoder"])
+    # sentencepiece cuts user-defined pieces out before any merging, and they open no new stretch: the
+    # pre-tokenizer isolates them and ignore_merges gives them their id whole. (A byte piece's name, "<0x41>",
+    # straight after one is then taken for that byte. Nobody writes that.)
+    whole = [renamed.get(p.piece, p.piece) for p in pieces if p.type == kinds.USER_DEFINED]
+    bpe = BPE(
+        vocab={name: id for id, name in enumerate(names)},
+        merges=_merges({p.piece: (-p.score, id) for id, p in enumerate(pieces) if p.type == kinds.NORMAL}),
+        unk_token=names[model.trainer_spec.unk_id],
+        fuse_unk=True,
+        byte_fallback=True,
+        ignore_merges=bool(whole),
+    )
+    tokenizer = Tokenizer(bpe)
+    replaced = [normalizers.Replace(old, new) for old, new in {" ": _SPACE, **renamed}.items()]
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), *replaced])
+    if whole:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_any_of(whole)), behavior="isolated")
+
+    added = [entry["content"] for _, entry in sorted(config["added_tokens_decoder"].items())] + list(SPECIAL_TOKENS)
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in added])
+    before = [config["bos_token"]] if config.get("add_bos_token", True) else []
+    after = [config["eos_token"]] if config.get("add_eos_token", False) else []
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A", *after],
+        pair=[*before, "$A", *after, *(f"{part}:1" for part in (*before, "$B", *after))],
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in {*before, *after}],
+    )
+    # One prefix was put before every stretch, so one is taken away after every added token.
+    prefix = decoders.Replace(Regex(rf"(?<=\A|{_any_of(added)}){_SPACE}"), "")
+    plain = [decoders.ByteFallback(), decoders.Fuse(), prefix, decoders.Replace(_SPACE, " ")]
+    tokenizer.decoder = decoders.Sequence(plain)
+    return tokenizer
+
+
+def _names(model_path: Path, names: list[str], added: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Every id's name, and what the pieces that added tokens rename were called."""
+    renamed: dict[str, str] = {}
+    for key, entry in added.items():
         id, name = int(key), entry["content"]
         if id >= len(names):
             raise ValueError(
@@ -104,59 +136,14 @@ def internlm2_tokenizer(model_path: Path, config: dict[str, Any]) -> Tokenizer:
         if names[id] != name:
             renamed[names[id]] = name
             names[id] = name
-    vocabulary = {name: id for id, name in enumerate(names)}
-    if len(vocabulary) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+    if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{model_path} with tokenizer_config.json names pieces twice: {twice}")
-    already = [name for name in SPECIAL_TOKENS if name in vocabulary]
-    if already:
+    if already := [name for name in SPECIAL_TOKENS if name in names]:
         raise ValueError(f"{model_path} already holds {already}, which OMG-LLaVA adds after the last piece")
-
-    # sentencepiece cuts user-defined pieces out before any merging, and they open no new stretch: the
-    # pre-tokenizer isolates them and ignore_merges gives them their id whole. (A byte piece's name, "<0x41>",
-    # straight after one is then taken for that byte. Nobody writes that.)
-    whole = [renamed.get(p.piece, p.piece) for p in model.pieces if p.type == kinds.USER_DEFINED]
-    merges = _merges(model.pieces, kinds)
-    tokenizer = Tokenizer(
-        BPE(
-            vocab=vocabulary,
-            merges=merges,
-            unk_token=names[model.trainer_spec.unk_id],
-            fuse_unk=True,
-            byte_fallback=True,
-            ignore_merges=bool(whole),
-        )
-    )
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Prepend(_SPACE),
-            normalizers.Replace(" ", _SPACE),
-            *(normalizers.Replace(old, new) for old, new in renamed.items()),
-        ]
-    )
-    if whole:
-        longest_first = sorted(whole, key=len, reverse=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_any_of(longest_first)), behavior="isolated")
-
-    base_added = [entry["content"] for _, entry in sorted(config["added_tokens_decoder"].items())]
-    tokenizer.add_special_tokens(
-        [AddedToken(name, normalized=False, special=True) for name in [*base_added, *SPECIAL_TOKENS]]
-    )
-    tokenizer.post_processor = _bos_and_eos(tokenizer, config)
-    tokenizer.decoder = decoders.Sequence(
-        [
-            decoders.ByteFallback(),
-            decoders.Fuse(),
-            # One prefix was put before every stretch, so one is taken away after every added token.
-            decoders.Replace(Regex(rf"(?<=\A|{_any_of([*base_added, *SPECIAL_TOKENS])}){_SPACE}"), ""),
-            decoders.Replace(_SPACE, " "),
-        ]
-    )
-    return tokenizer
+    return names, renamed
 
 
 def _read_sentencepiece(model_path: Path) -> Any:
-    """Parse the file and refuse what the pipeline above does not reproduce."""
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:
@@ -168,54 +155,29 @@ def _read_sentencepiece(model_path: Path) -> Any:
         model.ParseFromString(model_path.read_bytes())
     except DecodeError as error:
         raise ValueError(f"{model_path} is not a sentencepiece model") from error
-    trainer, normalizer = model.trainer_spec, model.normalizer_spec
     if not model.pieces:
         raise ValueError(f"{model_path} is not a sentencepiece model: it holds no pieces")
+    if model.normalizer_spec.precompiled_charsmap:
+        raise ValueError(f"{model_path} rewrites characters before it cuts, which InternLM2's does not")
+    trainer = model.trainer_spec
     if trainer.model_type != trainer.BPE:
         kind = trainer.ModelType.Name(trainer.model_type)
         raise ValueError(f"{model_path} is a sentencepiece model of type {kind}; only BPE, InternLM2's, is read")
-    needed = {
-        "byte_fallback": trainer.byte_fallback,
-        "no treat_whitespace_as_suffix": not trainer.treat_whitespace_as_suffix,
-        "no precompiled_charsmap": not normalizer.precompiled_charsmap,
-        "add_dummy_prefix": normalizer.add_dummy_prefix,
-        "no remove_extra_whitespaces": not normalizer.remove_extra_whitespaces,
-        "escape_whitespaces": normalizer.escape_whitespaces,
-    }
-    differing = [name for name, holds in needed.items() if not holds]
-    if differing:
-        raise ValueError(f"{model_path} is not of InternLM2's kind of sentencepiece model: needs {differing}")
     return model
 
 
-def _merges(pieces: Any, kinds: Any) -> list[tuple[str, str]]:
-    """Every way to join two mergeable pieces into a third, best score first.
+def _merges(ranks: dict[str, tuple[float, int]]) -> list[tuple[str, str]]:
+    """Every way to join two mergeable pieces into a third, best rank first.
 
     sentencepiece joins the neighbours whose union scores best; a merge list says the same by its order.
     """
-    mergeable = {p.piece: (id, p.score) for id, p in enumerate(pieces) if p.type == kinds.NORMAL}
-    ranked = []
-    for piece, (id, score) in mergeable.items():
-        for cut in range(1, len(piece)):
-            left, right = piece[:cut], piece[cut:]
-            if left in mergeable and right in mergeable:
-                ranked.append((-score, id, cut, left, right))
-    return [(left, right) for *_, left, right in sorted(ranked)]
-
-
-def _bos_and_eos(tokenizer: Tokenizer, config: dict[str, Any]) -> processors.TemplateProcessing:
-    before = [config["bos_token"]] if config.get("add_bos_token", True) else []
-    after = [config["eos_token"]] if config.get("add_eos_token", False) else []
-
-    def around(text: str) -> list[str]:
-        return [*before, text, *after]
-
-    used = [(name, tokenizer.token_to_id(name)) for name in {*before, *after}]
-    return processors.TemplateProcessing(
-        single=around("$A"),
-        pair=[*around("$A"), *(f"{part}:1" for part in around("$B"))],
-        special_tokens=used,
-    )
+    joined = [
+        (*rank, cut, piece[:cut], piece[cut:])
+        for piece, rank in ranks.items()
+        for cut in range(1, len(piece))
+        if piece[:cut] in ranks and piece[cut:] in ranks
+    ]
+    return [(left, right) for *_, left, right in sorted(joined)]
 
 
 def _check_against_sentencepiece(tokenizer: Tokenizer, model_path: Path) -> None:
@@ -236,4 +198,4 @@ def _check_against_sentencepiece(tokenizer: Tokenizer, model_path: Path) -> None
 
 
 def _any_of(texts: list[str]) -> str:
-    return "|".join(map(re.escape, texts))
+    return "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))

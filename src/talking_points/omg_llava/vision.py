@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from talking_points.model.checkpoint import BASE_PARTS
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
@@ -19,6 +18,14 @@ from talking_points.model.segmenter import Segmenter
 from talking_points.model.weights import check_names_and_shapes, shapes_of
 from talking_points.omg_llava import names
 from talking_points.omg_llava.weight_files import WeightFile, open_weights, read_one_tensor
+
+# What sizes are read off: where others do not fit, one of these may be the wrong one.
+_STEM = "trunk.stem.0.weight"
+_DOWNSAMPLES = tuple(f"trunk.stages.{i}.downsample.1.weight" for i in (1, 2, 3))
+_QUERIES = "mask_decoder.query_feat.weight"
+_MASK_FFN = "mask_decoder.layers.0.fc1.weight"
+_PIXEL_FFN = "pixel_decoder.layers.0.fc1.weight"
+_PIXEL_WEIGHTS = "pixel_decoder.layers.0.attention.attention_weights.weight"
 
 
 def convert_vision(
@@ -35,28 +42,28 @@ def convert_vision(
         ValueError: a tensor is missing, unknown or misshaped; the message has its published name.
     """
     published = _with_trunk(segmenter, clip)
-    embedding = _read_class_embed(class_embed)
-    to_llm, to_vision = trained.read_all("projector."), trained.read_all("projector_text2vision.")
     states = {
-        "segmenter": segmenter_state(published, embedding, source=segmenter.source),
-        "projector": names.rename(to_llm, names.PROJECTOR, source=trained.source),
-        "text_to_vision": names.rename(to_vision, names.TEXT_TO_VISION, source=trained.source),
+        "segmenter": segmenter_state(published, _read_class_embed(class_embed), source=segmenter.source),
+        **projector_states(trained.read_all("projector"), source=trained.source),
     }
     config = _checked_config(states["segmenter"], segmenter.source)
     config = dataclasses.replace(config, pixel_shuffle=_pixel_shuffle(config, states["projector"]))
-    channels, query_channels = config.token_channels - 2 * config.width, 2 * config.width
     with torch.device("meta"):
-        projector = Projector(image_channels=channels, query_channels=query_channels, llm_width=llm_width)
-        text_to_vision = TextToVision(llm_width, query_channels)
+        projector, text_to_vision = Projector(config, llm_width), TextToVision(llm_width, 2 * config.width)
     _check(projector, states["projector"], names.PROJECTOR, trained.source)
     _check(text_to_vision, states["text_to_vision"], names.TEXT_TO_VISION, trained.source)
-    weights = {
-        f"{part}.{name}": tensor.float().contiguous()
-        for part in BASE_PARTS
-        if part != "heatmap"  # ours: the published model's coordinates are regressed
-        for name, tensor in states[part].items()
-    }
+    weights = {f"{part}.{n}": tensor.float().contiguous() for part in states for n, tensor in states[part].items()}
     return ModelConfig(name="omg-llava", vision=config), weights
+
+
+def projector_states(weights: Mapping[str, Tensor], *, source: str) -> dict[str, dict[str, Tensor]]:
+    """Weights of "projector" and "text_to_vision", two parts of ours, under our names. weights: published names."""
+    to_llm = {name: tensor for name, tensor in weights.items() if name.startswith("projector.")}
+    to_vision = {name: tensor for name, tensor in weights.items() if name not in to_llm}
+    return {
+        "projector": names.rename(to_llm, names.PROJECTOR, source=source),
+        "text_to_vision": names.rename(to_vision, names.TEXT_TO_VISION, source=source),
+    }
 
 
 def segmenter_state(weights: Mapping[str, Tensor], class_embed: Tensor, *, source: str) -> dict[str, Tensor]:
@@ -65,20 +72,9 @@ def segmenter_state(weights: Mapping[str, Tensor], class_embed: Tensor, *, sourc
     Args:
         weights: published names.
         class_embed: (classes, prototypes, dim), without the background row, which is a constant zero here.
-        source: file named in errors.
     """
-    state = names.rename(weights, names.SEGMENTER, names.SEGMENTER_DROPPED, source=source)
-    state["mask_decoder.class_embed"] = class_embed
-    return state
-
-
-# What sizes are read off, by our names: where others do not fit, one of these may be the wrong one.
-_STEM = "trunk.stem.0.weight"
-_DOWNSAMPLES = tuple(f"trunk.stages.{i}.downsample.1.weight" for i in (1, 2, 3))
-_QUERIES = "mask_decoder.query_feat.weight"
-_MASK_FFN = "mask_decoder.layers.0.fc1.weight"
-_PIXEL_FFN = "pixel_decoder.layers.0.fc1.weight"
-_PIXEL_WEIGHTS = "pixel_decoder.layers.0.attention.attention_weights.weight"
+    state = names.rename(weights, names.SEGMENTER, names.DROPPED["segmenter"], source=source)
+    return state | {"mask_decoder.class_embed": class_embed}
 
 
 def vision_config_of(state: Mapping[str, Tensor], *, num_heads: int = 8) -> VisionConfig:
@@ -118,15 +114,15 @@ def vision_config_of(state: Mapping[str, Tensor], *, num_heads: int = 8) -> Visi
 
 def _with_trunk(segmenter: WeightFile, clip: Path | None) -> dict[str, Tensor]:
     published = segmenter.read_all()
-    if any(name.startswith("backbone.") for name in published):
-        if clip is not None:
-            raise ValueError(f"{segmenter.source} holds a trunk (backbone.*); leave out --clip")
+    has_trunk = any(name.startswith("backbone.") for name in published)
+    if has_trunk and clip is not None:
+        raise ValueError(f"{segmenter.source} holds a trunk (backbone.*); leave out --clip")
+    if has_trunk:
         return published
     if clip is None:
         raise ValueError(f"{segmenter.source} holds no trunk (backbone.*); give open_clip's file with --clip")
-    return published | names.rename(
-        open_weights(clip).read_all(), names.OPEN_CLIP, names.OPEN_CLIP_DROPPED, source=str(clip)
-    )
+    trunk = open_weights(clip).read_all()
+    return published | names.rename(trunk, names.OPEN_CLIP, names.DROPPED["open_clip"], source=str(clip))
 
 
 def _read_class_embed(path: Path) -> Tensor:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.model.weights import read_json, shapes_of
+from talking_points.model.weights import read_json, read_shapes, shapes_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +50,7 @@ def open_weights(path: Path) -> WeightFile:
     Raises:
         FileNotFoundError, ValueError: it is absent, broken, or holds other things than tensors.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    if path.suffix != ".safetensors":
-        shapes = shapes_of(_unpickle_tensors(path))
-    else:
-        try:
-            with safe_open(path, framework="pt") as file:
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+    shapes = read_shapes(path) if path.suffix == ".safetensors" else shapes_of(_unpickle_tensors(path))
     return WeightFile(source=str(path), shapes=shapes, file_of=dict.fromkeys(shapes, path))
 
 
@@ -71,25 +62,20 @@ def open_folder(folder: Path) -> WeightFile:
             raise FileNotFoundError(f"{folder} has no model.safetensors and no model.safetensors.index.json")
         return open_weights(folder / "model.safetensors")
     indexed: dict[str, str] = read_json(index).get("weight_map", {})
+    file_of = {name: folder / file_name for name, file_name in indexed.items()}
     shapes: dict[str, tuple[int, ...]] = {}
-    for file_name in sorted(set(indexed.values())):
-        path = folder / file_name
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}; {index.name} names it")
+    for path in sorted(set(file_of.values())):
         found = open_weights(path).shapes
-        named = {name for name, where in indexed.items() if where == file_name}
-        problems = [f"missing {name}" for name in named - found.keys()]
-        problems += [f"unknown {name}" for name in found.keys() - named]
+        problems = [f"missing {name}" for name, where in file_of.items() if where == path and name not in found]
+        problems += [f"unknown {name}" for name in found if file_of.get(name) != path]
         if problems:
             raise ValueError(f"{path} does not fit {index.name}: {'; '.join(sorted(problems))}")
         shapes |= found
-    return WeightFile(source=str(folder), shapes=shapes, file_of={name: folder / indexed[name] for name in shapes})
+    return WeightFile(source=str(folder), shapes=shapes, file_of=file_of)
 
 
 def read_one_tensor(path: Path) -> Tensor:
     """The tensor that a .pth consists of."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
     loaded = _unpickle(path)
     if not isinstance(loaded, Tensor):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, expected one tensor")
@@ -135,6 +121,8 @@ def _unpickle_tensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _unpickle(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:

@@ -10,13 +10,14 @@ import itertools
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from talking_points.model.network import PointNetwork
+from talking_points.bases.base import Base
 from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
@@ -44,19 +45,12 @@ Answered = tuple[str, str | None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Asked:
-    """A line that can be answered."""
+    """A line, its photo opened; or why it cannot be answered."""
 
     line: Line
-    photo: PreparedPhoto
-    point: PhotoPoint
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Bad:
-    """A line that cannot."""
-
-    line: Line
-    problem: str
+    point: PhotoPoint = PhotoPoint()
+    photo: PreparedPhoto | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,55 +73,54 @@ class BulkReport:
 class Answerer:
     """A model that answers windows of lines."""
 
-    def __init__(self, task: Task, network: PointNetwork, folder: Path, model: str) -> None:
+    def __init__(self, task: Task, load: Callable[[], Base], folder: Path, model: str) -> None:
         """
         Args:
+            load: gives the network.
             folder: what photos' paths are relative to.
             model: name written into every answer.
         """
         self.task, self.folder, self.model = task, folder, model
-        self.tp = TalkingPoints(network)
+        self.tp = TalkingPoints(load())
 
-    def prepare(self, line: Line) -> _Asked | _Bad:
+    def prepare(self, line: Line) -> _Asked:
         """Check a line and open its photo. Runs in any thread."""
         try:
             if line.problem is not None:
-                return _Bad(line=line, problem=line.problem)
+                raise ValueError(line.problem)
             point = point_of_record(line.record, wants_text=self.task == "localize")
             if point.text is not None:
                 self.tp.network.prompts.localize(point.text)
             assert point.photo is not None
             given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
-            photo = prepare_photo(given, self.tp.network.config.vision.image_size)
+            photo = prepare_photo(given, self.tp.network.side)
             if point.size_wh is not None and point.size_wh != photo.size_wh:
                 stated, found = ("{}x{}".format(*size) for size in (point.size_wh, photo.size_wh))
                 raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
             if point.point_px is not None:
                 check_point(point.point_px, photo.size_wh)
         except (ValueError, OSError) as error:
-            return _Bad(line=line, problem=" ".join(str(error).split()))
-        return _Asked(line=line, photo=photo, point=point)
+            return _Asked(line=line, problem=" ".join(str(error).split()))
+        return _Asked(line=line, point=point, photo=photo)
 
-    def answer(self, window: Sequence[_Asked | _Bad]) -> list[Answered]:
+    def answer(self, window: Sequence[_Asked]) -> list[Answered]:
         """Answers of a window's lines, in their order."""
-        answers = iter(self._answers([one for one in window if isinstance(one, _Asked)]))
-        return [
-            (self._write(one.line, answer_as_json(next(answers))), None)
-            if isinstance(one, _Asked)
-            else (self._write(one.line, {**answer_as_json(PhotoPoint()), "problem": one.problem}), one.problem)
-            for one in window
-        ]
+        answers = iter(self._answers([(one.photo, one.point) for one in window if one.photo is not None]))
+        written: list[Answered] = []
+        for one in window:
+            answer = answer_as_json(PhotoPoint() if one.photo is None else next(answers))
+            if one.problem is not None:
+                answer["problem"] = one.problem
+            # What is carried along, such as the description that was looked for, stays unless the answer has its own.
+            line = json.dumps({**_head(self.task, self.model, one.line), **answer}, allow_nan=False)
+            written.append((line, one.problem))
+        return written
 
-    def _write(self, line: Line, answer: dict[str, Any]) -> str:
-        head = _head(self.task, self.model, line)
-        # What is carried along, such as the description that was looked for, stays unless the answer has its own.
-        return json.dumps({**head, **answer}, allow_nan=False)
-
-    def _answers(self, asked: Sequence[_Asked]) -> list[PhotoPoint]:
+    def _answers(self, asked: Sequence[tuple[PreparedPhoto, PhotoPoint]]) -> list[PhotoPoint]:
         if self.task == "localize":
-            found = self.tp.locate_many([(one.photo, one.point.text or "") for one in asked])
-            return [PhotoPoint().answered(place, one.photo.size_wh) for place, one in zip(found, asked, strict=True)]
-        pairs = [(one.photo, one.point.point_px or (0.0, 0.0)) for one in asked]
+            found = self.tp.locate_many([(photo, point.text or "") for photo, point in asked])
+            return [PhotoPoint().answered(one, photo.size_wh) for one, (photo, _) in zip(found, asked, strict=True)]
+        pairs = [(photo, point.point_px or (0.0, 0.0)) for photo, point in asked]
         if self.task == "describe":
             return [PhotoPoint(description=text) for text in self.tp.describe_many(pairs)]
         return [trip.as_point() for trip in self.tp.round_trip_many(pairs)]
@@ -135,7 +128,7 @@ class Answerer:
 
 def run_bulk(
     task: Task,
-    load: Callable[[], PointNetwork],
+    load: Callable[[], Base],
     source: Path,
     out: Path,
     *,
@@ -149,7 +142,6 @@ def run_bulk(
     """Answer the lines of a file that `out` does not hold yet.
 
     Args:
-        task: what is asked.
         load: gives the network, with the task's `ROLES`.
         source: JSON lines, CSV, Parquet or COCO keypoints; see `sample_files`.
         out: JSON lines, one for each of `source`; grows window by window.
@@ -171,47 +163,37 @@ def run_bulk(
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"no such folder for the answers: {out.absolute().parent}")
     folder = source.absolute().parent
-    wants_text = task == "localize"
     done, bad_before = _check_done(source, out, task, model)
     answered = bad = 0
     with out.open("ab") as out_file:
-        rest = itertools.islice(read_samples(source, wants_text=wants_text, on_note=on_note), done, None)
+        rest = itertools.islice(read_samples(source, wants_text=task == "localize", on_note=on_note), done, None)
         windows = iter(lambda: list(itertools.islice(rest, LINES_AT_ONCE)), [])
         first = next(windows, None)
         if first is None:
             return BulkReport(done_before=done, answered=0, bad=0, bad_before=bad_before)
-        numbers: deque[int] = deque()
-        windows = _numbered(itertools.chain([first], windows), numbers)
+        windows = itertools.chain([first], windows)
         if engine == "ray":
-            answers = _answer_with_ray(task, load, folder, model, windows, workers)
+            answers = _answer_with_ray(partial(Answerer, task, load, folder, model), windows, workers)
         else:
-            answers = _answer_here(Answerer(task, load(), folder, model), windows)
+            answers = _answer_here(Answerer(task, load, folder, model), windows)
         for window in answers:
             problems = [(n, problem) for n, (_, problem) in enumerate(window) if problem is not None]
             # Of a window with a bad line, strictly only what stands before it is kept.
             kept = window[: problems[0][0]] if problems and strict else window
             out_file.write("".join(f"{line}\n" for line, _ in kept).encode())
             out_file.flush()
-            lines = [numbers.popleft() for _ in window]
             if problems and strict:
                 n, problem = problems[0]
-                raise ValueError(f"{source}, line {lines[n]}: {problem}")
+                raise ValueError(f"{source}, line {json.loads(window[n][0])['line']}: {problem}")
             bad += len(problems)
             answered += len(window) - len(problems)
             on_progress(done + answered + bad)
     return BulkReport(done_before=done, answered=answered, bad=bad, bad_before=bad_before)
 
 
-def _numbered(windows: Iterable[list[Line]], numbers: deque[int]) -> Iterator[list[Line]]:
-    """The windows, their lines' numbers noted as they pass."""
-    for window in windows:
-        numbers.extend(line.number for line in window)
-        yield window
-
-
 def _answer_here(answerer: Answerer, windows: Iterable[list[Line]]) -> Iterator[list[Answered]]:
     """Answers of windows; photos of the next are opened while the network works on one."""
-    ahead: deque[list[Future[_Asked | _Bad]]] = deque()
+    ahead: deque[list[Future[_Asked]]] = deque()
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
     try:
         for window in windows:
@@ -225,18 +207,13 @@ def _answer_here(answerer: Answerer, windows: Iterable[list[Line]]) -> Iterator[
 
 
 def _answer_with_ray(
-    task: Task,
-    load: Callable[[], PointNetwork],
-    folder: Path,
-    model: str,
-    windows: Iterable[list[Line]],
-    workers: int,
+    make: Callable[[], Answerer], windows: Iterable[list[Line]], workers: int
 ) -> Iterator[list[Answered]]:
     """Answers of windows, in order; each actor has one to work on and one waiting."""
 
     class Actor:
         def __init__(self) -> None:
-            self.answerer = Answerer(task, load(), folder, model)
+            self.answerer = make()
 
         def answer(self, window: list[Line]) -> list[Answered]:
             return next(_answer_here(self.answerer, [window]))
@@ -263,17 +240,17 @@ def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, i
     done, bad, end, last, torn = 0, 0, 0, b"", b""
     with out.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n"):
-                done, end, last = done + 1, end + len(line), line
-                bad += b'"problem": ' in line and _is_problem(line)
-            else:
+            if not line.endswith(b"\n"):
                 torn = line
-    lines = read_samples(source, wants_text=task == "localize")
-    asked = list(itertools.islice(lines, max(0, done - 1), done + 1))
-    before, after = (asked[:1], asked[1:]) if done else ([], asked)
-    fits = len(before) == min(done, 1) and all(_is_answer(task, model, line, last) for line in before)
+                break
+            done, end, last = done + 1, end + len(line), line
+            bad += b'"problem": ' in line and "problem" in _parsed(line)
+    asked = itertools.islice(read_samples(source, wants_text=task == "localize"), max(0, done - 1), done + 1)
+    # What the answers to the last line that is done, and to the next, begin with.
+    heads = [json.dumps(_head(task, model, line))[:-1].encode() for line in asked]
+    fits = not done or (bool(heads) and last.startswith(heads[0]) and _is_answer(task, _parsed(last)))
     if torn:
-        fits = fits and any(_begins(task, model, line, torn) for line in after)
+        fits = fits and any(torn.startswith(head) or head.startswith(torn) for head in heads[min(done, 1) :])
     if not fits:
         raise ValueError(
             f"{out} holds answers to another file, of another command or of another model; choose another --out"
@@ -283,42 +260,24 @@ def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, i
     return done, bad
 
 
-def _is_problem(line: bytes) -> bool:
+def _parsed(line: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one for anything else."""
     try:
         answer = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(answer, dict) and "problem" in answer
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
-def _is_answer(task: Task, model: str, asked: Line, line: bytes) -> bool:
-    """Whether a line of `out` is the answer to a line of the input."""
-    try:
-        answer = json.loads(line)
-        if "problem" not in answer:
-            found = answer["found_x"] is not None
-            said = answer.get("description")
-            right = {
-                "describe": said is not None and not found,
-                "localize": found and "error" not in answer,
-                "round-trip": said == "" or (said is not None and "error" in answer),
-            }[task]
-        else:
-            right = True
-        return right and line.startswith(_beginning(task, model, asked))
-    except (ValueError, TypeError, KeyError):
-        return False
-
-
-def _begins(task: Task, model: str, asked: Line, torn: bytes) -> bool:
-    """Whether a torn line may be the beginning of the answer to a line of the input."""
-    whole = _beginning(task, model, asked)
-    return torn.startswith(whole) or whole.startswith(torn)
-
-
-def _beginning(task: Task, model: str, asked: Line) -> bytes:
-    """What every answer to a line begins with."""
-    return json.dumps(_head(task, model, asked))[:-1].encode()
+def _is_answer(task: Task, answer: Mapping[str, Any]) -> bool:
+    """Whether it is this command's."""
+    found, said = answer.get("found_x") is not None, answer.get("description")
+    right = {
+        "describe": said is not None and not found,
+        "localize": found and "error" not in answer,
+        "round-trip": said == "" or (said is not None and "error" in answer),
+    }
+    return "problem" in answer or right[task]
 
 
 def _head(task: Task, model: str, line: Line) -> dict[str, Any]:

@@ -22,15 +22,11 @@ class Describer(Protocol):
     """Puts points of a photo into words."""
 
     def describe(self, photo: Image.Image, points_px: Sequence[Point]) -> list[str]:
-        """Describe each point.
+        """One description for each point, in their order; an empty one where there is nothing to say, a miss.
 
         Args:
             photo: an RGB photo, turned upright, as `talking_points.open_photo` gives it.
             points_px: (x, y) in pixels of that photo; the centre of pixel (i, j) is (i + 0.5, j + 0.5).
-
-        Returns:
-            One description for each point, in the order of the points; an empty one where there is nothing to say,
-            which counts as a miss.
 
         Raises:
             ValueError: a point lies outside the photo or is not a finite number.
@@ -43,15 +39,11 @@ class Localizer(Protocol):
     """Finds the point that a text is about."""
 
     def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[Point]:
-        """Find the point of each text.
+        """One (x, y) for each text, in their order, in pixels of the photo; NaN, NaN for no answer, a miss.
 
         Args:
-            photo: an RGB photo, turned upright, as `talking_points.open_photo` gives it.
+            photo: as `Describer.describe` takes it.
             texts: one description for each point to find, none of them empty.
-
-        Returns:
-            One (x, y) for each text, in the order of the texts, in pixels of the photo; NaN, NaN for no answer, which
-            counts as a miss.
 
         Raises:
             ValueError: a text is longer than the model reads.
@@ -82,6 +74,5 @@ def _photo_by_photo(
         places.setdefault(id(photo), []).append(place)
     answers: dict[int, R] = {}
     for some in places.values():
-        given = ask(pairs[some[0]][0], [pairs[place][1] for place in some])
-        answers |= zip(some, given, strict=True)
+        answers |= zip(some, ask(pairs[some[0]][0], [pairs[place][1] for place in some]), strict=True)
     return [answers[place] for place in range(len(pairs))]

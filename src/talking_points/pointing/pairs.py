@@ -34,25 +34,36 @@ def check_pairs(pairs: Sequence[tuple[Photo, Any]], second: str) -> None:
             raise TypeError(f"pair {number} is {type(pair).__name__}; expected (photo, {second})")
 
 
-def opened(photos: Sequence[Photo], side: int) -> Iterator[list[tuple[int, PreparedPhoto]]]:
-    """Photos by their places, opened for a network that sees them at `side` px; as many at a time as there is room for.
+def opened(
+    pairs: Sequence[tuple[Photo, Q]], side: int, ready: Callable[[Q, tuple[int, int]], A]
+) -> Iterator[list[Asked[A]]]:
+    """The pairs, opened for a network that sees photos at `side` px; as many at a time as there is room for.
 
     What is given several times, as one path or one object, is opened once and stays together, and so do photos that
     are equal by content within a window.
 
+    Args:
+        ready: makes a question ready, given its photo's size; a ValueError comes out with the pair's number.
+
     Raises:
-        ValueError, FileNotFoundError: a photo cannot be read.
+        ValueError, FileNotFoundError: a photo cannot be read, or a question is not as it must be.
     """
     places: dict[Hashable, list[int]] = {}
-    for place, photo in enumerate(photos):
+    for place, (photo, _) in enumerate(pairs):
         places.setdefault(_identity(photo), []).append(place)
     distinct = list(places.values())
     at_once = max(1, OPENED_BYTES // (side * side * 3 * 4))
     for start in range(0, len(distinct), at_once):
-        alike: dict[bytes, list[tuple[int, PreparedPhoto]]] = {}
+        alike: dict[bytes, list[Asked[A]]] = {}
         for same in distinct[start : start + at_once]:
-            photo = prepare_photo(photos[same[0]], side)
-            alike.setdefault(photo.key, []).extend((place, photo) for place in same)
+            prepared = prepare_photo(pairs[same[0]][0], side)
+            for place in same:
+                try:
+                    question = ready(pairs[place][1], prepared.size_wh)
+                except ValueError as error:
+                    raise ValueError(f"pair {place + 1}: {error}") from None
+                one = Asked(index=place, photo=prepared, question=question)
+                alike.setdefault(prepared.key, []).append(one)
         yield [one for some in alike.values() for one in some]
 
 
@@ -64,34 +75,19 @@ def _identity(photo: Photo) -> Hashable:
 
 
 def answer_pairs(
-    pairs: Sequence[tuple[Photo, Q]],
-    *,
-    side: int,
-    at_once: int,
-    ready: Callable[[Q, tuple[int, int]], A],
-    work: Callable[[Sequence[Asked[A]]], list[R]],
+    windows: Iterator[list[Asked[A]]], at_once: int, work: Callable[[Sequence[Asked[A]]], list[R]]
 ) -> list[R]:
-    """Answers to pairs, in their order.
+    """Answers to `opened` pairs, in the pairs' order.
 
     Args:
-        side: of the square that the network sees, px.
         at_once: questions that fit into memory together; out of memory halves it.
-        ready: makes a question ready, given the photo's width and height; a ValueError comes out with the pair's
-            number, before any pair of the same window is worked on.
         work: answers questions, those about equal photos side by side.
     """
     results: dict[int, R] = {}
-    for window in opened([photo for photo, _ in pairs], side):
-        asked = []
-        for place, photo in window:
-            try:
-                question = ready(pairs[place][1], photo.size_wh)
-            except ValueError as error:
-                raise ValueError(f"pair {place + 1}: {error}") from None
-            asked.append(Asked(index=place, photo=photo, question=question))
+    for asked in windows:
         answers = in_batches(asked, at_once, work)
         results |= {one.index: answer for one, answer in zip(asked, answers, strict=True)}
-    return [results[place] for place in range(len(pairs))]
+    return [results[place] for place in range(len(results))]
 
 
 def by_photo(asked: Sequence[Asked[A]]) -> tuple[list[PreparedPhoto], list[list[A]]]:

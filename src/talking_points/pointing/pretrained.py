@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from talking_points.model.network import PointNetwork
+    from talking_points.bases.base import Base
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def load_network(
     device: str | None = None,
     roles: tuple[str, ...] = ("descriptor", "localizer"),
     quantize: str | None = None,
-) -> PointNetwork:
+) -> Base:
     """Load a model that will answer, on a device: in fp32 on the CPU, in bf16 on a GPU.
 
     `roles` and `quantize` are as `load_checkpoint` takes them. A small model comes without transformers
@@ -71,12 +71,12 @@ def load_network(
     """
     import torch
 
-    from talking_points.model.checkpoint import load_checkpoint
+    from talking_points.bases.loading import load_base
 
     folder = find_checkpoint(name_or_folder)
     chosen = choose_device(device)
     dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
-    return load_checkpoint(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize, answers_only=True)
+    return load_base(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize, answers_only=True)
 
 
 def choose_device(device: str | None) -> torch.device:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from talking_points.model.checkpoint import save_checkpoint
-from talking_points.model.network import PointNetwork
+from talking_points.bases.base import Base
+from talking_points.bases.loading import save_base
 from talking_points.pointing.descriptor import Point, PointDescriptor, points_of_photo
 from talking_points.pointing.encoding import Photo, PhotoCache, prepare_photo
 from talking_points.pointing.localizer import PointLocalizer
-from talking_points.pointing.pairs import check_pairs, opened
+from talking_points.pointing.pairs import Asked, answer_pairs, check_pairs, opened
 from talking_points.pointing.pretrained import load_network
-from talking_points.points import check_point, distance_unit
+from talking_points.points import check_point
 from talking_points.samples import FoundPoint, PhotoPoint
 
 
@@ -49,15 +49,8 @@ class TalkingPoints:
         >>> [(x, y)] = tp.localize("photo.jpg", [text])                     # doctest: +SKIP
     """
 
-    def __init__(
-        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
-    ) -> None:
-        """
-        Args:
-            network: with both adapters.
-            cache: where what is computed of photos is kept for both roles; None: one of its own, of a gigabyte.
-            memory_bytes: room for a batch, see `encoding.prompts_at_once`.
-        """
+    def __init__(self, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None) -> None:
+        """Arguments as `Role`; both adapters are over one network, and share the cache."""
         self.network = network
         cache = PhotoCache() if cache is None else cache
         self.descriptor = PointDescriptor(network, cache=cache, memory_bytes=memory_bytes)
@@ -83,7 +76,7 @@ class TalkingPoints:
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory."""
-        save_checkpoint(self.network, Path(folder), dtype=dtype)
+        save_base(self.network, Path(folder), dtype=dtype)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, dtype: torch.dtype | None = None) -> str:
         """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address."""
@@ -122,41 +115,28 @@ class TalkingPoints:
 
     def round_trip(self, photo: Photo, points_px: Sequence[Point]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone. Arguments and errors as `describe`."""
-        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        prepared = prepare_photo(photo, self.network.side)
         return self.round_trip_many(points_of_photo(prepared, points_px))
 
     def round_trip_many(self, pairs: Sequence[tuple[Photo, Point]]) -> list[RoundTrip]:
         """`round_trip` of points of many photos. Arguments and errors as `describe_many`."""
         check_pairs(pairs, "(x, y)")
-        trips: dict[int, RoundTrip] = {}
-        for window in opened([photo for photo, _ in pairs], self.network.config.vision.image_size):
-            asked = [(place, photo, _inside(pairs[place][1], photo.size_wh, place)) for place, photo in window]
-            texts = self.describe_many([(photo, point) for _, photo, point in asked])
+
+        def there_and_back(asked: Sequence[Asked[Point]]) -> list[RoundTrip]:
+            texts = self.describe_many([(one.photo, one.question) for one in asked])
             # A descriptor that says nothing leaves nothing to localize.
-            found = iter(
-                self.locate_many([(photo, text) for (_, photo, _), text in zip(asked, texts, strict=True) if text])
-            )
-            for (place, photo, point), text in zip(asked, texts, strict=True):
-                trips[place] = _trip(point, text, next(found) if text else None, photo.size_wh)
-        return [trips[place] for place in range(len(pairs))]
+            said = [(one.photo, text) for one, text in zip(asked, texts, strict=True) if text]
+            found = iter(self.locate_many(said))
+            return [
+                _trip(one.question, text, next(found) if text else None, one.photo.size_wh)
+                for one, text in zip(asked, texts, strict=True)
+            ]
 
-
-def _inside(point_px: Point, size_wh: tuple[int, int], place: int) -> Point:
-    try:
-        return check_point(point_px, size_wh)
-    except ValueError as error:
-        raise ValueError(f"pair {place + 1}: {error}") from None
+        return answer_pairs(opened(pairs, self.network.side, check_point), max(1, len(pairs)), there_and_back)
 
 
 def _trip(point_px: Point, text: str, found: FoundPoint | None, size_wh: tuple[int, int]) -> RoundTrip:
-    if found is None:
-        return RoundTrip(point_px=point_px, description=text, found_px=None, error=None)
-    return RoundTrip(
-        point_px=point_px,
-        description=text,
-        found_px=found.point_px,
-        error=distance_unit(found.point_px, point_px, size_wh),
-        confidence=found.confidence,
-        runner_up_px=found.runner_up_px,
-        there=found.there,
-    )
+    point = PhotoPoint(point_px=point_px, description=text)
+    if found is not None:
+        point = point.answered(found, size_wh)
+    return RoundTrip(**{one.name: getattr(point, one.name) for one in fields(RoundTrip)})

@@ -43,8 +43,8 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibrati
     Raises:
         ValueError: its coordinate head is a regression, or there are fewer than two photos.
     """
-    parts = localizer.network.localizer
-    if parts is None or parts.head.temperature is None:
+    temperature = localizer.network.temperature
+    if temperature is None:
         raise ValueError("the checkpoint has no localizer with a heatmap; a regression does not say how sure it is")
     groups = by_photo(samples)
     if len(groups) < 2:
@@ -58,7 +58,7 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibrati
     crossed = np.where(half == 0, sure[fitted[1]], sure[fitted[0]])
     best = float(TEMPERATURES[int(np.argmin([_surprise(one, right) for one in sure]))])
     with torch.no_grad():
-        parts.head.temperature.fill_(best)
+        temperature.fill_(best)
     return Calibration(
         temperature=round(best, 4),
         points=len(right),
@@ -84,7 +84,7 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
 def _answers(localizer: PointLocalizer, group: Sequence[Sample]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """(P,) whether the texts of one photo's samples led to their points, and (T, P) how surely at each temperature."""
     network = localizer.network
-    photo = prepare_photo(group[0].open_photo(), network.config.vision.image_size)
+    photo = prepare_photo(group[0].open_photo(), network.side)
     suffixes = [network.prompts.localize(sample.text or "") for sample in group]
     located = localizer.located(encode_photos(network, [photo], localizer.cache), [suffixes])
     assert located.heatmap_logits_Phw is not None

@@ -10,7 +10,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -18,9 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from talking_points.model.mask_decoder import DecoderInputs
-from talking_points.model.network import PointNetwork
-from talking_points.model.segmenter import ImageFeatures
+from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.training.batches import PointBatch
 
 log = logging.getLogger(__name__)
@@ -104,7 +101,7 @@ class FrozenVision:
     the numbers of a photo's points. They are known by the encoder's weights and the photo's pixels.
     """
 
-    def __init__(self, network: PointNetwork, cache: FeatureCache | None, *, maps: bool) -> None:
+    def __init__(self, network: Base, cache: FeatureCache | None, *, maps: bool) -> None:
         """
         Args:
             network: its segmenter does not change any more.
@@ -112,25 +109,23 @@ class FrozenVision:
             maps: the decoder's inputs are wanted, too.
         """
         self.network, self.cache, self.maps = network, cache, maps
+        self._role = "localizer" if maps else "descriptor"
         self.encoded = 0
         """Photos that went through the encoder."""
         if cache is not None:
             self._encoder = _encoder_key(network)
-            side = network.config.vision.image_size
-            with torch.no_grad():
-                self._like = network.segmenter(torch.zeros(1, 3, side, side, device=network.device))
 
     @torch.no_grad()
-    def photos(self, batch: PointBatch) -> ImageFeatures:
+    def photos(self, batch: PointBatch) -> PhotoFeatures:
         """Features of a batch's photos; without `maps`, what comes from a cache has none."""
         if self.cache is None:
             return self._encode(batch, range(len(batch.pixels_B3SS)))
         kind = "maps" if self.maps else "tokens"
-        rows = self._kept(kind, batch.photo_keys, lambda missing: self._rows(self._encode(batch, missing)))
-        return self._joined(rows)
+        rows = self._kept(kind, batch.photo_keys, lambda missing: self._packed(self._encode(batch, missing)))
+        return self.network.unpack_photos(rows, self._role)
 
     @torch.no_grad()
-    def points(self, batch: PointBatch, features: ImageFeatures) -> Tensor:
+    def points(self, batch: PointBatch, features: PhotoFeatures) -> Tensor:
         """(B, P, 2C) numbers of a batch's points. features: from `photos`."""
         if self.cache is None:
             return self._encode_points(features, batch.points_BP2)
@@ -151,15 +146,15 @@ class FrozenVision:
         rows = self._kept("points", asked, make)
         return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.network.device)
 
-    def _encode(self, batch: PointBatch, photos: Sequence[int]) -> ImageFeatures:
+    def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
         self.encoded += len(photos)
-        # Coordinates are computed in fp32, whatever the language model's type.
-        with torch.autocast(self.network.device.type, enabled=False):
-            return self.network.segmenter(batch.pixels_B3SS[list(photos)].to(self.network.device))
+        return self.network.encode_photos(batch.pixels_B3SS[list(photos)].to(self.network.device))
 
-    def _encode_points(self, features: ImageFeatures, points_BP2: Tensor) -> Tensor:
-        with torch.autocast(self.network.device.type, enabled=False):
-            return self.network.segmenter.encode_points(features, points_BP2.to(self.network.device))
+    def _packed(self, features: PhotoFeatures) -> list[Tensors]:
+        return self.network.pack_photos(features, self._role)
+
+    def _encode_points(self, features: PhotoFeatures, points_BP2: Tensor) -> Tensor:
+        return self.network.encode_points(features, points_BP2.to(self.network.device))
 
     def _kept(self, kind: str, keys: Sequence[bytes], make: Callable[[Sequence[int]], list[Tensors]]) -> list[Tensors]:
         """For each key what the cache holds, or what is made of it and kept."""
@@ -173,44 +168,9 @@ class FrozenVision:
                 self.cache.put(names[index], made)
         return [row for row in rows if row is not None]
 
-    def _rows(self, features: ImageFeatures) -> list[Tensors]:
-        dtype, inputs = self.network.dtype, features.decoder_inputs
-        rows = []
-        for b in range(len(features.wins_BQN)):
-            row = {
-                # The projector casts them so in any case.
-                "image_tokens": features.image_tokens_BNC[b].to(dtype),
-                "query_feat_pos": features.query_feat_pos_BQF[b].to(dtype),
-                "wins": features.wins_BQN[b],
-            }
-            if self.maps:
-                row["mask_feature"] = inputs.mask_feature_BCHW[b]
-                row |= {f"cells_{level}": cells[b] for level, cells in enumerate(inputs.cells)}
-            rows.append(row)
-        return rows
 
-    def _joined(self, rows: Sequence[Tensors]) -> ImageFeatures:
-        def stacked(name: str) -> Tensor:
-            return torch.stack([row[name] for row in rows]).to(self.network.device, non_blocking=True)
-
-        like = self._like.decoder_inputs
-        empty = torch.empty(len(rows), 0, 0, 0, device=self.network.device)
-        return ImageFeatures(
-            image_hw=self._like.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=stacked("mask_feature") if self.maps else empty,
-                cells=[stacked(f"cells_{level}") for level in range(len(like.cells))] if self.maps else [],
-                cell_positions=like.cell_positions,
-                sizes_hw=like.sizes_hw,
-            ),
-            image_tokens_BNC=stacked("image_tokens"),
-            query_feat_pos_BQF=stacked("query_feat_pos"),
-            wins_BQN=stacked("wins"),
-        )
-
-
-def _encoder_key(network: PointNetwork) -> bytes:
+def _encoder_key(network: Base) -> bytes:
     """A hash of the encoder: its sizes, its weights, and the type that tokens are kept in."""
-    settings = json.dumps([asdict(network.config.vision), str(network.dtype)], sort_keys=True)
-    weights = {name: tensor.cpu().contiguous() for name, tensor in network.segmenter.state_dict().items()}
+    settings = json.dumps([network.encoder_settings(), str(network.dtype)], sort_keys=True)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.encoder.state_dict().items()}
     return hashlib.blake2b(f"{settings} {_checksum(weights)}".encode(), digest_size=16).digest()

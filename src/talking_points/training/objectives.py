@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from talking_points.bases.generation import SharedPrefix, read_prefixes, read_suffixes
-from talking_points.model.language import embed_suffixes
+from talking_points.bases.base import Base
 from talking_points.model.localizer_head import LocatedPoints
-from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
+from talking_points.model.shared_prefix import SharedPrefix
 from talking_points.training.batches import PointBatch
 from talking_points.training.features import FrozenVision
 
@@ -27,7 +26,7 @@ HEATMAP_SIGMA = 0.03
 
 
 def descriptor_objective(
-    network: PointNetwork, batch: PointBatch, vision: FrozenVision | None = None
+    network: Base, batch: PointBatch, vision: FrozenVision | None = None
 ) -> tuple[Tensor, Metrics]:
     """Language modelling of the description's tokens (paper 3.2); the vision encoder is frozen.
 
@@ -36,18 +35,16 @@ def descriptor_objective(
     """
     vision = vision or FrozenVision(network, None, maps=False)
     features = vision.photos(batch)
-    with torch.no_grad():
-        marks_BPD = network.projector.project_queries(vision.points(batch, features))
-    prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.projector))
+    _, prefix = network.read_prefix(*network.embed_prefix(features, "descriptor"))
     suffixes, question_lengths = _answers(network.prompts, network.prompts.describe(), batch.texts)
-    hidden_BPSD = read_behind(network, prefix, suffixes, marks_BPD)
+    hidden_BPSD = read_behind(network, prefix, suffixes, vision.points(batch, features))
     loss = answer_loss(network, hidden_BPSD, suffixes, question_lengths)
     question = len(network.prompts.describe())
     return loss, {"loss": loss.item(), "weight": float(sum(len(s) - question for row in suffixes for s in row))}
 
 
 def localizer_objective(
-    network: PointNetwork, batch: PointBatch, vision: FrozenVision | None = None, *, blind: bool = False
+    network: Base, batch: PointBatch, vision: FrozenVision | None = None, *, blind: bool = False
 ) -> tuple[Tensor, Metrics]:
     """The loss of the localizer's head: `localizer_loss`.
 
@@ -55,24 +52,18 @@ def localizer_objective(
         vision: as `descriptor_objective` takes it.
         blind: blank the image tokens and the heatmap's cells: the text-only reference.
     """
-    assert network.localizer is not None
     if blind:
         with torch.no_grad():
             # All blank photos are the same one.
-            one = network.segmenter(batch.pixels_B3SS[:1].to(network.device)).blank()
+            one = network.encode_photos(batch.pixels_B3SS[:1].to(network.device)).blank()
             features = one.select(torch.zeros(len(batch.pixels_B3SS), dtype=torch.long, device=network.device))
     else:
         features = (vision or FrozenVision(network, None, maps=True)).photos(batch)
     suffixes = [[network.prompts.localize(text) for text in row] for row in batch.texts]
-    prefix = read_prefixes(network.llama, network.photo_prefixes(features, network.localizer.projector))
-    hidden_BPSD = read_behind(network, prefix, suffixes, None)
-    seg_BPD = hidden_at_seg(network, hidden_BPSD, suffixes)
-    B, P, _ = seg_BPD.shape
-    photo_of_text = torch.arange(B, device=seg_BPD.device).repeat_interleave(P)
-    decoder, inputs = network.segmenter.mask_decoder, features.decoder_inputs
-    # Coordinates are computed in fp32, whatever the language model's type.
-    with torch.autocast(network.device.type, enabled=False):
-        located = network.localizer(seg_BPD.flatten(0, 1), decoder, inputs, photo_of_text)
+    _, prefix = network.read_prefix(*network.embed_prefix(features, "localizer"))
+    B, P = len(suffixes), len(suffixes[0])
+    photo_of_text = torch.arange(B, device=network.device).repeat_interleave(P)
+    located = network.locate(features, prefix, photo_of_text, [prompt for row in suffixes for prompt in row])
     true_P2 = batch.points_BP2.flatten(0, 1).to(network.device)
     loss, metrics = localizer_loss(located, true_P2)
     with torch.no_grad():
@@ -114,25 +105,24 @@ def _answers(
 
 
 def read_behind(
-    network: PointNetwork,
+    network: Base,
     prefix: SharedPrefix,
     suffixes: Sequence[Sequence[Sequence[int]]],
-    marks_BPD: Tensor | None,
+    points_BPF: Tensor | None,
 ) -> Tensor:
     """(B, P, S, D) last hidden states of P suffixes behind each photo's prefix, which is read once for all.
 
-    marks_BPD: tokens put at each suffix's <mark>; unused where a suffix holds none.
+    points_BPF: numbers of the point at each suffix's marker.
     """
     B, P = len(suffixes), len(suffixes[0])
     flat = [s for row in suffixes for s in row]
-    marks_PD = None if marks_BPD is None else marks_BPD.flatten(0, 1)
-    embeds_PSD = embed_suffixes(flat, network.embedding, network.prompts.mark_id, marks_PD)
+    embeds_PSD = network.embed(flat, None if points_BPF is None else points_BPF.flatten(0, 1))
     photo_of_prompt_P = torch.arange(B, device=embeds_PSD.device).repeat_interleave(P)
-    return read_suffixes(network.llama, prefix, photo_of_prompt_P, embeds_PSD).unflatten(0, (B, P))
+    return network.read(prefix, photo_of_prompt_P, embeds_PSD).unflatten(0, (B, P))
 
 
 def answer_loss(
-    network: PointNetwork,
+    network: Base,
     hidden_BPSD: Tensor,
     suffixes: Sequence[Sequence[Sequence[int]]],
     question_lengths: Sequence[Sequence[int]],
@@ -148,14 +138,7 @@ def answer_loss(
         columns += range(start - 1, len(suffix) - 1)
         wanted += suffix[start:]
     states_ND = hidden_BPSD.flatten(0, 1)[rows, columns]
-    return F.cross_entropy(network.llama.lm_head(states_ND), torch.tensor(wanted, device=states_ND.device))
-
-
-def hidden_at_seg(network: PointNetwork, hidden_BPSD: Tensor, suffixes: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """(B, P, D) states at each suffix's [SEG]."""
-    index_BP = torch.stack([network.seg_positions(row) for row in suffixes])
-    gather = index_BP[..., None, None].expand(-1, -1, 1, hidden_BPSD.shape[-1])
-    return hidden_BPSD.gather(2, gather).squeeze(2)
+    return F.cross_entropy(network.logits(states_ND), torch.tensor(wanted, device=states_ND.device))
 
 
 def heatmap_loss(logits_Phw: Tensor, points_P2: Tensor) -> Tensor:

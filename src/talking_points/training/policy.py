@@ -9,27 +9,18 @@ once with gradients, and once without as they were at first: the reference is a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from talking_points.bases.generation import (
-    GeneratedText,
-    Sampling,
-    SharedPrefix,
-    generate,
-    read_prefix_blocks,
-    read_suffixes,
-)
-from talking_points.model.language import embed_suffixes
-from talking_points.model.network import PointNetwork
-from talking_points.model.segmenter import ImageFeatures
+from talking_points.bases.base import Base, PhotoFeatures
+from talking_points.model.generation import GeneratedText, Sampling
+from talking_points.model.shared_prefix import SharedPrefix
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 
 
@@ -58,25 +49,23 @@ class Rollout:
 class Policy:
     """The descriptor's last blocks, learning, beside what they were at first."""
 
-    def __init__(self, network: PointNetwork, *, blocks: int) -> None:
+    def __init__(self, network: Base, *, blocks: int) -> None:
         """
         Args:
             network: with the descriptor's adapter; from here on nothing else of it learns.
             blocks: how many of the language model's last blocks do.
         """
         self.network = network
-        self.total = len(network.llama.model.layers)
+        self.total = network.num_blocks
         if blocks > self.total:
             raise ValueError(f"blocks is {blocks}; allowed: at most {self.total}, those of the language model")
         self.first = self.total - blocks
-        network.requires_grad_(False)
-        self.parameters: dict[str, nn.Parameter] = {}
+        for module in network.role_modules("descriptor").values():
+            module.requires_grad_(False)
+        self.parameters = dict(network.role_weights("descriptor", blocks=range(self.first, self.total)))
         """LoRA weights that learn, by name."""
-        for name, parameter in network.language.named_parameters():
-            block = re.search(r"\.layers\.(\d+)\.", name)
-            if block and int(block[1]) >= self.first and ".lora_" in name and ".descriptor." in name:
-                parameter.requires_grad_(True)
-                self.parameters[name] = parameter
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
         self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -99,7 +88,7 @@ class Policy:
 
     def sample(
         self,
-        features: ImageFeatures,
+        features: PhotoFeatures,
         points_square: Sequence[Tensor],
         sampling: Sampling,
         generator: torch.Generator | None,
@@ -111,28 +100,23 @@ class Policy:
             points_square: of each photo (P, 2) in [0, 1]^2 of the square.
             sampling: its `samples` are drawn for each point.
         """
-        network, prompts = self.network, self.network.prompts
-        llama, question = network.llama, network.prompts.describe()
+        network, question = self.network, self.network.prompts.describe()
         counts_B = torch.tensor([len(points) for points in points_square])
         padded_BP2 = pad_sequence(list(points_square), batch_first=True).to(network.device)
         is_point_BP = (torch.arange(padded_BP2.shape[1]) < counts_B[:, None]).to(network.device)
         photo_of_point_P = torch.arange(len(counts_B)).repeat_interleave(counts_B).to(network.device)
         with network.acting_as("descriptor"):
             with torch.no_grad():
-                embeds = network.photo_prefixes(features, network.projector)
-                lengths = [len(one) for one in embeds]
-                padded_BTD = pad_sequence(embeds, batch_first=True)
-                states_BTD, below = read_prefix_blocks(llama, padded_BTD, lengths, blocks=range(self.first))
-                marks_PD = network.mark_tokens(features, padded_BP2)[is_point_BP]
-                suffix_PSD = embed_suffixes([question] * len(marks_PD), network.embedding, prompts.mark_id, marks_PD)
-            _, above = read_prefix_blocks(llama, states_BTD, lengths, blocks=range(self.first, self.total))
+                padded_BTD, lengths = network.embed_prefix(features, "descriptor")
+                states_BTD, below = network.read_prefix(padded_BTD, lengths, blocks=range(self.first))
+                points_PF = network.encode_points(features, padded_BP2)[is_point_BP]
+                suffix_PSD = network.embed([question] * len(points_PF), points_PF)
+            _, above = network.read_prefix(states_BTD, lengths, blocks=range(self.first, self.total))
             with torch.no_grad():
-                generated = generate(
-                    llama,
+                generated = network.generate(
                     _stacked(below, above),
                     photo_of_point_P,
                     suffix_PSD,
-                    end_id=prompts.end_id,
                     max_new_tokens=MAX_NEW_TOKENS,
                     sampling=sampling,
                     generator=generator,
@@ -156,19 +140,14 @@ class Policy:
     def reference_logprobs(self, rollout: Rollout) -> Tensor:
         """(N, T) those by the descriptor as it was at first."""
         with self.network.acting_as("descriptor"), self.as_reference():
-            _, above = read_prefix_blocks(
-                self.network.llama,
-                rollout.states_BTD,
-                rollout.below.lengths,
-                blocks=range(self.first, self.total),
+            _, above = self.network.read_prefix(
+                rollout.states_BTD, rollout.below.lengths, blocks=range(self.first, self.total)
             )
             return self._logprobs(rollout, above)
 
     def _logprobs(self, rollout: Rollout, above: SharedPrefix) -> Tensor:
-        llama = self.network.llama
         states_NLD = pad_sequence([_states(one) for one in rollout.texts], batch_first=True)
-        hidden_NLD = read_suffixes(
-            llama,
+        hidden_NLD = self.network.read(
             _stacked(rollout.below, above),
             rollout.photo_of_text_N,
             states_NLD,
@@ -177,9 +156,9 @@ class Policy:
         is_token_NT = rollout.is_token_NT
         # The question's last token foretells the text's first.
         foretelling_NTD = hidden_NLD[:, rollout.question_length - 1 :][:, : is_token_NT.shape[1]]
-        end = [self.network.prompts.end_id]
+        end = [self.network.end_id]
         said = [token for one in rollout.texts for token in one.ids + end * one.ended]
-        logits_MV = llama.lm_head(foretelling_NTD[is_token_NT]).float()
+        logits_MV = self.network.logits(foretelling_NTD[is_token_NT]).float()
         logprobs_M = -F.cross_entropy(logits_MV, torch.tensor(said, device=logits_MV.device), reduction="none")
         return logprobs_M.new_zeros(is_token_NT.shape).masked_scatter(is_token_NT, logprobs_M)
 

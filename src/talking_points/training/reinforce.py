@@ -17,14 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.bases.generation import Sampling
+from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.generation import Sampling
 from talking_points.model.network import PointNetwork
-from talking_points.model.prompts import Prompts
-from talking_points.model.segmenter import ImageFeatures
 from talking_points.model.weights import read_tensors
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
@@ -101,7 +100,7 @@ class Watch:
         for name, localizer in self.localizers.items():
             theirs = localizer.network
             judge = PointLocalizer(theirs, cache=cache if theirs is network else None)
-            readable = [text if is_readable(text, theirs.prompts) else "" for text in texts]
+            readable = [text if theirs.prompts.is_readable(text) else "" for text in texts]
             errors[name] = normalised_errors(localize_texts(judge, self.samples, readable), true_px, sizes)
         found: dict[str, Any] = {
             "steps": steps,
@@ -239,7 +238,7 @@ class Reinforcement:
             encoded_alone(judge.network, batch.photos, judge.cache)
             judge.cache.forget("localizer")
             keys = dict.fromkeys(zip(photo_of_text, texts, strict=True))
-            asked = [(photo, text) for photo, text in keys if is_readable(text, judge.network.prompts)]
+            asked = [(photo, text) for photo, text in keys if judge.network.prompts.is_readable(text)]
             answers = judge.locate_many([(batch.photos[photo], text) for photo, text in asked])
             place = {key: found.point_px for key, found in zip(asked, answers, strict=True)}
             nowhere = (float("nan"), float("nan"))
@@ -256,22 +255,14 @@ class Reinforcement:
 
 
 @torch.no_grad()
-def encoded_alone(network: PointNetwork, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> ImageFeatures:
+def encoded_alone(network: Base, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> PhotoFeatures:
     """Features of photos, each encoded by itself.
 
     A batch's sums are rounded as its size says: only so is what is kept of a photo the same whichever others were
     encoded before, and a resumed training the same as an unbroken one.
     """
-    return ImageFeatures.join([encode_photos(network, [photo], cache).features for photo in photos])
-
-
-def is_readable(text: str, prompts: Prompts) -> bool:
-    """Whether a localizer takes the text: it is not empty, not too long, and spells no reserved token."""
-    try:
-        prompts.localize(text)
-    except ValueError:
-        return False
-    return True
+    first, *others = [encode_photos(network, [photo], cache).features for photo in photos]
+    return first.join(others)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,7 +308,7 @@ def train_grpo(
     cache = PhotoCache(cache_bytes)
     policy = Policy(network, blocks=config.blocks)
     for name, judge in judges.items():
-        side, theirs = network.config.vision.image_size, judge.network.config.vision.image_size
+        side, theirs = network.side, judge.network.side
         if side != theirs:
             raise ValueError(
                 f"{name} sees photos at {theirs} px and the descriptor at {side}; give one of the same size"
@@ -329,7 +320,7 @@ def train_grpo(
     }
     batches = KeypointBatches(
         samples,
-        side=network.config.vision.image_size,
+        side=network.side,
         sizes=sizes,
         seed=loop.seed,
         steps=loop.steps,
@@ -391,8 +382,7 @@ def _fingerprint(weights: Iterable[Tensor]) -> str:
 
 
 def _heads(judge: PointLocalizer) -> Iterable[Tensor]:
-    assert judge.network.localizer is not None
-    return judge.network.localizer.state_dict().values()
+    return judge.network.role_modules("localizer")["localizer"].state_dict().values()
 
 
 def _numbers(folders: Sequence[Path]) -> list[str]:

@@ -1,0 +1,66 @@
+"""The interface of a base, and the paper's network as one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from talking_points.bases.base import Base
+from talking_points.bases.loading import load_base, save_base
+from tests.tiny import tiny_network
+
+TEXTS = ("the left shoe", "the hood of the car")
+
+
+def where(base: Base, pixels: torch.Tensor, *, packed: bool) -> torch.Tensor:
+    """Where the localizer finds two texts about each of two photos."""
+    features = base.encode_photos(pixels)
+    if packed:
+        features = base.unpack_photos(base.pack_photos(features, "localizer"), "localizer")
+    with base.acting_as("localizer"):
+        _, prefix = base.read_prefix(*base.embed_prefix(features, "localizer"))
+        prompts = [base.prompts.localize(text) for text in TEXTS] * 2
+        return base.locate(features, prefix, torch.tensor([0, 0, 1, 1]), prompts).points_P2
+
+
+def test_the_papers_network_has_all_that_is_asked_of_a_base() -> None:
+    network = tiny_network()
+    asked = [name for name in (*vars(Base), *Base.__annotations__) if not name.startswith("_")]
+    assert len(asked) > 25 and all(hasattr(network, name) for name in asked)
+    assert (network.side, network.num_blocks, network.roles) == (64, 2, ("descriptor", "localizer"))
+    assert network.prompt_bytes(300) > network.prompt_bytes(200)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", ["heatmap", "mixture", "regression"])
+def test_what_is_kept_of_photos_on_disk_leads_to_the_same_places(head: str) -> None:
+    network, pixels = tiny_network(head=head), torch.randn(2, 3, 64, 64)
+    kept, made = (where(network, pixels, packed=packed) for packed in (True, False))
+    torch.testing.assert_close(kept, made, atol=1e-4, rtol=0)  # sums over other memory layouts round otherwise
+
+
+@torch.no_grad()
+def test_features_of_photos_are_taken_apart_joined_and_blanked() -> None:
+    network = tiny_network()
+    features = network.encode_photos(torch.randn(3, 3, 64, 64))
+    again = features.photo(0).join([features.photo(1), features.photo(2)])
+    assert torch.equal(network.grid(again), network.grid(features)) and again.bytes == features.bytes
+    assert network.grid(features).shape == (3, 32, 16, 16)
+    assert not network.grid(features.blank()).any()
+
+
+def test_weights_of_a_role_and_of_some_of_its_blocks() -> None:
+    network = tiny_network()
+    whole, last = network.role_weights("localizer"), network.role_weights("localizer", blocks=range(1, 2))
+    assert len(last) == 14 and last.keys() < whole.keys()  # A and B of seven linear layers
+    own = network.role_weights("localizer", language=False)
+    assert own and all(name.startswith("localizer.") for name in own)
+    assert not any("localizer." in name for name in network.role_weights("descriptor"))
+
+
+def test_a_base_comes_back_from_its_folder(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    save_base(tiny_network(), tmp_path / "base")
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        found = [where(base, pixels, packed=False) for base in (tiny_network(), load_base(tmp_path / "base"))]
+    torch.testing.assert_close(*found)
