@@ -33,10 +33,10 @@ from talking_points.dataset.grammar import facts_of_points, write_point_text
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.looks import colour_name
-from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
+from talking_points.dataset.store import BuiltSplit
 
 BATCH = 64
 

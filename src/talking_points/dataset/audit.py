@@ -19,8 +19,8 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from talking_points.dataset.store import BuiltRecord
 from talking_points.photos import open_photo
-from talking_points.records import BuiltRecord
 
 FOLDER = "audit"
 ANSWERS = "answers.csv"

@@ -35,7 +35,6 @@ from talking_points.dataset.describers.rule_texts import RuleDescriber
 from talking_points.dataset.grammar import PointFacts, write_relations
 from talking_points.dataset.look_alikes import same_shots, text_to_thumb, thumb_to_text
 from talking_points.dataset.other_splits import OtherPhoto, look_alikes_of, protected_sources, thumbnail_or_none
-from talking_points.dataset.parquet import write_split
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.prompts import prompts_sha256
 from talking_points.dataset.scan import (
@@ -57,10 +56,10 @@ from talking_points.dataset.splits import (
     PhotoKey,
     assign_splits,
 )
+from talking_points.dataset.store import BuiltRecord, write_split
 from talking_points.dataset.writers import EndpointWriter, RuleWriter, Writer
 from talking_points.journal import LEDGER_NAME, Ledger, Spent
 from talking_points.photos import open_photo
-from talking_points.records import BuiltRecord
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage's name, how many things are done, and how many there are."""
@@ -640,7 +639,8 @@ def _built_record(record_id: str, content: Mapping[str, Any], split: str, photo_
         split=split,
         source=content["source"],
         photo_path=photo_path,
-        size_wh=tuple(content["size_wh"]),
+        photo_width=content["size_wh"][0],
+        photo_height=content["size_wh"][1],
         point_px=(content["x"], content["y"]),
         object_name=content["object_name"],
         object_category=content["object_category"],

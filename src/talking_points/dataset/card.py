@@ -20,8 +20,8 @@ from PIL import Image
 
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import Inspection, counted, inspect_records, part_category
+from talking_points.dataset.store import BuiltRecord
 from talking_points.photos import open_photo
-from talking_points.records import BuiltRecord
 
 ReadPhoto = Callable[[BuiltRecord], bytes]
 

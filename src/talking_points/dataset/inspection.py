@@ -11,8 +11,7 @@ import numpy as np
 
 from talking_points.dataset.audit import AuditResult, read_audit
 from talking_points.dataset.checks import is_named, words_of
-from talking_points.dataset.parquet import SPLITS, BuiltSplit
-from talking_points.records import Box, BuiltRecord
+from talking_points.dataset.store import SPLITS, Box, BuiltRecord, BuiltSplit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

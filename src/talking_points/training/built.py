@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted
+from talking_points.dataset.store import BuiltSplit
 from talking_points.photos import letterbox, open_photo
 from talking_points.points import photo_to_square
 from talking_points.records import Triplet, read_triplets
@@ -59,7 +59,10 @@ class BuiltTriplets:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Triplet:
-        return self._split[self._rows[index]].to_triplet()
+        record = self._split[self._rows[index]]
+        return Triplet(
+            photo_path=record.photo_path, point_px=record.point_px, size_wh=record.size_wh, text=record.text or ""
+        )
 
     def photo(self, index: int) -> Image.Image:
         return self._split.photo(self._rows[index])

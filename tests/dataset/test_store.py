@@ -5,14 +5,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from talking_points.dataset import parquet
+from talking_points.dataset import store
 from talking_points.dataset.card import write_card
-from talking_points.dataset.parquet import BuiltSplit, write_split
+from talking_points.dataset.store import BuiltSplit, write_split
 from tests.dataset.records import NAMED, a_record, photo_bytes
 
 
 def test_records_come_back_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "ROWS_A_FILE", 100)
+    monkeypatch.setattr(store, "ROWS_A_FILE", 100)
     records = [a_record(number) for number in range(250)]
     records[7] = replace(records[7], **NAMED)
     files = write_split(tmp_path, "train", records, photo_bytes)
