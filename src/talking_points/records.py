@@ -1,4 +1,4 @@
-"""Points of photo files and texts about them, as training and evaluation read them from files of samples."""
+"""Points of photo files and texts about them, from lines of files of samples."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from talking_points.photos import open_photo
-from talking_points.sample_files import read_samples
 from talking_points.samples import point_of_record
 
 Box = tuple[float, float, float, float]
@@ -62,29 +59,6 @@ class Triplet(Keypoint):
             box = getattr(self, name)
             if box is not None and not (box[0] < box[2] and box[1] < box[3]):
                 raise ValueError(f"{name} {list(box)} is empty, expected x0 < x1 and y0 < y1")
-
-
-def read_triplets(path: Path) -> list[Triplet]:
-    """Read a file of samples whose points have texts, see `sample_files`.
-
-    Raises:
-        FileNotFoundError, ValueError: a line is not valid; the message starts with the file's name and the line's
-            number.
-    """
-    triplets = []
-    sizes: dict[str, tuple[int, int]] = {}
-    for line in read_samples(path):
-        try:
-            if line.problem is not None:
-                raise ValueError(line.problem)
-            asked = point_of_record(line.record, wants_text=False)
-            photo = str(asked.photo)
-            if asked.size_wh is None and photo not in sizes:
-                sizes[photo] = open_photo(path.parent / photo).size
-            triplets.append(triplet_of_sample(line.record, asked.size_wh or sizes[photo]))
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{path.name}:{line.number}: {error}") from None
-    return triplets
 
 
 def triplet_of_sample(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Triplet:

@@ -7,19 +7,17 @@ words led there. The page saves `answers.csv`, which goes into the same folder (
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.store import BuiltRecord
+from talking_points.dataset.pages import render, write_whole
+from talking_points.dataset.store import BuiltRecord, ReadPhoto
 from talking_points.photos import open_photo
 
 FOLDER = "audit"
@@ -54,9 +52,7 @@ class AuditResult:
         return (max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def write_audit(
-    folder: Path, records: Sequence[BuiltRecord], read_photo: Callable[[BuiltRecord], bytes], *, share: float, seed: int
-) -> int:
+def write_audit(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPhoto, *, share: float, seed: int) -> int:
     """Write the page for a share of the test split (of the train split when there is no test split).
 
     Answers that are already there are kept, and the page with them.
@@ -82,23 +78,18 @@ def write_audit(
     drawn = np.random.default_rng(seed).choice(len(split), size=count, replace=False)
     chosen = [split[int(number)] for number in sorted(drawn)]
     (audit / "photos").mkdir(parents=True, exist_ok=True)
-    entries = []
     for number, record in enumerate(chosen):
-        name = f"{number:05d}.jpg"
         with Image.open(io.BytesIO(read_photo(record))) as image:
             photo = open_photo(image)
         photo.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
-        photo.save(audit / "photos" / name, quality=90)
-        entries.append(_entry(number, name, record))
-    (audit / "index.html").write_text(_PAGE.replace("ENTRIES", "\n".join(entries)), encoding="utf-8")
+        photo.save(audit / "photos" / f"{number:05d}.jpg", quality=90)
+    write_whole(audit / "index.html", render("audit.html.j2", records=chosen))
     rows = io.StringIO()
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(["record_id", "found"])
     table.writerows([record.record_id, ""] for record in chosen)
     # Last: a page without its list would be taken for finished.
-    unfinished = audit / f"{ANSWERS}.part"
-    unfinished.write_text(rows.getvalue(), encoding="utf-8")
-    os.replace(unfinished, audit / ANSWERS)
+    write_whole(audit / ANSWERS, rows.getvalue())
     return count
 
 
@@ -138,53 +129,3 @@ def read_answers(path: Path) -> tuple[int, int, int]:
             answered += answer != ""
             found += answer == YES
     return asked, answered, found
-
-
-def _entry(number: int, photo: str, record: BuiltRecord) -> str:
-    left, top = (100 * value for value in record.point_unit)
-    name = html.escape(record.record_id, quote=True)
-    return f"""<section data-record="{name}">
-<p class="text">{number + 1}. {html.escape(record.text or "")}</p>
-<input type="checkbox" id="show{number}"><label for="show{number}">show the point</label>
-<div class="photo"><img loading="lazy" src="photos/{quote(photo)}" alt="">
-<i style="left:{left:.3f}%;top:{top:.3f}%"></i></div>
-<p>Did the words lead there?
-<label><input type="radio" name="r{number}" value="yes"> yes</label>
-<label><input type="radio" name="r{number}" value="no"> no</label></p>
-</section>"""
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Can the point be found?</title>
-<style>
-body { font: 16px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-section { border-top: 1px solid #ccc; padding: 1rem 0; }
-.photo { position: relative; display: inline-block; } .photo img { max-width: 100%; max-height: 80vh; display: block; }
-.photo i { display: none; position: absolute; width: 18px; height: 18px; margin: -11px 0 0 -11px; border-radius: 50%;
-  border: 2px solid red; outline: 1px solid white; }
-input:checked ~ .photo i { display: block; }
-button { position: sticky; top: .5rem; font: inherit; padding: .4rem 1rem; }
-</style>
-<h1>Can the point be found?</h1>
-<p>Read each text, look for its point in the photo, then uncover the point and answer. When you are done (or tired),
-save the answers and put the file into the folder of this page in place of <code>answers.csv</code>; what is left
-open stays unanswered.</p>
-<button onclick="save()">Save answers.csv</button>
-ENTRIES
-<script>
-function save() {
-  const quoted = value => /[",\\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value;
-  const lines = ["record_id,found"];
-  for (const one of document.querySelectorAll("section")) {
-    const answer = one.querySelector("input[type=radio]:checked");
-    lines.push(quoted(one.dataset.record) + "," + (answer ? answer.value : ""));
-  }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([lines.join("\\n") + "\\n"], {type: "text/csv"}));
-  link.download = "answers.csv";
-  link.click();
-}
-</script>
-</html>
-"""

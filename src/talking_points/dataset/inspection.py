@@ -58,10 +58,10 @@ class Inspection:
     """Share of points that lie in a labelled part or are named keypoints of their source."""
     suspects: list[Suspect]
 
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """How many of what: "1 record", "1,200 records"."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    @property
+    def total(self) -> int:
+        """Records."""
+        return sum(sum(counts.values()) for counts in self.records.values())
 
 
 def part_category(record: BuiltRecord) -> str:

@@ -56,7 +56,7 @@ class BuiltRecord:
     object_box_xyxy: Box
     part_name: str
     """Of a keypoint that its source names: that name, such as "left eye"."""
-    part_box_xyxy: Box | None
+    part_box_xyxy: Box | None = None
     """None for a named keypoint, which has no extent."""
     text: str | None = None
     """The coarse-to-fine description; None where there is none, as of named keypoints."""
