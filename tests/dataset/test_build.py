@@ -393,25 +393,6 @@ def test_two_builds_in_one_folder_are_one_too_many(sources, tmp_path):
         build(config_of(sources, tmp_path / "set"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"records": 0}, "records must be at least 1"),
-        ({"workers": 0}, "workers must be at least 1"),
-        ({"test_share": 1.5}, r"test_share must be in \[0, 1\]"),
-        ({"dialects": ("latin",)}, 'unknown dialect "latin"; known are paper'),
-        ({"engine": "spark"}, 'engine must be one of local, ray, got "spark"'),
-        ({"writer": "descriptor:mini"}, "expected rules, endpoint:URL,MODEL$"),
-        ({"object_describer": "magic"}, "expected rules, endpoint:URL,MODEL or descriptor:MODEL"),
-        ({"writer": "endpoint:http://host/v1"}, "needs an address and a model"),
-        ({"sources": {}}, "at least one source"),
-    ],
-)
-def test_settings_that_are_refused(sources, tmp_path, changes, message):
-    with pytest.raises(ValueError, match=message):
-        config_of(sources, tmp_path / "set", **changes)
-
-
 # The command line, which kills itself after the seconds that its first argument says; Python's own start and the
 # imports are not counted. The last line of its output says how long it worked, if it lives to say so.
 KILLED = """

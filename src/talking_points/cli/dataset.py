@@ -94,8 +94,8 @@ def build_dataset(
     if out is None:
         raise ValueError("give --out, the folder for the set; or --check, to have the labels looked through alone")
     from talking_points.dataset.build import build
-    from talking_points.dataset.pages import counted
     from talking_points.dataset.settings import BuildSettings
+    from talking_points.pages import counted
 
     settings = BuildSettings(
         sources=tuple(source),
@@ -164,7 +164,7 @@ def _check(sources: Mapping[str, Path], as_json: bool) -> None:
     from dataclasses import asdict
 
     from talking_points.dataset.check import check_sources
-    from talking_points.dataset.pages import counted
+    from talking_points.pages import counted
 
     with Progress() as progress:
         found = check_sources(sources, progress.show)
@@ -198,7 +198,7 @@ def inspect_dataset(
     from dataclasses import asdict
 
     from talking_points.dataset.inspection import inspect_dataset as inspect
-    from talking_points.dataset.pages import counted
+    from talking_points.pages import counted
 
     found, audit = inspect(folder)
     if as_json:

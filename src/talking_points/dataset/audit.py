@@ -14,17 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from talking_points.dataset.pages import render, write_whole
-from talking_points.dataset.store import BuiltRecord, ReadPhoto
-from talking_points.photos import open_photo
+from talking_points.dataset.store import BuiltRecord, ReadPhoto, open_bytes
+from talking_points.pages import render, write_whole
 
-FOLDER = "audit"
-ANSWERS = "answers.csv"
+ANSWERS = Path("audit") / "answers.csv"
+COLUMNS = ["record_id", "found"]
+"""Of the answers; `found` is yes, no or nothing."""
 PHOTO_SIDE_PX = 1024
-YES, NO = "yes", "no"
-"""What `found` may hold, beside nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +64,9 @@ def write_audit(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPh
     Returns:
         How many records are on the page.
     """
-    audit = folder / FOLDER
-    if (audit / ANSWERS).is_file():
-        return read_answers(audit / ANSWERS)[0]
+    begun = read_audit(folder)
+    if begun is not None:
+        return begun.asked
     told = [record for record in records if record.text]
     split = [record for record in told if record.split == "test"] or told
     if not split:
@@ -77,19 +74,17 @@ def write_audit(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPh
     count = min(len(split), max(1, round(share * len(split))))
     drawn = np.random.default_rng(seed).choice(len(split), size=count, replace=False)
     chosen = [split[int(number)] for number in sorted(drawn)]
+    audit = (folder / ANSWERS).parent
     (audit / "photos").mkdir(parents=True, exist_ok=True)
     for number, record in enumerate(chosen):
-        with Image.open(io.BytesIO(read_photo(record))) as image:
-            photo = open_photo(image)
+        photo = open_bytes(read_photo(record))
         photo.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
         photo.save(audit / "photos" / f"{number:05d}.jpg", quality=90)
-    write_whole(audit / "index.html", render("audit.html.j2", records=chosen))
+    write_whole(audit / "index.html", render("talking_points.dataset", "audit.html.j2", records=chosen))
     rows = io.StringIO()
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(["record_id", "found"])
-    table.writerows([record.record_id, ""] for record in chosen)
+    csv.writer(rows, lineterminator="\n").writerows([COLUMNS, *([record.record_id, ""] for record in chosen)])
     # Last: a page without its list would be taken for finished.
-    write_whole(audit / ANSWERS, rows.getvalue())
+    write_whole(folder / ANSWERS, rows.getvalue())
     return count
 
 
@@ -99,33 +94,23 @@ def read_audit(folder: Path) -> AuditResult | None:
     Raises:
         ValueError: answers.csv is not what the page writes; the message names the line.
     """
-    path = folder / FOLDER / ANSWERS
+    path = folder / ANSWERS
     if not path.is_file():
         return None
-    asked, answered, found = read_answers(path)
-    return AuditResult(asked=asked, answered=answered, found=found)
-
-
-def read_answers(path: Path) -> tuple[int, int, int]:
-    """How many were asked, answered, and answered with yes. Errors as `read_audit`."""
-    asked = answered = found = 0
-    seen: set[str] = set()
+    answers: dict[str, str] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file)
-        if next(lines, None) != ["record_id", "found"]:
-            raise ValueError(f"{path}:1: expected the columns record_id,found")
+        if next(lines, None) != COLUMNS:
+            raise ValueError(f"{path}:1: expected the columns {','.join(COLUMNS)}")
         for number, line in enumerate(lines, start=2):
             if not line:
                 continue
             answer = line[1].strip().lower() if len(line) == 2 else None
-            if answer not in (YES, NO, ""):
-                raise ValueError(
-                    f"{path}:{number}: expected a record's id and yes, no or nothing, got {','.join(line)}"
-                )
-            if line[0] in seen:
+            if answer not in ("yes", "no", ""):
+                got = ",".join(line)
+                raise ValueError(f"{path}:{number}: expected a record's id and yes, no or nothing, got {got}")
+            if line[0] in answers:
                 raise ValueError(f"{path}:{number}: {line[0]} is there twice")
-            seen.add(line[0])
-            asked += 1
-            answered += answer != ""
-            found += answer == YES
-    return asked, answered, found
+            answers[line[0]] = answer
+    given = [answer for answer in answers.values() if answer]
+    return AuditResult(asked=len(answers), answered=len(given), found=given.count("yes"))

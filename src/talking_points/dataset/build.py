@@ -33,8 +33,10 @@ from talking_points.dataset.store import BuiltRecord, record_of_row
 from talking_points.dataset.texts import Roles, names_of_roles, open_roles, put_into_words
 from talking_points.journal import LEDGER_NAME, Ledger
 
-SET_DEPENDS_ON = ("split", "seed", "records", "equal_shares", "balance", "test_share", "points_per_photo", "per_part")
-SET_DEPENDS_ON += ("smooth_share", "photos", "dialects", "endpoint_photo_side_px")
+SET_DEPENDS_ON = (
+    *("split", "seed", "records", "equal_shares", "balance", "test_share", "points_per_photo", "per_part"),
+    *("smooth_share", "photos", "dialects", "endpoint_photo_side_px"),
+)
 """Settings that another run in the same folder must agree on, beside the sources, the roles and the version."""
 
 
@@ -166,7 +168,7 @@ def _write_texts(
         facts = ledger.facts_of(source, photo_id)
         numbered = [(one, facts[int(one.record_id.rpartition("/")[2])]) for one in points]
         told = [(one, PointFacts.from_dict(known)) for one, known in numbered if known is not None]
-        rows = [(one, None) for one, known in numbered if known is None]
+        rows: list[tuple[BuiltRecord, str | None]] = [(one, None) for one, known in numbered if known is None]
         if told:
             rows += put_into_words(sources[source].photo_path(photo_id), told, roles, settings.dialects)
         ledger.keep_records((one.record_id, one.to_row(), rejected) for one, rejected in rows)

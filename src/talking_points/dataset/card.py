@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import textwrap
 import warnings
 from collections import Counter
@@ -16,13 +15,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import inspect_records, part_category
-from talking_points.dataset.pages import counted, render, write_whole
-from talking_points.dataset.store import BuiltRecord, ReadPhoto
-from talking_points.photos import open_photo
+from talking_points.dataset.store import BuiltRecord, ReadPhoto, open_bytes
+from talking_points.pages import counted, render, write_whole
 
 LARGEST_TABLE = 20
 """Rows of a table in the card; the rest is one row."""
@@ -55,9 +52,9 @@ def write_card(
     if records:
         _save(draw_composition(records), figures / "composition.png")
         _save(draw_contact_sheet(records, read_photo, seed=settings["seed"]), figures / "examples.png")
-    found = inspect_records(records)
-    card = {"found": found, "report": report, "settings": settings, "audit": audit, "LARGEST_TABLE": LARGEST_TABLE}
-    write_whole(folder / "README.md", render("card.md.j2", **card))
+    known = {"found": inspect_records(records), "report": report, "settings": settings, "audit": audit}
+    card = render("talking_points.dataset", "card.md.j2", LARGEST_TABLE=LARGEST_TABLE, **known)
+    write_whole(folder / "README.md", card)
 
 
 def draw_composition(records: Sequence[BuiltRecord]) -> Figure:
@@ -76,15 +73,10 @@ def _draw_rings(axes: Axes, names: Sequence[tuple[str, str]], mark: str, kind: s
     of_source = dict(sorted(Counter(source for source, _ in names).items()))
     outer = sorted(Counter(names).items(), key=lambda item: (item[0][0], -item[1], item[0][1]))
     colours = {source: matplotlib.colormaps["tab10"](k % 10) for k, source in enumerate(of_source)}
-    edge = {"width": 0.3, "edgecolor": "white"}
-    wedges, _ = axes.pie(
-        list(of_source.values()),
-        radius=0.68,
-        colors=[colours[source] for source in of_source],
-        wedgeprops={**edge, "linewidth": 1.2},
-        startangle=90,
-        counterclock=False,
-    )
+    clockwise: dict[str, Any] = {"startangle": 90, "counterclock": False}
+    wide, narrow = ({"width": 0.3, "edgecolor": "white", "linewidth": width} for width in (1.2, 0.5))
+    inner = list(of_source.values())
+    wedges, _ = axes.pie(inner, radius=0.68, colors=list(colours.values()), wedgeprops=wide, **clockwise)
     legend = [f"{source}: {count:,}" for source, count in of_source.items()]
     axes.legend(wedges, legend, loc="center", frameon=False, fontsize=7, bbox_to_anchor=(0.5, 0.5))
     shades, labels = [], []
@@ -101,12 +93,10 @@ def _draw_rings(axes: Axes, names: Sequence[tuple[str, str]], mark: str, kind: s
         labeldistance=1.02,
         colors=shades,
         textprops={"fontsize": 7},
-        wedgeprops={**edge, "linewidth": 0.5},
-        startangle=90,
-        counterclock=False,
+        wedgeprops=narrow,
+        **clockwise,
     )
-    axes.set_xlim(-1.5, 1.5)
-    axes.set_ylim(-1.5, 1.5)
+    axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
     title = counted(len({name for _, name in names}), f"{kind} category", f"{kind} categories")
     axes.set_title(f"{mark} {title}", fontsize=11, y=-0.02)
 
@@ -124,14 +114,12 @@ def draw_contact_sheet(records: Sequence[BuiltRecord], read_photo: ReadPhoto, *,
         axes.set_anchor("SW")
     for axes, number in zip(grid.ravel(), sorted(drawn), strict=False):
         record = records[int(number)]
-        with Image.open(io.BytesIO(read_photo(record))) as image:
-            photo = open_photo(image)
+        photo = open_bytes(read_photo(record))
         scale = min(1.0, 400 / max(photo.size))
         shown = photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
         axes.imshow(shown, extent=(0, photo.width, photo.height, 0))
         axes.plot(*record.point_px, "*", color="#e3120b", markersize=15, markeredgecolor="white", markeredgewidth=1)
-        axes.set_xlim(0, photo.width)
-        axes.set_ylim(photo.height, 0)
+        axes.set(xlim=(0, photo.width), ylim=(photo.height, 0))
         text = record.text or f"{record.object_name}: {record.part_name}"
         lines = textwrap.fill(text, 52, max_lines=8)
         # parse_math: a dollar sign in a description is a dollar sign.
@@ -141,9 +129,9 @@ def draw_contact_sheet(records: Sequence[BuiltRecord], read_photo: ReadPhoto, *,
 
 
 def _save(figure: Figure, path: Path) -> None:
-    unfinished = path.with_name(f"{path.name}.part")
+    drawn = io.BytesIO()
     with warnings.catch_warnings():
         # A character that the font lacks is drawn as a box; a line a character on stderr would not help.
         warnings.simplefilter("ignore")
-        figure.savefig(unfinished, format="png")
-    os.replace(unfinished, path)
+        figure.savefig(drawn, format="png")
+    write_whole(path, drawn.getvalue())

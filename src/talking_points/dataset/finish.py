@@ -8,18 +8,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from talking_points.dataset.audit import read_audit, write_audit
 from talking_points.dataset.choosing import Choice
 from talking_points.dataset.other_splits import LookAlikes
-from talking_points.dataset.pages import write_whole
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.settings import BuildSettings, OnProgress
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import assign_splits
 from talking_points.dataset.store import SPLITS, BuiltRecord, ReadPhoto, record_of_row, write_split
 from talking_points.journal import Ledger, Spent
+from talking_points.pages import write_whole
 
 MOST_LEFT_OUT = 1000
 """So many annotations that were left out are listed in the report; all are counted."""
@@ -84,7 +83,8 @@ def write_set(
     def read_photo(record: BuiltRecord) -> bytes:
         return _photo_file(record, sources).read_bytes()
 
-    _write_parquet(out, ledger, kept, read_photo if settings.photos == "embed" else None, on_progress)
+    on_progress("files", 0, 1)
+    _write_parquet(out, ledger, kept, read_photo if settings.photos == "embed" else None)
     left_out, notes = _left_out(sources, ledger)
     counts = {split: Counter(one.source for one in kept if one.split == split) for split in SPLITS}
     report = BuildReport(
@@ -98,7 +98,7 @@ def write_set(
         left_out_count=len(left_out),
         notes=notes,
     )
-    lines = [_rejected_line(one, reason, _photo_file(one, sources)) for one, reason in rejected]
+    lines = [_rejected_line(one, reason) for one, reason in rejected]
     write_whole(out / "rejected.jsonl", "".join(lines))
     write_whole(out / "report.json", json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
     if settings.audit_share is not None:
@@ -120,21 +120,18 @@ def _placed(
     groups = [[key for key in group if key in counts] for group in alike.groups]
     share = settings.test_share
     splits = assign_splits([one for one in groups if one], counts, test_share=share, seed=settings.seed)
-    placed = []
-    for one in records:
+
+    def path(one: BuiltRecord) -> str:
         file = _photo_file(one, sources)
         # The id and not the file's name: two folders of a source may hold files of one name.
-        path = f"{one.source}/{one.photo_id}{file.suffix}" if settings.photos == "embed" else str(file.resolve())
-        placed.append(replace(one, split=splits[one.photo_key], photo_path=path))
-    return placed
+        return f"{one.source}/{one.photo_id}{file.suffix}" if settings.photos == "embed" else str(file.resolve())
+
+    return [replace(one, split=splits[one.photo_key], photo_path=path(one)) for one in records]
 
 
-def _rejected_line(record: BuiltRecord, reason: str, photo: Path) -> str:
-    """A sample that `describe` and `localize` read, with why it is none of the set and all that the set would hold."""
-    x, y = record.point_px
-    line: dict[str, Any] = {"photo": str(photo.resolve()), "x": x, "y": y, "reason": reason, **record.to_row()}
-    del line["point_px"], line["point_unit"]
-    return json.dumps(line, ensure_ascii=False) + "\n"
+def _rejected_line(record: BuiltRecord, reason: str) -> str:
+    """A line of JSON: why a record is none of the set, and all that the set would hold."""
+    return json.dumps({"reason": reason, **record.to_row()}, ensure_ascii=False) + "\n"
 
 
 def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Problem], dict[str, int]]:
@@ -147,15 +144,12 @@ def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Probl
     return left_out, dict(sorted(notes.items()))
 
 
-def _write_parquet(
-    out: Path, ledger: Ledger, kept: Sequence[BuiltRecord], read_photo: ReadPhoto | None, on_progress: OnProgress
-) -> None:
+def _write_parquet(out: Path, ledger: Ledger, kept: Sequence[BuiltRecord], read_photo: ReadPhoto | None) -> None:
     """Write the Parquet files, unless the ledger says that exactly these are there."""
-    on_progress("files", 0, 1)
     content = hashlib.sha256(repr([kept, read_photo is not None]).encode()).hexdigest()
     data = out / "data"
     done = ledger.note("parquet")
-    if done and done["content"] == content and done["files"] == _sizes(data):
+    if done == {"content": content, "files": _sizes(data)}:
         return
     for leftover in data.glob("*.parquet*"):
         leftover.unlink()

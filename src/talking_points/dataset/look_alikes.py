@@ -1,7 +1,7 @@
 """Photos that are the same shot: cropped, shifted, mirrored, recompressed or recoloured a little, or a moment later.
 
-Three looks, each dearer and stricter than the one before: all pairs by 64 numbers; what is left by 144; what is left
-then is laid on top of each other, and must be alike everywhere: another animal before the same wall is another photo.
+Two looks: all pairs by 144 numbers; what is left then is laid on top of each other, and must be alike everywhere:
+another animal before the same wall is another photo.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from talking_points.photos import MAX_PIXELS, open_photo
 
 THUMB_SIDE = 32
 """Of the thumbnails that photos are compared by, in pixels. All numbers here are ours."""
-FIRST_SIDE, FIRST_LIKENESS = 8, 0.85
-SECOND_SIDE, SECOND_LIKENESS = 12, 0.83
-"""Correlations of the photos' structure that the first two looks ask for, at so many cells a side."""
+FIRST_SIDE, FIRST_LIKENESS = 12, 0.83
+"""Correlation of the photos' structure that the first look asks for, at so many cells a side."""
 LIKENESS = 0.8
-"""Of the third look: mean likeness of the least alike quarter of the cells of a 4 x 4 grid."""
+"""Of the second look: mean likeness of the least alike quarter of the cells of a 4 x 4 grid."""
 BEFORE_LIKENESS = 0.45
 """The same before the two are laid exactly on top of each other, which is what takes time."""
 CROP = 0.08
@@ -42,7 +41,7 @@ _CROPS = (
 _ROWS = 512
 """Photos compared with all others at a time, for memory."""
 _KEPT = 2048
-"""Photos whose parts of the third look are kept, for memory."""
+"""Photos whose parts of the second look are kept, for memory."""
 
 
 def thumbnail(photo: np.ndarray) -> np.ndarray:
@@ -98,7 +97,7 @@ def same_shots(thumbs: Sequence[np.ndarray]) -> list[list[int]]:
         return index
 
     some = [thumbs[index] for index in distinct]
-    likeness = _third_look(some, some)
+    likeness = _second_look(some, some)
     for one, other, mirrored in _candidates(some, None):
         a, b = root(distinct[one]), root(distinct[other])
         if a != b and likeness(one, other, mirrored) >= LIKENESS:
@@ -113,7 +112,7 @@ def shot_among(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> li
     """For each photo the index of one of the others that is the same shot; None where there is none."""
     known = {thumb.tobytes(): index for index, thumb in reversed(list(enumerate(others)))}
     found = [known.get(thumb.tobytes()) for thumb in thumbs]
-    likeness = _third_look(thumbs, others)
+    likeness = _second_look(thumbs, others)
     for one, other, mirrored in _candidates(thumbs, others):
         if found[one] is None and likeness(one, other, mirrored) >= LIKENESS:
             found[one] = other
@@ -121,61 +120,47 @@ def shot_among(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> li
 
 
 def _candidates(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray] | None) -> Iterator[tuple[int, int, bool]]:
-    """Pairs that pass the first two looks, and whether the second photo is mirrored; of a photo the likeliest first.
+    """Pairs that pass the first look, and whether the second photo is mirrored; of a photo the likeliest first.
 
     others: None for pairs among `thumbs`, each once, the smaller index first.
     """
     if not thumbs or (others is not None and not others):
         return
-    coarse, fine = _structures(thumbs, FIRST_SIDE), _structures(thumbs, SECOND_SIDE)
-    coarse_others = coarse if others is None else _structures(others, FIRST_SIDE)
-    fine_others = fine if others is None else _structures(others, SECOND_SIDE)
+    ones = _structures(thumbs)
+    twos = ones if others is None else _structures(others)
     for start in range(0, len(thumbs), _ROWS):
-        some = coarse[:, start : start + _ROWS]
-        alike = np.full((some.shape[1], coarse_others.shape[1]), -1.0, np.float32)
-        for view in range(len(coarse)):
-            np.maximum(alike, some[view] @ coarse_others[0].T, out=alike)
-            np.maximum(alike, some[0] @ coarse_others[view].T, out=alike)
-        rows, columns = np.nonzero(alike >= FIRST_LIKENESS)
-        rows += start
-        if others is None:
-            rows, columns = rows[rows < columns], columns[rows < columns]
-        straight, mirrored = _pair_likeness(fine, rows, fine_others, columns)
-        best = np.maximum(straight, mirrored)
-        for k in np.lexsort((columns, rows, -best)):
-            if best[k] >= SECOND_LIKENESS:
-                yield int(rows[k]), int(columns[k]), bool(mirrored[k] > straight[k])
-
-
-def _pair_likeness(ones: np.ndarray, rows: np.ndarray, others: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(2, K) highest correlation of each pair over the crops of either photo: as they are, and one mirrored."""
-    best = np.full((2, len(rows)), -1.0, np.float32)
-    for start in range(0, len(rows), 4096):
-        r, c = rows[start : start + 4096], columns[start : start + 4096]
+        some = ones[:, start : start + _ROWS]
+        # Highest correlation over the crops of either photo: as they are, and one mirrored.
+        alike = np.full((2, some.shape[1], twos.shape[1]), -1.0, np.float32)
         for view in range(len(ones)):
-            seen = best[view // len(_CROPS), start : start + 4096]
-            np.maximum(seen, np.einsum("kd,kd->k", ones[view, r], others[0, c]), out=seen)
-            np.maximum(seen, np.einsum("kd,kd->k", ones[0, r], others[view, c]), out=seen)
-    return best
+            turned = alike[view // len(_CROPS)]
+            np.maximum(turned, some[view] @ twos[0].T, out=turned)
+            np.maximum(turned, some[0] @ twos[view].T, out=turned)
+        best = alike.max(0)
+        rows, columns = np.nonzero(best >= FIRST_LIKENESS)
+        for k in np.lexsort((columns, rows, -best[rows, columns])):
+            one, other = int(rows[k]), int(columns[k])
+            if others is not None or start + one < other:
+                yield start + one, other, bool(alike[1, one, other] > alike[0, one, other])
 
 
-def _structures(thumbs: Sequence[np.ndarray], side: int) -> np.ndarray:
-    """(14, N, side^2) float32 of each of `_CROPS`, then of each mirrored: what rises above and falls below its
+def _structures(thumbs: Sequence[np.ndarray]) -> np.ndarray:
+    """(14, N, 144) float32 of each of `_CROPS`, then of each mirrored: what rises above and falls below its
     surroundings, of unit length."""
-    found = np.empty((len(_CROPS), len(thumbs), side, side), np.float32)
+    found = np.empty((len(_CROPS), len(thumbs), FIRST_SIDE, FIRST_SIDE), np.float32)
     for number, crop in enumerate(_CROPS):
         for index, thumb in enumerate(thumbs):
             seen = thumb.astype(np.float32)
             if any(crop):
                 seen = _warped(seen, _STARTS[number])
             seen -= cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / 6.4)
-            seen = cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / side / 2)
-            found[number, index] = cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA)
-    found = np.concatenate([found, found[..., ::-1]]).reshape(2 * len(_CROPS), len(thumbs), side * side)
-    found -= found.mean(-1, keepdims=True)
+            seen = cv2.GaussianBlur(seen, (0, 0), THUMB_SIDE / FIRST_SIDE / 2)
+            found[number, index] = cv2.resize(seen, (FIRST_SIDE, FIRST_SIDE), interpolation=cv2.INTER_AREA)
+    views = np.concatenate([found, found[..., ::-1]]).reshape(2 * len(_CROPS), len(thumbs), FIRST_SIDE**2)
+    views -= views.mean(-1, keepdims=True)
     # A photo that is nearly of one colour has no structure to be alike in.
-    found /= np.maximum(np.linalg.norm(found, axis=-1, keepdims=True), float(side))
-    return found
+    views /= np.maximum(np.linalg.norm(views, axis=-1, keepdims=True), float(FIRST_SIDE))
+    return views
 
 
 def _crop_matrix(crop: tuple[float, float, float, float]) -> np.ndarray:
@@ -202,7 +187,7 @@ def _detail(thumb: np.ndarray) -> np.ndarray:
     return cv2.GaussianBlur(seen, (0, 0), 0.7)
 
 
-def _third_look(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Callable[[int, int, bool], float]:
+def _second_look(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> Callable[[int, int, bool], float]:
     """How alike two thumbnails, laid on top of each other, are where they are least so, at most 1.
 
     Called with the index of one, that of the other, and whether the other is mirrored. What is computed of one photo

@@ -83,39 +83,43 @@ def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoS
         per_part=settings.per_part,
         smooth_share=settings.smooth_share,
     )
-    # A hidden point's place was estimated: nobody could find it in the photo.
-    named = [keypoint for keypoint in scene.keypoints if keypoint.visible]
-    found: list[tuple[int, dict[str, Any]]] = [
-        (one.object_index, {"point_px": (one.x, one.y), "part_name": one.name, "point_kind": "named"}) for one in named
-    ]
-    for sample in samples:
-        part = scene.parts[sample.part_index]
-        point = {"point_px": (sample.x, sample.y), "part_name": part.name, "part_box_xyxy": part.box_xyxy}
-        if sample.kind == "sift":
-            point |= {"sift_response": sample.response, "sift_scale_px": sample.scale}
-        found.append((part.object_index, {**point, "point_kind": sample.kind}))
-    points = []
-    for number, (object_index, point) in enumerate(found):
+    points: list[BuiltRecord] = []
+
+    def add(x: float, y: float, object_index: int, **more: Any) -> None:
         thing = scene.objects[object_index]
         points.append(
             BuiltRecord(
-                record_id=f"{source.name}/{photo_id}/{number:03d}",
+                record_id=f"{source.name}/{photo_id}/{len(points):03d}",
                 source=source.name,
                 photo_id=photo_id,
                 photo_width=scene.size_wh[0],
                 photo_height=scene.size_wh[1],
+                point_px=(x, y),
                 object_name=thing.name,
                 object_category=thing.category or thing.name,
                 object_box_xyxy=thing.box_xyxy,
                 seed=settings.seed,
-                **point,
+                **more,
             )
         )
+
+    for one in scene.keypoints:
+        # A hidden point's place was estimated: nobody could find it in the photo.
+        if one.visible:
+            add(one.x, one.y, one.object_index, part_name=one.name, point_kind="named")
+    facts: list[PointFacts | None] = [None] * len(points)
+    facts += facts_of_points(scene, [(sample.x, sample.y) for sample in samples])
+    for sample in samples:
+        part = scene.parts[sample.part_index]
+        more: dict[str, Any] = {"part_name": part.name, "part_box_xyxy": part.box_xyxy, "point_kind": sample.kind}
+        if sample.kind == "sift":
+            more |= {"sift_response": sample.response, "sift_scale_px": sample.scale}
+        add(sample.x, sample.y, part.object_index, **more)
     return PhotoScan(
         source=source.name,
         photo_id=photo_id,
         points=tuple(points),
-        facts=(*[None] * len(named), *facts_of_points(scene, [(sample.x, sample.y) for sample in samples])),
+        facts=tuple(facts),
         thumb=thumbnail(scene.photo),
         problems=tuple(scene.problems),
         notes=tuple(scene.notes),

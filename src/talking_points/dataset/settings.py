@@ -101,7 +101,7 @@ class BuildSettings:
                 raise ValueError(f'unknown dialect "{dialect}"; known are {", ".join(DIALECTS)}')
         for name, allowed in (("engine", ("local", "ray")), ("photos", ("embed", "path"))):
             if getattr(self, name) not in allowed:
-                raise ValueError(f'{name} must be one of {", ".join(allowed)}, got "{getattr(self, name)}"')
+                raise ValueError(f"--{name} must be {' or '.join(allowed)}, got {getattr(self, name)}")
         for role in ROLES:
             _check_role(role, getattr(self, role))
 

@@ -134,10 +134,11 @@ COLUMNS = _columns()
 """Of the Parquet files, beside `photo`."""
 
 
-def record_of_row(row: Mapping[str, Any], **more: str) -> BuiltRecord:
+def record_of_row(row: Mapping[str, Any], **more: Any) -> BuiltRecord:
     """A record from its columns, lists of numbers in place of tuples. more: `split` and `photo_path`, where known."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return BuiltRecord(**{name: values[name] for name in COLUMNS if name != "point_unit"}, **more)
+    values: dict[str, Any] = {name: row[name] for name in COLUMNS if name != "point_unit"}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return BuiltRecord(**values, **more)
 
 
 def _schema() -> pa.Schema:
@@ -194,14 +195,20 @@ def _write_file(path: Path, records: Sequence[BuiltRecord], read_photo: ReadPhot
         for start in range(0, len(records), ROWS_A_GROUP):
             group = records[start : start + ROWS_A_GROUP]
             photos: dict[str, bytes] = {}
-            for record in group if read_photo is not None else ():
-                if record.photo_path not in photos:
+            for record in group:
+                if read_photo is not None and record.photo_path not in photos:
                     photos[record.photo_path] = read_photo(record)
             rows = [
                 {"photo": {"bytes": photos.get(one.photo_path), "path": one.photo_path}, **one.to_row()}
                 for one in group
             ]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=ROWS_A_GROUP)
+
+
+def open_bytes(photo: bytes) -> Image.Image:
+    """`open_photo` of what a photo's file holds."""
+    with Image.open(io.BytesIO(photo)) as image:
+        return open_photo(image)
 
 
 class BuiltSplit:
@@ -266,7 +273,4 @@ class BuiltSplit:
         first, file, group = self._groups[bisect.bisect_right(self._groups, (index, 2**31, 0)) - 1]
         column = self._files[file].read_row_group(group, columns=["photo.bytes"], use_threads=False)["photo"]
         data = column.combine_chunks().field("bytes")[index - first]
-        if not data.is_valid:
-            return open_photo(self[index].photo_path)
-        with Image.open(io.BytesIO(data.as_buffer())) as image:
-            return open_photo(image)
+        return open_bytes(data.as_buffer()) if data.is_valid else open_photo(self[index].photo_path)

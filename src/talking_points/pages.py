@@ -1,4 +1,4 @@
-"""Files of a set that people read: from the templates beside this file, and whole or not there at all."""
+"""Files and pages that people read: filled in from a package's templates, and whole or not there at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def render(template: str, **values: Any) -> str:
-    """Fill in a file of templates/; what is filled into HTML is escaped."""
+def render(package: str, template: str, **values: Any) -> str:
+    """Fill in a file of a package's `templates/`; what is filled into HTML is escaped.
+
+    Args:
+        package: such as "talking_points.dataset".
+        template: name of the file; one of HTML ends in ".html.j2".
+        values: what the template speaks of; one that lacks is an error. `counted` is always there.
+    """
     pages = Environment(
-        loader=PackageLoader("talking_points.dataset"),
+        loader=PackageLoader(package),
         autoescape=select_autoescape(["html.j2"], default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -27,8 +33,8 @@ def render(template: str, **values: Any) -> str:
     return pages.get_template(template).render(counted=counted, **values)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file; what was there before stays until the new one is complete."""
     unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(unfinished, path)
