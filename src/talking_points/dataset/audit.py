@@ -41,12 +41,13 @@ class AuditResult:
     @property
     def interval(self) -> tuple[float, float]:
         """95% interval of the share (Wilson's)."""
+        # Here, as it takes a second to import, which only answered audits need to wait.
+        from scipy.stats import binomtest
+
         if not self.answered:
             return (0.0, 1.0)
-        z, n = 1.96, self.answered
-        middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
-        reach = z * math.sqrt(self.share * (1 - self.share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return (max(0.0, middle - reach), min(1.0, middle + reach))
+        found = binomtest(self.found, self.answered).proportion_ci(method="wilson")
+        return (float(found.low), float(found.high))
 
 
 def write_audit(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPhoto, *, share: float, seed: int) -> int:

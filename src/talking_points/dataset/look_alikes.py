@@ -7,7 +7,6 @@ another animal before the same wall is another photo.
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -85,27 +84,22 @@ def same_shots(thumbs: Sequence[np.ndarray]) -> list[list[int]]:
     Returns:
         Indices; groups and members are in order.
     """
+    # Here, as it takes a second to import, which the processes that only make thumbnails need not wait.
+    from scipy.cluster.hierarchy import DisjointSet
+
+    groups = DisjointSet(range(len(thumbs)))
     # Equal ones first, once: a thousand photos of one colour are one comparison each.
     first_of: dict[bytes, int] = {}
-    parent = [first_of.setdefault(thumb.tobytes(), index) for index, thumb in enumerate(thumbs)]
+    for index, thumb in enumerate(thumbs):
+        groups.merge(first_of.setdefault(thumb.tobytes(), index), index)
     distinct = sorted(first_of.values())
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
     some = [thumbs[index] for index in distinct]
     likeness = _second_look(some, some)
     for one, other, mirrored in _candidates(some, None):
-        a, b = root(distinct[one]), root(distinct[other])
-        if a != b and likeness(one, other, mirrored) >= LIKENESS:
-            parent[max(a, b)] = min(a, b)
-    groups: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(thumbs)):
-        groups[root(index)].append(index)
-    return list(groups.values())
+        a, b = distinct[one], distinct[other]
+        if not groups.connected(a, b) and likeness(one, other, mirrored) >= LIKENESS:
+            groups.merge(a, b)
+    return sorted(sorted(group) for group in groups.subsets())
 
 
 def shot_among(thumbs: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> list[int | None]:

@@ -103,7 +103,7 @@ class BuildSettings:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"--{name} must be {' or '.join(allowed)}, got {getattr(self, name)}")
         for role in ROLES:
-            _check_role(role, getattr(self, role))
+            self.who(role)
 
     @property
     def audit_share(self) -> float | None:
@@ -118,13 +118,18 @@ class BuildSettings:
             raise ValueError(f"--audit expects a share such as 5% or 0.05, got {self.audit!r}")
         return share
 
+    def who(self, role: str) -> tuple[str, str]:
+        """Who fills one of `ROLES`: ("rules", ""), ("descriptor", "MODEL") or ("endpoint", "URL,MODEL").
 
-def _check_role(role: str, who: str) -> None:
-    kind, _, rest = who.partition(":")
-    if kind == "endpoint":
-        url, _, model = rest.rpartition(",")
-        if not url or not model:
-            raise ValueError(f"{role} {who} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
-    elif who != "rules" and not (kind == "descriptor" and rest and role != "writer"):
-        allowed = "rules, endpoint:URL,MODEL" + ("" if role == "writer" else " or descriptor:MODEL")
-        raise ValueError(f'{role} is "{who}", expected {allowed}')
+        Raises:
+            ValueError: the setting is none of these.
+        """
+        said: str = getattr(self, role)
+        kind, _, name = said.partition(":")
+        url, _, model = name.rpartition(",")
+        if kind == "endpoint" and not (url and model):
+            raise ValueError(f"{role} {said} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
+        if said != "rules" and kind != "endpoint" and (kind != "descriptor" or not name or role == "writer"):
+            allowed = "rules, endpoint:URL,MODEL" + ("" if role == "writer" else " or descriptor:MODEL")
+            raise ValueError(f'{role} is "{said}", expected {allowed}')
+        return kind, name

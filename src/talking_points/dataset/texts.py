@@ -37,10 +37,10 @@ class Roles:
 
 def endpoint_of(settings: BuildSettings, role: str) -> EndpointConfig | None:
     """How the model behind a role is reached; None where it is none behind an endpoint."""
-    who: str = getattr(settings, role)
-    if not who.startswith("endpoint:"):
+    kind, who = settings.who(role)
+    if kind != "endpoint":
         return None
-    url, _, model = who.removeprefix("endpoint:").rpartition(",")
+    url, _, model = who.rpartition(",")
     return EndpointConfig(
         url=url.strip(),
         model=model.strip(),
@@ -76,10 +76,8 @@ def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
     def describer(level: Level) -> PhotoDescriber:
         if (endpoint := reached(f"{level}_describer")) is not None:
             return EndpointDescriber(level, endpoint)
-        who = getattr(settings, f"{level}_describer")
-        if who == "rules":
-            return RuleDescriber(level)
-        return DescriptorDescriber.from_pretrained(level, who.removeprefix("descriptor:"))
+        kind, name = settings.who(f"{level}_describer")
+        return RuleDescriber(level) if kind == "rules" else DescriptorDescriber.from_pretrained(level, name)
 
     describers = [describer("object"), describer("local")]
     writes = reached("writer")
