@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.store import BuiltRecord, ReadPhoto, open_bytes
+from talking_points.dataset.store import BuiltRecord, ReadPhoto
 from talking_points.pages import render, write_whole
+from talking_points.photos import decode_photo
 
 ANSWERS = Path("audit") / "answers.csv"
 COLUMNS = ["record_id", "found"]
@@ -78,7 +79,7 @@ def write_audit(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPh
     audit = (folder / ANSWERS).parent
     (audit / "photos").mkdir(parents=True, exist_ok=True)
     for number, record in enumerate(chosen):
-        photo = open_bytes(read_photo(record))
+        photo = decode_photo(read_photo(record))
         photo.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
         photo.save(audit / "photos" / f"{number:05d}.jpg", quality=90)
     write_whole(audit / "index.html", render("talking_points.dataset", "audit.html.j2", records=chosen))

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import inspect_records, part_category
-from talking_points.dataset.store import BuiltRecord, ReadPhoto, open_bytes
+from talking_points.dataset.store import BuiltRecord, ReadPhoto
 from talking_points.pages import counted, render, write_whole
+from talking_points.photos import decode_photo
 
 LARGEST_TABLE = 20
 """Rows of a table in the card; the rest is one row."""
@@ -114,7 +115,7 @@ def draw_contact_sheet(records: Sequence[BuiltRecord], read_photo: ReadPhoto, *,
         axes.set_anchor("SW")
     for axes, number in zip(grid.ravel(), sorted(drawn), strict=False):
         record = records[int(number)]
-        photo = open_bytes(read_photo(record))
+        photo = decode_photo(read_photo(record))
         scale = min(1.0, 400 / max(photo.size))
         shown = photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
         axes.imshow(shown, extent=(0, photo.width, photo.height, 0))

@@ -130,8 +130,10 @@ def _placed(
 
 
 def _rejected_line(record: BuiltRecord, reason: str) -> str:
-    """A line of JSON: why a record is none of the set, and all that the set would hold."""
-    return json.dumps({"reason": reason, **record.to_row()}, ensure_ascii=False) + "\n"
+    """A line of JSON: why a record is none of the set, and all that the set would hold, the point as `x` and `y`."""
+    row = record.to_row()
+    (x, y), _ = row.pop("point_px"), row.pop("point_unit")
+    return json.dumps({"reason": reason, "x": x, "y": y, **row}, ensure_ascii=False) + "\n"
 
 
 def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Problem], dict[str, int]]:

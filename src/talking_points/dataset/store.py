@@ -7,7 +7,6 @@ bytes.
 from __future__ import annotations
 
 import bisect
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from talking_points.photos import open_photo
+from talking_points.photos import decode_photo, open_photo
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -205,12 +204,6 @@ def _write_file(path: Path, records: Sequence[BuiltRecord], read_photo: ReadPhot
             writer.write_table(pa.Table.from_pylist(rows, schema=schema), row_group_size=ROWS_A_GROUP)
 
 
-def open_bytes(photo: bytes) -> Image.Image:
-    """`open_photo` of what a photo's file holds."""
-    with Image.open(io.BytesIO(photo)) as image:
-        return open_photo(image)
-
-
 class BuiltSplit:
     """One split of a built set, opened for reading: a sequence of records, and a photo for each.
 
@@ -273,4 +266,4 @@ class BuiltSplit:
         first, file, group = self._groups[bisect.bisect_right(self._groups, (index, 2**31, 0)) - 1]
         column = self._files[file].read_row_group(group, columns=["photo.bytes"], use_threads=False)["photo"]
         data = column.combine_chunks().field("bytes")[index - first]
-        return open_bytes(data.as_buffer()) if data.is_valid else open_photo(self[index].photo_path)
+        return decode_photo(data.as_buffer()) if data.is_valid else open_photo(self[index].photo_path)
