@@ -68,6 +68,8 @@ def find_look_alikes(
         noted = {"of": of, "left_out": [[*key, why] for key, why in left_out.items()], "groups": groups}
         noted["kept_all"] = kept_all
         ledger.keep_note("look-alikes", noted)
+    total = sum(len(source.photo_ids) for source in opened.values())
+    on_progress("look-alikes", total, total)
     return LookAlikes(
         groups=[[(source, photo_id) for source, photo_id in group] for group in noted["groups"]],
         left_out={(source, photo_id): why for source, photo_id, why in noted["left_out"]},
@@ -89,7 +91,6 @@ def _thumbs_of_others(
             thumb = thumbnail_or_none(opened[name, split].photo_path(photo_id))
             rows.append((name, split, photo_id, None if thumb is None else thumb_to_text(thumb)))
         ledger.keep_thumbs(rows)
-    on_progress("look-alikes", len(wanted), len(wanted))
     known = ledger.thumbs()
     return {photo: text for photo in wanted if (text := known[photo]) is not None}
 
