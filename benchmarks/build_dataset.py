@@ -28,15 +28,16 @@ import cv2
 import numpy as np
 
 import talking_points
-from talking_points.dataset.build import BuildConfig, build
+from talking_points.dataset.build import build
 from talking_points.dataset.grammar import facts_of_points, write_point_text
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.looks import colour_name
-from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.places import DIALECTS
+from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
+from talking_points.dataset.store import BuiltSplit
 
 BATCH = 64
 
@@ -85,17 +86,17 @@ def time_stages(sources: dict[str, Path], split: str, points: int, photos: int) 
     }
 
 
-def time_build(sources: dict[str, Path], split: str, points: int, per_part: int, out: Path) -> dict[str, Any]:
+def time_build(sources: list[str], split: str, points: int, per_part: int, out: Path) -> dict[str, Any]:
     stages: dict[str, float] = {}
     begun = time.process_time()
 
     def on_progress(stage: str, done: int, total: int) -> None:
         stages[stage] = time.process_time() - begun
 
-    config = BuildConfig(
-        sources=sources, out=out, split=split, points_per_photo=points, per_part=per_part, equal_shares=False
+    settings = BuildSettings(
+        sources=tuple(sources), out=out, split=split, points_per_photo=points, per_part=per_part, equal_shares=False
     )
-    report = build(config, on_progress)
+    report = build(settings, on_progress)
     spent = time.process_time() - begun
     ends = [0.0, *stages.values()]
     return {
@@ -131,7 +132,7 @@ def main() -> None:
     stages = time_stages(sources, given.split, given.points_per_photo, given.photos)
     out = Path(tempfile.mkdtemp(prefix="build-dataset-"))
     try:
-        whole = time_build(sources, given.split, given.points_per_photo, given.per_part, out / "set")
+        whole = time_build(given.source, given.split, given.points_per_photo, given.per_part, out / "set")
         loading = time_loading(out / "set", "train")
     finally:
         shutil.rmtree(out)

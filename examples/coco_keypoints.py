@@ -1,13 +1,43 @@
-"""Triplets as a COCO keypoint file, each point's text as the annotation's caption.
+"""A file of points and texts as COCO keypoints, each point's text as the annotation's caption.
 
-python examples/coco_keypoints.py TRIPLETS.jsonl OUT.json
+python examples/coco_keypoints.py POINTS.jsonl OUT.json
 """
 
+import json
 import sys
+from pathlib import Path
 
-from talking_points.exports import triplets_to_coco, write_json
-from talking_points.records import read_triplets
+from talking_points import open_photo, photo_to_coco
+from talking_points.sample_files import read_samples
 
-content = triplets_to_coco(read_triplets(sys.argv[1]))
-write_json(sys.argv[2], content)
-print(f"{len(content['annotations'])} keypoints on {len(content['images'])} photos")
+path = Path(sys.argv[1])
+photos: dict[str, dict] = {}
+annotations: list[dict] = []
+for line in read_samples(path):
+    if line.problem:
+        sys.exit(f"{path}:{line.number}: {line.problem}")
+    one = line.record
+    if one["photo"] not in photos:
+        width, height = one.get("size_wh") or open_photo(path.parent / one["photo"]).size
+        photos[one["photo"]] = {"id": len(photos) + 1, "file_name": one["photo"], "width": width, "height": height}
+    # The object's box where it is known, else one pixel around the point.
+    x, y = one["x"], one["y"]
+    left, top, right, bottom = one.get("object_box_xyxy") or (x - 0.5, y - 0.5, x + 0.5, y + 0.5)
+    annotations.append(
+        {
+            "id": len(annotations) + 1,
+            "image_id": photos[one["photo"]]["id"],
+            "category_id": 1,
+            # COCO counts pixels from 0 at the centre of the first.
+            "keypoints": photo_to_coco([(x, y)]),
+            "num_keypoints": 1,
+            "bbox": [left, top, right - left, bottom - top],
+            "area": (right - left) * (bottom - top),
+            "iscrowd": 0,
+            "caption": one.get("text") or "",
+        }
+    )
+category = {"id": 1, "name": "point", "supercategory": "", "keypoints": ["point"], "skeleton": []}
+content = {"images": [*photos.values()], "annotations": annotations, "categories": [category]}
+Path(sys.argv[2]).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+print(f"{len(annotations)} keypoints on {len(photos)} photos")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from talking_points.records import BuiltRecord
+from talking_points.dataset.store import BuiltRecord
 
 
 def a_record(number: int = 0, **changes: Any) -> BuiltRecord:
@@ -19,7 +19,8 @@ def a_record(number: int = 0, **changes: Any) -> BuiltRecord:
         "split": "train",
         "source": "people",
         "photo_path": f"people/{photo_id}.jpg",
-        "size_wh": (60, 120),
+        "photo_width": 60,
+        "photo_height": 120,
         "point_px": (30.5 + number % 4, 40.5),
         "object_name": "person",
         "object_category": "person",

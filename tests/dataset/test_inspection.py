@@ -1,7 +1,7 @@
 import pytest
 
 from talking_points.dataset.inspection import find_suspects, inspect_dataset, inspect_records
-from talking_points.dataset.parquet import write_split
+from talking_points.dataset.store import write_split
 from tests.dataset.records import NAMED, a_record, photo_bytes
 
 

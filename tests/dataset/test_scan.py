@@ -1,16 +1,16 @@
-import json
 import os
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from talking_points.dataset.grammar import PointFacts
-from talking_points.dataset.look_alikes import text_to_thumb
-from talking_points.dataset.scan import ScanSettings, scan_photo, scan_photos, seed_of
+from talking_points.dataset.scan import scan_photo, scan_photos, seed_of
+from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 
-SETTINGS = ScanSettings(points_per_photo=3, per_part=1, smooth_share=0.0, seed=0)
+SETTINGS = BuildSettings(sources=("label-map=people",), out=Path("set"), points_per_photo=3)
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +23,15 @@ def people(tmp_path_factory, label_map_writer):
 
 def test_a_photo_gives_points_and_what_is_to_be_said_of_them(people):
     scan = scan_photo(people, "a", SETTINGS)
-    assert scan.bad is None and len(scan.content["points"]) == len(scan.facts) > 0
-    assert tuple(scan.content["size_wh"]) == (60, 120) and text_to_thumb(scan.content["thumb"]).shape == (32, 32)
+    assert scan.bad is None and len(scan.points) == len(scan.facts) > 0
+    assert scan.thumb.shape == (32, 32)
     scene = people.read("a")
-    for point, values in zip(scan.content["points"], scan.facts, strict=True):
-        facts = PointFacts.from_dict(values)
-        assert facts.point_px == (point["x"], point["y"])
-        part = scene.parts[scene.part_index_at(facts.point_px)]
-        assert (part.name, tuple(point["part_box"])) == (point["part_name"], part.box_xyxy)
-        assert facts.part_name == part.name and point["object_name"] == point["object_category"] == "person"
+    for number, (point, facts) in enumerate(zip(scan.points, scan.facts, strict=True)):
+        assert point.record_id == f"label-map/a/{number:03d}" and point.size_wh == (60, 120)
+        assert facts.point_px == point.point_px and point.text is None
+        part = scene.parts[scene.part_index_at(point.point_px)]
+        assert (part.name, part.box_xyxy) == (point.part_name, point.part_box_xyxy)
+        assert facts.part_name == part.name and point.object_name == point.object_category == "person"
 
 
 def test_a_bad_photo_is_told_with_its_path(people):
@@ -40,14 +40,13 @@ def test_a_bad_photo_is_told_with_its_path(people):
 
 
 def by_photo(scans):
-    """What the ledger would keep: JSON knows no tuples."""
-    return {scan.photo_id: json.dumps([scan.content, scan.facts, scan.bad]) for scan in scans}
+    return {scan.photo_id: (scan.points, scan.facts, scan.bad) for scan in scans}
 
 
 def test_processes_give_what_one_gives(people):
     photos = [("label-map", photo_id) for photo_id in people.photo_ids]
-    alone = by_photo(scan_photos({"label-map": people}, photos, SETTINGS, workers=1, engine="local"))
-    together = by_photo(scan_photos({"label-map": people}, photos, SETTINGS, workers=2, engine="local"))
+    alone = by_photo(scan_photos({"label-map": people}, photos, SETTINGS))
+    together = by_photo(scan_photos({"label-map": people}, photos, replace(SETTINGS, workers=2)))
     assert alone == together and alone.keys() == {"a", "b", "c"}
 
 
@@ -59,9 +58,9 @@ def test_ray_gives_what_one_gives(people, monkeypatch):
     # Ray's workers are processes of their own; they must find what this one found.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     photos = [("label-map", photo_id) for photo_id in people.photo_ids]
-    alone = by_photo(scan_photos({"label-map": people}, photos, SETTINGS, workers=1, engine="local"))
+    alone = by_photo(scan_photos({"label-map": people}, photos, SETTINGS))
     try:
-        together = by_photo(scan_photos({"label-map": people}, photos, SETTINGS, workers=2, engine="ray"))
+        together = by_photo(scan_photos({"label-map": people}, photos, replace(SETTINGS, workers=2, engine="ray")))
     finally:
         ray.shutdown()
     assert alone == together
@@ -70,7 +69,7 @@ def test_ray_gives_what_one_gives(people, monkeypatch):
 def test_without_ray_it_says_what_to_install(people, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"pip install 'talking-points\[scale\]'"):
-        list(scan_photos({"label-map": people}, [("label-map", "a")], SETTINGS, workers=1, engine="ray"))
+        list(scan_photos({"label-map": people}, [("label-map", "a")], replace(SETTINGS, engine="ray")))
 
 
 def test_seeds_are_fixed_and_apart():

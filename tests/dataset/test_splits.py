@@ -3,11 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from talking_points.dataset.splits import (
-    PAPER_RECORDS,
-    PAPER_TEST_SHARE,
-    assign_splits,
-)
+from talking_points.dataset.settings import PAPER_RECORDS, PAPER_TEST_SHARE
+from talking_points.dataset.splits import assign_splits
 
 
 def test_the_paper_s_split():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.build import BuildConfig, build
+from talking_points.dataset.build import build
 from talking_points.dataset.selection import Selection
+from talking_points.dataset.settings import BuildSettings
 from talking_points.evaluation.data import mean_training_point, read_samples
 
 
@@ -56,7 +57,9 @@ def test_a_built_set_is_what_was_built(label_map_writer: Callable[..., None], tm
     people = tmp_path / "people"
     label_map_writer(people, [], [f"{n:04d}" for n in range(24)])
     build(
-        BuildConfig(sources={"label-map": people}, out=tmp_path / "set", split="test", points_per_photo=4, per_part=2),
+        BuildSettings(
+            sources=(f"label-map={people}",), out=tmp_path / "set", split="test", points_per_photo=4, per_part=2
+        ),
         lambda *_: None,
     )
     # Drawn photos look alike, and all go to one split.

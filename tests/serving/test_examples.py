@@ -15,7 +15,6 @@ from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.demo import demo_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.records import Triplet, write_triplets
 from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
@@ -47,8 +46,8 @@ def photo(tmp_path: Path) -> Path:
 @pytest.fixture
 def triplets(tmp_path: Path) -> Path:
     path = tmp_path / "triplets.jsonl"
-    one = {"size_wh": (512, 600), "text": "the cap"}
-    write_triplets(path, [Triplet(photo_path=name, point_px=(345.5, 120.5), **one) for name in ("a", "a", "b")])  # type: ignore[arg-type]
+    one = {"x": 345.5, "y": 120.5, "size_wh": [512, 600], "text": "the cap"}
+    path.write_text("".join(json.dumps({"photo": name, **one}) + "\n" for name in ("a", "a", "b")))
     return path
 
 
@@ -69,12 +68,19 @@ def test_supervision(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path, m
 def test_coco(run: Run, triplets: Path, tmp_path: Path) -> None:
     assert run("coco_keypoints.py", triplets, tmp_path / "out.json") == "3 keypoints on 2 photos\n"
     content = json.loads((tmp_path / "out.json").read_text())
-    assert content["annotations"][0]["keypoints"] == [345.0, 120.0, 2]
+    assert content["images"][1] == {"id": 2, "file_name": "b", "width": 512, "height": 600}
+    first = content["annotations"][0]
+    # COCO counts from the centre of the first pixel
+    assert first["keypoints"] == [345.0, 120.0, 2] and first["bbox"] == [345.0, 120.0, 1.0, 1.0]
+    assert [one["image_id"] for one in content["annotations"]] == [1, 1, 2] and first["caption"] == "the cap"
 
 
 def test_fiftyone(run: Run, triplets: Path, tmp_path: Path) -> None:
     assert run("fiftyone_samples.py", triplets, tmp_path / "out.json") == "3 keypoints on 2 photos\n"
-    assert json.loads((tmp_path / "out.json").read_text())[1]["filepath"] == "b"
+    a, b = json.loads((tmp_path / "out.json").read_text())
+    assert b["filepath"] == "b" and b["metadata"]["width"] == 512
+    assert a["points"]["keypoints"][0]["points"] == [[345.5 / 512, 120.5 / 600]]
+    assert a["points"]["keypoints"][1]["description"] == "the cap"
 
 
 def test_shrunk_photos_are_read_as_the_whole_ones(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -7,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.parquet import write_split
 from talking_points.dataset.selection import Selection
-from talking_points.records import Triplet, write_triplets
+from talking_points.dataset.store import write_split
 from talking_points.training.batches import BatchSizes
 from talking_points.training.built import TripletBatches, TripletLines, open_triplets
 from tests.dataset.records import a_record
@@ -22,16 +22,10 @@ def write_lines(folder: Path, counts: list[int]) -> Path:
     for number, count in enumerate(counts):
         noise = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"{number}.png")
-        triplets += [
-            Triplet(
-                photo_path=f"{number}.png",
-                point_px=(4.0 * k, 3.0),
-                size_wh=(40, 30),
-                text=f"{number} and {k} " * (k + 1),
-            )
-            for k in range(count)
-        ]
-    write_triplets(folder / "own.jsonl", triplets)
+        for k in range(count):
+            line = {"photo": f"{number}.png", "x": 4.0 * k, "y": 3.0, "size_wh": [40, 30]}
+            triplets.append(json.dumps({**line, "text": f"{number} and {k} " * (k + 1)}))
+    (folder / "own.jsonl").write_text("\n".join(triplets))
     return folder / "own.jsonl"
 
 
@@ -66,7 +60,7 @@ def test_parts_of_a_step_are_the_step(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda folder: (folder / "own.jsonl").write_text(""), "holds no triplet"),
-        (lambda folder: (folder / "own.jsonl").write_text("{}\n"), "own.jsonl:1: photo_path is missing"),
+        (lambda folder: (folder / "own.jsonl").write_text("{}\n"), 'own.jsonl:1: "photo" must be a path'),
         (lambda folder: (folder / "0.png").unlink(), "triplet 1: no photo"),
     ],
 )

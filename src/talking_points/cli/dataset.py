@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -84,30 +83,24 @@ def build_dataset(
     ] = None,
 ) -> None:
     """Build image, point and text triplets from part-labelled photos; the same command goes on after a stop."""
-    if photos not in ("embed", "path"):
-        raise ValueError(f"--photos must be embed or path, got {photos}")
-    if engine not in ("local", "ray"):
-        raise ValueError(f"--engine must be local or ray, got {engine}")
-    audit_share = None if audit is None else _parse_share("--audit", audit)
     keep_freed_memory()
-    from talking_points.dataset.sources.loading import parse_sources
-
-    sources = parse_sources(source)
     if check:
-        _check(sources, as_json)
+        from talking_points.dataset.sources.loading import parse_sources
+
+        _check(parse_sources(source), as_json)
         return
     if as_json:
         raise ValueError("--json goes with --check")
     if out is None:
         raise ValueError("give --out, the folder for the set; or --check, to have the labels looked through alone")
-    from talking_points.dataset.build import BuildConfig, EndpointOptions, build
-    from talking_points.dataset.inspection import counted
-    from talking_points.dataset.problems import Problem
+    from talking_points.dataset.build import build
+    from talking_points.dataset.settings import BuildSettings
+    from talking_points.pages import counted
 
-    config = BuildConfig(
-        sources=sources,
+    settings = BuildSettings(
+        sources=tuple(source),
         out=out,
-        split=split,
+        split=split,  # type: ignore[arg-type]
         seed=seed,
         records=records,
         equal_shares=equal_shares,
@@ -121,21 +114,19 @@ def build_dataset(
         local_describer=local_describer,
         writer=writer,
         endpoint_photo_side_px=photo_side,
-        embed_photos=photos == "embed",
+        photos=photos,  # type: ignore[arg-type]
         skip_bad=skip_bad,
         workers=workers,
         engine=engine,  # type: ignore[arg-type]
-        endpoint=EndpointOptions(
-            api_key_env=api_key_env,
-            timeout_s=timeout,
-            concurrency=concurrency,
-            max_requests=max_requests,
-            max_tokens=max_tokens,
-        ),
-        audit_share=audit_share,
+        api_key_env=api_key_env,
+        timeout_s=timeout,
+        concurrency=concurrency,
+        max_requests=max_requests,
+        max_tokens=max_tokens,
+        audit=audit,
     )
     with Progress() as progress:
-        report = build(config, progress.show)
+        report = build(settings, progress.show)
     for of_split, counts in report.kept.items():
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         typer.echo(f"{of_split}: {counted(sum(counts.values()), 'record')} ({listed})")
@@ -157,7 +148,7 @@ def build_dataset(
     if report.left_out_count:
         typer.echo(f"left out: {counted(report.left_out_count, 'annotation')} that cannot be read")
         for problem in report.left_out[:5]:
-            typer.echo(f"  {Problem(**problem)}")
+            typer.echo(f"  {problem}")
         if report.left_out_count > 5:
             typer.echo(f"  ... more are in {out / 'report.json'}; build-dataset --check lists all")
     for note, count in report.notes.items():
@@ -173,7 +164,7 @@ def _check(sources: Mapping[str, Path], as_json: bool) -> None:
     from dataclasses import asdict
 
     from talking_points.dataset.check import check_sources
-    from talking_points.dataset.inspection import counted
+    from talking_points.pages import counted
 
     with Progress() as progress:
         found = check_sources(sources, progress.show)
@@ -206,8 +197,8 @@ def inspect_dataset(
         raise FileNotFoundError(f"no such folder: {folder}")
     from dataclasses import asdict
 
-    from talking_points.dataset.inspection import counted
     from talking_points.dataset.inspection import inspect_dataset as inspect
+    from talking_points.pages import counted
 
     found, audit = inspect(folder)
     if as_json:
@@ -238,14 +229,3 @@ def inspect_dataset(
         typer.echo(f"  {suspect.record_id}: {suspect.reason}")
     if len(found.suspects) > 20:
         typer.echo("  ... all with --json")
-
-
-def _parse_share(option: str, text: str) -> float:
-    """0.05 from "5%" or "0.05"."""
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = math.nan
-    if not 0 < share <= 1:
-        raise ValueError(f"{option} expects a share such as 5% or 0.05, got {text!r}")
-    return share

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from talking_points.dataset.keypoints import balanced_order
-from talking_points.dataset.splits import PhotoKey
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChosenPoint:
-    """A point of a photo that becomes a record."""
-
-    record_id: str
-    photo: PhotoKey
-    number: int
-    """Of the point in its photo's scan."""
-    point: dict[str, Any]
+from talking_points.dataset.store import BuiltRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
     """Points of which some are wanted, in the order of their turns: the next one where one is rejected."""
 
-    points: tuple[ChosenPoint, ...]
+    points: tuple[BuiltRecord, ...]
     wanted: int
     """Records with texts that are good, at most."""
 
-    def turns(self, outcomes: Mapping[str, str | None]) -> tuple[ChosenPoint, ...]:
+    def turns(self, outcomes: Mapping[str, str | None]) -> tuple[BuiltRecord, ...]:
         """The points up to the last wanted one, if all that are not written yet turn out well.
 
         outcomes: of the records that are written, why each was rejected; None where it was not.
@@ -44,7 +32,30 @@ class Pool:
         return self.points
 
 
-def pools(points: Sequence[ChosenPoint], *, records: int, equal_shares: bool, balance: bool, seed: int) -> list[Pool]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """The points that may become records."""
+
+    named: Sequence[BuiltRecord]
+    """Keypoints that the source names, which are all taken."""
+    pools: Sequence[Pool]
+    """The others."""
+
+    @property
+    def total(self) -> int:
+        """All points that were found, in photos that may be used."""
+        return len(self.named) + sum(len(pool.points) for pool in self.pools)
+
+    def turns(self, outcomes: Mapping[str, str | None]) -> list[BuiltRecord]:
+        """The points that are to be written, by what is known of those that are."""
+        return [*self.named, *(one for pool in self.pools for one in pool.turns(outcomes))]
+
+    def kept(self, outcomes: Mapping[str, str | None]) -> set[str]:
+        """Ids of the records that the set keeps, when all `turns` are written."""
+        return {one.record_id for one in self.named} | kept_of(self.pools, outcomes)
+
+
+def pools(points: Sequence[BuiltRecord], *, records: int, equal_shares: bool, balance: bool, seed: int) -> list[Pool]:
     """Divide points without a name of their own into pools: one of each source for equal shares, else one of all.
 
     Args:
@@ -56,8 +67,8 @@ def pools(points: Sequence[ChosenPoint], *, records: int, equal_shares: bool, ba
     """
     if not points:
         return []
-    sources = sorted({one.photo[0] for one in points})
-    groups = [[one for one in points if one.photo[0] == name] for name in sources] if equal_shares else [list(points)]
+    sources = sorted({one.source for one in points})
+    groups = [[one for one in points if one.source == name] for name in sources] if equal_shares else [list(points)]
     share = max(1, records // len(groups)) if equal_shares else records
     share = min(share, *(len(group) for group in groups))
     # More sources than records: some give nothing.
@@ -67,10 +78,10 @@ def pools(points: Sequence[ChosenPoint], *, records: int, equal_shares: bool, ba
     ]
 
 
-def _ordered(points: Sequence[ChosenPoint], balance: bool, rng: np.random.Generator) -> list[ChosenPoint]:
+def _ordered(points: Sequence[BuiltRecord], balance: bool, rng: np.random.Generator) -> list[BuiltRecord]:
     if not balance:
         return [points[int(index)] for index in rng.permutation(len(points))]
-    keys = [(one.photo[0], one.point["object_category"], one.point["part_name"]) for one in points]
+    keys = [(one.source, one.object_category, one.part_name) for one in points]
     return [points[index] for index in balanced_order(keys, rng)]
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from talking_points.dataset.audit import AuditResult, read_audit
 from talking_points.dataset.checks import is_named, words_of
-from talking_points.dataset.parquet import SPLITS, BuiltSplit
-from talking_points.records import Box, BuiltRecord
+from talking_points.dataset.store import SPLITS, Box, BuiltRecord, BuiltSplit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +22,13 @@ class Lengths:
     median: float
     mean: float
     most: int
+
+
+def _lengths(counts: Sequence[int]) -> Lengths | None:
+    if not counts:
+        return None
+    mean, median = round(float(np.mean(counts)), 1), float(np.median(counts))
+    return Lengths(least=min(counts), median=median, mean=mean, most=max(counts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +65,10 @@ class Inspection:
     """Share of points that lie in a labelled part or are named keypoints of their source."""
     suspects: list[Suspect]
 
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """How many of what: "1 record", "1,200 records"."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    @property
+    def total(self) -> int:
+        """Records."""
+        return sum(sum(counts.values()) for counts in self.records.values())
 
 
 def part_category(record: BuiltRecord) -> str:
@@ -77,25 +83,18 @@ def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
     every = list(records)
     told = [record for record in every if record.text is not None]
     words = {record.record_id: words_of(record.text or "") for record in told}
-    counts = [len(found) for found in words.values()]
     texts = Counter(record.text for record in told)
-    by_split: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in every:
-        by_split[record.split][record.source] += 1
+    by_split = {split: Counter(one.source for one in every if one.split == split) for split in SPLITS}
     semantic = sum(record.point_kind == "named" or _in_box(record, record.part_box_xyxy) for record in every)
     return Inspection(
-        records={split: dict(sorted(by_split[split].items())) for split in SPLITS if split in by_split},
-        photos=len({(record.source, record.photo_id) for record in every}),
+        records={split: dict(sorted(counts.items())) for split, counts in by_split.items() if counts},
+        photos=len({record.photo_key for record in every}),
         objects=_most_frequent(record.object_category for record in every),
         parts=_most_frequent(part_category(record) for record in every),
         dialects=_most_frequent(record.dialect or "" for record in told),
         kinds=_most_frequent(record.point_kind for record in every),
         written_by=_most_frequent(_writers(record) for record in told),
-        lengths=Lengths(
-            least=min(counts), median=float(np.median(counts)), mean=round(float(np.mean(counts)), 1), most=max(counts)
-        )
-        if counts
-        else None,
+        lengths=_lengths([len(found) for found in words.values()]),
         vocabulary=len({word for found in words.values() for word in found}),
         repeated=sum(count for count in texts.values() if count > 1),
         semantic=semantic / len(every) if every else 0.0,
@@ -109,10 +108,8 @@ def inspect_dataset(folder: Path) -> tuple[Inspection, AuditResult | None]:
     Raises:
         ValueError: the folder holds no built set.
     """
-    records: list[BuiltRecord] = []
-    for split in SPLITS:
-        if any((folder / "data").glob(f"{split}-*.parquet")):
-            records += BuiltSplit(folder, split)
+    there = [split for split in SPLITS if any((folder / "data").glob(f"{split}-*.parquet"))]
+    records = [record for split in there for record in BuiltSplit(folder, split)]
     if not records:
         raise ValueError(f"{folder} holds no built set: expected data/train-*.parquet or data/test-*.parquet")
     return inspect_records(records), read_audit(folder)
@@ -124,17 +121,16 @@ def find_suspects(records: Sequence[BuiltRecord]) -> list[Suspect]:
     for record in records:
         parts_of[record.object_name].add(record.part_name)
     suspects = []
-    first_of: dict[tuple[object, ...], str] = {}
+    first_of: dict[object, str] = {}
     for record in records:
         reasons = []
         if record.part_box_xyxy is not None and not _in_box(record, record.part_box_xyxy):
             reasons.append(f"its point lies outside its part, the {record.part_name}")
         if not _in_box(record, record.object_box_xyxy):
             reasons.append(f"its point lies outside its object, the {record.object_name}")
-        photo = (record.source, record.photo_id)
-        same: list[tuple[tuple[object, ...], str]] = [((*photo, record.point_px), "its point")]
+        same: list[tuple[object, str]] = [((record.photo_key, record.point_px), "its point")]
         if record.text is not None:
-            same.append(((*photo, record.text), "its text"))
+            same.append(((record.photo_key, record.text), "its text"))
             said = words_of(record.text)
             if not is_named(record.part_name, said):
                 others = sorted(one for one in parts_of[record.object_name] if is_named(one, said))

@@ -1,45 +1,111 @@
-"""Photos of a split that are the same shot as one that is measured on later: they must not be learned from."""
+"""Photos that are one shot: they stay in one split, and none that is measured on later may be learned from."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.look_alikes import shot_among, thumbnail_of_file
+from talking_points.dataset.look_alikes import same_shots, shot_among, text_to_thumb, thumb_to_text, thumbnail_of_file
+from talking_points.dataset.settings import OnProgress
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
+from talking_points.journal import Ledger
 
 PROTECTED = {"train": ("test", "val"), "val": ("test",), "test": ()}
 """Of which splits a split holds no look-alikes: a photo belongs to test before val before train."""
+ALL_KEPT = "each photo is in a later split of the sources, too; all were kept: measure on other photos"
+THUMBS_AT_ONCE = 64
+"""Of other splits' photos, kept together."""
 
 OtherPhoto = tuple[str, str, str]
 """Source, split and photo id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unchecked:
-    """A split that could not be listed, so that nothing was compared with it."""
+class LookAlikes:
+    """Which of the scanned photos are the same shot as another."""
 
-    source: str
-    split: str
-    reason: str
+    groups: list[list[PhotoKey]]
+    """Of the photos that may be used: those that are one shot, together."""
+    left_out: dict[PhotoKey, str]
+    """Photos that look like one of a later split, and which one."""
+    unchecked: list[str]
+    """Later splits that are not there; and that all photos were kept, where each is in a later split, too."""
 
 
-def protected_sources(folders: Mapping[str, Path], split: str) -> tuple[dict[tuple[str, str], Source], list[Unchecked]]:
-    """The later splits of all sources, by source and split; and those that are not there."""
+def find_look_alikes(
+    folders: Mapping[str, Path], split: str, thumbs: Mapping[PhotoKey, str], ledger: Ledger, on_progress: OnProgress
+) -> LookAlikes:
+    """Compare scanned photos with each other and with those of later splits; done once, and noted in the ledger.
+
+    Args:
+        folders: of the sources, by name.
+        split: that the photos are of.
+        thumbs: their thumbnails, see `thumb_to_text`.
+        ledger: keeps what was seen and found.
+        on_progress: told how many photos of later splits were seen.
+    """
+    opened, unchecked = protected_sources(folders, split)
+    others = _thumbs_of_others(opened, ledger, on_progress)
+    # Photos may have been added or mended since.
+    of = hashlib.sha256(json.dumps([sorted(thumbs.items()), sorted(others.items())]).encode()).hexdigest()
+    noted = ledger.note("look-alikes")
+    if noted is None or noted["of"] != of:
+        own = {key: text_to_thumb(text) for key, text in sorted(thumbs.items())}
+        left_out = look_alikes_of(own, {photo: text_to_thumb(text) for photo, text in others.items()})
+        kept_all = bool(left_out) and left_out.keys() == own.keys()
+        if kept_all:
+            # Nothing would be left: whoever laid out the folder meant these photos to be used.
+            left_out = {}
+        keys = [key for key in own if key not in left_out]
+        groups = [[keys[index] for index in group] for group in same_shots([own[key] for key in keys])]
+        noted = {"of": of, "left_out": [[*key, why] for key, why in left_out.items()], "groups": groups}
+        noted["kept_all"] = kept_all
+        ledger.keep_note("look-alikes", noted)
+    total = sum(len(source.photo_ids) for source in opened.values())
+    on_progress("look-alikes", total, total)
+    return LookAlikes(
+        groups=[[(source, photo_id) for source, photo_id in group] for group in noted["groups"]],
+        left_out={(source, photo_id): why for source, photo_id, why in noted["left_out"]},
+        unchecked=[f"none sought in {one}" for one in unchecked] + ([ALL_KEPT] if noted["kept_all"] else []),
+    )
+
+
+def _thumbs_of_others(
+    opened: Mapping[tuple[str, str], Source], ledger: Ledger, on_progress: OnProgress
+) -> dict[OtherPhoto, str]:
+    """Thumbnails of all good photos of later splits, those that were seen by an earlier run from the ledger."""
+    wanted = [(name, split, one) for (name, split), source in sorted(opened.items()) for one in source.photo_ids]
+    known = ledger.thumbs()
+    left = [photo for photo in wanted if photo not in known]
+    for start in range(0, len(left), THUMBS_AT_ONCE):
+        on_progress("look-alikes", len(wanted) - len(left) + start, len(wanted))
+        rows = []
+        for name, split, photo_id in left[start : start + THUMBS_AT_ONCE]:
+            thumb = thumbnail_or_none(opened[name, split].photo_path(photo_id))
+            rows.append((name, split, photo_id, None if thumb is None else thumb_to_text(thumb)))
+        ledger.keep_thumbs(rows)
+    known = ledger.thumbs()
+    return {photo: text for photo in wanted if (text := known[photo]) is not None}
+
+
+def protected_sources(folders: Mapping[str, Path], split: str) -> tuple[dict[tuple[str, str], Source], list[str]]:
+    """The later splits of all sources, by source and split; and those that are not there, with the reason."""
     opened: dict[tuple[str, str], Source] = {}
-    unchecked: list[Unchecked] = []
+    unchecked: list[str] = []
     for name in sorted(folders):
         for other in PROTECTED[split]:
             try:
                 opened[name, other] = open_source(name, folders[name], other)
             except (ValueError, OSError) as error:
                 # A copy of a dataset without its test photos can be learned from, too.
-                unchecked.append(Unchecked(source=name, split=other, reason=" ".join(str(error).split())))
+                unchecked.append(f"{name} {other}: {' '.join(str(error).split())}")
     return opened, unchecked
 
 

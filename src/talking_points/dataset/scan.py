@@ -7,7 +7,6 @@ and the seed alone, and so not on the engine, the number of workers, or the orde
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -15,22 +14,24 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from talking_points.dataset.grammar import facts_of_points
+from talking_points.dataset.grammar import PointFacts, facts_of_points
 from talking_points.dataset.keypoints import select_points
-from talking_points.dataset.look_alikes import thumb_to_text, thumbnail
+from talking_points.dataset.look_alikes import thumbnail
+from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
+from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
+from talking_points.dataset.store import BuiltRecord
 from talking_points.memory import keep_freed_memory
+from talking_points.ray_actors import start_actors
 
-Engine = Literal["local", "ray"]
-ENGINES: tuple[Engine, ...] = ("local", "ray")
 PHOTOS_AT_ONCE = 4
 """Sent to a worker together."""
 
@@ -44,26 +45,20 @@ ONLY_NOTED = "nothing is labelled but what is left out as it should be"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScanSettings:
-    """Which points are looked for in a photo."""
-
-    points_per_photo: int
-    per_part: int
-    smooth_share: float
-    seed: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoScan:
     """What one photo gave."""
 
     source: str
     photo_id: str
-    content: dict[str, Any]
-    """size_wh, thumb (finds look-alikes), and points: for each x, y, kind, response, scale, names and boxes, in pixels
-    of the photo; and left_out, the scene's problems, and its notes."""
-    facts: list[Any]
-    """For each point the `PointFacts.to_dict()`; None for a named keypoint, about which nothing is written."""
+    points: tuple[BuiltRecord, ...] = ()
+    """Records without texts: keypoints that the source names, then the chosen points."""
+    facts: tuple[PointFacts | None, ...] = ()
+    """Of each point; None for a named keypoint, about which nothing is written."""
+    thumb: np.ndarray | None = None
+    """See `look_alikes.thumbnail`; None of a bad photo."""
+    problems: tuple[Problem, ...] = ()
+    """Annotations that cannot be read and were left out."""
+    notes: tuple[str, ...] = ()
     bad: str | None = None
     """Why the photo could not be read, with its path; None when it could."""
     empty: str | None = None
@@ -75,34 +70,61 @@ def seed_of(name: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
 
 
-def scan_photo(source: Source, photo_id: str, settings: ScanSettings) -> PhotoScan:
+def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoScan:
     """Read a photo, choose its points and measure what is to be said about them."""
     try:
         scene = source.read(photo_id)
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-        return PhotoScan(source=source.name, photo_id=photo_id, content={}, facts=[], bad=message)
-    rng = np.random.default_rng(seed_of(f"{source.name}/{photo_id}", settings.seed))
-    points = _named_points(scene)
+        return PhotoScan(source=source.name, photo_id=photo_id, bad=" ".join(str(error).split()))
     samples = select_points(
         scene,
-        rng,
+        np.random.default_rng(seed_of(f"{source.name}/{photo_id}", settings.seed)),
         points_per_photo=settings.points_per_photo,
         per_part=settings.per_part,
         smooth_share=settings.smooth_share,
     )
-    facts: list[Any] = [None] * len(points)
-    facts += [one.to_dict() for one in facts_of_points(scene, [(sample.x, sample.y) for sample in samples])]
+    points: list[BuiltRecord] = []
+
+    def add(x: float, y: float, object_index: int, **more: Any) -> None:
+        thing = scene.objects[object_index]
+        points.append(
+            BuiltRecord(
+                record_id=f"{source.name}/{photo_id}/{len(points):03d}",
+                source=source.name,
+                photo_id=photo_id,
+                photo_width=scene.size_wh[0],
+                photo_height=scene.size_wh[1],
+                point_px=(x, y),
+                object_name=thing.name,
+                object_category=thing.category or thing.name,
+                object_box_xyxy=thing.box_xyxy,
+                seed=settings.seed,
+                **more,
+            )
+        )
+
+    for one in scene.keypoints:
+        # A hidden point's place was estimated: nobody could find it in the photo.
+        if one.visible:
+            add(one.x, one.y, one.object_index, part_name=one.name, point_kind="named")
+    facts: list[PointFacts | None] = [None] * len(points)
+    facts += facts_of_points(scene, [(sample.x, sample.y) for sample in samples])
     for sample in samples:
         part = scene.parts[sample.part_index]
-        point: dict[str, Any] = {"x": sample.x, "y": sample.y, "kind": sample.kind}
-        point |= {"response": sample.response, "scale": sample.scale}
-        point |= {"part_name": part.name, "part_box": part.box_xyxy}
-        points.append(point | _owner(scene, part.object_index))
-    content = {"size_wh": scene.size_wh, "thumb": thumb_to_text(thumbnail(scene.photo)), "points": points}
-    content |= {"left_out": [asdict(problem) for problem in scene.problems], "notes": list(scene.notes)}
-    empty = None if points else _why_empty(scene)
-    return PhotoScan(source=source.name, photo_id=photo_id, content=content, facts=facts, empty=empty)
+        more: dict[str, Any] = {"part_name": part.name, "part_box_xyxy": part.box_xyxy, "point_kind": sample.kind}
+        if sample.kind == "sift":
+            more |= {"sift_response": sample.response, "sift_scale_px": sample.scale}
+        add(sample.x, sample.y, part.object_index, **more)
+    return PhotoScan(
+        source=source.name,
+        photo_id=photo_id,
+        points=tuple(points),
+        facts=tuple(facts),
+        thumb=thumbnail(scene.photo),
+        problems=tuple(scene.problems),
+        notes=tuple(scene.notes),
+        empty=None if points else _why_empty(scene),
+    )
 
 
 def _why_empty(scene: Scene) -> str:
@@ -116,59 +138,53 @@ def _why_empty(scene: Scene) -> str:
     return NO_POINT
 
 
-def _named_points(scene: Scene) -> list[dict[str, Any]]:
-    """Keypoints that the source itself names, such as an animal's left eye."""
-    points = []
-    for keypoint in scene.keypoints:
-        # A hidden point's place was estimated: nobody could find it in the photo.
-        if keypoint.visible:
-            point = {"x": keypoint.x, "y": keypoint.y, "kind": "named", "response": None, "scale": None}
-            point |= {"part_name": keypoint.name, "part_box": None}
-            points.append(point | _owner(scene, keypoint.object_index))
-    return points
+class Scanner:
+    """Scans photos of the sources that it holds; a worker of any kind has one."""
 
+    def __init__(self, sources: Mapping[str, Source], settings: BuildSettings) -> None:
+        cv2.setNumThreads(1)
+        self._sources, self._settings = sources, settings
 
-def _owner(scene: Scene, object_index: int) -> dict[str, Any]:
-    thing = scene.objects[object_index]
-    category = thing.category or thing.name
-    return {"object_name": thing.name, "object_category": category, "object_box": thing.box_xyxy}
+    def scan(self, photo: PhotoKey) -> PhotoScan:
+        """Scan one photo."""
+        return scan_photo(self._sources[photo[0]], photo[1], self._settings)
 
 
 def scan_photos(
-    sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: ScanSettings, *, workers: int, engine: Engine
+    sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: BuildSettings
 ) -> Iterator[PhotoScan]:
     """Scan photos, in any order.
 
     Args:
         sources: by name.
         photos: source and id of those to scan.
-        settings: for all.
-        workers: processes on this machine, or of Ray.
-        engine: "local", or "ray" for a cluster (that of the environment variable RAY_ADDRESS, else this machine), all
-            of whose machines see the sources' folders under the same paths.
+        settings: which points, and `workers` and `engine`: "ray" is for a cluster (that of the environment variable
+            RAY_ADDRESS, else this machine), all of whose machines see the sources' folders under the same paths.
 
     Raises:
         ImportError: the engine is not installed.
         OSError: a worker died, for lack of memory as a rule.
     """
-    if engine == "ray":
-        yield from _scan_with_ray(sources, photos, settings, workers)
-    elif workers == 1:
+    if settings.engine == "ray":
+        actors = start_actors(Scanner, sources, settings, workers=settings.workers)
+        from ray.util import ActorPool  # an extra, which is there when actors have started
+
+        yield from ActorPool(actors).map_unordered(lambda actor, photo: actor.scan.remote(photo), photos)
+    elif settings.workers == 1:
         for source, photo_id in photos:
             yield scan_photo(sources[source], photo_id, settings)
     else:
-        yield from _scan_with_processes(sources, photos, settings, workers)
+        yield from _scan_with_processes(sources, photos, settings)
 
 
-# Of a worker process: set once when it starts.
-_worker: tuple[Mapping[str, Source], ScanSettings] | None = None
+# Of a worker process, which is told once what all its photos need: the lists of a large source take a while to send.
+_scanner: Scanner | None = None
 
 
-def _start_worker(sources: Mapping[str, Source], settings: ScanSettings) -> None:
-    global _worker
-    _worker = (sources, settings)
+def _start_worker(sources: Mapping[str, Source], settings: BuildSettings) -> None:
+    global _scanner
+    _scanner = Scanner(sources, settings)
     keep_freed_memory()
-    cv2.setNumThreads(1)
     # Ctrl-C is for the builder, which then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A builder that is killed cannot tell its workers; they see for themselves.
@@ -183,17 +199,17 @@ def _end_with_parent() -> None:
 
 
 def _scan_in_worker(photo: PhotoKey) -> PhotoScan:
-    assert _worker is not None
-    sources, settings = _worker
-    return scan_photo(sources[photo[0]], photo[1], settings)
+    assert _scanner is not None
+    return _scanner.scan(photo)
 
 
 def _scan_with_processes(
-    sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: ScanSettings, workers: int
+    sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: BuildSettings
 ) -> Iterator[PhotoScan]:
     # Spawned, not forked: a fork would copy the ledger's open file and its lock's owner.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(sources, settings))
+    given = (sources, settings)
+    pool = ProcessPoolExecutor(settings.workers, mp_context=context, initializer=_start_worker, initargs=given)
     try:
         yield from pool.map(_scan_in_worker, photos, chunksize=PHOTOS_AT_ONCE)
     except BrokenProcessPool:
@@ -202,43 +218,3 @@ def _scan_with_processes(
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-class _RayScanner:
-    """One actor of Ray: keeps the sources' lists in its memory."""
-
-    def __init__(self, sources: Mapping[str, Source], settings: ScanSettings) -> None:
-        cv2.setNumThreads(1)
-        self.sources = sources
-        self.settings = settings
-
-    def __call__(self, row: dict[str, str]) -> dict[str, str]:
-        scan = scan_photo(self.sources[row["source"]], row["photo_id"], self.settings)
-        # As JSON: Ray's tables want equal columns in all rows.
-        return {
-            "source": scan.source,
-            "photo_id": scan.photo_id,
-            "scan": json.dumps([scan.content, scan.facts, scan.bad, scan.empty]),
-        }
-
-
-def _scan_with_ray(
-    sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: ScanSettings, workers: int
-) -> Iterator[PhotoScan]:
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise ImportError("--engine ray needs Ray: pip install 'talking-points[scale]'") from None
-    if not photos:
-        return
-    if not ray.is_initialized():
-        at_home = not os.environ.get("RAY_ADDRESS")
-        ray.init(num_cpus=workers if at_home else None, log_to_driver=False)
-    rows = ray.data.from_items([{"source": source, "photo_id": photo_id} for source, photo_id in photos])
-    actors = ray.data.ActorPoolStrategy(size=workers)
-    scanned = rows.map(_RayScanner, fn_constructor_args=(sources, settings), compute=actors)
-    for row in scanned.iter_rows():
-        content, facts, bad, empty = json.loads(row["scan"])
-        names = {"source": row["source"], "photo_id": row["photo_id"]}
-        yield PhotoScan(**names, content=content, facts=facts, bad=bad, empty=empty)

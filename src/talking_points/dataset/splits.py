@@ -7,10 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-PAPER_RECORDS = 21_000
-"""17K train and 4K test, paper 3.1."""
-PAPER_TEST_SHARE = 4 / 21
-
 PhotoKey = tuple[str, str]
 """Source and photo id."""
 

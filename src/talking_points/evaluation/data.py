@@ -14,13 +14,13 @@ from typing import TypeVar
 import numpy as np
 
 from talking_points import sample_files
-from talking_points.dataset.parquet import SPLITS, BuiltSplit
 from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
+from talking_points.dataset.store import SPLITS, BuiltSplit
 from talking_points.evaluation.samples import Sample
 from talking_points.photos import open_photo
 from talking_points.points import check_points
-from talking_points.records import triplet_of_sample, without_nulls
+from talking_points.records import triplet_of_sample
 from talking_points.samples import point_of_record
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,8 @@ def _lines(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
                 sizes[photo] = open_photo(photo).size
             # A point without a text can be described and found; only the true text is not there to compare with.
             has_text = line.record.get("text") is not None
-            triplet = triplet_of_sample({"text": "-", **without_nulls(line.record)}, sizes[photo])
+            record = line.record if has_text else {**line.record, "text": "-"}
+            triplet = triplet_of_sample(record, sizes[photo])
         except (ValueError, OSError) as error:
             on_problem(f"{path}, line {line.number}: {' '.join(str(error).split())}")
             continue

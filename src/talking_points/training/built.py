@@ -14,11 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from talking_points.dataset.parquet import BuiltSplit
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted
+from talking_points.dataset.store import BuiltSplit
 from talking_points.photos import letterbox, open_photo
 from talking_points.points import photo_to_square
-from talking_points.records import Triplet, read_triplets
+from talking_points.records import Triplet, triplet_of_sample
+from talking_points.sample_files import read_samples
+from talking_points.samples import point_of_record
 from talking_points.training.batches import BatchSizes, PointBatch, PointBatches, point_batch
 
 SORTED_TOGETHER = 16
@@ -59,7 +61,10 @@ class BuiltTriplets:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Triplet:
-        return self._split[self._rows[index]].to_triplet()
+        record = self._split[self._rows[index]]
+        return Triplet(
+            photo_path=record.photo_path, point_px=record.point_px, size_wh=record.size_wh, text=record.text or ""
+        )
 
     def photo(self, index: int) -> Image.Image:
         return self._split.photo(self._rows[index])
@@ -69,7 +74,7 @@ class TripletLines:
     """A JSON-lines file of triplets, see `records`; photos are relative to it."""
 
     def __init__(self, path: Path) -> None:
-        self._folder, self._triplets = path.parent, read_triplets(path)
+        self._folder, self._triplets = path.parent, _read_triplets(path)
         if not self._triplets:
             raise ValueError(f"{path} holds no triplet")
         for number, triplet in enumerate(self._triplets, start=1):
@@ -88,6 +93,23 @@ class TripletLines:
         if photo.size != triplet.size_wh:
             raise ValueError(f"{triplet.photo_path} is {photo.size}, its triplet says {triplet.size_wh}")
         return photo
+
+
+def _read_triplets(path: Path) -> list[Triplet]:
+    triplets = []
+    sizes: dict[str, tuple[int, int]] = {}
+    for line in read_samples(path):
+        try:
+            if line.problem is not None:
+                raise ValueError(line.problem)
+            asked = point_of_record(line.record, wants_text=False)
+            photo = str(asked.photo)
+            if asked.size_wh is None and photo not in sizes:
+                sizes[photo] = open_photo(path.parent / photo).size
+            triplets.append(triplet_of_sample(line.record, asked.size_wh or sizes[photo]))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path.name}:{line.number}: {error}") from None
+    return triplets
 
 
 def open_triplets(path: Path, selection: Selection = EVERYTHING) -> Triplets:

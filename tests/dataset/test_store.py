@@ -5,14 +5,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from talking_points.dataset import parquet
+from talking_points.dataset import store
 from talking_points.dataset.card import write_card
-from talking_points.dataset.parquet import BuiltSplit, write_split
+from talking_points.dataset.store import BuiltSplit, write_split
 from tests.dataset.records import NAMED, a_record, photo_bytes
 
 
 def test_records_come_back_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "ROWS_A_FILE", 100)
+    monkeypatch.setattr(store, "ROWS_A_FILE", 100)
     records = [a_record(number) for number in range(250)]
     records[7] = replace(records[7], **NAMED)
     files = write_split(tmp_path, "train", records, photo_bytes)
@@ -27,6 +27,19 @@ def test_records_come_back_as_they_were(tmp_path, monkeypatch):
         assert photo.getpixel((3, 3)) == (int(records[k].photo_id),) * 3
     with pytest.raises(IndexError):
         split[250]
+
+
+def test_the_columns_are_those_of_sets_that_were_built_before(tmp_path):
+    (path,) = write_split(tmp_path, "train", [a_record(0)], photo_bytes)
+    numbers = ["point_px", "point_unit", "object_box_xyxy", "part_box_xyxy"]
+    kinds = dict.fromkeys(numbers, "list<element: double>") | {"photo": "struct<bytes: binary, path: string>"}
+    kinds |= dict.fromkeys(["photo_width", "photo_height", "seed"], "int64")
+    kinds |= dict.fromkeys(["sift_response", "sift_scale_px"], "double")
+    names = """photo record_id source photo_id photo_width photo_height point_px point_unit object_name object_category
+        object_box_xyxy part_name part_box_xyxy text draft relations object_description local_description dialect
+        object_describer local_describer writer prompts_sha256 point_kind sift_response sift_scale_px seed"""
+    found = [(column.name, str(column.type)) for column in pq.read_schema(path)]
+    assert found == [(name, kinds.get(name, "string")) for name in names.split()]
 
 
 def test_equal_records_give_equal_bytes(tmp_path):
