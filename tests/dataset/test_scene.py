@@ -1,15 +1,8 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset.scene import (
-    ObjectLabel,
-    Scene,
-    crop,
-    make_scene,
-    mirror,
-    mosaic,
-    resize,
-)
+from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
 from tests.dataset.scenes import assert_consistent, same_scene
 
 

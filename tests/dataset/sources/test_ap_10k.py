@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.scene import NamedPoint, crop, mirror, mosaic, resize
+from talking_points.dataset.scene import NamedPoint
+from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
 from talking_points.dataset.sources import open_source
 from tests.shared import SHARED
 
