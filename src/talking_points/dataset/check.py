@@ -11,8 +11,7 @@ from pathlib import Path
 
 from talking_points.dataset.problems import LabelError, Problem
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.reading import SPLITS
-from talking_points.dataset.sources.source import Source
+from talking_points.dataset.sources.source import SPLITS, Source
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage's name, how many things are done, and how many there are."""

@@ -71,9 +71,9 @@ def test_points_follow_the_photo(folder):
     [
         (lambda c: c["annotations"][0].update(category_id=77), "has category 77, which the file lacks; known are 1, 8"),
         (lambda c: c["annotations"][0].update(keypoints=[1, 2]), "2 numbers of keypoints, expected 3 for each of 3"),
-        (lambda c: c["annotations"][0]["keypoints"].__setitem__(2, 3), "visibility of left_eye is 3"),
-        (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, 101), "outside the 100x80 photo"),
-        (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, "x"), "not supported"),
+        (lambda c: c["annotations"][0]["keypoints"].__setitem__(2, 3), "visibility of left_eye is 3; give 0, 1 or 2"),
+        (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, 101), "left_eye [101, 20] is outside the photo"),
+        (lambda c: c["annotations"][0]["keypoints"].__setitem__(0, "x"), "left_eye is at [x, 20]; give finite numbers"),
         (lambda c: c["annotations"][0].pop("bbox"), "expected a bbox"),
     ],
 )

@@ -9,6 +9,8 @@ from pathlib import Path
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import Scene
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
