@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -51,19 +50,16 @@ def test_splits(folder):
     ]
 
 
-def test_points_follow_the_photo(folder):
+def test_keypoints_without_masks_cannot_be_cut(folder):
     scene = open_source(NAME, folder, "train").read(PHOTO)
-    double = resize(scene, (200, 160))
-    assert (double.keypoints[0].x, double.keypoints[0].y) == (21.0, 41.0)
-    assert double.objects[0].box_xyxy == (10, 20, 90, 80)
-    flipped = mirror(scene)
-    assert flipped.keypoints[0] == NamedPoint(name="right eye", x=89.5, y=20.5, visible=True, object_index=0)
-    assert np.array_equal(mirror(flipped).photo, scene.photo)
-    assert mirror(flipped).keypoints == scene.keypoints
-    with pytest.raises(ValueError, match=f"ap-10k {PHOTO} has keypoints"):
-        crop(scene, (0, 0, 10, 10))
-    with pytest.raises(ValueError, match="has keypoints"):
-        mosaic([scene], [(0, 0, 100, 80)], (100, 80))
+    for edit in (
+        lambda: crop(scene, (0, 0, 10, 10)),
+        lambda: mosaic([scene], [(0, 0, 100, 80)], (100, 80)),
+        lambda: mirror(scene),
+        lambda: resize(scene, (200, 160)),
+    ):
+        with pytest.raises(ValueError, match=f"ap-10k {PHOTO} has keypoints"):
+            edit()
 
 
 @pytest.mark.parametrize(

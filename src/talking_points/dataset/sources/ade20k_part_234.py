@@ -41,15 +41,8 @@ def open_ade20k_part_234(folder: Path, split: str) -> Source:
     coco = read_coco(folder / ("ade20k_instance_val.json" if split == "test" else "ade20k_instance_train.json"))
     photos, maps = folder / "images" / own, folder / "annotations_detectron2_part" / own
     found = coco.photos.keys() | stems(photos, ".jpg") | stems(maps, ".png")
-    paths = {name: photos / f"{name}.jpg" for name in sorted(found) if of_split(name, split)}
-    return Source(
-        name=NAME,
-        folder=folder,
-        split=split,
-        photo_ids=tuple(paths),
-        read=partial(_read_scene, coco, paths, maps),
-        photo_path=paths.__getitem__,
-    )
+    paths = {name: photos / f"{name}.jpg" for name in found if of_split(name, split)}
+    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, coco, paths, maps))
 
 
 def _read_scene(coco: CocoFile, paths: dict[str, Path], maps: Path, photo_id: str) -> Scene:

@@ -38,15 +38,8 @@ def open_ap_10k(folder: Path, split: str) -> Source:
         path, photos = sample, folder
     coco = read_coco(path)
     paths = {photo_id: photos / Path(photo.file_name).name for photo_id, photo in coco.photos.items()}
-    return Source(
-        name="ap-10k",
-        folder=folder,
-        split=split,
-        photo_ids=tuple(sorted(paths)),
-        read=partial(_read_scene, coco, paths),
-        photo_path=paths.__getitem__,
-        problems=coco.problems,
-    )
+    read = partial(_read_scene, coco, paths)
+    return Source(name="ap-10k", split=split, paths=paths, read=read, problems=coco.problems)
 
 
 def _read_scene(coco: CocoFile, paths: Mapping[str, Path], photo_id: str) -> Scene:

@@ -107,11 +107,9 @@ def open_coco(folder: Path, split: str) -> Source:
     )
     return Source(
         name="coco",
-        folder=folder,
         split=split,
-        photo_ids=tuple(sorted(listed)),
+        paths=reading.paths,
         read=partial(_read_scene, reading),
-        photo_path=reading.paths.__getitem__,
         problems=labels.problems,
         refused=labels.refused,
     )

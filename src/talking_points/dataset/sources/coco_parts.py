@@ -57,11 +57,9 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     paths = find_photos(files.photos, {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
     return Source(
         name="coco-parts",
-        folder=folder,
         split=split,
-        photo_ids=tuple(sorted(listed)),
+        paths=paths,
         read=partial(_read_scene, coco, paths, folder.name),
-        photo_path=paths.__getitem__,
         problems=coco.problems,
         refused=(*coco.refused, *_whole_objects(coco)),
     )

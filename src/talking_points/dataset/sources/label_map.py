@@ -116,11 +116,9 @@ def open_label_map(folder: Path, split: str) -> Source:
     )
     return Source(
         name="label-map",
-        folder=folder,
         split=split,
-        photo_ids=tuple(sorted(photo_id for photo_id in listed if of_split(photo_id, split))),
+        paths={photo_id: path for photo_id, path in reading.photos.items() if of_split(photo_id, split)},
         read=partial(_read_scene, reading),
-        photo_path=reading.photos.__getitem__,
         refused=(
             *(
                 problem_of(splits_path, f'photo "{photo_id}"', 'is in both "train" and "test"', "leave it in one")

@@ -54,29 +54,20 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
     for polygons, where in ((folder / f"{split}.json", folder / split), (maps / f"{split}.json", photos)):
         if polygons.is_file():
             coco = read_coco(polygons)
-            return _source(folder, split, where, coco.photos, partial(_read_polygons, coco))
+            return _source(split, where, coco.photos, partial(_read_polygons, coco))
     if not maps.is_dir():
         raise FileNotFoundError(
             f"{folder} is not PartImageNet: expected {split}.json, or annotations/{split} and images/{split}"
         )
-    return _source(folder, split, photos, stems(maps, ".png") | stems(photos, ".JPEG"), partial(_read_maps, maps))
+    return _source(split, photos, stems(maps, ".png") | stems(photos, ".JPEG"), partial(_read_maps, maps))
 
 
-def _source(
-    folder: Path, split: str, photos: Path, photo_ids: Iterable[str], read: Callable[[SourcePhoto], Scene]
-) -> Source:
+def _source(split: str, photos: Path, photo_ids: Iterable[str], read: Callable[[SourcePhoto], Scene]) -> Source:
     paths = {}
-    for photo_id in sorted(photo_ids):
+    for photo_id in photo_ids:
         of_class = photos / photo_id.split("_")[0]
         paths[photo_id] = (of_class if of_class.is_dir() else photos) / f"{photo_id}.JPEG"
-    return Source(
-        name=NAME,
-        folder=folder,
-        split=split,
-        photo_ids=tuple(paths),
-        read=partial(_read_scene, paths, read),
-        photo_path=paths.__getitem__,
-    )
+    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, paths, read))
 
 
 def _read_scene(paths: dict[str, Path], read: Callable[[SourcePhoto], Scene], photo_id: str) -> Scene:

@@ -57,15 +57,8 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
     photos = folder / "images" / own
     maps = [folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part")]
     found = stems(photos, ".jpg").union(*(stems(one, ".png") for one in maps))
-    paths = {name: photos / f"{name}.jpg" for name in sorted(found) if of_split(name, split)}
-    return Source(
-        name=NAME,
-        folder=folder,
-        split=split,
-        photo_ids=tuple(paths),
-        read=partial(_read_scene, paths, *maps),
-        photo_path=paths.__getitem__,
-    )
+    paths = {name: photos / f"{name}.jpg" for name in found if of_split(name, split)}
+    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, paths, *maps))
 
 
 def _read_scene(paths: dict[str, Path], object_maps: Path, part_maps: Path, photo_id: str) -> Scene:
