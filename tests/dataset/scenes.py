@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 
 
 def same_scene(a: Scene, b: Scene) -> bool:
@@ -26,3 +26,22 @@ def assert_consistent(scene: Scene) -> None:
     for k, thing in enumerate(scene.objects):
         boxes = np.array([part.box_xyxy for part in scene.parts if part.object_index == k])
         assert thing.box_xyxy == (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))
+
+
+def scene_of_two_dogs() -> Scene:
+    """100x60: a dog whose head is labelled and one without labelled parts."""
+    object_map = np.zeros((60, 100), dtype=np.int16)
+    object_map[10:50, 10:40] = 1
+    object_map[20:50, 60:90] = 2
+    part_map = np.zeros((60, 100), dtype=np.int16)
+    part_map[12:24, 12:24] = 1
+    return make_scene(
+        np.zeros((60, 100, 3), np.uint8),
+        part_map,
+        ["head"],
+        [0],
+        [ObjectLabel(name="dog", category="quadruped", breed=breed) for breed in ("pug", "")],
+        source="dogs",
+        photo_id="1",
+        object_map=object_map,
+    )

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talking_points.dataset.keypoints import SPREAD_SHARE, balanced_order, sample_points, select_points
-from talking_points.dataset.scene import Scene, crop, make_scene, mosaic, resize
+from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.scene_edits import crop, mosaic, resize
 
 
 def test_points_are_pixel_centres_inside_their_part(person):

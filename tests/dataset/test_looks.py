@@ -13,7 +13,8 @@ from talking_points.dataset.looks import (
     rgb_to_lab,
 )
 from talking_points.dataset.places import mirror_words
-from talking_points.dataset.scene import ObjectLabel, make_scene, mirror
+from talking_points.dataset.scene import ObjectLabel, make_scene
+from talking_points.dataset.scene_edits import mirror
 
 
 @pytest.mark.parametrize(

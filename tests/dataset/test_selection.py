@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from talking_points.dataset.scene import Scene, mosaic
+from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene_edits import mosaic
 from talking_points.dataset.selection import EVERYTHING, Selection, select
 from talking_points.dataset.sources.loading import load_scenes
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from talking_points.dataset.problems import LabelError, Problem
+from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.reading import SPLITS
-from talking_points.dataset.sources.source import Source
+from talking_points.dataset.sources.source import SPLITS, Source
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the stage's name, how many things are done, and how many there are."""
@@ -53,8 +52,8 @@ def check_sources(
         problems |= dict.fromkeys(found)
         problems |= dict.fromkeys(problem for source in splits for problem in (*source.refused, *source.problems))
         if not found and not any(source.photo_ids or source.refused or source.problems for source in splits):
-            empty = "lists no photo that has labels"
-            problems[Problem(file=str(folder), record="", problem=empty, remedy="give the folder of the labels")] = None
+            empty = problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")
+            problems[empty] = None
     total = sum(len(source.photo_ids) for source in opened)
     done = 0
     on_progress("photos", 0, total)
@@ -87,10 +86,10 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
     named = re.match(r"(\S.*?\.\w{2,5}):? ((?:is|has|holds|cannot)\b.*)", message)
     missing = re.match(r"no such photo: (.+)", message)
     if named:
-        return (Problem(file=named[1], record="", problem=named[2], remedy=MEND),)
+        return (problem_of(named[1], "", named[2], MEND),)
     if missing:
-        return (Problem(file=missing[1], record="", problem="no such photo", remedy="add it, or remove its record"),)
-    return (Problem(file=str(file), record="", problem=message or "cannot be read", remedy=MEND),)
+        return (problem_of(missing[1], "", "no such photo", "add it, or remove its record"),)
+    return (problem_of(file, "", message or "cannot be read", MEND),)
 
 
 def _open_splits(name: str, folder: Path) -> tuple[list[Source], list[Problem]]:
@@ -129,6 +128,5 @@ def _in_both_splits(splits: list[Source]) -> list[Problem]:
         for digest in sorted(digests[True].keys() & digests[False].keys(), key=lambda one: str(digests[True][one])):
             twin = digests[False][digest]
             found = f"is the same photo as {twin}, which is not of the test split"
-            remedy = "leave it in one split"
-            problems.append(Problem(file=str(digests[True][digest]), record="", problem=found, remedy=remedy))
+            problems.append(problem_of(digests[True][digest], "", found, "leave it in one split"))
     return sorted(problems, key=lambda problem: problem.file)

@@ -86,7 +86,7 @@ def select_points(
     wants_smooth = rng.random(points_per_photo) < smooth_share
     supply: dict[str, dict[int, list[PointSample]]] = {"smooth": {}, "sift": {}}
     if not wants_smooth.all():
-        supply["sift"] = _responses(scene)
+        supply["sift"] = _responses(scene, well_inside=True)
     if wants_smooth.any():
         supply["smooth"] = _smooth_places(scene, rng, per_part)
     distance = SPREAD_SHARE * max(scene.size_wh)
@@ -95,7 +95,7 @@ def select_points(
     for smooth in wants_smooth:
         kinds = ("smooth", "sift") if smooth else ("sift",)
         if smooth and not supply["sift"]:
-            supply["sift"] = _responses(scene)
+            supply["sift"] = _responses(scene, well_inside=True)
         for kind in kinds:
             point = _next_point(scene, supply[kind], chosen, per_part, distance, looks)
             if point is not None:
@@ -203,7 +203,7 @@ def sample_points(
     wants_sift = rng.random(count) < sift_share
     strongest: dict[int, list[PointSample]] = {}
     if wants_sift.any():
-        strongest = _by_part(scene, *_strongest_responses(scene, (0, 0, *scene.size_wh), 1.0))
+        strongest = _responses(scene, well_inside=False)
     pixels: dict[int, np.ndarray] = {}
     points = []
     for slot, number in enumerate(chosen):
@@ -227,76 +227,75 @@ def _inner_pixels(scene: Scene, part_index: int) -> np.ndarray:
     return np.stack([columns + x0, rows + y0], axis=1)
 
 
-def _strongest_responses(
-    scene: Scene, window_xyxy: tuple[int, int, int, int], shown_scale: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SIFT's points on parts, strongest first, one a pixel.
+def _responses(scene: Scene, *, well_inside: bool) -> dict[int, list[PointSample]]:
+    """SIFT's points on parts, strongest first, one a pixel, by part.
 
     Args:
         scene: where to look.
-        window_xyxy: SIFT is shown only this part of the photo, in pixels, x1 and y1 exclusive,
-        shown_scale: at this scale, at most 1.
+        well_inside: only points that lie well inside a part that is big enough for them, on a photo shown to SIFT as
+            `SIFT_LONG_SIDE` says; else all, on the photo as it is.
+    """
+    width, height = scene.size_wh
+    x0, y0, x1, y1 = 0, 0, width, height
+    scale = 1.0
+    if well_inside:
+        scale = min(1.0, min(max(max(width, height) / 2, SIFT_LONG_SIDE[0]), SIFT_LONG_SIDE[1]) / max(width, height))
+        # Nothing outside the parts' boxes counts; the margin keeps SIFT's own border of five pixels out of them.
+        margin = math.ceil(16 / scale)
+        boxes = np.array([part.box_xyxy for part in scene.parts])
+        x0, y0 = (max(0, int(low) - margin) for low in boxes[:, :2].min(axis=0))
+        x1, y1 = (min(end, int(high) + margin) for end, high in zip((x1, y1), boxes[:, 2:].max(axis=0), strict=True))
+    pixels, responses, sizes = _detected(scene.photo[y0:y1, x0:x1], scale)
+    pixels += (x0, y0)
+    kept = np.flatnonzero((pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1))
+    columns, rows = pixels[kept].T
+    kept = kept[scene.part_map[rows, columns] > 0]
+    _, first = np.unique(pixels[kept, 1] * width + pixels[kept, 0], return_index=True)
+    kept = kept[np.sort(first)]
+    columns, rows = pixels[kept].T
+    parts = scene.part_map[rows, columns].astype(np.int64) - 1
+    if well_inside:
+        neighbours = np.ones((3, 3), np.uint8)
+        lowest, highest = cv2.erode(scene.part_map, neighbours), cv2.dilate(scene.part_map, neighbours)
+        areas = np.array([part.area_px for part in scene.parts])
+        # A disc answers at a sigma of its radius / sqrt(2), and the size is twice the sigma.
+        fits = areas[parts] >= np.maximum(MIN_POINT_AREA_PX, math.pi / 2 * sizes[kept] ** 2)
+        fits &= lowest[rows, columns] == highest[rows, columns]
+        kept, parts = kept[fits], parts[fits]
+    by_part: dict[int, list[PointSample]] = {}
+    for index, k in zip(kept.tolist(), parts.tolist(), strict=True):
+        column, row = pixels[index].tolist()
+        sample = PointSample(
+            x=column + 0.5,
+            y=row + 0.5,
+            part_index=k,
+            kind="sift",
+            response=float(responses[index]),
+            scale=float(sizes[index]),
+        )
+        by_part.setdefault(k, []).append(sample)
+    return by_part
+
+
+def _detected(photo: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SIFT's points of a photo shown to it at a scale of at most 1, strongest first.
 
     Returns:
-        (N, 2) column and row of the pixels, (N,) responses and (N,) sizes in pixels of the photo.
+        (N, 2) column and row of their pixels, (N,) responses and (N,) sizes in pixels of `photo`.
     """
-    x0, y0, x1, y1 = window_xyxy
-    width, height = scene.size_wh
-    seen = cv2.cvtColor(scene.photo[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
-    if shown_scale < 1:
-        shown_wh = (max(1, round(seen.shape[1] * shown_scale)), max(1, round(seen.shape[0] * shown_scale)))
+    seen = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    if scale < 1:
+        shown_wh = (max(1, round(seen.shape[1] * scale)), max(1, round(seen.shape[0] * scale)))
         seen = cv2.resize(seen, shown_wh, interpolation=cv2.INTER_AREA)
-    scale_x, scale_y = (x1 - x0) / seen.shape[1], (y1 - y0) / seen.shape[0]
+    scale_x, scale_y = photo.shape[1] / seen.shape[1], photo.shape[0] / seen.shape[0]
     found = cv2.SIFT.create().detect(seen, None)
     places = np.array([one.pt for one in found], dtype=np.float64).reshape(-1, 2)
     responses = np.array([one.response for one in found], dtype=np.float64)
     sizes = np.array([one.size for one in found], dtype=np.float64) * (scale_x + scale_y) / 2
     order = np.lexsort((places[:, 1], places[:, 0], -responses))
-    places, responses, sizes = places[order], responses[order], sizes[order]
     # OpenCV counts from the centre of the first pixel.
-    pixels = np.floor((places + 0.5) * (scale_x, scale_y)).astype(np.int64) + (x0, y0)
-    on_photo = (pixels >= 0).all(axis=1) & (pixels < (width, height)).all(axis=1)
-    on_part = on_photo.copy()
-    on_part[on_photo] = scene.part_map[pixels[on_photo, 1], pixels[on_photo, 0]] > 0
-    kept = np.flatnonzero(on_part)
-    _, first = np.unique(pixels[kept, 1] * width + pixels[kept, 0], return_index=True)
-    kept = kept[np.sort(first)]
-    return pixels[kept], responses[kept], sizes[kept]
-
-
-def _responses(scene: Scene) -> dict[int, list[PointSample]]:
-    """SIFT's points that lie well inside a part that is big enough for them, strongest first."""
-    long_side = max(scene.size_wh)
-    shown = min(max(long_side / 2, SIFT_LONG_SIDE[0]), SIFT_LONG_SIDE[1])
-    scale = min(1.0, shown / long_side)
-    # A disc answers at a sigma of its radius / sqrt(2), and the size is twice the sigma.
-    disc_area = math.pi / 2
-    # Nothing outside the parts' boxes counts; the margin keeps SIFT's own border of five pixels out of them.
-    margin = math.ceil(16 / scale)
-    boxes = np.array([part.box_xyxy for part in scene.parts])
-    x0, y0 = (max(0, int(low) - margin) for low in boxes[:, :2].min(axis=0))
-    x1, y1 = (min(end, int(high) + margin) for end, high in zip(scene.size_wh, boxes[:, 2:].max(axis=0), strict=True))
-    pixels, responses, sizes = _strongest_responses(scene, (x0, y0, x1, y1), scale)
-    neighbours = np.ones((3, 3), np.uint8)
-    lowest, highest = cv2.erode(scene.part_map, neighbours), cv2.dilate(scene.part_map, neighbours)
-    part_of = scene.part_map[pixels[:, 1], pixels[:, 0]].astype(np.int64) - 1
-    areas = np.array([part.area_px for part in scene.parts])
-    well_inside = lowest[pixels[:, 1], pixels[:, 0]] == highest[pixels[:, 1], pixels[:, 0]]
-    fits = areas[part_of] >= np.maximum(MIN_POINT_AREA_PX, disc_area * sizes**2)
-    kept = well_inside & fits
-    return _by_part(scene, pixels[kept], responses[kept], sizes[kept])
-
-
-def _by_part(
-    scene: Scene, pixels: np.ndarray, responses: np.ndarray, sizes: np.ndarray
-) -> dict[int, list[PointSample]]:
-    """What `_strongest_responses` gave, part by part."""
-    by_part: dict[int, list[PointSample]] = {}
-    for (column, row), response, size in zip(pixels.tolist(), responses.tolist(), sizes.tolist(), strict=True):
-        k = int(scene.part_map[row, column]) - 1
-        sample = PointSample(x=column + 0.5, y=row + 0.5, part_index=k, kind="sift", response=response, scale=size)
-        by_part.setdefault(k, []).append(sample)
-    return by_part
+    pixels = np.floor((places[order] + 0.5) * (scale_x, scale_y)).astype(np.int64)
+    return pixels, responses[order], sizes[order]
 
 
 def _smooth_places(scene: Scene, rng: np.random.Generator, per_part: int) -> dict[int, list[PointSample]]:

@@ -1,10 +1,11 @@
-"""What people call things: the table `names.toml`, read once."""
+"""What people call things: the table `names.toml`, and how such tables beside the code are read."""
 
 from __future__ import annotations
 
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -13,8 +14,12 @@ else:
 
 
 @cache
-def _table() -> dict[str, dict[str, object]]:
-    return tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file of this package, read once; nobody changes what it gives."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+NAMES = Path(__file__).with_name("names.toml")
 
 
 def called(label: str) -> str:
@@ -25,7 +30,7 @@ def called(label: str) -> str:
         ('phone', 'dog')
     """
     name = " ".join(label.replace("_", " ").split())
-    return str(_table()["called"].get(name, name))
+    return str(read_table(NAMES)["called"].get(name, name))
 
 
 def ways_to_say(name: str) -> tuple[str, ...]:
@@ -37,12 +42,10 @@ def ways_to_say(name: str) -> tuple[str, ...]:
         >>> ways_to_say("left headlight")
         ('left headlight', 'left front light', 'left headlamp')
     """
-    synonyms = _table()["synonyms"]
+    synonyms = read_table(NAMES)["synonyms"]
     words = name.split(" ")
     for first in range(len(words)):
-        last = " ".join(words[first:])
-        if last in synonyms:
-            others = synonyms[last]
-            assert isinstance(others, list)
+        others = synonyms.get(" ".join(words[first:]), ())
+        if others:
             return (name, *(" ".join([*words[:first], other]) for other in others))
     return (name,)

@@ -35,6 +35,11 @@ class LabelError(ValueError):
         super().__init__(f"{self.problems[0]}{rest}")
 
 
+def problem_of(file: object, record: str, problem: str, remedy: str) -> Problem:
+    """A problem of a file, given by its path."""
+    return Problem(file=str(file), record=record, problem=problem, remedy=remedy)
+
+
 def refuse(file: object, record: str, problem: str, remedy: str) -> LabelError:
     """The error of one problem, to be raised."""
-    return LabelError([Problem(file=str(file), record=record, problem=problem, remedy=remedy)])
+    return LabelError([problem_of(file, record, problem, remedy)])

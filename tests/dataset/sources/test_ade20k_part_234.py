@@ -111,13 +111,13 @@ def changed(edit):
         (changed(lambda c: c["annotations"][0].update(category_id=44)), "annotation 1 of .* category 44, known are 0"),
         (
             changed(lambda c: c["annotations"][1]["segmentation"].update(counts=[5, 6])),
-            "annotation 2: run lengths sum to 11",
+            "annotation 2 of .*: run lengths sum to 11",
         ),
         (
             changed(lambda c: c["annotations"][1]["segmentation"].update(size=[6, 5])),
-            "annotation 2: run lengths are of 5x6 pixels",
+            "annotation 2 of .*: run lengths are of 5x6 pixels",
         ),
-        (changed(lambda c: c["annotations"][0].update(segmentation=None)), "annotation 1: has no segmentation"),
+        (changed(lambda c: c["annotations"][0].update(segmentation=None)), "annotation 1 of .*: has no segmentation"),
         (changed(lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3]])), "a polygon has 3 numbers"),
     ],
 )

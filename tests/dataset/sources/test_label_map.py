@@ -34,7 +34,7 @@ def test_labels_become_words(folder):
     assert scene.source == "people"
     assert [thing.name for thing in scene.objects] == ["person"]
     assert Counter(part.name for part in scene.parts) == Counter(
-        {"hair": 1, "face": 1, "shirt": 1, "arm": 2, "jeans": 1, "shoe": 2, "bag": 1}
+        {"hair": 1, "skin": 1, "shirt": 1, "jeans": 1, "shoe": 2, "bag": 1}
     )
     left, right = [part for part in scene.parts if part.name == "shoe"]
     assert left.box_xyxy == (18, 104, 27, 112)
@@ -47,16 +47,6 @@ def test_shoes_that_touch_stay_plural(folder):
     labels[108:112, 27:33] = 5
     Image.fromarray(labels).save(path)
     assert Counter(part.name for part in read_all(folder, "test")[0].parts)["shoes"] == 1
-
-
-def test_skin_of_a_person_without_shoes_is_just_skin(folder):
-    path = folder / "labels" / "0005.png"
-    labels = np.asarray(Image.open(path)).copy()
-    labels[labels == 5] = 0
-    Image.fromarray(labels).save(path)
-    names = [part.name for part in read_all(folder, "test")[0].parts]
-    assert "skin" in names
-    assert not {"face", "arm", "leg"} & set(names)
 
 
 def test_names_are_texts(folder):
@@ -147,7 +137,7 @@ def test_255_is_no_label_unless_it_is_named(folder):
     draw(folder, contour)
     scene = read_all(folder, "test")[0]
     assert scene.notes == ("label 255 taken as no label",)
-    assert scene.part_index_at((30, 102)) is None and len(scene.parts) == 9
+    assert scene.part_index_at((30, 102)) is None and len(scene.parts) == 7
     draw(folder, lambda labels: np.where(labels == 255, 65535, labels.astype(np.uint16)))
     assert read_all(folder, "test")[0].notes == ("label 65535 taken as no label",)
     say(folder, ignore=[65535, 7])
@@ -252,7 +242,7 @@ def test_endings_of_photos(folder, ending):
     path.with_suffix(".new").rename(path.with_suffix(ending))
     source = open_source("label-map", folder, "test")
     assert source.photo_path("0005").name == f"0005{ending}"
-    assert len(source.read("0005").parts) == 9
+    assert len(source.read("0005").parts) == 7
 
 
 def test_names_with_accents_in_either_form_and_with_endings(folder):
@@ -261,7 +251,7 @@ def test_names_with_accents_in_either_form_and_with_endings(folder):
     (folder / "splits.json").write_text(json.dumps({"train": [], "test": ["caf\u00e9", "photos\\0006.jpg"]}))
     source = open_source("label-map", folder, "test")
     assert source.photo_ids == ("0006", "caf\u00e9")
-    assert all(len(source.read(photo_id).parts) == 9 for photo_id in source.photo_ids)
+    assert all(len(source.read(photo_id).parts) == 7 for photo_id in source.photo_ids)
 
 
 def test_two_photos_of_one_name(folder):

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.part_imagenet import PARTS
-from talking_points.dataset.sources.part_imagenet_classes import SYNSETS
+from talking_points.dataset.sources.part_imagenet import PARTS, SYNSETS
 
 NAME = "part-imagenet"
 PHOTO = "n02823428_0012"

@@ -14,8 +14,7 @@ from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.dataset.sources.part_imagenet import open_part_imagenet
 from talking_points.dataset.sources.pascal_part_116 import open_pascal_part_116
-from talking_points.dataset.sources.reading import SPLITS
-from talking_points.dataset.sources.source import Source
+from talking_points.dataset.sources.source import SPLITS, Source
 
 SOURCES: dict[str, Callable[[Path, str], Source]] = {
     "ade20k-part-234": open_ade20k_part_234,

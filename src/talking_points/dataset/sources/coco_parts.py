@@ -1,8 +1,4 @@
-"""Objects with parts in COCO polygons: a folder for each split with `annotations.json` and `images/`.
-
-The layout of Car-Parts-Segmentation (dsmlr), and for people's own data; that set's category names are made into
-words by `CAR_PART_WORDS`.
-"""
+"""Objects with parts in COCO polygons: a folder for each split with `annotations.json` and `images/`."""
 
 from __future__ import annotations
 
@@ -12,43 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, Problem
+from talking_points.dataset.names import called
+from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
-from talking_points.dataset.sources.coco import (
-    CROWD_NOTE,
-    CocoFile,
-    category_name,
-    frame_of_photo,
-    id_of,
-    is_crowd,
-    read_coco,
-)
+from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
 from talking_points.dataset.sources.coco_layouts import find_split
-from talking_points.dataset.sources.reading import (
-    find_photos,
-    means_nothing,
-    of_split,
-    read_turned_photo,
-    split_blobs,
-)
+from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
+from talking_points.dataset.sources.reading import find_photos, means_nothing, of_split, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
-
-CAR_PART_WORDS = {
-    "back_bumper": "rear bumper",
-    "back_glass": "rear window",
-    "back_left_light": "left taillight",
-    "back_right_light": "right taillight",
-    "front_glass": "windshield",
-    "front_left_light": "left headlight",
-    "front_right_light": "right headlight",
-}
-"""Category names that are not words yet; of all others, underscores become spaces."""
 
 SEPARATE_THINGS = frozenset({"wheel"})
 """Names of which an object has several: each blob is a part of its own."""
-
-ASPECT_TOLERANCE = 0.02
-"""A photo of another size than the JSON says is read when the aspect ratios agree within this share."""
 
 ABSTRACT = frozenset(
     ("accessory", "animal", "appliance", "class", "electronic", "food", "furniture", "indoor", "kitchen", "none")
@@ -87,11 +57,9 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     paths = find_photos(files.photos, {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
     return Source(
         name="coco-parts",
-        folder=folder,
         split=split,
-        photo_ids=tuple(sorted(listed)),
+        paths=paths,
         read=partial(_read_scene, coco, paths, folder.name),
-        photo_path=paths.__getitem__,
         problems=coco.problems,
         refused=(*coco.refused, *_whole_objects(coco)),
     )
@@ -125,7 +93,7 @@ def _whole_objects(coco: CocoFile) -> list[Problem]:
         elif _plain(owner) in ABSTRACT:
             said = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
             found.append((where, said))
-    return [Problem(file=str(coco.path), record=where, problem=said, remedy=remedy) for where, said in found]
+    return [problem_of(coco.path, where, said, remedy) for where, said in found]
 
 
 def _plain(name: str) -> str:
@@ -133,19 +101,17 @@ def _plain(name: str) -> str:
 
 
 def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_id: str) -> Scene:
-    path = paths[photo_id]
-    photo, orientation = read_turned_photo(path)
-    frame = frame_of_photo(coco, photo_id, path, photo, orientation, tolerance=ASPECT_TOLERANCE)
+    photo = read_photo(paths[photo_id])
+    frame = frame_of_photo(coco, photo_id, photo, tolerance=ASPECT_TOLERANCE)
     problems: list[Problem] = list(coco.photos[photo_id].problems)
     notes = list(frame.notes)
     uncounted: set[str] = set()
-
     masks: list[tuple[tuple[str, str, str], np.ndarray]] = []
     for annotation in coco.photos[photo_id].annotations:
-        name = category_name(coco, annotation)
+        category = coco.category_of(annotation)
+        name, owner = str(category["name"]), str(category.get("supercategory")).strip()
         if means_nothing(name):
             continue
-        owner = str(coco.categories[annotation["category_id"]].get("supercategory")).strip()
         if is_crowd(annotation):
             notes.append(CROWD_NOTE)
             uncounted.add(owner)
@@ -160,23 +126,22 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
     # Larger first: a mirror in front of a door stays visible.
     masks.sort(key=lambda item: -int(item[1].sum()))
     keys = sorted({key for key, _ in masks})
-    layers = np.zeros(photo.shape[:2], dtype=np.int16)
+    layers = np.zeros(photo.pixels.shape[:2], dtype=np.int16)
     for key, mask in masks:
         layers[mask] = keys.index(key) + 1
-
     owners = sorted({key[:2] for key in keys})
-    part_map = np.zeros(photo.shape[:2], dtype=np.int16)
+    part_map = np.zeros_like(layers)
     part_names: list[str] = []
     part_objects: list[int] = []
     for number, (owner, object_id, name) in enumerate(keys, start=1):
         mask = layers == number
-        word = CAR_PART_WORDS.get(name, name.replace("_", " "))
+        word = called(name)
         for blob in split_blobs(mask) if word in SEPARATE_THINGS else [mask]:
             part_names.append(word)
             part_objects.append(owners.index((owner, object_id)))
             part_map[blob] = len(part_names)
     return make_scene(
-        photo,
+        photo.pixels,
         part_map,
         part_names,
         part_objects,

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.places import Box
 from talking_points.dataset.problems import refuse
 
 FRAMES = ("stored", "upright")
 """What "labels_frame" may say."""
 TURNED_NOTE = "labels of a photo's stored pixels, turned upright with it"
+
+_AXES = {1: "", 2: "x", 3: "xy", 4: "y", 5: "", 6: "y", 7: "xy", 8: "x"}
+"""Axes that are reversed by each EXIF orientation; from 5 on they are exchanged after that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,22 +42,9 @@ class LabelFrame:
 
     def turn_map(self, labels: np.ndarray) -> np.ndarray:
         """An (h, w) map of the labels' frame, such as a mask, as the (H, W) map of the upright photo."""
-        match self.orientation:
-            case 2:
-                labels = labels[:, ::-1]
-            case 3:
-                labels = labels[::-1, ::-1]
-            case 4:
-                labels = labels[::-1]
-            case 5:
-                labels = labels.T
-            case 6:
-                labels = labels[::-1].T
-            case 7:
-                labels = labels[::-1, ::-1].T
-            case 8:
-                labels = labels[:, ::-1].T
-        return np.ascontiguousarray(labels)
+        axes = _AXES[self.orientation]
+        labels = labels[:: -1 if "y" in axes else 1, :: -1 if "x" in axes else 1]
+        return np.ascontiguousarray(labels.T if self.orientation >= 5 else labels)
 
     def turn_points(self, points: np.ndarray) -> np.ndarray:
         """Points of the labels' frame as points of the upright photo.
@@ -65,26 +54,19 @@ class LabelFrame:
         """
         x, y = np.asarray(points, dtype=np.float64).reshape(-1, 2).T
         width, height = self.own_wh
-        if self.orientation in (2, 3, 7, 8):
-            x = width - x
-        if self.orientation in (3, 4, 6, 7):
-            y = height - y
+        x = width - x if "x" in _AXES[self.orientation] else x
+        y = height - y if "y" in _AXES[self.orientation] else y
         return np.stack((y, x) if self.orientation >= 5 else (x, y), axis=1)
-
-    def turn_box(self, box_xyxy: Box) -> Box:
-        """A box x0, y0, x1, y1 of the labels' frame as that of the upright photo."""
-        (ax, ay), (bx, by) = self.turn_points(np.array(box_xyxy).reshape(2, 2)).tolist()
-        return (min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
 
 
 def frame_of_labels(
     file: Path,
     orientation: int,
-    size_wh: tuple[int, ...],
-    own_wh: tuple[int, ...] | None,
+    size_wh: tuple[int, int],
+    own_wh: tuple[int, int] | None,
     *,
-    said: str | None,
-    where: Path,
+    said: str | None = None,
+    where: Path | None = None,
     tolerance: float = 0.0,
 ) -> LabelFrame:
     """In which frame a photo's labels are: as somebody says, or as the sizes tell.
@@ -95,7 +77,7 @@ def frame_of_labels(
         size_wh: of the upright photo.
         own_wh: size of the photo as the labels say it; None where they do not.
         said: "stored", "upright", or None where nothing is said.
-        where: the file in which "labels_frame" can be said.
+        where: the file in which "labels_frame" can be said; None where there is none.
         tolerance: shapes are equal whose aspect ratios agree within this share.
 
     Returns:
@@ -104,32 +86,31 @@ def frame_of_labels(
     Raises:
         LabelError: the photo is turned, nothing is said, and the sizes cannot tell.
     """
-    upright = LabelFrame(orientation=1, size_wh=(size_wh[0], size_wh[1]))
-    stored = LabelFrame(orientation=orientation, size_wh=upright.size_wh)
+    upright = LabelFrame(orientation=1, size_wh=size_wh)
+    stored = LabelFrame(orientation=orientation, size_wh=size_wh)
     if orientation == 1 or said == "upright":
         return upright
     if said == "stored":
         return stored
     if own_wh is not None and orientation >= 5:
-        own = (own_wh[0], own_wh[1])
-        for fits in (
-            (own == stored.own_wh, own == upright.own_wh),
-            (
-                same_shape(own, stored.own_wh, tolerance),
-                same_shape(own, upright.own_wh, tolerance),
-            ),
-        ):
+        # Of an almost square photo, only the exact size tells.
+        for share in (0.0, tolerance):
+            fits = [same_shape(own_wh, frame.own_wh, share) for frame in (stored, upright)]
             if fits[0] != fits[1]:
                 return stored if fits[0] else upright
         if not any(fits):
             return upright
-    raise refuse(
-        file,
-        "",
+    found = (
         f"the photo has EXIF orientation {orientation}, and the sizes do not tell whether its labels are of the stored "
-        "or of the upright pixels",
-        f'write "labels_frame": "stored" or "labels_frame": "upright" into {where}',
+        "or of the upright pixels"
     )
+    remedy = "save the photo without EXIF orientation, in the labels' frame"
+    raise refuse(file, "", found, say_frame(where) if where else remedy)
+
+
+def say_frame(where: Path) -> str:
+    """The remedy: where to say what the frame is."""
+    return f'write "labels_frame": "stored" or "labels_frame": "upright" into {where}'
 
 
 def read_said_frame(value: object, where: Path) -> str | None:
@@ -139,8 +120,8 @@ def read_said_frame(value: object, where: Path) -> str | None:
     raise refuse(where, "labels_frame", f"is {value!r}", 'expected "stored" or "upright"')
 
 
-def same_shape(one_wh: tuple[int, ...], other_wh: tuple[int, ...], tolerance: float) -> bool:
+def same_shape(one_wh: tuple[int, int], other_wh: tuple[int, int], tolerance: float) -> bool:
     """Whether two sizes are equal, or their aspect ratios agree within a share."""
     if tolerance == 0:
-        return tuple(one_wh) == tuple(other_wh)
+        return one_wh == other_wh
     return abs((one_wh[0] / one_wh[1]) / (other_wh[0] / other_wh[1]) - 1) <= tolerance

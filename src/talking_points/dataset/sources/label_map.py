@@ -1,88 +1,47 @@
-"""People with label maps: `photos/*`, `labels/*.png` whose pixels index `labels.json`, and `splits.json`.
+"""Label maps: `photos/*`, `labels/*.png` whose pixels index `labels.json`, and `splits.json`.
 
-The labels of clothing (Clothing Co-Parsing) are plural and say "skin" for all that is bare; here they become
-the words that people use for one thing: "shoe" twice, "jeans" once, "face", "arm", "leg".
+Of people, labels of clothes become the words that people use for one thing (`names.toml`): "shoe" twice, "jeans" once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, Problem, refuse
+from talking_points.dataset.names import NAMES, read_table
+from talking_points.dataset.problems import LabelError, problem_of, refuse
 from talking_points.dataset.scene import Scene, make_scene
 from talking_points.dataset.sources.frames import read_said_frame
-from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, person_parts, read_landmarks
+from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
+from talking_points.dataset.sources.people import person_parts
 from talking_points.dataset.sources.reading import (
+    NO_LABEL_NAMES,
     PHOTO_ENDINGS,
     composed,
     file_names,
     means_nothing,
     of_split,
     present_labels,
-    read_framed_labels,
     read_json,
-    read_turned_photo,
+    read_labels,
+    read_photo,
     split_blobs,
 )
+from talking_points.dataset.sources.shapes import NamedMask
 from talking_points.dataset.sources.source import Source
 
 BACKGROUND = 0
-NO_NAMES = frozenset(
-    (
-        "",
-        "0",
-        "background",
-        "bg",
-        "ignore",
-        "ignored",
-        "n/a",
-        "na",
-        "nil",
-        "no label",
-        "none",
-        "not labelled",
-        "nothing",
-    )
-    + ("null", "other", "unknown", "unlabeled", "unlabelled", "void")
-)
+NO_NAMES = NO_LABEL_NAMES | {"", "0", "n/a", "na", "nil", "no label", "none", "not labelled", "nothing", "null"}
+NO_NAMES |= {"other", "unknown"}
 """How labels.json may call label 0 without meaning a part."""
 VOID = (255, 65535)
 """Labels that many tools write where nothing is labelled: background, unless labels.json names them."""
-SKIN = "skin"
 PERSON = "person"
-
-CLOTHING_WORDS = {
-    "accessories": "accessory",
-    "clogs": "shoes",
-    "flats": "shoes",
-    "heels": "shoes",
-    "intimate": "underwear",
-    "loafers": "shoes",
-    "panties": "underwear",
-    "pumps": "shoes",
-    "purse": "bag",
-    "wedges": "shoes",
-}
-"""Labels that are said with another word: annotators used them for the same things. All others stay."""
-
-SINGULAR = {
-    "boots": "boot",
-    "bracelet": "bracelet",
-    "earrings": "earring",
-    "gloves": "glove",
-    "sandals": "sandal",
-    "shoes": "shoe",
-    "sneakers": "sneaker",
-    "socks": "sock",
-}
-"""Things worn in pairs: two separate blobs are two parts of the singular name, one blob keeps the plural."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +56,20 @@ class LabelNames:
     """Labels that mean that nothing is labelled."""
     frame: str | None
     """"stored", "upright" or None; see `frame_of_labels`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """All that photos are read with."""
+
+    folder: Path
+    names: LabelNames
+    photos: Mapping[str, Path]
+    """By id."""
+    maps: Mapping[str, Path]
+    """By id, those that there are."""
+    landmarks: Mapping[str, PhotoLandmarks]
+    """By the photos' file names."""
 
 
 def open_label_map(folder: Path, split: str) -> Source:
@@ -117,49 +90,50 @@ def open_label_map(folder: Path, split: str) -> Source:
     names = _read_names(folder)
     splits_path = folder / "splits.json"
     splits = read_json(splits_path)
-    wanted = "test" if split == "test" else "train"
+    wanted, other = ("test", "train") if split == "test" else ("train", "test")
     if not isinstance(splits, dict) or not isinstance(splits.get(wanted), list):
         raise refuse(splits_path, "", f'expected an object with a list "{wanted}"', "add it")
     if not all(isinstance(name, str) for name in splits[wanted]):
         raise _texts_only(folder)
-    files: dict[str, list[str]] = defaultdict(list)
+    files: dict[str, list[Path]] = defaultdict(list)
     for name in file_names(folder / "photos"):
         if Path(name).suffix.casefold() in PHOTO_ENDINGS:
-            files[composed(Path(name).stem)].append(name)
+            files[composed(Path(name).stem)].append(folder / "photos" / name)
     listed = {_id_of(name, files) for name in splits[wanted]}
-    other = splits.get("train" if wanted == "test" else "test")
-    others = {_id_of(name, files) for name in (other if isinstance(other, list) else []) if isinstance(name, str)}
-    problems = [
-        Problem(
-            file=str(splits_path),
-            record=f'photo "{photo_id}"',
-            problem='is in both "train" and "test"',
-            remedy="leave it in one",
-        )
-        for photo_id in sorted(listed & others)
-    ]
-    problems += [
-        Problem(
-            file=str(folder / "photos"),
-            record=" and ".join(files[photo_id]),
-            problem=f'are both photo "{photo_id}"',
-            remedy="rename or remove one",
-        )
-        for photo_id in sorted(listed)
-        if len(files.get(photo_id, ())) > 1
-    ]
-    photos = {photo_id: folder / "photos" / files.get(photo_id, [f"{photo_id}.jpg"])[0] for photo_id in listed}
-    maps = {
-        composed(Path(name).stem): name for name in file_names(folder / "labels") if name.casefold().endswith(".png")
-    }
+    others = splits.get(other) if isinstance(splits.get(other), list) else []
+    in_both = listed & {_id_of(name, files) for name in others if isinstance(name, str)}
+    twice = sorted(photo_id for photo_id in listed if len(files.get(photo_id, ())) > 1)
+    reading = _Reading(
+        folder=folder,
+        names=names,
+        photos={one: files[one][0] if one in files else folder / "photos" / f"{one}.jpg" for one in listed},
+        maps={
+            composed(Path(name).stem): folder / "labels" / name
+            for name in file_names(folder / "labels")
+            if name.casefold().endswith(".png")
+        },
+        landmarks=read_landmarks(folder / "landmarks.json"),
+    )
     return Source(
         name="label-map",
-        folder=folder,
         split=split,
-        photo_ids=tuple(sorted(photo_id for photo_id in listed if of_split(photo_id, split))),
-        read=partial(_read_scene, folder, names, photos, maps, read_landmarks(folder / "landmarks.json")),
-        photo_path=photos.__getitem__,
-        refused=tuple(problems),
+        paths={photo_id: path for photo_id, path in reading.photos.items() if of_split(photo_id, split)},
+        read=partial(_read_scene, reading),
+        refused=(
+            *(
+                problem_of(splits_path, f'photo "{photo_id}"', 'is in both "train" and "test"', "leave it in one")
+                for photo_id in sorted(in_both)
+            ),
+            *(
+                problem_of(
+                    folder / "photos",
+                    " and ".join(path.name for path in files[photo_id]),
+                    f'are both photo "{photo_id}"',
+                    "rename or remove one",
+                )
+                for photo_id in twice
+            ),
+        ),
     )
 
 
@@ -188,7 +162,7 @@ def _texts_only(folder: Path) -> LabelError:
     return refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
 
 
-def _id_of(name: str, files: dict[str, Any]) -> str:
+def _id_of(name: str, files: Collection[str]) -> str:
     """A photo's id; splits.json may name its file."""
     name = composed(name.strip())
     if name in files:
@@ -197,49 +171,41 @@ def _id_of(name: str, files: dict[str, Any]) -> str:
     return last.stem if last.suffix.casefold() in PHOTO_ENDINGS and last.stem in files else name
 
 
-def _read_scene(
-    folder: Path,
-    known: LabelNames,
-    photos: dict[str, Path],
-    maps: dict[str, str],
-    landmarks: Mapping[str, PhotoLandmarks],
-    photo_id: str,
-) -> Scene:
-    photo, orientation = read_turned_photo(photos[photo_id])
-    path = folder / "labels" / maps.get(photo_id, f"{photo_id}.png")
-    labels, frame = read_framed_labels(path, photo, orientation, said=known.frame, where=known.file)
-    notes = list(frame.notes)
+def _read_scene(reading: _Reading, photo_id: str) -> Scene:
+    known = reading.names
+    photo = read_photo(reading.photos[photo_id])
+    path = reading.maps.get(photo_id, reading.folder / "labels" / f"{photo_id}.png")
+    labels, frame = read_labels(path, photo, said=known.frame, where=known.file)
     labels, void = _without_void(labels, known, path)
-    notes += [f"label {label} taken as no label" for label in void]
-    label_names, object_name = known.names, known.object_name
-    first = label_names[BACKGROUND] if label_names else ""
+    notes = [*frame.notes, *(f"label {label} taken as no label" for label in void)]
+    first = known.names[BACKGROUND] if known.names else ""
     if first.strip(" _").casefold() not in NO_NAMES:
         notes.append(f'label 0 taken as background, though labels.json calls it "{first}"')
-
     masks: dict[str, np.ndarray] = {}
+    clothes = read_table(NAMES)["clothes"] if known.object_name == PERSON else {"words": {}, "pairs": {}}
     for label in present_labels(labels):
         if label != BACKGROUND:
-            name = label_names[label].replace("_", " ")
-            if object_name == PERSON:
-                name = CLOTHING_WORDS.get(name, name)
+            name = known.names[label].replace("_", " ")
+            name = clothes["words"].get(name, name)
             mask = labels == label
             masks[name] = masks[name] | mask if name in masks else mask
-
-    parts = list(masks.items())
-    if object_name == PERSON:
-        parts = [part for name, mask in parts for part in _parts_of_label(name, mask, masks)]
-        parts = person_parts(parts, landmarks.get(f"{photo_id}.jpg", NOTHING_FOUND))
+    parts: list[NamedMask] = []
+    for name, mask in masks.items():
+        blobs = split_blobs(mask) if name in clothes["pairs"] else [mask]
+        # More than a pair is one thing in pieces: straps of a sandal, a trouser leg in front of it.
+        parts += [(clothes["pairs"][name], blob) for blob in blobs] if len(blobs) == 2 else [(name, mask)]
+    if known.object_name == PERSON:
+        parts = person_parts(parts, reading.landmarks.get(photo.path.name, NOTHING_FOUND))
     part_map = np.zeros(labels.shape, dtype=np.int16)
-    for number, (_, part_mask) in enumerate(parts, start=1):
-        part_map[part_mask] = number
-    part_names = [name for name, _ in parts]
+    for number, (_, mask) in enumerate(parts, start=1):
+        part_map[mask] = number
     return make_scene(
-        photo,
+        photo.pixels,
         part_map,
-        part_names,
-        [0] * len(part_names),
-        [object_name],
-        source=folder.name,
+        [name for name, _ in parts],
+        [0] * len(parts),
+        [known.object_name],
+        source=reading.folder.name,
         photo_id=photo_id,
         notes=notes,
     )
@@ -262,54 +228,3 @@ def _without_void(labels: np.ndarray, known: LabelNames, path: Path) -> tuple[np
     void += [label for label in present if 0 < label < len(known.names) and means_nothing(known.names[label])]
     nothing = [label for label in present if label in known.ignored or label in void]
     return (np.where(np.isin(labels, nothing), BACKGROUND, labels) if nothing else labels), void
-
-
-def _parts_of_label(name: str, mask: np.ndarray, masks: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    if name in SINGULAR:
-        blobs = split_blobs(mask)
-        # More than a pair is one thing in pieces (straps of a sandal, a trouser leg in front of it).
-        return [(SINGULAR[name], blob) for blob in blobs] if len(blobs) == 2 else [(name, mask)]
-    if name == SKIN:
-        return _parts_of_skin(mask, masks)
-    return [(name, mask)]
-
-
-def _parts_of_skin(skin: np.ndarray, masks: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Name the blobs of bare skin of a standing person from where they are; "skin" where that is unclear.
-
-    The heights are shares of the person's height, head 0 and feet 1. Only a person seen from head to shoes
-    (hair or hat above, shoes below) has such heights; others keep "skin" for all but the face.
-    """
-    rows, columns = np.nonzero(np.logical_or.reduce(list(masks.values())))
-    top, bottom = int(rows.min()), int(rows.max()) + 1
-    height = bottom - top
-    tall = height > 1.5 * (int(columns.max()) + 1 - int(columns.min()))
-    head = [masks[name] for name in ("hair", "hat") if name in masks]
-    footwear = any(name in masks for name in ("shoes", "boots", "sandals", "sneakers"))
-    whole: dict[str, np.ndarray] = {}
-    parts: list[tuple[str, np.ndarray]] = []
-    for blob in split_blobs(skin):
-        blob_rows = np.nonzero(blob)[0]
-        start = (blob_rows.min() - top) / height
-        end = (blob_rows.max() + 1 - top) / height
-        middle = (blob_rows.mean() - top) / height
-        name = SKIN
-        if tall and head and footwear:
-            if middle < 0.2 and end < 0.3:
-                name = "face"
-            elif start > 0.85:
-                name = "foot"
-            elif start > 0.45 and end > 0.72 and end - start > 0.08:
-                name = "leg"
-            elif start > 0.2 and 0.25 < middle < 0.65 and end < 0.72:
-                name = "arm" if end - start > 0.12 else "hand"
-        if name in ("face", SKIN):
-            # Sunglasses cut a face in two; it is one all the same.
-            whole[name] = whole[name] | blob if name in whole else blob
-        else:
-            parts.append((name, blob))
-    legs = [part for part in parts if part[0] == "leg"]
-    if len(legs) == 1:
-        # One blob may be one leg or two that touch; the plural is what a person says of most of these.
-        parts = [("legs" if name == "leg" else name, blob) for name, blob in parts]
-    return parts + list(whole.items())

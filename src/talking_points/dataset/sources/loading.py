@@ -9,7 +9,8 @@ from pathlib import Path
 
 from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.other_splits import look_alikes_of, protected_sources, thumbnail_or_none
-from talking_points.dataset.scene import Scene, resize
+from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, kind_of, open_source
 

@@ -17,54 +17,25 @@ from talking_points.dataset.names import called
 from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene
 from talking_points.dataset.sources.reading import (
     MIN_BLOB_SHARE,
+    SourcePhoto,
+    check_labels,
     of_split,
     present_labels,
     read_labels,
-    read_sure_photo,
+    read_photo,
     stems,
 )
-from talking_points.dataset.sources.semantic import Instance, class_list, comma_list, scene_of_instances
+from talking_points.dataset.sources.semantic import PUBLISHED, Instance, part_classes, scene_of_instances
 from talking_points.dataset.sources.source import Source
 
-OBJECTS = comma_list(
-    "aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse, motorbike, person, "
-    "pottedplant, sheep, sofa, train, tvmonitor"
-)
-"""Class of each label of the object map, 0 to 19. Boats, chairs, tables and sofas have no parts."""
-
-PARTS = class_list(
-    {
-        "aeroplane": "body, stern, wing, tail, engine, wheel",
-        "bicycle": "wheel, saddle, handlebar, chainwheel, headlight",
-        "bird": "wing, tail, head, eye, beak, torso, neck, leg, foot",
-        "bottle": "body, cap",
-        "bus": "wheel, headlight, front, side, back, roof, mirror, license plate, door, window",
-        "car": "wheel, headlight, front, side, back, roof, mirror, license plate, door, window",
-        "cat": "tail, head, eye, torso, neck, leg, nose, paw, ear",
-        "cow": "tail, head, eye, torso, neck, leg, ear, muzzle, horn",
-        "dog": "tail, head, eye, torso, neck, leg, nose, paw, ear, muzzle",
-        "horse": "tail, head, eye, torso, neck, leg, ear, muzzle, hoof",
-        "motorbike": "wheel, saddle, handlebar, headlight",
-        "person": ("head, eye, torso, neck, leg, foot, nose, ear, eyebrow, mouth, hair, lower arm, upper arm, hand"),
-        "pottedplant": "pot, plant",
-        "sheep": "tail, head, eye, torso, neck, leg, ear, muzzle, horn",
-        "train": "headlight, head, front, side, back, roof, coach",
-        "tvmonitor": "screen",
-    }
-)
+NAME = "pascal-part-116"
+OBJECTS = PUBLISHED[NAME]["objects"]
+"""Class of each label of the object map, 0 to 19."""
+PARTS = part_classes(PUBLISHED[NAME])
 """Object and part class of each label of the part map, 0 to 115."""
-
+ONCE = frozenset(PUBLISHED[NAME]["once"])
+"""Parts of which a thing has one."""
 UNLABELLED = 255
-
-
-ONCE = frozenset(
-    comma_list(
-        "beak, body, cap, chainwheel, hair, handlebar, head, license plate, mouth, muzzle, neck, nose, plant, pot, "
-        "roof, saddle, screen, stern, tail"
-    )
-)
-"""Parts of which a thing has one: two blobs that both show it are two things. A torso is not among them: a post
-in front cuts it in two."""
 
 NEAR_SHARE = 0.15
 """Pieces of one thing are no farther apart than this share of the larger piece's longer side."""
@@ -83,27 +54,17 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
         FileNotFoundError: one of the three folders is missing.
     """
     own = "val" if split == "test" else "train"
-    found = stems(folder / "images" / own, ".jpg")
-    for kind in ("obj", "part"):
-        found |= stems(folder / f"annotations_detectron2_{kind}" / own, ".png")
-    return Source(
-        name="pascal-part-116",
-        folder=folder,
-        split=split,
-        photo_ids=tuple(sorted(name for name in found if of_split(name, split))),
-        read=partial(_read_scene, folder, own),
-        photo_path=partial(_photo_path, folder, own),
-    )
+    photos = folder / "images" / own
+    maps = [folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part")]
+    found = stems(photos, ".jpg").union(*(stems(one, ".png") for one in maps))
+    paths = {name: photos / f"{name}.jpg" for name in found if of_split(name, split)}
+    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, paths, *maps))
 
 
-def _photo_path(folder: Path, own: str, photo_id: str) -> Path:
-    return folder / "images" / own / f"{photo_id}.jpg"
-
-
-def _read_scene(folder: Path, own: str, photo_id: str) -> Scene:
-    photo = read_sure_photo(_photo_path(folder, own, photo_id))
-    objects = _read_checked(folder / "annotations_detectron2_obj" / own / f"{photo_id}.png", photo, len(OBJECTS))
-    parts = _read_checked(folder / "annotations_detectron2_part" / own / f"{photo_id}.png", photo, len(PARTS))
+def _read_scene(paths: dict[str, Path], object_maps: Path, part_maps: Path, photo_id: str) -> Scene:
+    photo = read_photo(paths[photo_id])
+    objects = _read_checked(object_maps / f"{photo_id}.png", photo, len(OBJECTS))
+    parts = _read_checked(part_maps / f"{photo_id}.png", photo, len(PARTS))
     # Where the two disagree, the part says more.
     object_of_part = np.full(256, UNLABELLED, dtype=np.uint8)
     object_of_part[: len(PARTS)] = [OBJECTS.index(name) for name, _ in PARTS]
@@ -114,14 +75,12 @@ def _read_scene(folder: Path, own: str, photo_id: str) -> Scene:
         if label != UNLABELLED
         for mask in instances_of_class(objects == label, parts)
     ]
-    return scene_of_instances(photo, parts, PARTS, instances, source="pascal-part-116", photo_id=photo_id)
+    return scene_of_instances(photo, parts, PARTS, instances, source=NAME)
 
 
-def _read_checked(path: Path, photo: np.ndarray, count: int) -> np.ndarray:
-    labels = read_labels(path, photo)
-    unknown = [label for label in present_labels(labels) if label >= count and label != UNLABELLED]
-    if unknown:
-        raise ValueError(f"{path} holds label {unknown[0]}, known are 0 to {count - 1} and {UNLABELLED}")
+def _read_checked(path: Path, photo: SourcePhoto, count: int) -> np.ndarray:
+    labels, _ = read_labels(path, photo)
+    check_labels(labels, path, count, UNLABELLED)
     return labels.astype(np.uint8)
 
 

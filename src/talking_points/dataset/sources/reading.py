@@ -1,4 +1,4 @@
-"""What the sources share: reading photos, label maps and JSON; finding files; held-out photos; telling blobs apart."""
+"""What the sources share: photos, label maps and JSON as files; finding files; held-out photos; telling blobs apart."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,7 +23,6 @@ from talking_points.photos import open_turned_photo
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""
-SPLITS = ("train", "val", "test")
 
 PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"})
 """Of files that are taken for photos, in small letters."""
@@ -33,6 +33,22 @@ NO_LABEL_NAMES = frozenset({"background", "bg", "ignore", "ignored", "unlabeled"
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
 MIN_BLOB_PX = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SourcePhoto:
+    """A photo as it was opened."""
+
+    path: Path
+    pixels: np.ndarray
+    """(H, W, 3) uint8 RGB, upright."""
+    orientation: int
+    """EXIF's, by which the stored pixels were turned."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the upright photo, in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
 
 
 def is_held_out(photo_id: str) -> bool:
@@ -61,73 +77,47 @@ def read_json(path: Path) -> Any:
         raise refuse(path, "", "is not valid JSON: its text is not UTF-8", "save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
         start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+        found, remedy = str(error), "mend it, or export the labels again"
         if start.startswith(b"<"):
-            found = "is not valid JSON: it looks like XML, as PASCAL VOC's and CVAT's own files are"
-            raise refuse(path, "", found, "export the labels as COCO JSON") from None
-        if start.startswith(b"{") and "Extra data" in str(error):
-            found = f"is not valid JSON: it looks like JSON lines, one record a line ({error})"
-            raise refuse(path, "", found, "expected one JSON object in the whole file") from None
-        raise refuse(path, "", f"is not valid JSON: {error}", "mend it, or export the labels again") from None
+            found = "it looks like XML, as PASCAL VOC's and CVAT's own files are"
+            remedy = "export the labels as COCO JSON"
+        elif start.startswith(b"{") and "Extra data" in found:
+            found = f"it looks like JSON lines, one record a line ({error})"
+            remedy = "expected one JSON object in the whole file"
+        raise refuse(path, "", f"is not valid JSON: {found}", remedy) from None
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """Read a photo as (H, W, 3) uint8 RGB, upright; a bad file is an error naming it, see `open_photo`."""
-    return read_turned_photo(path)[0]
-
-
-def read_turned_photo(path: Path) -> tuple[np.ndarray, int]:
-    """Read a photo as `read_photo` does, and the EXIF orientation by which it was turned; see `frame_of_labels`."""
+def read_photo(path: Path) -> SourcePhoto:
+    """Open a photo; a bad file is an error naming it, see `open_photo`."""
     photo, orientation = open_turned_photo(path)
-    return np.asarray(photo), orientation
+    return SourcePhoto(path=path, pixels=np.asarray(photo), orientation=orientation)
 
 
-def read_sure_photo(path: Path) -> np.ndarray:
-    """Read a photo whose labels' size must tell by itself whether they are of the upright photo.
+def read_labels(
+    path: Path, photo: SourcePhoto, *, said: str | None = None, where: Path | None = None
+) -> tuple[np.ndarray, LabelFrame]:
+    """Read the label map of a photo, in the depth it is stored in.
 
-    Raises:
-        LabelError: the size could not tell, as half a turn does not change it.
-    """
-    photo, orientation = read_turned_photo(path)
-    if orientation != 1 and (orientation < 5 or photo.shape[0] == photo.shape[1]):
-        found = (
-            f"EXIF orientation {orientation}: whether the labels are of its stored or its upright pixels is not told"
-        )
-        raise refuse(path, "", found, "save the photo without EXIF orientation, in the labels' frame")
-    return photo
-
-
-def read_labels(path: Path, photo: np.ndarray) -> np.ndarray:
-    """Read a label map of the same size as its photo, in the depth it is stored in.
+    Args:
+        path: of the map.
+        photo: of the same size.
+        said, where: see `frame_of_labels`.
 
     Returns:
-        (H, W) uint8, uint16 or int32: values are never scaled, cut or looked up in a palette.
+        (H, W) uint8, uint16 or int32 in the upright photo's frame: values are never scaled, cut or looked up in a
+        palette. And how other labels of its frame are turned.
 
     Raises:
         FileNotFoundError: there is no such file.
         LabelError: it is no label map, or of another size than the photo.
     """
-    return _of_size(_open_labels(path), path, photo.shape[1::-1])
-
-
-def read_framed_labels(
-    path: Path, photo: np.ndarray, orientation: int, *, said: str | None, where: Path
-) -> tuple[np.ndarray, LabelFrame]:
-    """Read a label map as `read_labels` does, and turn it where it was drawn on the photo's stored pixels.
-
-    Args:
-        path: the label map.
-        photo: (H, W, 3), upright; and its
-        orientation: as `read_turned_photo` gives them.
-        said: "stored", "upright" or None; see `frame_of_labels`, and so is
-        where: the file in which it could be said.
-
-    Returns:
-        The upright label map, and how labels of the same frame are turned.
-    """
     labels = _open_labels(path)
-    size_wh, own_wh = photo.shape[1::-1], labels.shape[::-1]
-    frame = frame_of_labels(path, orientation, size_wh, own_wh, said=said, where=where)
-    return frame.turn_map(_of_size(labels, path, frame.own_wh)), frame
+    own_wh = (labels.shape[1], labels.shape[0])
+    frame = frame_of_labels(path, photo.orientation, photo.size_wh, own_wh, said=said, where=where)
+    if own_wh != frame.own_wh:
+        found = f"is {own_wh[0]}x{own_wh[1]}, its photo is {frame.own_wh[0]}x{frame.own_wh[1]}"
+        raise refuse(path, "", found, "give a label map of the photo's own size")
+    return frame.turn_map(labels), frame
 
 
 def _open_labels(path: Path) -> np.ndarray:
@@ -149,17 +139,17 @@ def _open_labels(path: Path) -> np.ndarray:
     return labels
 
 
-def _of_size(labels: np.ndarray, path: Path, size_wh: tuple[int, ...]) -> np.ndarray:
-    if labels.shape[::-1] != tuple(size_wh):
-        found = f"is {labels.shape[1]}x{labels.shape[0]}, its photo is {size_wh[0]}x{size_wh[1]}"
-        raise refuse(path, "", found, "give a label map of the photo's own size")
-    return labels
-
-
 def present_labels(labels: np.ndarray) -> list[int]:
     """Sorted values of a map of unsigned labels."""
     # Many times faster than np.unique, which sorts all pixels.
     return [int(label) for label in np.flatnonzero(np.bincount(labels.ravel()))]
+
+
+def check_labels(labels: np.ndarray, path: Path, count: int, unlabelled: int) -> None:
+    """Raise a ValueError for a label that is none of 0 to `count` - 1 and not `unlabelled`."""
+    unknown = [label for label in present_labels(labels) if label >= count and label != unlabelled]
+    if unknown:
+        raise ValueError(f"{path} holds label {unknown[0]}, known are 0 to {count - 1} and {unlabelled}")
 
 
 def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
@@ -191,21 +181,14 @@ def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
     return [owned == number for number in range(1, len(big) + 1)]
 
 
-def stems(folder: Path, ending: str) -> set[str]:
-    """Names without ending of the files in a folder; the "._" files that macOS leaves in archives are no files.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    names = (path.name for path in folder.iterdir())
-    return {name[: -len(ending)] for name in names if name.endswith(ending) and not name.startswith("._")}
-
-
 def means_nothing(name: str) -> bool:
     """Whether a class is none, by its name: "_background_", "void"."""
     return name.strip(" _").casefold() in NO_LABEL_NAMES
+
+
+def composed(name: str) -> str:
+    """A name with its accents composed: macOS writes them apart, and most files do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def file_names(folder: Path) -> list[str]:
@@ -216,9 +199,11 @@ def file_names(folder: Path) -> list[str]:
         return []
 
 
-def composed(name: str) -> str:
-    """A name with its accents composed: macOS writes them apart, and most files do not."""
-    return unicodedata.normalize("NFC", name)
+def stems(folder: Path, ending: str) -> set[str]:
+    """Names without ending of the files in a folder that has to be there: FileNotFoundError."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    return {name[: -len(ending)] for name in file_names(folder) if name.endswith(ending)}
 
 
 def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from talking_points.dataset.names import read_table
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
-from talking_points.dataset.sources.reading import split_blobs
+from talking_points.dataset.sources.reading import SourcePhoto, split_blobs
 
-
-def comma_list(text: str) -> tuple[str, ...]:
-    """The names in "one, another, ..."."""
-    return tuple(" ".join(text.split()).split(", "))
-
-
-SEVERAL = frozenset(
-    comma_list("""
-    arm, back pillow, blade, bulb, burner, door, drawer, ear, engine, eye, eyebrow, fin, foot, hand, handle, headlight,
-    hoof, horn, keys, knob, leg, light source, lower arm, mirror, panel, paw, pocket, propeller, seat cushion, shade,
-    side mirror, speaker, stabilizer, taillight, tire, turbine engine, upper arm, wheel, window, wing, wiper
-    """)
-)
-"""Parts of which an object has several: blobs that do not touch are different ones. Of all others, an object has
-one, in however many pieces it is seen."""
+PUBLISHED = read_table(Path(__file__).with_name("published.toml"))
+"""Classes of the published sets, by source."""
+SEVERAL = frozenset(PUBLISHED["several"])
+"""Parts of which an object has several: blobs that do not touch are different ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,29 +34,27 @@ class Instance:
     """(H, W) bool."""
 
 
-def class_list(table: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Object and part class of each label, from "object: first part, second part, ..." in the labels' order."""
-    return tuple((name, part) for name, parts in table.items() for part in comma_list(parts))
+def part_classes(classes: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Object and part class of each label of the part map, from a source's table."""
+    return tuple((name, part) for name, parts in classes["parts"].items() for part in parts)
 
 
 def scene_of_instances(
-    photo: np.ndarray,
+    photo: SourcePhoto,
     labels: np.ndarray,
     classes: Sequence[tuple[str, str]],
     instances: Sequence[Instance],
     *,
     source: str,
-    photo_id: str,
 ) -> Scene:
     """Give every labelled pixel to an instance of its object's class; where none covers it, it is background.
 
     Args:
-        photo: (H, W, 3) uint8, RGB.
+        photo: whose file is called by the photo's id.
         labels: (H, W) integers, an index into `classes`; everything beyond is unlabelled.
         classes: object and part class of each label.
         instances: in any order; where two overlap, the smaller is in front.
         source: name of the dataset.
-        photo_id: name of the photo in it.
     """
     instances = sorted(instances, key=lambda one: -int(one.mask.sum()))
     object_map = np.zeros(labels.shape, dtype=np.int16)
@@ -93,12 +83,12 @@ def scene_of_instances(
                 part_objects.append(k)
                 part_map[window][blob] = len(part_names)
     return make_scene(
-        photo,
+        photo.pixels,
         part_map,
         part_names,
         part_objects,
         [ObjectLabel(name=one.name, category=one.category) for one in instances],
         source=source,
-        photo_id=photo_id,
+        photo_id=photo.path.stem,
         object_map=object_map,
     )

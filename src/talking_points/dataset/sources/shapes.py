@@ -15,6 +15,8 @@ from talking_points.dataset.places import Box
 
 Point = tuple[float, float]
 """x, y in pixels of the photo."""
+NamedMask = tuple[str, np.ndarray]
+"""A part's name and its pixels, (H, W) bool."""
 
 
 def disc(size_wh: tuple[int, int], centre: Point, radius: float) -> np.ndarray:
@@ -78,3 +80,9 @@ def rectangle(size_wh: tuple[int, int], box_xyxy: Box) -> np.ndarray:
     x0, y0, x1, y1 = box_xyxy
     x, y = np.arange(size_wh[0]) + 0.5, np.arange(size_wh[1]) + 0.5
     return ((y >= y0) & (y < y1))[:, None] & ((x >= x0) & (x < x1))[None, :]
+
+
+def box_of_mask(mask: np.ndarray) -> Box:
+    """The box around the pixels of a mask that has any."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (x, y, x + width, y + height)

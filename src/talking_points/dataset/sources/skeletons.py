@@ -1,132 +1,125 @@
-"""Names of joints and of the limbs between them, in words: for people, for four-legged animals, and for any skeleton.
+"""Bodies with joints: what joints and limbs are called (`skeletons.toml`), and the pixels that are taken for them.
 
-Joints are named by their files: "left_shoulder", "L_F_Paw", "root_of_tail". What a body's parts are called is data
-below. Left and right are the body's own.
+A visible joint is a small disc, a limb between two of them a capsule. Left and right are the body's own.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-PEOPLE = frozenset({"person", "people", "human", "man", "woman", "boy", "girl", "child", "pedestrian", "player"})
-"""Categories that have a person's limbs, a face and hands."""
+import numpy as np
+
+from talking_points.dataset.names import read_table
+from talking_points.dataset.places import Box
+from talking_points.dataset.problems import refuse
+from talking_points.dataset.scene import box_area
+from talking_points.dataset.sources.coco_masks import CocoFrame, is_number
+from talking_points.dataset.sources.shapes import NamedMask, Point, capsule, disc, hull
+
+TABLE = Path(__file__).with_name("skeletons.toml")
+
+UNKNOWN_HALF_WIDTH = 0.1
+"""Of a limb that the table does not know, as a share of its length."""
+MASKED_LIMB = 1.5
+"""Limbs are drawn this much wider where a mask cuts them."""
+JOINT_SHARE = 0.03
+"""Radius of a joint's disc, as a share of the square root of its object's box."""
+JOINT_GAP_SHARE = 0.35
+"""And at most this share of the distance to the nearest labelled joint."""
+
+LABELLED, VISIBLE = 1, 2
+"""COCO's marks of joints: hidden ones, and those that are seen. 0 is not labelled."""
+
+TORSO = ("left shoulder", "right shoulder", "left hip", "right hip")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limb:
-    """What lies between two joints."""
+class Skeleton:
+    """Joints of a category and which of them are joined."""
+
+    names: tuple[str, ...]
+    """As in the file."""
+    joints: tuple[str, ...]
+    """In words."""
+    edges: tuple[tuple[int, int], ...]
+    """Pairs of indices into `joints`."""
+    is_person: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joint:
+    """A labelled joint of one body."""
 
     name: str
-    half_width: float
-    """As a share of its length, such that what is drawn stays inside the body: points are drawn to its edges."""
+    """In words."""
+    point: Point
+    """In the photo: the centre of the pixel that the file counts."""
+    mark: int
+    """`LABELLED` or `VISIBLE`."""
 
 
-def _limbs(table: str) -> dict[frozenset[str], Limb | None]:
-    limbs: dict[frozenset[str], Limb | None] = {}
-    for line in table.strip().splitlines():
-        pair, name, *width = (text.strip() for text in line.split("|"))
-        limb = Limb(name=name, half_width=float(width[0])) if name else None
-        limbs[frozenset(joint.strip() for joint in pair.split(","))] = limb
-    return limbs
+def is_person(name: str) -> bool:
+    """Whether a category has a person's limbs, a face and hands."""
+    return name.lower() in read_table(TABLE)["people"]
 
 
-# Joints in words without their side | the limb, nothing where nobody has a word for it | half its width.
-PERSON_LIMBS = _limbs("""
-    shoulder, elbow           | upper arm       | 0.14
-    elbow, wrist              | forearm         | 0.11
-    wrist, hand               | hand            | 0.40
-    hip, knee                 | thigh           | 0.15
-    knee, ankle               | lower leg       | 0.10
-    ankle, heel               | heel            | 0.40
-    ankle, big toe            | foot            | 0.25
-    ankle, small toe          | foot            | 0.25
-    ankle, foot               | foot            | 0.25
-    ankle, toe                | foot            | 0.25
-    head top, neck            | head            | 0.25
-    top of the head, neck     | head            | 0.25
-    head, neck                | neck            | 0.25
-    eye                       |
-    eye, nose                 |
-    eye, ear                  |
-    ear, nose                 |
-    ear, shoulder             |
-    nose, neck                |
-    shoulder                  |
-    shoulder, neck            |
-    shoulder, hip             |
-    neck, hip                 |
-    hip                       |
-""")
-"""Of people. One joint alone is the pair of both sides, as both hips."""
+def read_skeleton(path: Path, category: Mapping[str, Any]) -> Skeleton:
+    """The skeleton of a COCO category, without joints where it has none; LabelError where it cannot be one."""
+    names = category.get("keypoints") or []
+    pairs = category.get("skeleton") or []
+    record = f'category "{category.get("name")}"'
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise refuse(path, record, "its keypoints are no list of names", 'give a list as ["left eye", ...]')
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) for k in pair) for pair in pairs):
+        raise refuse(path, record, "its skeleton is no list of pairs", "give a list as [[1, 2], ...], or take it away")
+    # COCO counts joints from 1; some exporters count from 0, which shows where the first one is joined.
+    first = 0 if any(0 in pair for pair in pairs) else 1
+    for pair in pairs:
+        if not all(0 <= k - first < len(names) for k in pair):
+            raise refuse(path, record, f"its skeleton joins {pair}, it has {len(names)} joints", "mend the pair")
+    person = is_person(str(category.get("name", "")))
+    return Skeleton(
+        names=tuple(names),
+        joints=tuple(joint_words(name, animal=not person) for name in names),
+        edges=tuple((a - first, b - first) for a, b in pairs),
+        is_person=person,
+    )
 
-ANIMAL_LIMBS = _limbs("""
-    shoulder, elbow           | shoulder        | 0.20
-    elbow, front paw          | foreleg         | 0.07
-    front elbow, front knee   | upper foreleg   | 0.10
-    front knee, front paw     | lower foreleg   | 0.08
-    elbow, front knee         | upper foreleg   | 0.10
-    front knee, front foot    | lower foreleg   | 0.08
-    hip, knee                 | thigh           | 0.20
-    knee, back paw            | lower hind leg  | 0.08
-    hip, hind knee            | thigh           | 0.20
-    base of the tail, hind knee | thigh         | 0.15
-    hind knee, hock           | upper hind leg  | 0.08
-    hock, back paw            | lower hind leg  | 0.08
-    hock, hind foot           | lower hind leg  | 0.08
-    throat, withers           | neck            | 0.16
-    ear, neck                 | neck            | 0.13
-    neck, shoulder            | neck            | 0.16
-    neck, root of the tail    | back            | 0.04
-    withers, base of the tail | back            | 0.04
-    shoulder, side of the chest | side of the body | 0.15
-    shoulder, hip             | side of the body | 0.12
-    hip, root of the tail     | rump            | 0.20
-    hip, base of the tail     | rump            | 0.20
-    nose, throat              | jaw             | 0.10
-    eye, mouth                | face            | 0.15
-    throat, front elbow       |
-    neck, nose                |
-    eye, nose                 |
-    eye                       |
-    ear, eye                  |
-    ear base, eye             |
-""")
-"""Of four-legged animals, as AP-10K, Animal Pose and LivestockKeypoints join their joints. None stands where the line
-between two joints crosses what nobody has one word for."""
 
-UNKNOWN_HALF_WIDTH = 0.1
-
-JOINT_WORDS = {
-    "root of tail": "root of the tail",
-    "tail root": "root of the tail",
-    "tail base": "base of the tail",
-    "corner of mouth": "corner of the mouth",
-    "top of head": "top of the head",
-}
-"""Joints that are said with more words than their files spend."""
-
-ANIMAL_JOINT_WORDS = {
-    "back elbow": "hind knee",
-    "back knee": "hock",
-    "hind hock": "hock",
-    "fore wrist": "front knee",
-    "fore foot": "front foot",
-    "fore paw": "front paw",
-    "fore knee": "front knee",
-    "fore elbow": "front elbow",
-    "hind paw": "back paw",
-    "chest": "side of the chest",
-    "tail": "base of the tail",
-    "tailbase": "base of the tail",
-}
-"""Joints of animals that people call otherwise. A horse's "knee" is its wrist, and the joint above its hock is the knee
-of the hind leg, which Animal Pose calls an elbow. LivestockKeypoints' "chest" lies on the ribs, its "tail" where that
-begins."""
-
-_LETTERS = {"l": "left", "r": "right", "f": "front", "b": "back", "lf": "left front", "rf": "right front"}
-_LETTERS |= {"lb": "left back", "rb": "right back", "lh": "left hind", "rh": "right hind"}
+def read_joints(record: str, annotation: Mapping[str, Any], skeleton: Skeleton, frame: CocoFrame) -> list[Joint]:
+    """The labelled joints of an annotation; LabelError, in which it is called `record`, where they cannot be read."""
+    numbers = annotation.get("keypoints") or []
+    if not numbers:
+        return []
+    if not skeleton.names:
+        problem = "it has keypoints and its category has no names of them"
+        raise refuse(frame.file, record, problem, 'give the category its "keypoints", or take these away')
+    if not isinstance(numbers, list) or len(numbers) != 3 * len(skeleton.names):
+        count = len(numbers) if isinstance(numbers, list) else 0
+        problem = f"{count} numbers of keypoints, expected 3 for each of {len(skeleton.names)} names"
+        raise refuse(frame.file, record, problem, "give x, y and visibility of each, zeros for those not labelled")
+    width, height = frame.turn.size_wh
+    joints = []
+    for name, words, x, y, mark in zip(
+        skeleton.names, skeleton.joints, numbers[::3], numbers[1::3], numbers[2::3], strict=True
+    ):
+        if mark not in (0, LABELLED, VISIBLE):
+            raise refuse(frame.file, record, f"visibility of {name} is {str(mark)[:40]}", "give 0, 1 or 2")
+        if not mark:
+            continue
+        if not (is_number(x) and is_number(y) and math.isfinite(x) and math.isfinite(y)):
+            raise refuse(frame.file, record, f"{name} is at [{str(x)[:20]}, {str(y)[:20]}]", "give finite numbers")
+        # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
+        right, down = frame.points(np.array([[x + 0.5, y + 0.5]]))[0].tolist()
+        if not (0 <= right <= width + 0.5 and 0 <= down <= height + 0.5):
+            raise refuse(frame.file, record, f"{name} [{x}, {y}] is outside the photo", "mark it 0, or mend its place")
+        joints.append(Joint(name=words, point=(min(right, width - 0.5), min(down, height - 0.5)), mark=int(mark)))
+    return joints
 
 
 def joint_words(name: str, *, animal: bool) -> str:
@@ -138,39 +131,85 @@ def joint_words(name: str, *, animal: bool) -> str:
         >>> joint_words("RightShoulder", animal=False), joint_words("wrist.l", animal=False)
         ('right shoulder', 'left wrist')
     """
+    table = read_table(TABLE)
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+", " ", name).lower().split()
-    words = " ".join(_LETTERS.get(word, word) for word in spaced).split()
+    words = " ".join(table["letters"].get(word, word) for word in spaced).split()
     side = next((word for word in words if word in ("left", "right")), "")
     rest = " ".join(word for word in words if word != side)
-    rest = JOINT_WORDS.get(rest, rest)
+    rest = table["words"].get(rest, rest)
     if animal:
-        rest = ANIMAL_JOINT_WORDS.get(rest, rest)
+        rest = table["animal"]["words"].get(rest, rest)
     return f"{side} {rest}".strip()
 
 
-def limb_between(first: str, second: str, *, animal: bool) -> Limb | None:
-    """What lies between two joints, given by their words; None where that is no limb.
+def limb_between(first: str, second: str, *, animal: bool) -> tuple[str, float] | None:
+    """What lies between two joints, given by their words, and half its width as a share of its length.
 
-    A pair that no table knows is "stretch between the left knee and the left ankle".
+    None where that is no limb. A pair that the table does not know is a "stretch between the handle and the tip".
     """
+    table = read_table(TABLE)["animal" if animal else "person"]
     sides, bases = zip(*(_sided(joint) for joint in (first, second)), strict=True)
     told = {side for side in sides if side}
-    pair = frozenset(bases)
-    table = ANIMAL_LIMBS if animal else PERSON_LIMBS
-    if pair in table:
-        limb = table[pair]
-        if limb is None or len(told) > 1:
-            return None
-        return Limb(name=" ".join([*told, limb.name]), half_width=limb.half_width)
-    return Limb(name=f"stretch between the {first} and the {second}", half_width=UNKNOWN_HALF_WIDTH)
-
-
-def torso_corners(joints: Sequence[str]) -> tuple[str, ...] | None:
-    """The joints around a person's torso, None where a skeleton lacks one of them."""
-    corners = ("left shoulder", "right shoulder", "left hip", "right hip")
-    return corners if set(corners) <= set(joints) else None
+    pair = set(bases)
+    if any(pair == set(joints.split(", ")) for joints in table["no_limbs"]):
+        return None
+    for joints, (name, half_width) in table["limbs"].items():
+        if pair == set(joints.split(", ")):
+            return None if len(told) > 1 else (" ".join([*told, name]), half_width)
+    return f"stretch between the {first} and the {second}", UNKNOWN_HALF_WIDTH
 
 
 def _sided(joint: str) -> tuple[str, str]:
     first, _, rest = joint.partition(" ")
     return (first, rest) if first in ("left", "right") else ("", joint)
+
+
+def limb_parts(
+    skeleton: Skeleton, visible: Mapping[str, Point], has_mask: bool, size_wh: tuple[int, int]
+) -> list[NamedMask]:
+    """The torso and the limbs whose joints are all visible, longer limbs first.
+
+    Args:
+        skeleton: of the object's category.
+        visible: place of each visible joint, in pixels of the photo.
+        has_mask: a mask will cut them, so they may be drawn wider.
+        size_wh: of the photo.
+    """
+    parts: list[NamedMask] = []
+    if skeleton.is_person and skeleton.edges and visible.keys() >= set(TORSO):
+        parts.append(("torso", hull(size_wh, [visible[name] for name in TORSO])))
+    limbs = []
+    for first, second in ((skeleton.joints[a], skeleton.joints[b]) for a, b in skeleton.edges):
+        limb = limb_between(first, second, animal=not skeleton.is_person)
+        if limb is not None and first in visible and second in visible:
+            length = math.dist(visible[first], visible[second])
+            radius = limb[1] * length * (MASKED_LIMB if has_mask else 1)
+            limbs.append((length, (limb[0], capsule(size_wh, visible[first], visible[second], radius))))
+    limbs.sort(key=lambda limb: -limb[0])
+    return parts + [limb for _, limb in limbs]
+
+
+def joint_parts(
+    visible: Mapping[str, Point],
+    labelled: Sequence[Point],
+    box: Box,
+    size_wh: tuple[int, int],
+    *,
+    without: Collection[str] = (),
+) -> list[NamedMask]:
+    """A disc around each visible joint, but for those named in `without`, which are told better.
+
+    Args:
+        visible: place of each visible joint, in pixels of the photo.
+        labelled: places of these and of hidden ones.
+        box: around the object.
+        size_wh: of the photo.
+        without: names.
+    """
+    parts = []
+    for name, point in visible.items():
+        gaps = sorted(math.dist(point, other) for other in labelled)[1:2]
+        radius = min([JOINT_SHARE * math.sqrt(box_area(box)), *(JOINT_GAP_SHARE * gap for gap in gaps)])
+        if name not in without and radius > 0:
+            parts.append((name, disc(size_wh, point, radius)))
+    return parts

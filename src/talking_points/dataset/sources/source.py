@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import Scene
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,20 +18,26 @@ class Source:
 
     name: str
     """See `sources.open_source`."""
-    folder: Path
     split: str
     """"train", "val" or "test"; what that means for a dataset with two splits is in its opener's docstring."""
-    photo_ids: tuple[str, ...]
-    """Sorted. A photo may turn out to be broken, or to hold no part, only when it is read."""
+    paths: Mapping[str, Path]
+    """The photos' files by their ids, whether or not they are there."""
     read: Callable[[str], Scene]
     """Read one photo by its id, at its full size.
 
     Raises ValueError or FileNotFoundError, with the path of the file, when the photo or its labels are bad.
     Can be pickled, so that other processes read, too.
     """
-    photo_path: Callable[[str], Path]
-    """The photo's file, whether or not it is there."""
     problems: tuple[Problem, ...] = ()
     """Records of the annotation files that were left out and are of no photo. Those of a photo are in its scene."""
     refused: tuple[Problem, ...] = ()
     """Why the labels cannot be used as they are, such as an id of two photos; `open_source` raises them."""
+
+    @property
+    def photo_ids(self) -> tuple[str, ...]:
+        """Sorted. A photo may turn out to be broken, or to hold no part, only when it is read."""
+        return tuple(sorted(self.paths))
+
+    def photo_path(self, photo_id: str) -> Path:
+        """The photo's file, whether or not it is there."""
+        return self.paths[photo_id]
