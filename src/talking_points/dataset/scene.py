@@ -254,7 +254,8 @@ def _box_of_object(index: int, parts: Sequence[ScenePart], object_map: np.ndarra
     if object_map is not None:
         return _box_of_label(object_map, index + 1)
     corners = np.array([part.box_xyxy for part in parts if part.object_index == index])
-    x0, y0, x1, y1 = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
+    x0, y0 = corners[:, :2].min(axis=0)
+    x1, y1 = corners[:, 2:].max(axis=0)
     return (int(x0), int(y0), int(x1), int(y1))
 
 

@@ -100,7 +100,8 @@ def open_label_map(folder: Path, split: str) -> Source:
         if Path(name).suffix.casefold() in PHOTO_ENDINGS:
             files[composed(Path(name).stem)].append(folder / "photos" / name)
     listed = {_id_of(name, files) for name in splits[wanted]}
-    others = splits.get(other) if isinstance(splits.get(other), list) else []
+    others = splits.get(other)
+    others = others if isinstance(others, list) else []
     in_both = listed & {_id_of(name, files) for name in others if isinstance(name, str)}
     twice = sorted(photo_id for photo_id in listed if len(files.get(photo_id, ())) > 1)
     reading = _Reading(

@@ -55,10 +55,10 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
     """
     own = "val" if split == "test" else "train"
     photos = folder / "images" / own
-    maps = [folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part")]
-    found = stems(photos, ".jpg").union(*(stems(one, ".png") for one in maps))
+    objects, parts = (folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part"))
+    found = stems(photos, ".jpg") | stems(objects, ".png") | stems(parts, ".png")
     paths = {name: photos / f"{name}.jpg" for name in found if of_split(name, split)}
-    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, paths, *maps))
+    return Source(name=NAME, split=split, paths=paths, read=partial(_read_scene, paths, objects, parts))
 
 
 def _read_scene(paths: dict[str, Path], object_maps: Path, part_maps: Path, photo_id: str) -> Scene:
