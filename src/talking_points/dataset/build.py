@@ -1,7 +1,7 @@
 """Building a set of image, point and text triplets from part-labelled photos, stage by stage, resumable.
 
 Scan every photo (`scan`), leave out look-alikes of later splits (`other_splits`), put points in order over all photos
-(`choosing`), put them into words until there are enough (`describers`, `writers`), divide photos into train and test
+(`choosing`), put them into words until there are enough (`language`), divide photos into train and test
 (`splits`), write the set (`parquet`, `card`). What a stage found is in the
 ledger before the next one uses it: a build that is killed and started again with the same settings gives the same
 bytes as one that was not.
@@ -28,16 +28,23 @@ from PIL import Image
 import talking_points
 from talking_points.dataset.audit import read_audit, write_audit
 from talking_points.dataset.choosing import ChosenPoint, Pool, kept_of, pools
-from talking_points.dataset.describers.describer import PhotoDescriber, PointTask, Refusal
-from talking_points.dataset.describers.descriptor import DescriptorDescriber
-from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig, EndpointDescriber
-from talking_points.dataset.describers.rule_texts import RuleDescriber
 from talking_points.dataset.grammar import PointFacts, write_relations
+from talking_points.dataset.language import (
+    DescriptorDescriber,
+    EndpointDescriber,
+    EndpointWriter,
+    PhotoDescriber,
+    PointTask,
+    Refusal,
+    RuleDescriber,
+    RuleWriter,
+    Writer,
+    prompts_sha256,
+)
 from talking_points.dataset.look_alikes import same_shots, text_to_thumb, thumb_to_text
 from talking_points.dataset.other_splits import OtherPhoto, look_alikes_of, protected_sources, thumbnail_or_none
 from talking_points.dataset.parquet import write_split
 from talking_points.dataset.places import DIALECTS
-from talking_points.dataset.prompts import prompts_sha256
 from talking_points.dataset.scan import (
     ENGINES,
     NO_LABEL,
@@ -57,7 +64,7 @@ from talking_points.dataset.splits import (
     PhotoKey,
     assign_splits,
 )
-from talking_points.dataset.writers import EndpointWriter, RuleWriter, Writer
+from talking_points.endpoint import Budget, Endpoint, EndpointConfig
 from talking_points.journal import LEDGER_NAME, Ledger, Spent
 from talking_points.photos import open_photo
 from talking_points.records import BuiltRecord

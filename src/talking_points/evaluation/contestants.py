@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
+from talking_points.endpoint import Endpoint, EndpointConfig
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
 from talking_points.model.network import PointNetwork
