@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset import language
-from talking_points.dataset.grammar import point_facts
+from talking_points.dataset.facts import point_facts
 from talking_points.dataset.language import (
     PROMPTS,
     DescriptorDescriber,

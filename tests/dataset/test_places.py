@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talking_points.dataset.grammar import point_facts, write_relations
+from talking_points.dataset.facts import point_facts
+from talking_points.dataset.grammar import write_relations
 from talking_points.dataset.places import (
     AT_EDGE,
     DIALECTS,
@@ -20,7 +21,7 @@ from talking_points.dataset.places import (
     place_of_point,
 )
 from talking_points.dataset.scene import mosaic
-from talking_points.dataset.wordings import PHOTO_WORDS
+from talking_points.dataset.wordings import PHRASES
 
 WIDTH = 200
 boxes = st.tuples(st.integers(0, 180), st.integers(0, 180), st.integers(1, 20), st.integers(1, 20)).map(
@@ -288,8 +289,8 @@ def test_without_the_object_s_place_the_photo_s_frame_is_never_said(person, left
     ]
     assert texts[0] == texts[1]
     # The photo is where one shoe is seen on the left of the other, and no frame to be left in.
-    bare = re.sub(rf"(as seen|farther to the (left|right)) in the ({'|'.join(PHOTO_WORDS)})", "", texts[0])
-    assert not set(PHOTO_WORDS) & set(re.findall(r"\w+", bare)), texts[0]
+    bare = re.sub(rf"(as seen|farther to the (left|right)) in the ({'|'.join(PHRASES['photo'])})", "", texts[0])
+    assert not set(PHRASES["photo"]) & set(re.findall(r"\w+", bare)), texts[0]
 
 
 def test_the_object_s_place_is_said_where_the_dialect_says_so(person):

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from talking_points.dataset.grammar import PointFacts
+from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.look_alikes import text_to_thumb
 from talking_points.dataset.scan import ScanSettings, scan_photo, scan_photos, seed_of
 from talking_points.dataset.sources import open_source

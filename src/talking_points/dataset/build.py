@@ -28,7 +28,8 @@ from PIL import Image
 import talking_points
 from talking_points.dataset.audit import read_audit, write_audit
 from talking_points.dataset.choosing import ChosenPoint, Pool, kept_of, pools
-from talking_points.dataset.grammar import PointFacts, write_relations
+from talking_points.dataset.facts import PointFacts
+from talking_points.dataset.grammar import write_relations
 from talking_points.dataset.language import (
     DescriptorDescriber,
     EndpointDescriber,

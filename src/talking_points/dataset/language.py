@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from talking_points.dataset.checks import MAX_WORDS, find_problems
-from talking_points.dataset.grammar import PointFacts, write_local_text, write_object_text, write_point_text
+from talking_points.dataset.facts import PointFacts
+from talking_points.dataset.grammar import write_local_text, write_object_text, write_point_text
 from talking_points.dataset.places import Dialect
 from talking_points.dataset.windows import CUT_SIDE_PX, cut_out, ringed_photo
 from talking_points.endpoint import Endpoint, RequestRefusedError

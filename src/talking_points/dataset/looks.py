@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from talking_points.dataset.colours import COLOURS, colour_indices
 from talking_points.dataset.scene import Scene, ScenePart
 
 WINDOW_SHARE = 0.014
@@ -39,94 +40,6 @@ RARE_SHARE, AROUND_SHARE = 0.08, 0.15
 BACKGROUND = -1
 """Stands for the background where a part index is expected."""
 
-# Several examples of a name where it covers a wide range. sRGB; picked by eye on photos of clothes and cars.
-_COLOUR_EXAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "black": ((0, 0, 0), (18, 18, 20), (30, 28, 28), (24, 26, 34)),
-    "dark gray": ((58, 58, 60), (76, 76, 78), (62, 64, 72), (72, 66, 62)),
-    "gray": ((110, 110, 112), (138, 138, 138), (120, 126, 136), (134, 126, 118)),
-    "light gray": ((172, 172, 174), (198, 198, 200), (176, 184, 196), (196, 188, 180)),
-    "white": ((232, 232, 232), (252, 252, 252), (228, 232, 240), (242, 236, 226)),
-    "dark brown": ((52, 32, 24), (72, 46, 34), (62, 48, 38)),
-    "brown": ((104, 66, 44), (130, 84, 56), (118, 88, 68)),
-    "light brown": ((170, 122, 88), (186, 142, 108), (158, 128, 100), (196, 148, 122)),
-    "beige": ((222, 196, 164), (208, 184, 156), (232, 206, 184), (226, 186, 160)),
-    "dark red": ((92, 16, 24), (122, 24, 34), (74, 22, 26)),
-    "red": ((196, 26, 36), (226, 44, 46), (168, 26, 36), (206, 66, 62)),
-    "pink": ((240, 168, 184), (226, 118, 150), (244, 196, 206), (214, 70, 126)),
-    "orange": ((238, 132, 38), (222, 104, 34), (244, 162, 84)),
-    "yellow": ((240, 214, 62), (226, 192, 50), (244, 228, 130), (208, 172, 64)),
-    "olive green": ((92, 92, 48), (118, 114, 66), (72, 74, 44)),
-    "dark green": ((22, 58, 36), (36, 72, 46), (28, 52, 44)),
-    "green": ((48, 128, 58), (72, 150, 72), (104, 164, 58)),
-    "light green": ((158, 206, 142), (184, 216, 158), (176, 222, 188)),
-    "teal": ((26, 108, 112), (40, 142, 142), (24, 78, 86)),
-    "light blue": ((150, 190, 226), (124, 166, 206), (178, 208, 230), (120, 196, 216)),
-    "blue": ((42, 86, 178), (64, 110, 172), (26, 62, 150), (78, 112, 152)),
-    "dark blue": ((22, 30, 72), (36, 48, 88), (28, 38, 58), (52, 66, 98)),
-    "purple": ((102, 48, 122), (132, 76, 152), (74, 38, 86)),
-    "light purple": ((182, 160, 210), (202, 182, 222), (156, 140, 178)),
-}
-COLOURS = tuple(_COLOUR_EXAMPLES)
-"""The colour words, all of them."""
-
-# Below this chroma (CIELAB) a colour is seen as a gray, however small the distance to a pale hue; the darker,
-# the more chroma it takes to be seen.
-_GRAY_CHROMA = 7.0
-_GRAYS = ("black", "dark gray", "gray", "light gray", "white")
-_GRAY_LIMITS_L = (17.0, 36.0, 58.0, 78.0)
-_GRAY_GAIN = 1.25  # hue and chroma weigh more than lightness: shade must not change a colour's name early
-
-
-def rgb_to_lab(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB to (N, 3) float32 CIELAB (D65; L in [0, 100])."""
-    return cv2.cvtColor((colours[None] / np.float32(255)).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
-
-
-@cache
-def _colour_table() -> np.ndarray:
-    """(64, 64, 64) uint8 index into COLOURS for each colour, in steps of 4 levels."""
-    levels = np.arange(64, dtype=np.uint8) * 4 + 2
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = rgb_to_lab(grid)
-    names, examples = zip(
-        *((COLOURS.index(name), rgb) for name, some in _COLOUR_EXAMPLES.items() for rgb in some), strict=True
-    )
-    weights = np.array([1.0, _GRAY_GAIN, _GRAY_GAIN], dtype=np.float32)
-    targets = rgb_to_lab(np.array(examples, dtype=np.uint8)) * weights
-    points = lab * weights
-    # One example colour after the other: all distances at once would not fit a processor's cache.
-    x, y, z = np.ascontiguousarray(points.T)
-    nearest = np.full(len(points), np.inf, dtype=np.float32)
-    table = np.zeros(len(points), dtype=np.uint8)
-    for name, target in zip(names, targets, strict=True):
-        distance = (x - target[0]) ** 2
-        distance += (y - target[1]) ** 2
-        distance += (z - target[2]) ** 2
-        np.copyto(table, np.uint8(name), where=distance < nearest)
-        np.minimum(nearest, distance, out=nearest)
-    # Gray metal and white paint reflect the sky: a little blue is still gray.
-    chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.6, 1.0)
-    gray = chroma < _GRAY_CHROMA + 0.4 * np.maximum(0, 22 - lab[:, 0])
-    gray_names = np.array([COLOURS.index(name) for name in _GRAYS], dtype=np.uint8)
-    table[gray] = gray_names[np.searchsorted(_GRAY_LIMITS_L, lab[gray, 0])]
-    return table.reshape(64, 64, 64)
-
-
-def colour_indices(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB to (N,) indices into COLOURS."""
-    steps = colours >> 2
-    return _colour_table()[steps[:, 0], steps[:, 1], steps[:, 2]]
-
-
-def colour_name(rgb: tuple[int, int, int]) -> str:
-    """The word for one sRGB colour.
-
-    Example:
-        >>> colour_name((20, 28, 70))
-        'dark blue'
-    """
-    return COLOURS[int(colour_indices(np.array([rgb], dtype=np.uint8))[0])]
-
 
 def colour_shares(scene: Scene, part_indices: Sequence[int]) -> np.ndarray:
     """(len(COLOURS),) share of each colour word in the pixels well inside some parts, together."""
@@ -146,10 +59,9 @@ def colour_shares(scene: Scene, part_indices: Sequence[int]) -> np.ndarray:
     return votes / votes.sum()
 
 
-def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
-    """The colour word that most pixels of a part, or of several parts together, have."""
-    chosen = [part_indices] if isinstance(part_indices, int) else part_indices
-    return COLOURS[int(colour_shares(scene, chosen).argmax())]
+def dominant_colour(scene: Scene, part_indices: Sequence[int]) -> str:
+    """The colour word that most pixels of some parts, together, have."""
+    return COLOURS[int(colour_shares(scene, part_indices).argmax())]
 
 
 class PartColours:
@@ -157,8 +69,8 @@ class PartColours:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._inside: dict[int, np.ndarray] = {}
-        self._around: dict[int, np.ndarray] = {}
+        self._inside = cache(lambda part_index: colour_shares(scene, [part_index]))
+        self._around = cache(partial(_shares_around, scene))
 
     def is_foreign(self, part_index: int, x: float, y: float) -> bool:
         """Whether a point of a part has a colour that is rare in the part and frequent around the object.
@@ -171,25 +83,15 @@ class PartColours:
             y: the same.
         """
         scene = self._scene
-        column, row = int(x), int(y)
-        near, weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * max(scene.size_wh)))
+        near, weights = _window(scene, int(x), int(y), max(1.0, COLOUR_WINDOW_SHARE * max(scene.size_wh)))
         own = scene.part_map[near] == part_index + 1
         colour = int(_votes(scene.photo[near][own], weights[own]).argmax())
-        if part_index not in self._inside:
-            self._inside[part_index] = colour_shares(scene, [part_index])
-        return (
-            self._inside[part_index][colour] < RARE_SHARE
-            and self._share_around(scene.parts[part_index].object_index, colour) > AROUND_SHARE
-        )
-
-    def _share_around(self, object_index: int, colour: int) -> float:
-        """The share of a colour in the box of an object, a little enlarged, outside the object."""
-        if object_index not in self._around:
-            self._around[object_index] = _shares_around(self._scene, object_index)
-        return float(self._around[object_index][colour])
+        owner = scene.parts[part_index].object_index
+        return bool(self._inside(part_index)[colour] < RARE_SHARE and self._around(owner)[colour] > AROUND_SHARE)
 
 
 def _shares_around(scene: Scene, object_index: int) -> np.ndarray:
+    """(len(COLOURS),) share of each colour word in the box of an object, a little enlarged, outside the object."""
     thing = scene.objects[object_index]
     shares = np.zeros(len(COLOURS))
     if not thing.outlined:

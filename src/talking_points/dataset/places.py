@@ -45,6 +45,11 @@ def has_side(part_name: str) -> bool:
     return not SIDES.isdisjoint(part_name.split(" "))
 
 
+def without_side(part_name: str) -> str:
+    """A part's name without the side that it begins with."""
+    return part_name.removeprefix("left ").removeprefix("right ")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialect:
     """How exact, in which order and how long a text about a point is."""
@@ -201,9 +206,10 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     return grid[index]
 
 
-_EDGES = {"left": 0, "leftmost": 0, "top": 1, "topmost": 1, "right": 2, "rightmost": 2, "bottom": 3, "lowest": 3}
+EDGES = {"left": 0, "leftmost": 0, "top": 1, "topmost": 1, "right": 2, "rightmost": 2, "bottom": 3, "lowest": 3}
+"""Orders that an edge of the photo may tell, and the index of that edge in a box."""
 AT_EDGE = " at the edge"
-"""Added to an order of `_EDGES`."""
+"""Added to an order of `EDGES`."""
 
 
 def object_order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
@@ -217,9 +223,9 @@ def object_order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
         'rightmost at the edge'
     """
     order = order_of(boxes_xyxy, index)
-    if order not in _EDGES:
+    if order not in EDGES:
         return order
-    side = _EDGES[order]
+    side = EDGES[order]
     # Larger is farther, on the right and at the bottom; on the left and at the top smaller is.
     reach = [box[side] if side >= 2 else -box[side] for box in boxes_xyxy]
     farthest = all(reach[index] > other for k, other in enumerate(reach) if k != index)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from talking_points.dataset.grammar import facts_of_points
+from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumb_to_text, thumbnail
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
