@@ -7,48 +7,18 @@ import re
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import Dialect
-from talking_points.dataset.wordings import KINDS, SAID
+from talking_points.dataset.wordings import KINDS, SAID, read_table
 
 MIN_WORDS = {"full": 15, "short": 4}
 MAX_WORDS = {"full": 120, "short": 30}
 """Of texts by language models, by a dialect's length. Ours."""
 
-_UNITS = (
-    r"px|pixels?|percent|per\s?cent|percentage|degrees?|cm|mm|centimet(?:er|re)s?|inch(?:es)?|units?|cells?|points?"
-)
-_COUNTS = (
-    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
-    r"|eighty|ninety|hundred|several|few|couple of)"
-)
-_MEASURES = re.compile(
-    rf"\bcoordinates?\b|\d\s*%|\d\s*-?\s*(?:{_UNITS})\b|\b(?:pixel|row|column)\s+\d"
-    r"|\b[xy](?:\s*[=:]\s*|\s+(?:of\s+|at\s+|is\s+)?)\d"
-    rf"|\b{_COUNTS}[\s-]+(?:px|pixels?|percent|per\s?cent)\b|[\[(<]\s*\d+(?:\.\d+)?\s*[,;]\s*\d|(?<![\d.])\d?\.\d",
-    re.IGNORECASE,
-)
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|‘[^’]*’|«[^»]*»|(?<!\w)'[^']*'(?!\w)")
-# Digits that name a thing that is seen, and are no place: "number 10", "3 o'clock", "4-door", "2nd", "10:10", "V8",
-# "Route 66", "3 buttons".
-_NAMING_DIGITS = re.compile(
-    r"\b(?:[Nn]umber(?:ed|s)?|[Nn]umerals?|[Dd]igits?|[Ll]etters?|[Ss]igns?|[Tt]ext|[Ss]ays|[Ss]aying|[Rr]eads|[Rr]eading"
-    r"|[Mm]arked|[Mm]arking|[Ll]abel(?:l?ed)?|[Jj]ersey|[Bb]ib|[Pp]late|[Rr]oute|[Mm]odel|[Bb]us|[Tt]rain|[Cc]lock)"
-    r"\s+(?:\w+\s+)?(?:\d+(?::\d+)?(?:\s*(?:and|or|,)\s*)?)+\b"
-    r"|#\s?\d+|\bNo\.\s?\d+|\b\d+(?:\s+|-)o['’]?\s?clock\b|\b\d{1,2}:\d{2}\b|\b\d+(?:st|nd|rd|th)\b|\b\d+-[a-z]{3,}\b"
-    r"|\b[A-Za-z]+-?\d+[A-Za-z]*\b|\b\d+[A-Za-z]+\b|(?<=[a-z,] )[A-Z][a-z]{2,}\s\d+\b"
-    r"|\b\d{1,2} (?:[a-z]+ )?[a-z]{2,}s\b|\b\d+x\d+\b|\b\d+'s\b|\b(?:a|the|first|second|third|last) \d{1,2}"
-    r"(?! (?:across|down|from|to|of|over|along|right|left|up|in))\b"
-    r"|\b\d{1,3} on (?:the|his|her|its|their) (?:\w+ )?(?:back|front|chest|side|door|shirt)\b"
-)
-_META_TALK = re.compile(
-    r"\b(as an ai|i'm sorry|i am sorry|i cannot|i can't|unable to|sure[,!]|certainly[,!]|of course[,!]|here is|here's"
-    r"|this description|the description|the draft|revised|refined|bounding box|segmentation|annotat\w+|the prompt"
-    r"|provided (?:image|text|facts|information)|based on the|red (?:ring|circle)|cut-?out|gaussian|zoomed|let me know"
-    r"|note that|rewritten|measured facts|keypoint description)\b",
-    re.IGNORECASE,
-)
-_LISTS = re.compile(
-    r"^\s*([-*#•]|\d+[.)])\s|\*\*|```|^\s*(object|part|point|local)[\w ]{0,20}:", re.MULTILINE | re.IGNORECASE
-)
+_PATTERNS = {name: "|".join(some) for name, some in read_table("checks").items()}
+_MEASURES = re.compile(_PATTERNS["measures"], re.IGNORECASE)
+_QUOTED = re.compile(_PATTERNS["quoted"])
+_NAMING_DIGITS = re.compile(_PATTERNS["naming_digits"])
+_META_TALK = re.compile(rf"\b(?:{_PATTERNS['meta_talk']})\b", re.IGNORECASE)
+_LISTS = re.compile(_PATTERNS["lists"], re.MULTILINE | re.IGNORECASE)
 _LOOK_STEMS = tuple(SAID["look_stems"])
 
 

@@ -75,18 +75,11 @@ class PartColours:
     def is_foreign(self, part_index: int, x: float, y: float) -> bool:
         """Whether a point of a part has a colour that is rare in the part and frequent around the object.
 
-        Outlines take in the gaps between legs, and SIFT finds just these.
-
-        Args:
-            part_index: the part that the map names at the point.
-            x: of the point, in pixels of the photo; and
-            y: the same.
+        Outlines take in the gaps between legs, and SIFT finds just these. x and y are in pixels of the photo.
         """
-        scene = self._scene
-        near, weights = _window(scene, int(x), int(y), max(1.0, COLOUR_WINDOW_SHARE * max(scene.size_wh)))
-        own = scene.part_map[near] == part_index + 1
-        colour = int(_votes(scene.photo[near][own], weights[own]).argmax())
-        owner = scene.parts[part_index].object_index
+        sigma_px = max(1.0, COLOUR_WINDOW_SHARE * max(self._scene.size_wh))
+        colour = int(_votes(*_own_window(self._scene, part_index, int(x), int(y), sigma_px)).argmax())
+        owner = self._scene.parts[part_index].object_index
         return bool(self._inside(part_index)[colour] < RARE_SHARE and self._around(owner)[colour] > AROUND_SHARE)
 
 
@@ -139,13 +132,6 @@ class LocalLook:
     """The neighbour begins within about two pixels of a 320-pixel photo."""
 
 
-@cache
-def _gaussian(radius: int, sigma_px: float) -> np.ndarray:
-    offsets = np.arange(-radius, radius + 1, dtype=np.float64)
-    one_axis = np.exp(-(offsets**2) / (2 * sigma_px**2))
-    return np.outer(one_axis, one_axis)
-
-
 def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     """Describe the surroundings of a point that lies in a part.
 
@@ -161,21 +147,20 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         raise ValueError(f"point [{point_px[0]}, {point_px[1]}] is on the background, not in a part")
     width, height = scene.size_wh
     long_side = max(width, height)
-    column, row = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
-    window, weights = _window(scene, column, row, max(1.5, WINDOW_SHARE * long_side))
-    own = _well_inside(scene.part_map[window] == part_index + 1, weights, long_side)
-    votes = _votes(scene.photo[window][own], weights[own])
-    near, near_weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * long_side))
-    near_own = _well_inside(scene.part_map[near] == part_index + 1, near_weights, long_side)
-    first = int(_votes(scene.photo[near][near_own], near_weights[near_own]).argmax())
+    pixel = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
+    around, weights = _own_window(scene, part_index, *pixel, max(1.5, WINDOW_SHARE * long_side), well_inside=True)
+    near, near_weights = _own_window(
+        scene, part_index, *pixel, max(1.0, COLOUR_WINDOW_SHARE * long_side), well_inside=True
+    )
+    votes = _votes(around, weights)
+    first = int(_votes(near, near_weights).argmax())
     second = next(int(k) for k in np.argsort(-votes, kind="stable") if k != first)
 
-    lightness = cv2.cvtColor(scene.photo[window], cv2.COLOR_RGB2GRAY).astype(np.float32)
-    own_weights = weights * own
-    spread, rough = _spread(lightness, own_weights), _roughness(lightness, own_weights, long_side)
-    outlined = scene.objects[scene.parts[part_index].object_index].outlined
+    lightness = _lightness(around)
+    spread, rough = _spread(lightness, weights), _roughness(lightness, weights, long_side)
     # Without an outline the window may reach out of the object.
-    line = _line_through(lightness, own_weights) if spread >= 12 and outlined else None
+    outlined = scene.objects[scene.parts[part_index].object_index].outlined
+    line = _line_through(lightness, weights) if spread >= 12 and outlined else None
     texture: Texture | None = None
     if spread < SMOOTH_SPREAD:
         texture = "smooth"
@@ -187,10 +172,9 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         second_colour = COLOURS[second]
         texture = "patterned"
 
-    near_gray = cv2.cvtColor(np.ascontiguousarray(scene.photo[near]), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    near_mean = (near_weights * near_own * near_gray).sum() / (near_weights * near_own).sum()
-    difference = float(near_mean) - _part_lightness(scene, part_index)
-    neighbour, direction, touching = _nearest_neighbour(scene, part_index, column, row)
+    near_lightness = (near_weights * _lightness(near)).sum() / near_weights.sum()
+    difference = float(near_lightness) - _part_lightness(scene, part_index)
+    neighbour, direction, touching = _nearest_neighbour(scene, part_index, *pixel)
     return LocalLook(
         colour=COLOURS[first],
         second_colour=second_colour,
@@ -203,20 +187,38 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     )
 
 
-def _window(scene: Scene, column: int, row: int, sigma_px: float) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The rows and columns around a pixel that a Gaussian reaches in the photo, and its weights there."""
+def _own_window(
+    scene: Scene, part_index: int, column: int, row: int, sigma_px: float, *, well_inside: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels around one that a Gaussian reaches in the photo, and its weights there; 0 of pixels of other parts."""
     width, height = scene.size_wh
     radius = int(np.ceil(2.5 * sigma_px))
     left, right = min(radius, column), min(radius, width - 1 - column)
     above, below = min(radius, row), min(radius, height - 1 - row)
+    window = np.s_[row - above : row + below + 1, column - left : column + right + 1]
     weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
-    return np.s_[row - above : row + below + 1, column - left : column + right + 1], weights
+    own = scene.part_map[window] == part_index + 1
+    if well_inside:
+        own = _well_inside(own, weights, max(scene.size_wh))
+    return np.ascontiguousarray(scene.photo[window]), weights * own
+
+
+@cache
+def _gaussian(radius: int, sigma_px: float) -> np.ndarray:
+    offsets = np.arange(-radius, radius + 1, dtype=np.float64)
+    one_axis = np.exp(-(offsets**2) / (2 * sigma_px**2))
+    return np.outer(one_axis, one_axis)
 
 
 def _votes(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(len(COLOURS),) share of each colour word. Rounded, so that the order of summation cannot decide a tie."""
-    votes = np.bincount(colour_indices(pixels), weights=weights, minlength=len(COLOURS))
+    votes = np.bincount(colour_indices(pixels.reshape(-1, 3)), weights=weights.ravel(), minlength=len(COLOURS))
     return np.round(votes / votes.sum(), 6)
+
+
+def _lightness(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 to (H, W) float32, 0 to 255."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def _spread(values: np.ndarray, weights: np.ndarray) -> float:
@@ -278,6 +280,7 @@ def _nearest_neighbour(
     scene: Scene, part_index: int, column: int, row: int
 ) -> tuple[int | None, Direction | None, bool]:
     """The part, object or background nearest to a pixel in a small disc, its direction, and whether it touches."""
+    nothing = None, None, False
     width, height = scene.size_wh
     long_side = max(width, height)
     radius = max(3, round(NEIGHBOUR_SHARE * long_side))
@@ -289,28 +292,24 @@ def _nearest_neighbour(
     margin = BORDER_MARGIN_SHARE * long_side
     at_border = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)) < margin
     labels[at_border & (labels == 0)] = -1
-    down, across = np.nonzero(labels >= 0)
-    if not len(down):
-        return None, None, False
-    dx, dy = across + (x0 - column), down + (y0 - row)
+    dx, dy = columns - column, rows - row
     squared = dx * dx + dy * dy
-    inside = squared <= radius * radius
+    inside = (labels >= 0) & (squared <= radius * radius)
     if not inside.any():
-        return None, None, False
-    dx, dy, squared = dx[inside], dy[inside], squared[inside]
-    owners = labels[down[inside], across[inside]]
+        return nothing
+    dx, dy, squared, owners = dx[inside], dy[inside], squared[inside], labels[inside]
     # Nearer pixels count more; a sliver in the corner of the disc is not worth a word.
     pull = 1.0 / (squared + 2.0)
     strength = np.bincount(owners, weights=pull)
     if strength.max() < 0.5:
-        return None, None, False
+        return nothing
     label = int(np.round(strength, 6).argmax())
     chosen = owners == label
     mean_x = float((pull[chosen] * dx[chosen]).sum())
     mean_y = float((pull[chosen] * dy[chosen]).sum())
     length = float(np.hypot(mean_x, mean_y))
     if length < 0.35 * float(pull[chosen].sum()):
-        return None, None, False  # on several sides at once: no single direction would be true
+        return nothing  # on several sides at once: no single direction would be true
     words = []
     if abs(mean_y) > 0.42 * abs(mean_x):
         words.append("above" if mean_y < 0 else "below")
@@ -326,27 +325,23 @@ def _things(scene: Scene, part_index: int, window: tuple[slice, slice]) -> np.nd
 
     -1 is the point's own part, what else is of its object without being another part, and all that is not known.
     """
-    parts = scene.part_map[window].astype(np.int32)
-    labels = parts.copy()
+    labels = scene.part_map[window].astype(np.int32)
     if scene.object_map is not None:
         objects = scene.object_map[window].astype(np.int32)
-        labels = np.where((parts == 0) & (objects > 0), len(scene.parts) + objects, labels)
+        labels = np.where((labels == 0) & (objects > 0), len(scene.parts) + objects, labels)
     own = scene.parts[part_index]
-    rest = [k for k, part in enumerate(scene.parts) if _is_the_rest(scene, part, own) or _is_around(part, own)]
-    labels[np.isin(labels, [part_index + 1, *(k + 1 for k in rest), len(scene.parts) + own.object_index + 1])] = -1
-    if not scene.objects[own.object_index].outlined:
-        siblings = [k + 1 for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
-        labels[~np.isin(labels, siblings)] = -1
+    thing = scene.objects[own.object_index]
+    siblings = [k for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
+    # Beside one of its parts, the object itself is no other thing; nor is what a part is on, as the face is of a cheek.
+    same = [k for k in siblings if scene.parts[k].name == thing.name or _contains(scene.parts[k], own)]
+    labels[np.isin(labels, [*(k + 1 for k in same), len(scene.parts) + own.object_index + 1])] = -1
+    if not thing.outlined:
+        labels[~np.isin(labels, [k + 1 for k in siblings])] = -1
     return labels
 
 
-def _is_the_rest(scene: Scene, part: ScenePart, own: ScenePart) -> bool:
-    """Whether a part is the object itself, beside one of its parts."""
-    return part.object_index == own.object_index and part.name == scene.objects[own.object_index].name
-
-
-def _is_around(part: ScenePart, own: ScenePart) -> bool:
-    """Whether a part of the same object is what another one is on, as the face is of a cheek."""
+def _contains(part: ScenePart, other: ScenePart) -> bool:
+    """Whether the box of a part has that of another, or its own, inside."""
     x0, y0, x1, y1 = part.box_xyxy
-    inside = x0 <= own.box_xyxy[0] and y0 <= own.box_xyxy[1] and own.box_xyxy[2] <= x1 and own.box_xyxy[3] <= y1
-    return inside and part.object_index == own.object_index and part is not own
+    left, top, right, bottom = other.box_xyxy
+    return x0 <= left and y0 <= top and right <= x1 and bottom <= y1

@@ -2,7 +2,7 @@
 
 Everything here is a pure function of numbers, in pixels of the photo (x right, y down). Mirroring the
 numbers mirrors the answer and changes nothing else: offsets are computed antisymmetrically, so that not even
-rounding breaks the symmetry. `synthesis` turns these symbols into sentences.
+rounding breaks the symmetry. `grammar` turns these symbols into sentences.
 """
 
 from __future__ import annotations
@@ -59,31 +59,30 @@ class Dialect:
     """Say where the object stands in the photo and where the part is in the object."""
     place_bins: Literal[3, 5, 7]
     """Steps per axis of a place: 3 is left, middle, right; 7 adds "slightly" and "near the edge"."""
-    local: bool
+    local: bool = True
     """Say what the pixels around the point look like."""
-    order: Literal["coarse-to-fine", "fine-to-coarse"]
-    length: Literal["full", "short"]
+    order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
+    length: Literal["full", "short"] = "full"
 
     def __post_init__(self) -> None:
-        if self.place_bins not in STEP_LIMITS:
-            raise ValueError(f"place_bins must be one of {sorted(STEP_LIMITS)}, got {self.place_bins}")
-        if self.order not in ("coarse-to-fine", "fine-to-coarse"):
-            raise ValueError(f'order must be "coarse-to-fine" or "fine-to-coarse", got "{self.order}"')
-        if self.length not in ("full", "short"):
-            raise ValueError(f'length must be "full" or "short", got "{self.length}"')
+        allowed = {
+            "place_bins": tuple(STEP_LIMITS),
+            "order": ("coarse-to-fine", "fine-to-coarse"),
+            "length": ("full", "short"),
+        }
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, values))}; got {getattr(self, name)}")
 
 
 DIALECTS: dict[str, Dialect] = {
-    "paper": Dialect(name="paper", object_place=True, place_bins=7, local=True, order="coarse-to-fine", length="full"),
-    "coarse": Dialect(
-        name="coarse", object_place=True, place_bins=3, local=True, order="coarse-to-fine", length="full"
-    ),
-    "place-free": Dialect(
-        name="place-free", object_place=False, place_bins=7, local=True, order="coarse-to-fine", length="full"
-    ),
-    "short": Dialect(
-        name="short", object_place=False, place_bins=5, local=False, order="fine-to-coarse", length="short"
-    ),
+    one.name: one
+    for one in (
+        Dialect(name="paper", object_place=True, place_bins=7),
+        Dialect(name="coarse", object_place=True, place_bins=3),
+        Dialect(name="place-free", object_place=False, place_bins=7),
+        Dialect(name="short", object_place=False, place_bins=5, local=False, order="fine-to-coarse", length="short"),
+    )
 }
 """The paper's way of writing, and others that the same points are described in."""
 
@@ -99,10 +98,6 @@ class Place:
     span_x: float = 0.0
     """Share of the frame's width that is covered; 0 for a point."""
     span_y: float = 0.0
-
-    def mirrored(self) -> Place:
-        """The same place seen in a mirror."""
-        return Place(dx=-self.dx, dy=self.dy, span_x=self.span_x, span_y=self.span_y)
 
 
 def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
@@ -158,7 +153,7 @@ def extent(span: float) -> Literal["whole", "most", "part"]:
 
 
 def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
-    """Which of several things of one kind is meant, as a key of `synthesis.ORDER_PHRASES`.
+    """Which of several things of one kind is meant, as in the tables of `words.toml`.
 
     Side by side: "left", "right" of two, then "leftmost", "second from the left", "middle", ...; one above
     the other: "top", "bottom", ...; two by two: "top left", ...; in rows, such as the windows of a house: "third
