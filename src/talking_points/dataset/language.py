@@ -72,15 +72,9 @@ class PhotoDescriber(Protocol):
         ...
 
     def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
-        """Describe points of one photo.
+        """One text for each point of a photo, in their order; empty when nothing was said.
 
-        Args:
-            open_photo: gives the RGB photo, upright; who does not look at it need not call it.
-            tasks: the points, in pixels of that photo.
-
-        Returns:
-            One text for each task, in their order; an empty one when nothing was said, a refusal when a content
-            filter stood in the way.
+        open_photo: gives the RGB photo, upright; who does not look at it need not call it.
         """
         ...
 
@@ -98,13 +92,12 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class RuleDescriber:
     """Describes from facts alone; the photo is not opened."""
 
+    level: Level
     name = "rules"
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
 
     def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`."""
@@ -114,13 +107,17 @@ class RuleDescriber:
         return [write_local_text(t.facts, np.random.default_rng([t.seed, 2])) for t in tasks]
 
 
+@dataclass(frozen=True)
 class EndpointDescriber:
     """Describes by asking a model with vision, which sees the ringed photo or the faded cut-out."""
 
-    def __init__(self, level: Level, endpoint: Endpoint) -> None:
-        self.level = level
-        self.name = endpoint.config.model
-        self._endpoint = endpoint
+    level: Level
+    endpoint: Endpoint
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.endpoint.config.model
 
     def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`; errors as `Endpoint.ask`, but that a refused request is a `Refusal`."""
@@ -132,12 +129,12 @@ class EndpointDescriber:
         names = {"object_name": facts.object_name, "part_name": facts.part_name}
         if self.level == "object":
             prompt = fill_prompt("object", relations=task.relations, **names)
-            picture = ringed_photo(photo, facts.point_px, self._endpoint.config.photo_side_px)
+            picture = ringed_photo(photo, facts.point_px, self.endpoint.config.photo_side_px)
         else:
             prompt = fill_prompt("local", **names)
             picture = cut_out(photo, facts.point_px)
         try:
-            return " ".join(self._endpoint.ask(prompt, picture, seed=task.seed).split())
+            return " ".join(self.endpoint.ask(prompt, picture, seed=task.seed).split())
         except RequestRefusedError as refusal:
             return Refusal(str(refusal))
 
@@ -170,18 +167,17 @@ class DescriptorDescriber:
             return [self._describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
 
 
+@dataclass(frozen=True, kw_only=True)
 class RuleWriter:
     """Writes with the grammar: every phrasing is checked by its tests, so one stage is both."""
 
+    describers_are_rules: bool
+    """The descriptions are the grammar's own, which says them better in one piece."""
     name = "rules"
-
-    def __init__(self, *, describers_are_rules: bool) -> None:
-        """`describers_are_rules`: the descriptions are the grammar's own, which says them better in one piece."""
-        self._describers_are_rules = describers_are_rules
 
     def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
         """See `Writer`. Descriptions by a model follow the relations, each as a sentence of its own."""
-        if self._describers_are_rules:
+        if self.describers_are_rules:
             text = write_point_text(task.facts, task.dialect, np.random.default_rng([task.seed, 3]))
             return Written(draft=text, text=text)
         sentences = [task.relations]

@@ -64,16 +64,6 @@ class Dialect:
     order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
     length: Literal["full", "short"] = "full"
 
-    def __post_init__(self) -> None:
-        allowed = {
-            "place_bins": tuple(STEP_LIMITS),
-            "order": ("coarse-to-fine", "fine-to-coarse"),
-            "length": ("full", "short"),
-        }
-        for name, values in allowed.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, values))}; got {getattr(self, name)}")
-
 
 DIALECTS: dict[str, Dialect] = {
     one.name: one
@@ -223,8 +213,8 @@ def object_order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     side = EDGES[order]
     # Larger is farther, on the right and at the bottom; on the left and at the top smaller is.
     reach = [box[side] if side >= 2 else -box[side] for box in boxes_xyxy]
-    farthest = all(reach[index] > other for k, other in enumerate(reach) if k != index)
-    return order + AT_EDGE if farthest else order
+    is_farthest = max(reach) == reach[index] and reach.count(reach[index]) == 1
+    return order + AT_EDGE if is_farthest else order
 
 
 _FARTHEST = {"left": "leftmost", "right": "rightmost", "top": "topmost", "bottom": "lowest"}
@@ -257,10 +247,8 @@ def _two_by_two(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
     split = int(np.diff(heights).argmax())
     border = (heights[split] + heights[split + 1]) / 2
     words: list[str | None] = [None] * len(centres)
-    for name, members in (
-        ("top", np.flatnonzero(centres[:, 1] < border)),
-        ("bottom", np.flatnonzero(centres[:, 1] > border)),
-    ):
+    for name, is_member in (("top", centres[:, 1] < border), ("bottom", centres[:, 1] > border)):
+        members = np.flatnonzero(is_member)
         if len(members) == 1:
             words[members[0]] = name
         elif len(members) == 2:
