@@ -100,14 +100,7 @@ class EndpointConfig:
 
 
 def parse_endpoint(who: str, **settings: Any) -> EndpointConfig:
-    """Read `endpoint:URL,MODEL`.
-
-    Args:
-        who: as a person gives it.
-        settings: other fields of `EndpointConfig`.
-
-    Raises:
-        ValueError: it is not of this form, or a field is wrong.
+    """Read `endpoint:URL,MODEL`; `settings` are other fields of `EndpointConfig`. A ValueError where anything is wrong.
 
     Example:
         >>> parse_endpoint("endpoint:http://localhost:8000/v1,llama").model
@@ -135,10 +128,7 @@ class Budget:
     def reserve(self, answer_tokens: int | None) -> int:
         """Set tokens aside for a request about to be sent; returns how many, for `settle`.
 
-        answer_tokens: the longest answer; None when it is not limited.
-
-        Raises:
-            BudgetSpentError: nothing is left.
+        answer_tokens: the longest answer; None when it is not limited. A BudgetSpentError when nothing is left.
         """
         with self._lock:
             expected = max(self._dearest, (answer_tokens or _ANSWER_TOKENS) + (0 if self._dearest else _PROMPT_TOKENS))
@@ -183,14 +173,14 @@ class Endpoint:
         self._ledger = ledger
         self._budget = budget
         self._stopped = threading.Event()
-        self._key = os.environ.get(config.api_key_env, "")
+        self._key = os.environ.get(config.api_key_env, "").strip()
         self._client = openai.OpenAI(
             base_url=config.base_url,
             api_key=self._key or "none",
+            timeout=config.timeout_s,
             max_retries=0,
             # A redirect would take the key to another host.
-            http_client=openai.DefaultHttpxClient(follow_redirects=False, timeout=config.timeout_s),
-            timeout=config.timeout_s,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
         )
 
     def stop(self) -> None:
@@ -217,15 +207,13 @@ class Endpoint:
             data = base64.b64encode(as_jpeg(picture)).decode()
             image = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
             content = [{"type": "text", "text": prompt}, image]
+        sampling = {"max_tokens": self.config.max_answer_tokens, "temperature": self.config.temperature}
         request = {
             "model": self.config.model,
             "messages": [{"role": "user", "content": content}],
             "seed": seed % 2**31,
+            **{name: value for name, value in sampling.items() if value is not None},
         }
-        if self.config.max_answer_tokens is not None:
-            request["max_tokens"] = self.config.max_answer_tokens
-        if self.config.temperature is not None:
-            request["temperature"] = self.config.temperature
         name = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         return self._ledger.answer(name, lambda: self._attempt(request), model=self.config.model)
 
@@ -267,7 +255,7 @@ class Endpoint:
             raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}")) from None
         except self._openai.APIStatusError as error:
             raise self._of_status(error.response) from None
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (self._openai.APIError, ValueError, LookupError, TypeError, AttributeError):
             raise _PassingError("its answer is no chat completion") from None
 
     def _of_status(self, response: Any) -> Exception:
@@ -290,15 +278,13 @@ class Endpoint:
 
 def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, int]:
     """See `Endpoint._send`. The client checks no types: a completion that is none raises one of many errors."""
-    content = completion.choices[0].message.content
+    content = completion.choices[0].message.content or ""
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part.get("type") == "text")
-    if content is not None and not isinstance(content, str):
-        raise TypeError
     # Without a count of its own: four characters a token, as a rule of thumb.
     prompt_tokens = getattr(completion.usage, "prompt_tokens", min(len(json.dumps(request)) // 4, _PROMPT_TOKENS))
-    answer_tokens = getattr(completion.usage, "completion_tokens", len(content or "") // 4)
-    return _THOUGHTS.sub("", content or "").strip(), int(prompt_tokens), int(answer_tokens)
+    answer_tokens = getattr(completion.usage, "completion_tokens", len(content) // 4)
+    return _THOUGHTS.sub("", content).strip(), int(prompt_tokens), int(answer_tokens)
 
 
 def as_jpeg(picture: Image.Image) -> bytes:

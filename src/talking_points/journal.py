@@ -156,11 +156,10 @@ class Ledger:
     def keep_photo(
         self, source: str, photo_id: str, content: Mapping[str, Any], facts: Sequence[Any], *, skipped: str | None
     ) -> None:
-        """Remember what a photo gave.
+        """Remember what a photo of a source gave.
 
         Args:
-            source: of the photo.
-            photo_id: in the source.
+            source, photo_id: which photo.
             content: what is needed to choose among all points of all photos.
             facts: what is needed only to write about the chosen ones; see `facts_of`.
             skipped: why the photo gave nothing; None when it did.
