@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,7 @@ from talking_points.pointing.interfaces import Describer
 Level = Literal["object", "local"]
 """What a describer speaks of: the object, from the whole photo with the point; or the surroundings of the point."""
 
+OpenPhoto = Callable[[], Image.Image]
 PROMPTS = Path(__file__).with_name("prompts")
 
 
@@ -63,35 +64,6 @@ class Written:
     """Why the text cannot be a record; None when it can."""
 
 
-class PhotoDescriber(Protocol):
-    """Describes points of one photo at one level."""
-
-    @property
-    def name(self) -> str:
-        """Goes into the records: "rules", or the model's name."""
-        ...
-
-    def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
-        """One text for each point of a photo, in their order; empty when nothing was said.
-
-        open_photo: gives the RGB photo, upright; who does not look at it need not call it.
-        """
-        ...
-
-
-class Writer(Protocol):
-    """Makes one text of a point's facts and its two descriptions."""
-
-    @property
-    def name(self) -> str:
-        """Goes into the records: "rules", or the model's name."""
-        ...
-
-    def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
-        """Write about one point. Nothing is raised for a text that is no good: it is marked as rejected."""
-        ...
-
-
 @dataclass(frozen=True)
 class RuleDescriber:
     """Describes from facts alone; the photo is not opened."""
@@ -99,7 +71,7 @@ class RuleDescriber:
     level: Level
     name = "rules"
 
-    def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
+    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`."""
         # The level is part of the seed: the two texts about a point choose their words apart.
         if self.level == "object":
@@ -119,7 +91,7 @@ class EndpointDescriber:
         """The model's."""
         return self.endpoint.config.model
 
-    def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
+    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`; errors as `Endpoint.ask`, but that a refused request is a `Refusal`."""
         photo = open_photo()
         return [self._describe_one(photo, task) for task in tasks]
@@ -139,14 +111,14 @@ class EndpointDescriber:
             return Refusal(str(refusal))
 
 
+@dataclass(frozen=True)
 class DescriptorDescriber:
     """Describes with a model in this process, such as our own Point Descriptor; threads take turns."""
 
-    def __init__(self, level: Level, describer: Describer, name: str) -> None:
-        self.level = level
-        self.name = name
-        self._describer = describer
-        self._turn = threading.Lock()
+    level: Level
+    describer: Describer
+    name: str
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def from_pretrained(cls, level: Level, name_or_folder: str, *, device: str | None = None) -> DescriptorDescriber:
@@ -156,15 +128,23 @@ class DescriptorDescriber:
 
         return cls(level, PointDescriptor.from_pretrained(name_or_folder, device=device), name_or_folder)
 
-    def describe(self, open_photo: Callable[[], Image.Image], tasks: Sequence[PointTask]) -> list[str | Refusal]:
+    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`. At the local level the model sees the faded cut-out only."""
         photo = open_photo()
         points_px = [task.facts.point_px for task in tasks]
-        with self._turn:
+        with self.turn:
             if self.level == "object":
-                return [*self._describer.describe(photo, points_px)]
+                return [*self.describer.describe(photo, points_px)]
             middle = CUT_SIDE_PX / 2
-            return [self._describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
+            return [self.describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
+
+
+PhotoDescriber = RuleDescriber | EndpointDescriber | DescriptorDescriber
+"""Describes points of one photo at one level.
+
+`name` goes into the records: "rules", or the model's name. `describe(open_photo, tasks)` gives one text for each point,
+in their order, empty when nothing was said; `open_photo` gives the RGB photo, upright, to who looks at it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +169,16 @@ class RuleWriter:
         return Written(draft=text, text=text, rejected="; ".join(problems) or None)
 
 
+@dataclass(frozen=True)
 class EndpointWriter:
     """Asks a language model twice, generate then refine; once more when the checks find a problem."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = endpoint.config.model
-        self._endpoint = endpoint
+    endpoint: Endpoint
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.endpoint.config.model
 
     def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
         """See `Writer`; `EndpointDownError` and `BudgetSpentError` pass through."""
@@ -209,7 +193,7 @@ class EndpointWriter:
         }
 
         def ask(prompt: str, **more: str) -> str:
-            return self._endpoint.ask(fill_prompt(prompt, **known, **more), None, seed=task.seed)
+            return self.endpoint.ask(fill_prompt(prompt, **known, **more), None, seed=task.seed)
 
         draft = text = ""
         try:
@@ -222,6 +206,13 @@ class EndpointWriter:
         except RequestRefusedError as refusal:
             problems = [str(refusal)]
         return Written(draft=draft, text=text.strip(), rejected="; ".join(problems) or None)
+
+
+Writer = RuleWriter | EndpointWriter
+"""Makes one text of a point's facts and its two descriptions.
+
+`name` as of a describer. `write` raises nothing for a text that is no good: it is marked as rejected.
+"""
 
 
 @cache

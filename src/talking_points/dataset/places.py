@@ -1,4 +1,4 @@
-"""Geometry put into symbols: where a box stands in a frame, and which of several things is meant.
+"""Where a box stands in a frame and which of several things is meant, in symbols; and how exactly a text says it.
 
 Everything here is a pure function of numbers, in pixels of the photo (x right, y down). Mirroring the
 numbers mirrors the answer and changes nothing else: offsets are computed antisymmetrically, so that not even
