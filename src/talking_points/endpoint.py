@@ -15,6 +15,8 @@ import os
 import re
 import threading
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -163,21 +165,23 @@ class Endpoint:
         Raises:
             ImportError: openai's client is not installed.
         """
-        try:
-            # An extra, and it takes a second to import.
-            import openai
-        except ImportError:
-            raise ImportError("models behind endpoints need openai: pip install 'talking-points[endpoints]'") from None
+        if find_spec("openai") is None:
+            raise ImportError("models behind endpoints need openai: pip install 'talking-points[endpoints]'")
         self.config = config
-        self._openai = openai
         self._ledger = ledger
         self._budget = budget
         self._stopped = threading.Event()
         self._key = os.environ.get(config.api_key_env, "").strip()
-        self._client = openai.OpenAI(
-            base_url=config.base_url,
+
+    @cached_property
+    def _client(self) -> Any:
+        # Takes a second to import, and a run whose answers are all stored needs none of it.
+        import openai
+
+        return openai.OpenAI(
+            base_url=self.config.base_url,
             api_key=self._key or "none",
-            timeout=config.timeout_s,
+            timeout=self.config.timeout_s,
             max_retries=0,
             # A redirect would take the key to another host.
             http_client=openai.DefaultHttpxClient(follow_redirects=False),
@@ -243,19 +247,21 @@ class Endpoint:
 
     def _send(self, request: dict[str, Any]) -> tuple[str, int, int]:
         """One attempt: the answer, the prompt's tokens and the answer's tokens."""
+        import openai
+
         # The client insists on a key; without one of ours, none is sent.
-        headers: Any = {} if self._key else {"Authorization": self._openai.Omit()}
+        headers = {} if self._key else {"Authorization": openai.Omit()}
         try:
             completion: Any = self._client.chat.completions.create(**request, extra_headers=headers)
             return _read_answer(completion, request)
-        except self._openai.APITimeoutError:
+        except openai.APITimeoutError:
             raise _PassingError(f"no answer within {self.config.timeout_s:g} s") from None
-        except self._openai.APIConnectionError as error:
+        except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}")) from None
-        except self._openai.APIStatusError as error:
+        except openai.APIStatusError as error:
             raise self._of_status(error.response) from None
-        except (self._openai.APIError, ValueError, LookupError, TypeError, AttributeError):
+        except (openai.APIError, ValueError, LookupError, TypeError, AttributeError):
             raise _PassingError("its answer is no chat completion") from None
 
     def _of_status(self, response: Any) -> Exception:

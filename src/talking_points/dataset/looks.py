@@ -133,11 +133,7 @@ class LocalLook:
 
 
 def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
-    """Describe the surroundings of a point that lies in a part.
-
-    Args:
-        scene: the photo and its parts.
-        point_px: x, y in pixels of the photo.
+    """Describe the surroundings of a point, in pixels of the photo, that lies in a part.
 
     Raises:
         ValueError: the point is on the background or outside the photo.
@@ -148,10 +144,9 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     width, height = scene.size_wh
     long_side = max(width, height)
     pixel = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
-    around, weights = _own_window(scene, part_index, *pixel, max(1.5, WINDOW_SHARE * long_side), well_inside=True)
-    near, near_weights = _own_window(
-        scene, part_index, *pixel, max(1.0, COLOUR_WINDOW_SHARE * long_side), well_inside=True
-    )
+    window = partial(_own_window, scene, part_index, *pixel, well_inside=True)
+    around, weights = window(max(1.5, WINDOW_SHARE * long_side))
+    near, near_weights = window(max(1.0, COLOUR_WINDOW_SHARE * long_side))
     votes = _votes(around, weights)
     first = int(_votes(near, near_weights).argmax())
     second = next(int(k) for k in np.argsort(-votes, kind="stable") if k != first)
