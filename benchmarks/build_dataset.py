@@ -29,10 +29,11 @@ import numpy as np
 
 import talking_points
 from talking_points.dataset.build import build
-from talking_points.dataset.grammar import facts_of_points, write_point_text
+from talking_points.dataset.colours import colour_indices
+from talking_points.dataset.facts import facts_of_points
+from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
-from talking_points.dataset.looks import colour_name
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
@@ -58,7 +59,7 @@ class Times:
 def time_stages(sources: dict[str, Path], split: str, points: int, photos: int) -> dict[str, Any]:
     times, records, sides = Times(), 0, []
     # Makes a table that is kept; otherwise the first photo would pay for all.
-    colour_name((0, 0, 0))
+    colour_indices(np.zeros((1, 3), np.uint8))
     for name, folder in sources.items():
         source = open_source(name, folder, split)
         for photo_id in source.photo_ids[:photos]:

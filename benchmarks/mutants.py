@@ -57,7 +57,7 @@ class Target:
 WORD_TESTS = (
     "tests/dataset/test_words.py",
     "tests/dataset/test_grammar.py",
-    "tests/dataset/describers/test_rule_texts.py",
+    "tests/dataset/test_facts.py",
     "tests/dataset/test_places.py",
 )
 SLOW_WORD_TESTS = ("tests/dataset/test_places.py::test_mirror_words_is_its_own_inverse",)
@@ -75,13 +75,12 @@ TARGETS = (
     ),
     Target(path="dataset/places.py", tests=WORD_TESTS, share=40),
     Target(path="dataset/grammar.py", tests=WORD_TESTS, share=60, deselected=SLOW_WORD_TESTS),
-    Target(path="dataset/wordings.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
+    Target(path="dataset/facts.py", tests=WORD_TESTS, share=40, deselected=SLOW_WORD_TESTS),
+    Target(path="dataset/colours.py", tests=("tests/dataset/test_colours.py",), share=20),
     Target(
         path="dataset/looks.py",
         tests=("tests/dataset/test_looks.py", "tests/dataset/test_words.py"),
         share=60,
-        # Picked by eye: one level more or less of an example is as good.
-        left_out=("_COLOUR_EXAMPLES",),
     ),
     Target(path="evaluation/metrics.py", tests=("tests/evaluation/test_metrics.py",), share=40),
     Target(path="training/grpo.py", tests=("tests/training/test_grpo.py",), share=40),

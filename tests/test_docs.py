@@ -20,7 +20,7 @@ import typer
 from PIL import Image
 
 from talking_points.cli import app, main
-from tests.dataset.endpoint_server import Reply, completion, serving
+from tests.endpoint_server import Reply, completion, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -1,6 +1,6 @@
-"""What a build has done so far, in one SQLite file: photos scanned, endpoint answers paid for, records written.
+"""What a long run has done so far, in one SQLite file: answers paid for, and of a build photos scanned, texts written.
 
-Everything is committed before it is used, so a build that is killed at any moment goes on from where it was.
+Everything is committed before it is used, so a run that is killed at any moment goes on from where it was.
 Threads may share a ledger; two processes may not, and the second is told so.
 """
 
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 LEDGER_NAME = "ledger.sqlite"
@@ -49,7 +48,7 @@ class Spent:
 
 
 class Ledger:
-    """The ledger of one build, in its output folder. Use as a context manager."""
+    """The ledger of one run, in its output folder. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         """Open the ledger of `folder`, or begin one.
@@ -60,7 +59,7 @@ class Ledger:
         self.path = folder / LEDGER_NAME
         self._lock = threading.Lock()
         with self._translated():
-            self._connection = sqlite3.connect(self.path, timeout=0.5, check_same_thread=False, isolation_level=None)
+            self._connection = sqlite3.connect(self.path, timeout=0.5, check_same_thread=False)
             # Exclusive: from the first write until the file is closed no other process gets in.
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -70,9 +69,7 @@ class Ledger:
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._connection.close()
 
     @contextmanager
@@ -90,35 +87,29 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             raise OSError(f"{self.path} is damaged ({error}); move the folder away and build anew") from None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
     def _rows(self, query: str, *values: str) -> list[Any]:
         with self._lock, self._translated():
             return self._connection.execute(query, values).fetchall()
 
+    def _keep(self, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Put whole rows into a table, all or none; they replace those of the same key."""
+        rows = list(rows)
+        if rows:
+            insert = f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(rows[0]))})"
+            with self._lock, self._translated(), self._connection:
+                self._connection.executemany(insert, rows)
+
+    # --- of every run ---
+
     def keep_settings(self, settings: Mapping[str, Any]) -> None:
-        """Remember what this build is of; a later run must ask for the same.
+        """Remember what this run is of; a later one must ask for the same.
 
         Raises:
             ValueError: the ledger was begun with other settings; the message names the first that differs.
         """
-        begun = {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM settings")}
-        given = json.loads(json.dumps(settings))
+        begun, given = self.settings(), json.loads(json.dumps(settings))
         if not begun:
-            with self._transaction() as connection:
-                connection.executemany(
-                    "INSERT INTO settings VALUES (?, ?)", [(name, json.dumps(value)) for name, value in given.items()]
-                )
+            self._keep("settings", [(name, json.dumps(value)) for name, value in given.items()])
             return
         for name in sorted(begun.keys() | given.keys()):
             if begun.get(name) != given.get(name):
@@ -128,88 +119,17 @@ class Ledger:
                 )
 
     def settings(self) -> dict[str, Any]:
-        """What this build is of; empty when nothing was begun."""
+        """What this run is of; empty when nothing was begun."""
         return {name: json.loads(value) for name, value in self._rows("SELECT name, value FROM settings")}
+
+    def keep_note(self, name: str, value: Any) -> None:
+        """Remember a small thing."""
+        self._keep("notes", [(name, json.dumps(value))])
 
     def note(self, name: str) -> Any:
         """What `keep_note` was last given under this name; None before."""
         found = self._rows("SELECT value FROM notes WHERE name = ?", name)
         return json.loads(found[0][0]) if found else None
-
-    def keep_note(self, name: str, value: Any) -> None:
-        """Remember a small thing."""
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
-
-    def keep_photo(
-        self, source: str, photo_id: str, content: Mapping[str, Any], facts: Sequence[Any], *, skipped: str | None
-    ) -> None:
-        """Remember what a photo gave.
-
-        Args:
-            source: of the photo.
-            photo_id: in the source.
-            content: what is needed to choose among all points of all photos.
-            facts: what is needed only to write about the chosen ones; see `facts_of`.
-            skipped: why the photo gave nothing; None when it did.
-        """
-        row = (source, photo_id, skipped, json.dumps(content), json.dumps(facts))
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?)", row)
-
-    def facts_of(self, source: str, photo_id: str) -> list[Any]:
-        """The facts that `keep_photo` was given."""
-        ((facts,),) = self._rows("SELECT facts FROM photos WHERE source = ? AND photo_id = ?", source, photo_id)
-        return list(json.loads(facts))
-
-    def scanned(self) -> set[tuple[str, str]]:
-        """Source and id of the photos that are done or skipped."""
-        return set(self._rows("SELECT source, photo_id FROM photos"))
-
-    def photos(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Source, id and content of the photos that are not skipped, in order."""
-        for source, photo_id, content in self._rows(
-            "SELECT source, photo_id, content FROM photos WHERE skipped IS NULL ORDER BY source, photo_id"
-        ):
-            yield source, photo_id, json.loads(content)
-
-    def contents(self) -> Iterator[dict[str, Any]]:
-        """Content of all photos, skipped ones too, in order."""
-        for (content,) in self._rows("SELECT content FROM photos ORDER BY source, photo_id"):
-            yield json.loads(content)
-
-    def skipped(self) -> list[tuple[str, str, str]]:
-        """Source, id and reason of the skipped photos, in order."""
-        return self._rows(
-            "SELECT source, photo_id, skipped FROM photos WHERE skipped IS NOT NULL ORDER BY source, photo_id"
-        )
-
-    def keep_thumbs(self, rows: Iterable[tuple[str, str, str, str | None]]) -> None:
-        """Remember thumbnails of other splits' photos: source, split, id and thumbnail, None of a bad photo."""
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO thumbs VALUES (?, ?, ?, ?)", list(rows))
-
-    def thumbs(self) -> dict[tuple[str, str, str], str | None]:
-        """What `keep_thumbs` was given, by source, split and id."""
-        rows = self._rows("SELECT source, split, photo_id, thumb FROM thumbs ORDER BY source, split, photo_id")
-        return {(source, split, photo_id): thumb for source, split, photo_id, thumb in rows}
-
-    def keep_records(self, records: Iterable[tuple[str, Mapping[str, Any], str | None]]) -> None:
-        """Remember finished records: id, content, and the reason when it is rejected."""
-        rows = [(record_id, rejected, json.dumps(content)) for record_id, content, rejected in records]
-        with self._transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", rows)
-
-    def outcomes(self) -> dict[str, str | None]:
-        """Ids of the records that are written, with the reason of those that are rejected."""
-        return dict(self._rows("SELECT record_id, rejected FROM records"))
-
-    def records(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
-        """Id, content, and reason of rejection or None, of all records in order."""
-        for record_id, content, rejected in self._rows(
-            "SELECT record_id, content, rejected FROM records ORDER BY record_id"
-        ):
-            yield record_id, json.loads(content), rejected
 
     def answer(self, request_sha256: str, ask: Callable[[], tuple[str, int, int]], *, model: str) -> str:
         """The stored answer of a request; asked, paid for and stored when there is none.
@@ -223,14 +143,75 @@ class Ledger:
         if found:
             return str(found[0][0])
         content, prompt_tokens, answer_tokens = ask()
-        with self._transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-                (request_sha256, model, content, prompt_tokens, answer_tokens),
-            )
+        self._keep("answers", [(request_sha256, model, content, prompt_tokens, answer_tokens)])
         return content
 
     def spent(self) -> Spent:
         """What the stored answers have cost."""
         ((requests, tokens),) = self._rows("SELECT COUNT(*), TOTAL(prompt_tokens + answer_tokens) FROM answers")
         return Spent(requests=requests, tokens=int(tokens))
+
+    # --- of a build: photos, in the order of source and id ---
+
+    def keep_photo(
+        self, source: str, photo_id: str, content: Mapping[str, Any], facts: Sequence[Any], *, skipped: str | None
+    ) -> None:
+        """Remember what a photo of a source gave.
+
+        Args:
+            source, photo_id: which photo.
+            content: what is needed to choose among all points of all photos.
+            facts: what is needed only to write about the chosen ones; see `facts_of`.
+            skipped: why the photo gave nothing; None when it did.
+        """
+        self._keep("photos", [(source, photo_id, skipped, json.dumps(content), json.dumps(facts))])
+
+    def facts_of(self, source: str, photo_id: str) -> list[Any]:
+        """The facts that `keep_photo` was given."""
+        ((facts,),) = self._rows("SELECT facts FROM photos WHERE source = ? AND photo_id = ?", source, photo_id)
+        return list(json.loads(facts))
+
+    def scanned(self) -> set[tuple[str, str]]:
+        """Source and id of the photos that are done or skipped."""
+        return set(self._rows("SELECT source, photo_id FROM photos"))
+
+    def photos(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Source, id and content of the photos that are not skipped."""
+        query = "SELECT source, photo_id, content FROM photos WHERE skipped IS NULL ORDER BY source, photo_id"
+        for source, photo_id, content in self._rows(query):
+            yield source, photo_id, json.loads(content)
+
+    def contents(self) -> Iterator[dict[str, Any]]:
+        """Content of all photos, skipped ones too."""
+        for (content,) in self._rows("SELECT content FROM photos ORDER BY source, photo_id"):
+            yield json.loads(content)
+
+    def skipped(self) -> list[tuple[str, str, str]]:
+        """Source, id and reason of the skipped photos."""
+        query = "SELECT source, photo_id, skipped FROM photos WHERE skipped IS NOT NULL ORDER BY source, photo_id"
+        return self._rows(query)
+
+    def keep_thumbs(self, rows: Iterable[tuple[str, str, str, str | None]]) -> None:
+        """Remember thumbnails of other splits' photos: source, split, id and thumbnail, None of a bad photo."""
+        self._keep("thumbs", rows)
+
+    def thumbs(self) -> dict[tuple[str, str, str], str | None]:
+        """What `keep_thumbs` was given, by source, split and id."""
+        rows = self._rows("SELECT source, split, photo_id, thumb FROM thumbs ORDER BY source, split, photo_id")
+        return {(source, split, photo_id): thumb for source, split, photo_id, thumb in rows}
+
+    # --- of a build: records, in the order of their ids ---
+
+    def keep_records(self, records: Iterable[tuple[str, Mapping[str, Any], str | None]]) -> None:
+        """Remember finished records: id, content, and the reason when it is rejected."""
+        self._keep("records", [(one, rejected, json.dumps(content)) for one, content, rejected in records])
+
+    def outcomes(self) -> dict[str, str | None]:
+        """Ids of the records that are written, with the reason of those that are rejected."""
+        return dict(self._rows("SELECT record_id, rejected FROM records"))
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
+        """Id, content, and reason of rejection or None, of all records."""
+        query = "SELECT record_id, content, rejected FROM records ORDER BY record_id"
+        for record_id, content, rejected in self._rows(query):
+            yield record_id, json.loads(content), rejected

@@ -20,13 +20,13 @@ from PIL import Image
 
 from talking_points.cli import main
 from talking_points.dataset.build import build
-from talking_points.dataset.describers.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.dataset.inspection import inspect_records
 from talking_points.dataset.scan import scan_photo
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.store import BuiltRecord, BuiltSplit
+from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.journal import Ledger
-from tests.dataset.endpoint_server import completion, prompt_of, serving
+from tests.endpoint_server import completion, prompt_of, serving
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from talking_points.dataset.facts import OUTLINE, point_facts
 from talking_points.dataset.grammar import (
-    OUTLINE,
     Words,
     named_part,
     object_noun,
@@ -22,7 +22,6 @@ from talking_points.dataset.grammar import (
     part_noun,
     part_place_words,
     place_words,
-    point_facts,
     write_local_text,
     write_point_text,
     write_relations,

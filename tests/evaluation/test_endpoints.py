@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from talking_points.dataset.describers.endpoint import Budget, Endpoint
+from talking_points.endpoint import Budget, Endpoint
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.journal import Ledger, Spent
-from tests.dataset.endpoint_server import completion, serving
+from tests.endpoint_server import completion, serving
 
 # Wider than what is sent: answers come back in other pixels than the photo's.
 PHOTO = Image.new("RGB", (2048, 1024), "gray")

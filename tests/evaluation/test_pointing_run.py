@@ -15,7 +15,7 @@ import talking_points
 from talking_points.cli import main
 from talking_points.evaluation.pointing_run import evaluate_pointing
 from talking_points.evaluation.pointing_sets import read_tasks
-from tests.dataset.endpoint_server import completion, serving
+from tests.endpoint_server import completion, serving
 from tests.evaluation.pointing_layouts import write_pixmo_points, write_point_bench, write_refspatial_bench
 from tests.shared import SHARED
 

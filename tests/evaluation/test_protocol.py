@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
 from talking_points.dataset.scene import Scene, make_scene
+from talking_points.endpoint import Endpoint, EndpointConfig
 from talking_points.evaluation.contestants import open_describers, open_localizers
 from talking_points.evaluation.protocol import Row, breakdowns, describe_samples, localize_texts, named_shares
 from talking_points.evaluation.references import box_centres, constant_points, shuffled, swapped, true_points

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.grammar import facts_of_points, write_point_text
+from talking_points.dataset.facts import facts_of_points
+from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene

@@ -125,7 +125,7 @@ def evaluate(
     sources = parse_sources(source or [])
     selection = Selection(objects=tuple(only_object or ()), parts=tuple(only_part or ()))
     folder = find_model(model)
-    from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
+    from talking_points.endpoint import Budget, Endpoint, EndpointConfig
     from talking_points.evaluation import run
     from talking_points.evaluation.contestants import hashes_of, open_describers, open_localizers, short_name
     from talking_points.evaluation.endpoints import parse_endpoint

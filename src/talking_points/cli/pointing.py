@@ -47,7 +47,7 @@ def evaluate_pointing(
     for problem in problems:
         log(f"passed over: {problem}")
     folder = find_model(model)
-    from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig
+    from talking_points.endpoint import Budget, Endpoint, EndpointConfig
     from talking_points.evaluation import pointing_run
     from talking_points.evaluation.contestants import hashes_of, open_localizers
     from talking_points.journal import Ledger

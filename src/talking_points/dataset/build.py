@@ -19,8 +19,8 @@ from typing import Any
 
 import talking_points
 from talking_points.dataset.choosing import Choice, pools
+from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.finish import BuildReport, write_set
-from talking_points.dataset.grammar import PointFacts
 from talking_points.dataset.look_alikes import thumb_to_text
 from talking_points.dataset.other_splits import find_look_alikes
 from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos

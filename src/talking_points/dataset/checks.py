@@ -4,87 +4,27 @@ from __future__ import annotations
 
 import re
 
-from talking_points.dataset.grammar import PointFacts
+from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import Dialect
-from talking_points.dataset.wordings import PEOPLE
+from talking_points.dataset.wordings import KINDS, SAID, read_table
 
 MIN_WORDS = {"full": 15, "short": 4}
 MAX_WORDS = {"full": 120, "short": 30}
 """Of texts by language models, by a dialect's length. Ours."""
 
-_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+_PATTERNS = {name: "|".join(some) for name, some in read_table("checks").items()}
+_MEASURES = re.compile(_PATTERNS["measures"], re.IGNORECASE)
+_QUOTED = re.compile(_PATTERNS["quoted"])
+_NAMING_DIGITS = re.compile(_PATTERNS["naming_digits"])
+_META_TALK = re.compile(rf"\b(?:{_PATTERNS['meta_talk']})\b", re.IGNORECASE)
+_LISTS = re.compile(_PATTERNS["lists"], re.MULTILINE | re.IGNORECASE)
+_LOOK_STEMS = tuple(SAID["look_stems"])
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text in lower case, without marks."""
-    return _WORD.findall(text.lower())
-
-
-_PLACE_WORDS = frozenset(
-    words_of("""
-    above around below beneath between beside bottom center central centre corner down edge end far front half halfway
-    inner inside left leftmost lower lowest middle midpoint near outer quarter rear right rightmost side third tip top
-    topmost toward towards under up upper
-    """)
-)
-_LOOK_WORDS = frozenset(
-    words_of("""
-    black white gray grey red green blue yellow orange purple pink brown beige tan gold golden silver teal navy maroon
-    cream ivory olive turquoise violet bare matte metal metallic wood wooden glass fur furry hair hairy skin fabric
-    leather plastic rubber stone feather feathers feathered scale scales scaly cloth knit knitted denim wool button seam
-    stripe stripes striped pattern patterned plain print printed logo letter letters edge edges line lines crease fold
-    folds wrinkle wrinkles reflection shadow shade shaded highlight spot spots spotted curve curved round rounded flat
-    color colored colour coloured shape surface
-    """)
-)
-# Beginnings of words about what is seen: "dark" also begins "darker".
-_LOOK_STEMS = re.compile(r"^(dark|bright|light|shin|smooth|rough|textur|gloss|pale|vivid|transparent|fuzz|soft|worn)")
-_PERSON_WORDS = frozenset(words_of("person man woman boy girl child baby lady pedestrian cyclist rider player"))
-
-_UNITS = (
-    r"px|pixels?|percent|per\s?cent|percentage|degrees?|cm|mm|centimet(?:er|re)s?|inch(?:es)?|units?|cells?|points?"
-)
-_COUNT_WORDS = (
-    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy"
-    r"|eighty|ninety|hundred|several|few|couple of)"
-)
-_MEASURES = re.compile(
-    rf"\bcoordinates?\b|\d\s*%|\d\s*-?\s*(?:{_UNITS})\b|\b(?:pixel|row|column)\s+\d|\b[xy](?:\s*[=:]\s*|\s+(?:of\s+|at\s+|is\s+)?)\d"
-    rf"|\b{_COUNT_WORDS}[\s-]+(?:px|pixels?|percent|per\s?cent)\b|[\[(<]\s*\d+(?:\.\d+)?\s*[,;]\s*\d|(?<![\d.])\d?\.\d",
-    re.IGNORECASE,
-)
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|‘[^’]*’|«[^»]*»|(?<!\w)'[^']*'(?!\w)")
-# Digits that name a thing that is seen, and are no place: "number 10", "3 o'clock", "4-door", "2nd", "10:10", "V8",
-# "Route 66", "3 buttons".
-_NAMING_DIGITS = re.compile(
-    r"\b(?:[Nn]umber(?:ed|s)?|[Nn]umerals?|[Dd]igits?|[Ll]etters?|[Ss]igns?|[Tt]ext|[Ss]ays|[Ss]aying|[Rr]eads|[Rr]eading"
-    r"|[Mm]arked|[Mm]arking|[Ll]abel(?:l?ed)?|[Jj]ersey|[Bb]ib|[Pp]late|[Rr]oute|[Mm]odel|[Bb]us|[Tt]rain|[Cc]lock)"
-    r"\s+(?:\w+\s+)?(?:\d+(?::\d+)?(?:\s*(?:and|or|,)\s*)?)+\b"
-    r"|#\s?\d+|\bNo\.\s?\d+|\b\d+(?:\s+|-)o['’]?\s?clock\b|\b\d{1,2}:\d{2}\b|\b\d+(?:st|nd|rd|th)\b|\b\d+-[a-z]{3,}\b"
-    r"|\b[A-Za-z]+-?\d+[A-Za-z]*\b|\b\d+[A-Za-z]+\b|(?<=[a-z,] )[A-Z][a-z]{2,}\s\d+\b"
-    r"|\b\d{1,2} (?:[a-z]+ )?[a-z]{2,}s\b|\b\d+x\d+\b|\b\d+'s\b|\b(?:a|the|first|second|third|last) \d{1,2}"
-    r"(?! (?:across|down|from"
-    r"|to|of|over|along|right|left|up|in))\b|\b\d{1,3} on (?:the|his|her|its|their) "
-    r"(?:\w+ )?(?:back|front|chest|side|door|shirt)\b"
-)
-_PLACES_OF_PARTS = frozenset(
-    words_of("""
-    border bottom center central centre corner edge end half limit margin middle midpoint quarter side
-    third tip top
-    """)
-)
-_PHOTO_WORDS = frozenset(words_of("background foreground frame image photo photograph picture scene shot view"))
-_META_TALK = re.compile(
-    r"\b(as an ai|i'm sorry|i am sorry|i cannot|i can't|unable to|sure[,!]|certainly[,!]|of course[,!]|here is|here's"
-    r"|this description|the description|the draft|revised|refined|bounding box|segmentation|annotat\w+|the prompt"
-    r"|provided (?:image|text|facts|information)|based on the|red (?:ring|circle)|cut-?out|gaussian|zoomed|let me know"
-    r"|note that|rewritten|measured facts|keypoint description)\b",
-    re.IGNORECASE,
-)
-_LISTS = re.compile(
-    r"^\s*([-*#•]|\d+[.)])\s|\*\*|```|^\s*(object|part|point|local)[\w ]{0,20}:", re.MULTILINE | re.IGNORECASE
-)
+    return re.findall(r"[a-z]+(?:['-][a-z]+)*", text.lower())
 
 
 def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
@@ -95,38 +35,28 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
     """
     if not text.strip():
         return ["it is empty"]
-    problems = []
-    if "\n" in text.strip():
-        problems.append("it has more than one paragraph")
-    if _LISTS.search(text):
-        problems.append("it has a list, headings or markup")
-    number = number_for_a_place(text)
-    if number:
-        problems.append(
-            f'it gives numbers for places ("{number}"): say places in words; '
-            "digits may only name what is seen, in quotes"
-        )
-    talk = _META_TALK.search(text)
-    if talk:
-        problems.append(f'it speaks of the task ("{talk.group().lower()}")')
+    full = dialect.length == "full"
+    least, most = MIN_WORDS[dialect.length], MAX_WORDS[dialect.length]
     length = len(text.split())
-    if length < MIN_WORDS[dialect.length]:
-        problems.append(f"it has {length} words, at least {MIN_WORDS[dialect.length]} are needed")
-    if length > MAX_WORDS[dialect.length]:
-        problems.append(f"it has {length} words, at most {MAX_WORDS[dialect.length]} are allowed")
-    if dialect.length == "full" and text.strip()[-1] not in ".!?\"'”":
-        problems.append("it breaks off without the end of a sentence")
+    number, talk = number_for_a_place(text), _META_TALK.search(text)
     words = words_of(text)
-    if dialect.length == "full" and not is_named(facts.object_name, words):
-        problems.append(f'it does not name the object, "{facts.object_name}"')
-    if not is_named(facts.part_name, words):
-        problems.append(f'it does not name the part, "{facts.part_name}"')
-    if _PLACE_WORDS.isdisjoint(word for one in words for word in one.split("-")):
-        problems.append("it does not say where in the part the point is")
-    if dialect.local and not any(
-        word in _LOOK_WORDS or _LOOK_STEMS.match(word) for one in words for word in one.split("-")
-    ):
-        problems.append("it does not say what the pixels around the point look like")
+    pieces = {piece for word in words for piece in word.split("-")}
+    found = {
+        "it has more than one paragraph": "\n" in text.strip(),
+        "it has a list, headings or markup": _LISTS.search(text),
+        f'it gives numbers for places ("{number}"): say places in words; digits may only name what is seen, in '
+        "quotes": number,
+        f'it speaks of the task ("{talk.group().lower() if talk else ""}")': talk,
+        f"it has {length} words, at least {least} are needed": length < least,
+        f"it has {length} words, at most {most} are allowed": length > most,
+        "it breaks off without the end of a sentence": full and text.strip()[-1] not in ".!?\"'”",
+        f'it does not name the object, "{facts.object_name}"': full and not is_named(facts.object_name, words),
+        f'it does not name the part, "{facts.part_name}"': not is_named(facts.part_name, words),
+        "it does not say where in the part the point is": SAID["place"].isdisjoint(pieces),
+        "it does not say what the pixels around the point look like": dialect.local
+        and not any(piece in SAID["look"] or piece.startswith(_LOOK_STEMS) for piece in pieces),
+    }
+    problems = [problem for problem, is_there in found.items() if is_there]
     if not problems and dialect.order == "coarse-to-fine":
         reversed_order = out_of_order(text, facts.object_name, facts.part_name)
         problems += [reversed_order] if reversed_order else []
@@ -139,11 +69,8 @@ def number_for_a_place(text: str) -> str | None:
     Digits are allowed in quotes and where they name or count what is seen: "number 10", "3 o'clock", "a 4-door car".
     """
     unquoted = _QUOTED.sub(" ", text)
-    measure = _MEASURES.search(unquoted)
-    if measure:
-        return measure.group().strip()
-    left = re.search(r"\d+", _NAMING_DIGITS.sub(" ", unquoted))
-    return left.group() if left else None
+    number = _MEASURES.search(unquoted) or re.search(r"\d+", _NAMING_DIGITS.sub(" ", unquoted))
+    return number.group().strip() if number else None
 
 
 def out_of_order(text: str, object_name: str, part_name: str) -> str | None:
@@ -167,10 +94,9 @@ def out_of_order(text: str, object_name: str, part_name: str) -> str | None:
             f'it says "{" ".join(tokens[place : first + 1])}" before the object is named: name the object '
             f'("{object_name}"), then the part ("{part_name}"), and only then the place in it'
         )
-    if objects[0] > first:
-        between = tokens[first + 1 : objects[0]]
-        if len(between) > 8 or "." in between or not _PLACES_OF_PARTS.isdisjoint(between):
-            return f'it names the part ("{part_name}") before the object ("{object_name}"): begin with the object'
+    between = tokens[first + 1 : objects[0]]
+    if objects[0] > first and (len(between) > 8 or "." in between or not SAID["place_of_part"].isdisjoint(between)):
+        return f'it names the part ("{part_name}") before the object ("{object_name}"): begin with the object'
     return None
 
 
@@ -178,22 +104,23 @@ def _place_before(tokens: list[str], part: int, part_words: set[str]) -> int | N
     """Where a place of the part begins that stands before it, as "left edge of the shoe"; None where there is none."""
     for start in range(part - 1, max(-1, part - 8), -1):
         token = tokens[start]
-        if not token[0].isalpha() or token in _PHOTO_WORDS:
+        if not token[0].isalpha() or token in SAID["photo"]:
             return None
         follows = tokens[start + 1] if start + 1 < part else ""
-        if token in _PLACES_OF_PARTS and token not in part_words and follows in ("of", "on", "in", "along", "at"):
-            return start - 1 if start and tokens[start - 1] in _PLACE_WORDS else start
+        is_place = token in SAID["place_of_part"] and token not in part_words
+        if is_place and follows in ("of", "on", "in", "along", "at"):
+            return start - 1 if start and tokens[start - 1] in SAID["place"] else start
     return None
 
 
 def is_named(name: str, words: list[str]) -> bool:
     """Whether the last word of a name is among the words of a text (see `words_of`), in any number, or a synonym."""
     options = {said.split()[-1] for said in ways_to_say(name.lower())}
-    if name in PEOPLE:
-        options |= _PERSON_WORDS
-    said = {word.removesuffix("'s") for word in words}
-    said |= {part for word in words for part in word.removesuffix("'s").split("-")}
-    return not {_singular(option) for option in options}.isdisjoint(_singular(word) for word in said)
+    if name in KINDS["people"]:
+        options |= SAID["person"]
+    whole = {word.removesuffix("'s") for word in words}
+    said = whole | {piece for word in whole for piece in word.split("-")}
+    return not {_singular(option) for option in options}.isdisjoint(map(_singular, said))
 
 
 def _singular(word: str) -> str:

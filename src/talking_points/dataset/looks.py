@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from talking_points.dataset.colours import COLOURS, colour_indices
 from talking_points.dataset.scene import Scene, ScenePart
 
 WINDOW_SHARE = 0.014
@@ -39,94 +40,6 @@ RARE_SHARE, AROUND_SHARE = 0.08, 0.15
 BACKGROUND = -1
 """Stands for the background where a part index is expected."""
 
-# Several examples of a name where it covers a wide range. sRGB; picked by eye on photos of clothes and cars.
-_COLOUR_EXAMPLES: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "black": ((0, 0, 0), (18, 18, 20), (30, 28, 28), (24, 26, 34)),
-    "dark gray": ((58, 58, 60), (76, 76, 78), (62, 64, 72), (72, 66, 62)),
-    "gray": ((110, 110, 112), (138, 138, 138), (120, 126, 136), (134, 126, 118)),
-    "light gray": ((172, 172, 174), (198, 198, 200), (176, 184, 196), (196, 188, 180)),
-    "white": ((232, 232, 232), (252, 252, 252), (228, 232, 240), (242, 236, 226)),
-    "dark brown": ((52, 32, 24), (72, 46, 34), (62, 48, 38)),
-    "brown": ((104, 66, 44), (130, 84, 56), (118, 88, 68)),
-    "light brown": ((170, 122, 88), (186, 142, 108), (158, 128, 100), (196, 148, 122)),
-    "beige": ((222, 196, 164), (208, 184, 156), (232, 206, 184), (226, 186, 160)),
-    "dark red": ((92, 16, 24), (122, 24, 34), (74, 22, 26)),
-    "red": ((196, 26, 36), (226, 44, 46), (168, 26, 36), (206, 66, 62)),
-    "pink": ((240, 168, 184), (226, 118, 150), (244, 196, 206), (214, 70, 126)),
-    "orange": ((238, 132, 38), (222, 104, 34), (244, 162, 84)),
-    "yellow": ((240, 214, 62), (226, 192, 50), (244, 228, 130), (208, 172, 64)),
-    "olive green": ((92, 92, 48), (118, 114, 66), (72, 74, 44)),
-    "dark green": ((22, 58, 36), (36, 72, 46), (28, 52, 44)),
-    "green": ((48, 128, 58), (72, 150, 72), (104, 164, 58)),
-    "light green": ((158, 206, 142), (184, 216, 158), (176, 222, 188)),
-    "teal": ((26, 108, 112), (40, 142, 142), (24, 78, 86)),
-    "light blue": ((150, 190, 226), (124, 166, 206), (178, 208, 230), (120, 196, 216)),
-    "blue": ((42, 86, 178), (64, 110, 172), (26, 62, 150), (78, 112, 152)),
-    "dark blue": ((22, 30, 72), (36, 48, 88), (28, 38, 58), (52, 66, 98)),
-    "purple": ((102, 48, 122), (132, 76, 152), (74, 38, 86)),
-    "light purple": ((182, 160, 210), (202, 182, 222), (156, 140, 178)),
-}
-COLOURS = tuple(_COLOUR_EXAMPLES)
-"""The colour words, all of them."""
-
-# Below this chroma (CIELAB) a colour is seen as a gray, however small the distance to a pale hue; the darker,
-# the more chroma it takes to be seen.
-_GRAY_CHROMA = 7.0
-_GRAYS = ("black", "dark gray", "gray", "light gray", "white")
-_GRAY_LIMITS_L = (17.0, 36.0, 58.0, 78.0)
-_GRAY_GAIN = 1.25  # hue and chroma weigh more than lightness: shade must not change a colour's name early
-
-
-def rgb_to_lab(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB to (N, 3) float32 CIELAB (D65; L in [0, 100])."""
-    return cv2.cvtColor((colours[None] / np.float32(255)).astype(np.float32), cv2.COLOR_RGB2Lab)[0]
-
-
-@cache
-def _colour_table() -> np.ndarray:
-    """(64, 64, 64) uint8 index into COLOURS for each colour, in steps of 4 levels."""
-    levels = np.arange(64, dtype=np.uint8) * 4 + 2
-    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    lab = rgb_to_lab(grid)
-    names, examples = zip(
-        *((COLOURS.index(name), rgb) for name, some in _COLOUR_EXAMPLES.items() for rgb in some), strict=True
-    )
-    weights = np.array([1.0, _GRAY_GAIN, _GRAY_GAIN], dtype=np.float32)
-    targets = rgb_to_lab(np.array(examples, dtype=np.uint8)) * weights
-    points = lab * weights
-    # One example colour after the other: all distances at once would not fit a processor's cache.
-    x, y, z = np.ascontiguousarray(points.T)
-    nearest = np.full(len(points), np.inf, dtype=np.float32)
-    table = np.zeros(len(points), dtype=np.uint8)
-    for name, target in zip(names, targets, strict=True):
-        distance = (x - target[0]) ** 2
-        distance += (y - target[1]) ** 2
-        distance += (z - target[2]) ** 2
-        np.copyto(table, np.uint8(name), where=distance < nearest)
-        np.minimum(nearest, distance, out=nearest)
-    # Gray metal and white paint reflect the sky: a little blue is still gray.
-    chroma = np.hypot(lab[:, 1], lab[:, 2]) * np.where(lab[:, 2] < 0, 0.6, 1.0)
-    gray = chroma < _GRAY_CHROMA + 0.4 * np.maximum(0, 22 - lab[:, 0])
-    gray_names = np.array([COLOURS.index(name) for name in _GRAYS], dtype=np.uint8)
-    table[gray] = gray_names[np.searchsorted(_GRAY_LIMITS_L, lab[gray, 0])]
-    return table.reshape(64, 64, 64)
-
-
-def colour_indices(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB to (N,) indices into COLOURS."""
-    steps = colours >> 2
-    return _colour_table()[steps[:, 0], steps[:, 1], steps[:, 2]]
-
-
-def colour_name(rgb: tuple[int, int, int]) -> str:
-    """The word for one sRGB colour.
-
-    Example:
-        >>> colour_name((20, 28, 70))
-        'dark blue'
-    """
-    return COLOURS[int(colour_indices(np.array([rgb], dtype=np.uint8))[0])]
-
 
 def colour_shares(scene: Scene, part_indices: Sequence[int]) -> np.ndarray:
     """(len(COLOURS),) share of each colour word in the pixels well inside some parts, together."""
@@ -146,10 +59,9 @@ def colour_shares(scene: Scene, part_indices: Sequence[int]) -> np.ndarray:
     return votes / votes.sum()
 
 
-def dominant_colour(scene: Scene, part_indices: int | Sequence[int]) -> str:
-    """The colour word that most pixels of a part, or of several parts together, have."""
-    chosen = [part_indices] if isinstance(part_indices, int) else part_indices
-    return COLOURS[int(colour_shares(scene, chosen).argmax())]
+def dominant_colour(scene: Scene, part_indices: Sequence[int]) -> str:
+    """The colour word that most pixels of some parts, together, have."""
+    return COLOURS[int(colour_shares(scene, part_indices).argmax())]
 
 
 class PartColours:
@@ -157,39 +69,22 @@ class PartColours:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._inside: dict[int, np.ndarray] = {}
-        self._around: dict[int, np.ndarray] = {}
+        self._inside = cache(lambda part_index: colour_shares(scene, [part_index]))
+        self._around = cache(partial(_shares_around, scene))
 
     def is_foreign(self, part_index: int, x: float, y: float) -> bool:
         """Whether a point of a part has a colour that is rare in the part and frequent around the object.
 
-        Outlines take in the gaps between legs, and SIFT finds just these.
-
-        Args:
-            part_index: the part that the map names at the point.
-            x: of the point, in pixels of the photo; and
-            y: the same.
+        Outlines take in the gaps between legs, and SIFT finds just these. x and y are in pixels of the photo.
         """
-        scene = self._scene
-        column, row = int(x), int(y)
-        near, weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * max(scene.size_wh)))
-        own = scene.part_map[near] == part_index + 1
-        colour = int(_votes(scene.photo[near][own], weights[own]).argmax())
-        if part_index not in self._inside:
-            self._inside[part_index] = colour_shares(scene, [part_index])
-        return (
-            self._inside[part_index][colour] < RARE_SHARE
-            and self._share_around(scene.parts[part_index].object_index, colour) > AROUND_SHARE
-        )
-
-    def _share_around(self, object_index: int, colour: int) -> float:
-        """The share of a colour in the box of an object, a little enlarged, outside the object."""
-        if object_index not in self._around:
-            self._around[object_index] = _shares_around(self._scene, object_index)
-        return float(self._around[object_index][colour])
+        sigma_px = max(1.0, COLOUR_WINDOW_SHARE * max(self._scene.size_wh))
+        colour = int(_votes(*_own_window(self._scene, part_index, int(x), int(y), sigma_px)).argmax())
+        owner = self._scene.parts[part_index].object_index
+        return bool(self._inside(part_index)[colour] < RARE_SHARE and self._around(owner)[colour] > AROUND_SHARE)
 
 
 def _shares_around(scene: Scene, object_index: int) -> np.ndarray:
+    """(len(COLOURS),) share of each colour word in the box of an object, a little enlarged, outside the object."""
     thing = scene.objects[object_index]
     shares = np.zeros(len(COLOURS))
     if not thing.outlined:
@@ -237,19 +132,8 @@ class LocalLook:
     """The neighbour begins within about two pixels of a 320-pixel photo."""
 
 
-@cache
-def _gaussian(radius: int, sigma_px: float) -> np.ndarray:
-    offsets = np.arange(-radius, radius + 1, dtype=np.float64)
-    one_axis = np.exp(-(offsets**2) / (2 * sigma_px**2))
-    return np.outer(one_axis, one_axis)
-
-
 def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
-    """Describe the surroundings of a point that lies in a part.
-
-    Args:
-        scene: the photo and its parts.
-        point_px: x, y in pixels of the photo.
+    """Describe the surroundings of a point, in pixels of the photo, that lies in a part.
 
     Raises:
         ValueError: the point is on the background or outside the photo.
@@ -259,21 +143,19 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         raise ValueError(f"point [{point_px[0]}, {point_px[1]}] is on the background, not in a part")
     width, height = scene.size_wh
     long_side = max(width, height)
-    column, row = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
-    window, weights = _window(scene, column, row, max(1.5, WINDOW_SHARE * long_side))
-    own = _well_inside(scene.part_map[window] == part_index + 1, weights, long_side)
-    votes = _votes(scene.photo[window][own], weights[own])
-    near, near_weights = _window(scene, column, row, max(1.0, COLOUR_WINDOW_SHARE * long_side))
-    near_own = _well_inside(scene.part_map[near] == part_index + 1, near_weights, long_side)
-    first = int(_votes(scene.photo[near][near_own], near_weights[near_own]).argmax())
+    pixel = min(int(point_px[0]), width - 1), min(int(point_px[1]), height - 1)
+    window = partial(_own_window, scene, part_index, *pixel, well_inside=True)
+    around, weights = window(max(1.5, WINDOW_SHARE * long_side))
+    near, near_weights = window(max(1.0, COLOUR_WINDOW_SHARE * long_side))
+    votes = _votes(around, weights)
+    first = int(_votes(near, near_weights).argmax())
     second = next(int(k) for k in np.argsort(-votes, kind="stable") if k != first)
 
-    lightness = cv2.cvtColor(scene.photo[window], cv2.COLOR_RGB2GRAY).astype(np.float32)
-    own_weights = weights * own
-    spread, rough = _spread(lightness, own_weights), _roughness(lightness, own_weights, long_side)
-    outlined = scene.objects[scene.parts[part_index].object_index].outlined
+    lightness = _lightness(around)
+    spread, rough = _spread(lightness, weights), _roughness(lightness, weights, long_side)
     # Without an outline the window may reach out of the object.
-    line = _line_through(lightness, own_weights) if spread >= 12 and outlined else None
+    outlined = scene.objects[scene.parts[part_index].object_index].outlined
+    line = _line_through(lightness, weights) if spread >= 12 and outlined else None
     texture: Texture | None = None
     if spread < SMOOTH_SPREAD:
         texture = "smooth"
@@ -285,10 +167,9 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         second_colour = COLOURS[second]
         texture = "patterned"
 
-    near_gray = cv2.cvtColor(np.ascontiguousarray(scene.photo[near]), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    near_mean = (near_weights * near_own * near_gray).sum() / (near_weights * near_own).sum()
-    difference = float(near_mean) - _part_lightness(scene, part_index)
-    neighbour, direction, touching = _nearest_neighbour(scene, part_index, column, row)
+    near_lightness = (near_weights * _lightness(near)).sum() / near_weights.sum()
+    difference = float(near_lightness) - _part_lightness(scene, part_index)
+    neighbour, direction, touching = _nearest_neighbour(scene, part_index, *pixel)
     return LocalLook(
         colour=COLOURS[first],
         second_colour=second_colour,
@@ -301,20 +182,38 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
     )
 
 
-def _window(scene: Scene, column: int, row: int, sigma_px: float) -> tuple[tuple[slice, slice], np.ndarray]:
-    """The rows and columns around a pixel that a Gaussian reaches in the photo, and its weights there."""
+def _own_window(
+    scene: Scene, part_index: int, column: int, row: int, sigma_px: float, *, well_inside: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels around one that a Gaussian reaches in the photo, and its weights there; 0 of pixels of other parts."""
     width, height = scene.size_wh
     radius = int(np.ceil(2.5 * sigma_px))
     left, right = min(radius, column), min(radius, width - 1 - column)
     above, below = min(radius, row), min(radius, height - 1 - row)
+    window = np.s_[row - above : row + below + 1, column - left : column + right + 1]
     weights = _gaussian(radius, sigma_px)[radius - above : radius + below + 1, radius - left : radius + right + 1]
-    return np.s_[row - above : row + below + 1, column - left : column + right + 1], weights
+    own = scene.part_map[window] == part_index + 1
+    if well_inside:
+        own = _well_inside(own, weights, max(scene.size_wh))
+    return np.ascontiguousarray(scene.photo[window]), weights * own
+
+
+@cache
+def _gaussian(radius: int, sigma_px: float) -> np.ndarray:
+    offsets = np.arange(-radius, radius + 1, dtype=np.float64)
+    one_axis = np.exp(-(offsets**2) / (2 * sigma_px**2))
+    return np.outer(one_axis, one_axis)
 
 
 def _votes(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(len(COLOURS),) share of each colour word. Rounded, so that the order of summation cannot decide a tie."""
-    votes = np.bincount(colour_indices(pixels), weights=weights, minlength=len(COLOURS))
+    votes = np.bincount(colour_indices(pixels.reshape(-1, 3)), weights=weights.ravel(), minlength=len(COLOURS))
     return np.round(votes / votes.sum(), 6)
+
+
+def _lightness(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 to (H, W) float32, 0 to 255."""
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def _spread(values: np.ndarray, weights: np.ndarray) -> float:
@@ -376,6 +275,7 @@ def _nearest_neighbour(
     scene: Scene, part_index: int, column: int, row: int
 ) -> tuple[int | None, Direction | None, bool]:
     """The part, object or background nearest to a pixel in a small disc, its direction, and whether it touches."""
+    nothing = None, None, False
     width, height = scene.size_wh
     long_side = max(width, height)
     radius = max(3, round(NEIGHBOUR_SHARE * long_side))
@@ -387,28 +287,24 @@ def _nearest_neighbour(
     margin = BORDER_MARGIN_SHARE * long_side
     at_border = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns)) < margin
     labels[at_border & (labels == 0)] = -1
-    down, across = np.nonzero(labels >= 0)
-    if not len(down):
-        return None, None, False
-    dx, dy = across + (x0 - column), down + (y0 - row)
+    dx, dy = columns - column, rows - row
     squared = dx * dx + dy * dy
-    inside = squared <= radius * radius
+    inside = (labels >= 0) & (squared <= radius * radius)
     if not inside.any():
-        return None, None, False
-    dx, dy, squared = dx[inside], dy[inside], squared[inside]
-    owners = labels[down[inside], across[inside]]
+        return nothing
+    dx, dy, squared, owners = dx[inside], dy[inside], squared[inside], labels[inside]
     # Nearer pixels count more; a sliver in the corner of the disc is not worth a word.
     pull = 1.0 / (squared + 2.0)
     strength = np.bincount(owners, weights=pull)
     if strength.max() < 0.5:
-        return None, None, False
+        return nothing
     label = int(np.round(strength, 6).argmax())
     chosen = owners == label
     mean_x = float((pull[chosen] * dx[chosen]).sum())
     mean_y = float((pull[chosen] * dy[chosen]).sum())
     length = float(np.hypot(mean_x, mean_y))
     if length < 0.35 * float(pull[chosen].sum()):
-        return None, None, False  # on several sides at once: no single direction would be true
+        return nothing  # on several sides at once: no single direction would be true
     words = []
     if abs(mean_y) > 0.42 * abs(mean_x):
         words.append("above" if mean_y < 0 else "below")
@@ -424,27 +320,23 @@ def _things(scene: Scene, part_index: int, window: tuple[slice, slice]) -> np.nd
 
     -1 is the point's own part, what else is of its object without being another part, and all that is not known.
     """
-    parts = scene.part_map[window].astype(np.int32)
-    labels = parts.copy()
+    labels = scene.part_map[window].astype(np.int32)
     if scene.object_map is not None:
         objects = scene.object_map[window].astype(np.int32)
-        labels = np.where((parts == 0) & (objects > 0), len(scene.parts) + objects, labels)
+        labels = np.where((labels == 0) & (objects > 0), len(scene.parts) + objects, labels)
     own = scene.parts[part_index]
-    rest = [k for k, part in enumerate(scene.parts) if _is_the_rest(scene, part, own) or _is_around(part, own)]
-    labels[np.isin(labels, [part_index + 1, *(k + 1 for k in rest), len(scene.parts) + own.object_index + 1])] = -1
-    if not scene.objects[own.object_index].outlined:
-        siblings = [k + 1 for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
-        labels[~np.isin(labels, siblings)] = -1
+    thing = scene.objects[own.object_index]
+    siblings = [k for k, part in enumerate(scene.parts) if part.object_index == own.object_index]
+    # Beside one of its parts, the object itself is no other thing; nor is what a part is on, as the face is of a cheek.
+    same = [k for k in siblings if scene.parts[k].name == thing.name or _contains(scene.parts[k], own)]
+    labels[np.isin(labels, [*(k + 1 for k in same), len(scene.parts) + own.object_index + 1])] = -1
+    if not thing.outlined:
+        labels[~np.isin(labels, [k + 1 for k in siblings])] = -1
     return labels
 
 
-def _is_the_rest(scene: Scene, part: ScenePart, own: ScenePart) -> bool:
-    """Whether a part is the object itself, beside one of its parts."""
-    return part.object_index == own.object_index and part.name == scene.objects[own.object_index].name
-
-
-def _is_around(part: ScenePart, own: ScenePart) -> bool:
-    """Whether a part of the same object is what another one is on, as the face is of a cheek."""
+def _contains(part: ScenePart, other: ScenePart) -> bool:
+    """Whether the box of a part has that of another, or its own, inside."""
     x0, y0, x1, y1 = part.box_xyxy
-    inside = x0 <= own.box_xyxy[0] and y0 <= own.box_xyxy[1] and own.box_xyxy[2] <= x1 and own.box_xyxy[3] <= y1
-    return inside and part.object_index == own.object_index and part is not own
+    left, top, right, bottom = other.box_xyxy
+    return x0 <= left and y0 <= top and right <= x1 and bottom <= y1

@@ -1,8 +1,8 @@
-"""Geometry put into symbols: where a box stands in a frame, and which of several things is meant.
+"""Where a box stands in a frame and which of several things is meant, in symbols; and how exactly a text says it.
 
 Everything here is a pure function of numbers, in pixels of the photo (x right, y down). Mirroring the
 numbers mirrors the answer and changes nothing else: offsets are computed antisymmetrically, so that not even
-rounding breaks the symmetry. `synthesis` turns these symbols into sentences.
+rounding breaks the symmetry. `grammar` turns these symbols into sentences.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def has_side(part_name: str) -> bool:
     return not SIDES.isdisjoint(part_name.split(" "))
 
 
+def without_side(part_name: str) -> str:
+    """A part's name without the side that it begins with."""
+    return part_name.removeprefix("left ").removeprefix("right ")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialect:
     """How exact, in which order and how long a text about a point is."""
@@ -54,31 +59,20 @@ class Dialect:
     """Say where the object stands in the photo and where the part is in the object."""
     place_bins: Literal[3, 5, 7]
     """Steps per axis of a place: 3 is left, middle, right; 7 adds "slightly" and "near the edge"."""
-    local: bool
+    local: bool = True
     """Say what the pixels around the point look like."""
-    order: Literal["coarse-to-fine", "fine-to-coarse"]
-    length: Literal["full", "short"]
-
-    def __post_init__(self) -> None:
-        if self.place_bins not in STEP_LIMITS:
-            raise ValueError(f"place_bins must be one of {sorted(STEP_LIMITS)}, got {self.place_bins}")
-        if self.order not in ("coarse-to-fine", "fine-to-coarse"):
-            raise ValueError(f'order must be "coarse-to-fine" or "fine-to-coarse", got "{self.order}"')
-        if self.length not in ("full", "short"):
-            raise ValueError(f'length must be "full" or "short", got "{self.length}"')
+    order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
+    length: Literal["full", "short"] = "full"
 
 
 DIALECTS: dict[str, Dialect] = {
-    "paper": Dialect(name="paper", object_place=True, place_bins=7, local=True, order="coarse-to-fine", length="full"),
-    "coarse": Dialect(
-        name="coarse", object_place=True, place_bins=3, local=True, order="coarse-to-fine", length="full"
-    ),
-    "place-free": Dialect(
-        name="place-free", object_place=False, place_bins=7, local=True, order="coarse-to-fine", length="full"
-    ),
-    "short": Dialect(
-        name="short", object_place=False, place_bins=5, local=False, order="fine-to-coarse", length="short"
-    ),
+    one.name: one
+    for one in (
+        Dialect(name="paper", object_place=True, place_bins=7),
+        Dialect(name="coarse", object_place=True, place_bins=3),
+        Dialect(name="place-free", object_place=False, place_bins=7),
+        Dialect(name="short", object_place=False, place_bins=5, local=False, order="fine-to-coarse", length="short"),
+    )
 }
 """The paper's way of writing, and others that the same points are described in."""
 
@@ -94,10 +88,6 @@ class Place:
     span_x: float = 0.0
     """Share of the frame's width that is covered; 0 for a point."""
     span_y: float = 0.0
-
-    def mirrored(self) -> Place:
-        """The same place seen in a mirror."""
-        return Place(dx=-self.dx, dy=self.dy, span_x=self.span_x, span_y=self.span_y)
 
 
 def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
@@ -153,7 +143,7 @@ def extent(span: float) -> Literal["whole", "most", "part"]:
 
 
 def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
-    """Which of several things of one kind is meant, as a key of `synthesis.ORDER_PHRASES`.
+    """Which of several things of one kind is meant, as in the tables of `words.toml`.
 
     Side by side: "left", "right" of two, then "leftmost", "second from the left", "middle", ...; one above
     the other: "top", "bottom", ...; two by two: "top left", ...; in rows, such as the windows of a house: "third
@@ -201,9 +191,10 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     return grid[index]
 
 
-_EDGES = {"left": 0, "leftmost": 0, "top": 1, "topmost": 1, "right": 2, "rightmost": 2, "bottom": 3, "lowest": 3}
+EDGES = {"left": 0, "leftmost": 0, "top": 1, "topmost": 1, "right": 2, "rightmost": 2, "bottom": 3, "lowest": 3}
+"""Orders that an edge of the photo may tell, and the index of that edge in a box."""
 AT_EDGE = " at the edge"
-"""Added to an order of `_EDGES`."""
+"""Added to an order of `EDGES`."""
 
 
 def object_order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
@@ -217,13 +208,13 @@ def object_order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
         'rightmost at the edge'
     """
     order = order_of(boxes_xyxy, index)
-    if order not in _EDGES:
+    if order not in EDGES:
         return order
-    side = _EDGES[order]
+    side = EDGES[order]
     # Larger is farther, on the right and at the bottom; on the left and at the top smaller is.
     reach = [box[side] if side >= 2 else -box[side] for box in boxes_xyxy]
-    farthest = all(reach[index] > other for k, other in enumerate(reach) if k != index)
-    return order + AT_EDGE if farthest else order
+    is_farthest = max(reach) == reach[index] and reach.count(reach[index]) == 1
+    return order + AT_EDGE if is_farthest else order
 
 
 _FARTHEST = {"left": "leftmost", "right": "rightmost", "top": "topmost", "bottom": "lowest"}
@@ -256,10 +247,8 @@ def _two_by_two(centres: np.ndarray, sizes: np.ndarray) -> list[str | None]:
     split = int(np.diff(heights).argmax())
     border = (heights[split] + heights[split + 1]) / 2
     words: list[str | None] = [None] * len(centres)
-    for name, members in (
-        ("top", np.flatnonzero(centres[:, 1] < border)),
-        ("bottom", np.flatnonzero(centres[:, 1] > border)),
-    ):
+    for name, is_member in (("top", centres[:, 1] < border), ("bottom", centres[:, 1] > border)):
+        members = np.flatnonzero(is_member)
         if len(members) == 1:
             words[members[0]] = name
         elif len(members) == 2:

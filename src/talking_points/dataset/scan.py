@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talking_points.dataset.grammar import PointFacts, facts_of_points
+from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
 from talking_points.dataset.problems import Problem

@@ -9,17 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.describers.describer import Level, PhotoDescriber, PointTask, Refusal
-from talking_points.dataset.describers.descriptor import DescriptorDescriber
-from talking_points.dataset.describers.endpoint import Budget, Endpoint, EndpointConfig, EndpointDescriber
-from talking_points.dataset.describers.rule_texts import RuleDescriber
-from talking_points.dataset.grammar import PointFacts, write_relations
+from talking_points.dataset.facts import PointFacts
+from talking_points.dataset.grammar import write_relations
+from talking_points.dataset.language import (
+    DescriptorDescriber,
+    EndpointDescriber,
+    EndpointWriter,
+    Level,
+    PhotoDescriber,
+    PointTask,
+    Refusal,
+    RuleDescriber,
+    RuleWriter,
+    Writer,
+    prompts_sha256,
+)
 from talking_points.dataset.places import DIALECTS
-from talking_points.dataset.prompts import prompts_sha256
 from talking_points.dataset.scan import seed_of
 from talking_points.dataset.settings import ROLES, BuildSettings
 from talking_points.dataset.store import BuiltRecord
-from talking_points.dataset.writers import EndpointWriter, RuleWriter, Writer
+from talking_points.endpoint import Budget, Endpoint, EndpointConfig
 from talking_points.journal import Ledger
 from talking_points.photos import open_photo
 

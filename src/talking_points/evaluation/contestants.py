@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from talking_points.bases.base import Base
-from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
+from talking_points.endpoint import Endpoint, EndpointConfig
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
 from talking_points.pointing.descriptor import PointDescriptor

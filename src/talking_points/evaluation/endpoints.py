@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig, RequestRefusedError
-from talking_points.dataset.describers.windows import ringed_photo
+from talking_points.dataset.windows import ringed_photo
+from talking_points.endpoint import Endpoint, EndpointConfig, RequestRefusedError
 from talking_points.evaluation.pointing import FORMATS, ask_for_point, format_of_model
 from talking_points.evaluation.pointing import prompt as pointing_prompt
 from talking_points.samples import FoundPoint

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.grammar import PointFacts
+from talking_points.dataset.facts import PointFacts
 
 Box = tuple[float, float, float, float]
 

@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageOps
 
-from talking_points.dataset.grammar import PointFacts, facts_of_points, write_point_text
+from talking_points.dataset.facts import PointFacts, facts_of_points
+from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import PointSample, sample_points
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene

@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from talking_points.dataset.describers.endpoint import Endpoint, RequestRefusedError
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.places import DIALECTS, Dialect
+from talking_points.endpoint import Endpoint, RequestRefusedError
 from talking_points.evaluation.pointing import prompt
 from talking_points.evaluation.samples import Sample
 

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.describers.windows import CUT_SIDE_PX, as_jpeg, cut_out, ringed_photo
+from talking_points.dataset.windows import CUT_SIDE_PX, cut_out, ringed_photo
 
 
 def test_the_ring_is_around_the_point_and_leaves_it_free():
@@ -43,8 +43,3 @@ def test_a_point_in_the_corner_has_a_cut_out():
     # Gray where there is no photo.
     assert abs(cut[CUT_SIDE_PX - quarter - 10, 10] - 128).max() <= 2
     assert cut[quarter, quarter, 0] > 200
-
-
-def test_equal_pictures_have_equal_files():
-    photo = Image.new("RGB", (50, 40), (10, 200, 30))
-    assert as_jpeg(photo) == as_jpeg(photo.copy())

@@ -1,5 +1,3 @@
-import base64
-import io
 import json
 import logging
 import threading
@@ -7,20 +5,17 @@ import threading
 import pytest
 from PIL import Image
 
-from talking_points.dataset.describers.describer import PointTask, Refusal
-from talking_points.dataset.describers.endpoint import (
+from talking_points.endpoint import (
     Budget,
     BudgetSpentError,
     Endpoint,
     EndpointConfig,
-    EndpointDescriber,
     EndpointDownError,
-    RequestRefusedError,
+    as_jpeg,
+    parse_endpoint,
 )
-from talking_points.dataset.grammar import point_facts
-from talking_points.dataset.places import DIALECTS
 from talking_points.journal import Ledger, Spent
-from tests.dataset.endpoint_server import completion, prompt_of, serving
+from tests.endpoint_server import completion, picture_of, prompt_of, serving
 
 KEY = "sk-very-secret-1234"
 
@@ -53,8 +48,26 @@ def test_a_question_and_its_answer(ledger):
         assert server.paths == ["/v1/chat/completions"]
         assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
         (asked,) = server.requests
-        assert (asked["model"], asked["seed"], prompt_of(asked)) == ("m", 5, "what?")
+        assert asked == {"model": "m", "seed": 5, "messages": [{"role": "user", "content": "what?"}]}
     assert ledger.spent() == Spent(requests=1, tokens=15)
+
+
+def test_settings_of_sampling_are_sent_when_they_are_set(ledger):
+    with serving(lambda asked, number: completion("x")) as server:
+        endpoint_at(server.url, ledger, max_answer_tokens=9, temperature=0.0).ask("what?", None, seed=0)
+        assert (server.requests[0]["max_tokens"], server.requests[0]["temperature"]) == (9, 0.0)
+
+
+def test_a_picture_goes_along(ledger):
+    with serving(lambda asked, number: completion("x")) as server:
+        endpoint_at(server.url + "/chat/completions", ledger).ask("what?", Image.new("RGB", (6, 4)), seed=0)
+        assert server.paths == ["/v1/chat/completions"]
+        assert prompt_of(server.requests[0]) == "what?" and picture_of(server.requests[0]).size == (6, 4)
+
+
+def test_equal_pictures_have_equal_files():
+    photo = Image.new("RGB", (50, 40), (10, 200, 30))
+    assert as_jpeg(photo) == as_jpeg(photo.copy())
 
 
 def test_no_key_no_header(ledger, monkeypatch):
@@ -105,7 +118,7 @@ def test_an_endpoint_that_is_down_for_good(ledger):
         assert len(server.requests) == 3
     assert KEY not in str(caught.value)
     # Nothing listens there any more.
-    with pytest.raises(EndpointDownError, match="ConnectionRefusedError"):
+    with pytest.raises(EndpointDownError, match="Connection refused"):
         endpoint_at(server.url, ledger).ask("what?", None, seed=0)
 
 
@@ -210,47 +223,16 @@ def test_addresses_that_are_refused(url, message):
     assert KEY not in str(caught.value)
 
 
+def test_an_endpoint_as_a_person_gives_it():
+    given = parse_endpoint("endpoint:http://host:8000/v1, m", timeout_s=3)
+    assert (given.url, given.model, given.timeout_s) == ("http://host:8000/v1", "m", 3)
+    for bad in ("http://host/v1,m", "endpoint:http://host/v1", "endpoint:,m"):
+        with pytest.raises(ValueError, match="needs an address and a model, as in endpoint:"):
+            parse_endpoint(bad)
+
+
 def test_settings_that_are_refused():
     with pytest.raises(ValueError, match="model is empty"):
         EndpointConfig(url="http://host/v1", model="")
     with pytest.raises(ValueError, match="timeout_s must be positive"):
         EndpointConfig(url="http://host/v1", model="m", timeout_s=0)
-
-
-def task_of(scene, point):
-    facts = point_facts(scene, point)
-    return PointTask(record_id="r", facts=facts, dialect=DIALECTS["paper"], relations="it is on the shirt", seed=3)
-
-
-def picture_of(asked):
-    url = asked["messages"][0]["content"][1]["image_url"]["url"]
-    return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))
-
-
-def test_describers_show_the_photo_at_the_stated_size_or_the_cut_out(ledger, person):
-    photo = Image.fromarray(person.photo).resize((600, 1200))
-    with serving(lambda asked, number: completion(f"line {number}\nand more")) as server:
-        endpoint = endpoint_at(server.url, ledger, photo_side_px=256)
-        for level in ("object", "local"):
-            describer = EndpointDescriber(level, endpoint)
-            assert describer.name == "m"
-            texts = describer.describe(lambda: photo, [task_of(person, (30.5, 40.5))])
-            assert texts == [f"line {0 if level == 'object' else 1} and more"]
-        of_object, of_point = server.requests
-        assert picture_of(of_object).size == (128, 256)
-        assert picture_of(of_point).size == (336, 336)
-        assert "shirt" in prompt_of(of_object) and "it is on the shirt" in prompt_of(of_object)
-        assert "$" not in prompt_of(of_object) + prompt_of(of_point)
-
-
-def test_a_content_filter_refuses_one_record_only(ledger, person):
-    filtered = (400, {}, b'{"error": {"code": "content_filter"}}')
-    photo = Image.fromarray(person.photo)
-    tasks = [task_of(person, (30.5, 40.5)), task_of(person, (30.5, 80.5))]
-    with serving(lambda asked, number: filtered if number == 0 else completion("fine")) as server:
-        endpoint = endpoint_at(server.url, ledger)
-        first, second = EndpointDescriber("local", endpoint).describe(lambda: photo, tasks)
-        assert isinstance(first, Refusal) and "content filter" in first.reason
-        assert second == "fine"
-    with serving(lambda asked, number: filtered) as server, pytest.raises(RequestRefusedError):
-        endpoint_at(server.url, ledger).ask("x", None, seed=9)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -16,13 +14,7 @@ _GRAY = 128.0
 
 
 def ringed_photo(photo: Image.Image, point_px: tuple[float, float], max_side_px: int) -> Image.Image:
-    """The photo, scaled down to at most `max_side_px`, with a red ring around a point.
-
-    Args:
-        photo: RGB.
-        point_px: x, y in pixels of the photo.
-        max_side_px: longest side of the result.
-    """
+    """The RGB photo, scaled down to a long side of at most `max_side_px`, with a red ring around a point of it."""
     scale = min(1.0, max_side_px / max(photo.size))
     size_wh = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     shown = photo.resize(size_wh, Image.Resampling.BICUBIC) if size_wh != photo.size else photo.copy()
@@ -36,14 +28,9 @@ def ringed_photo(photo: Image.Image, point_px: tuple[float, float], max_side_px:
 
 
 def cut_out(photo: Image.Image, point_px: tuple[float, float]) -> Image.Image:
-    """A square around a point that fades to gray by a Gaussian; the point is exactly in its middle.
+    """A square around a point of an RGB photo that fades to gray by a Gaussian; the point is exactly in its middle.
 
-    Args:
-        photo: RGB.
-        point_px: x, y in pixels of the photo.
-
-    Returns:
-        CUT_SIDE_PX x CUT_SIDE_PX, RGB. What lies outside the photo is gray.
+    CUT_SIDE_PX x CUT_SIDE_PX, RGB. What lies outside the photo is gray.
     """
     sigma_px = max(4.0, CUT_SIGMA_SHARE * max(photo.size))
     radius = CUT_RADIUS_SIGMAS * sigma_px
@@ -56,10 +43,3 @@ def cut_out(photo: Image.Image, point_px: tuple[float, float]) -> Image.Image:
     weights = np.outer(one_axis, one_axis)[:, :, None]
     faded = np.asarray(cut, dtype=np.float64) * weights + _GRAY * (1 - weights)
     return Image.fromarray(np.round(faded).astype(np.uint8))
-
-
-def as_jpeg(picture: Image.Image) -> bytes:
-    """The picture as a JPEG file; equal pictures give equal bytes."""
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=88)
-    return stream.getvalue()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from PIL import Image
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -40,7 +44,7 @@ class EndpointServer:
                 with outer._lock:
                     number = len(outer.requests)
                     outer.requests.append(asked)
-                    outer.headers.append(dict(self.headers))
+                    outer.headers.append({name.title(): value for name, value in self.headers.items()})
                     outer.paths.append(self.path)
                     outer._now += 1
                     outer.most_at_once = max(outer.most_at_once, outer._now)
@@ -93,3 +97,9 @@ def prompt_of(asked: dict[str, Any]) -> str:
     """The words of a request."""
     content = asked["messages"][0]["content"]
     return content if isinstance(content, str) else content[0]["text"]
+
+
+def picture_of(asked: dict[str, Any]) -> Image.Image:
+    """The picture of a request."""
+    url = asked["messages"][0]["content"][1]["image_url"]["url"]
+    return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))

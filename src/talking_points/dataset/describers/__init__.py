@@ -1,1 +1,0 @@
-"""Who says what is seen: rules, a model behind an endpoint, or our own Point Descriptor."""

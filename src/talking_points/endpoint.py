@@ -1,0 +1,300 @@
+"""Asking a language model behind an OpenAI-compatible endpoint (vLLM, Ollama, a vendor), and paying once.
+
+openai's client sends the requests. Ours are the budget, the retries, and that no finished answer is asked for again.
+The key is read from the environment; it is no part of what is stored, and it is taken out of every message.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from PIL import Image
+
+from talking_points.journal import Ledger, Spent
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 60.0
+"""Between two attempts, also when the endpoint asks for more."""
+# A first guess of what a request with a photo costs, until one has been seen.
+_PROMPT_TOKENS, _ANSWER_TOKENS = 2000, 400
+# What content filters call themselves in a refusal: the only refusals that concern one request alone.
+_FILTER_WORDS = re.compile(r"content[ _-]?(filter|policy|management)|safety|moderation", re.IGNORECASE)
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+
+
+class EndpointDownError(OSError):
+    """The endpoint gives no usable answers, however often it is asked."""
+
+
+class BudgetSpentError(OSError):
+    """The next request would exceed the budget."""
+
+
+class RequestRefusedError(ValueError):
+    """The endpoint's content filter refused this one request."""
+
+
+class _PassingError(Exception):
+    """A failure that may be gone at the next attempt."""
+
+    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointConfig:
+    """Where a language model is, and how it is asked. All values are ours."""
+
+    url: str
+    """Of the API, such as http://localhost:8000/v1."""
+    model: str
+    api_key_env: str = "OPENAI_API_KEY"
+    """Environment variable of the key; when it is not set, none is sent."""
+    timeout_s: float = 120.0
+    """Longest silence while an answer is waited for."""
+    attempts: int = 6
+    """A request that fails this often in a row ends the run."""
+    backoff_s: float = 1.0
+    """Pause after the first failure; it doubles with each further one."""
+    photo_side_px: int = 1024
+    """Photos are sent scaled down to at most this long side."""
+    max_answer_tokens: int | None = None
+    """Longest answer; None leaves it to the endpoint, and nothing is sent: some models refuse the setting."""
+    temperature: float | None = None
+    """Of sampling; None as above."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        shown = f"{parts.scheme}://{parts.hostname or ''}{parts.path}" if parts.scheme else parts.path
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"endpoint URL must be like http://localhost:8000/v1, got {shown}")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            # It would be stored with the settings of the run.
+            raise ValueError(
+                f"endpoint URL {shown} holds a user, a password or a query: give a plain URL, "
+                f"and the key in the environment variable {self.api_key_env}"
+            )
+        if not self.model:
+            raise ValueError("the endpoint's model is empty, expected endpoint:URL,MODEL")
+        for name in ("timeout_s", "attempts", "photo_side_px", "max_answer_tokens"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    @property
+    def base_url(self) -> str:
+        """The URL as openai's client expects it: "/chat/completions" is added by the client."""
+        return self.url.rstrip("/").removesuffix("/chat/completions")
+
+
+def parse_endpoint(who: str, **settings: Any) -> EndpointConfig:
+    """Read `endpoint:URL,MODEL`; `settings` are other fields of `EndpointConfig`. A ValueError where anything is wrong.
+
+    Example:
+        >>> parse_endpoint("endpoint:http://localhost:8000/v1,llama").model
+        'llama'
+    """
+    url, comma, model = who.removeprefix("endpoint:").rpartition(",")
+    if not who.startswith("endpoint:") or not url or not comma:
+        raise ValueError(f"{who!r} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
+    return EndpointConfig(url=url.strip(), model=model.strip(), **settings)
+
+
+class Budget:
+    """How many requests may be sent and how many tokens used, by all endpoints of a run and all times it is started."""
+
+    def __init__(self, *, max_requests: int | None, max_tokens: int | None, spent: Spent) -> None:
+        """None is no limit; `spent` is what earlier starts have used (`Ledger.spent`)."""
+        for name, value in (("max_requests", max_requests), ("max_tokens", max_tokens)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.max_requests, self.max_tokens = max_requests, max_tokens
+        self._requests, self._tokens = spent.requests, spent.tokens
+        self._reserved = self._dearest = 0
+        self._lock = threading.Lock()
+
+    def reserve(self, answer_tokens: int | None) -> int:
+        """Set tokens aside for a request about to be sent; returns how many, for `settle`.
+
+        answer_tokens: the longest answer; None when it is not limited. A BudgetSpentError when nothing is left.
+        """
+        with self._lock:
+            expected = max(self._dearest, (answer_tokens or _ANSWER_TOKENS) + (0 if self._dearest else _PROMPT_TOKENS))
+            if self.max_requests is not None and self._requests >= self.max_requests:
+                raise BudgetSpentError(
+                    f"the budget of {self.max_requests} requests is spent; give a larger --max-requests and start the "
+                    "same command again"
+                )
+            if self.max_tokens is not None and self._tokens + self._reserved + expected > self.max_tokens:
+                raise BudgetSpentError(
+                    f"the next request may exceed the budget of {self.max_tokens} tokens ({self._tokens} are used); "
+                    "give a larger --max-tokens and start the same command again"
+                )
+            self._requests += 1
+            self._reserved += expected
+            return expected
+
+    def settle(self, reserved: int, used: int) -> None:
+        """Replace what was reserved for a request by what it used; 0 when it failed."""
+        with self._lock:
+            self._reserved -= reserved
+            self._tokens += used
+            self._dearest = max(self._dearest, used)
+
+
+class Endpoint:
+    """One model at one endpoint. Answers go into the ledger before they are used. Threads may share it."""
+
+    def __init__(self, config: EndpointConfig, ledger: Ledger, budget: Budget) -> None:
+        """Nothing is sent yet.
+
+        Raises:
+            ImportError: openai's client is not installed.
+        """
+        if find_spec("openai") is None:
+            raise ImportError("models behind endpoints need openai: pip install 'talking-points[endpoints]'")
+        self.config = config
+        self._ledger = ledger
+        self._budget = budget
+        self._stopped = threading.Event()
+        self._key = os.environ.get(config.api_key_env, "").strip()
+
+    @cached_property
+    def _client(self) -> Any:
+        # Takes a second to import, and a run whose answers are all stored needs none of it.
+        import openai
+
+        return openai.OpenAI(
+            base_url=self.config.base_url,
+            api_key=self._key or "none",
+            timeout=self.config.timeout_s,
+            max_retries=0,
+            # A redirect would take the key to another host.
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+    def stop(self) -> None:
+        """Let requests in other threads end as soon as they can: no further attempts."""
+        self._stopped.set()
+
+    def ask(self, prompt: str, picture: Image.Image | None, *, seed: int) -> str:
+        """The model's answer to a prompt, from the ledger if it was paid for before.
+
+        Args:
+            prompt: plain text.
+            picture: shown with the prompt, as it is; None for text alone.
+            seed: sent along; two equal questions with two seeds are two requests.
+
+        Returns:
+            The answer's text without surrounding white space; "" when the model said nothing.
+
+        Raises:
+            EndpointDownError, BudgetSpentError: the run must end here; the ledger keeps what there is.
+            RequestRefusedError: a content filter refused this request.
+        """
+        content: str | list[dict[str, Any]] = prompt
+        if picture is not None:
+            data = base64.b64encode(as_jpeg(picture)).decode()
+            image = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
+            content = [{"type": "text", "text": prompt}, image]
+        sampling = {"max_tokens": self.config.max_answer_tokens, "temperature": self.config.temperature}
+        request = {
+            "model": self.config.model,
+            "messages": [{"role": "user", "content": content}],
+            "seed": seed % 2**31,
+            **{name: value for name, value in sampling.items() if value is not None},
+        }
+        name = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        return self._ledger.answer(name, lambda: self._attempt(request), model=self.config.model)
+
+    def _attempt(self, request: dict[str, Any]) -> tuple[str, int, int]:
+        reason = ""
+        for attempt in range(self.config.attempts):
+            if self._stopped.is_set():
+                raise EndpointDownError("stopped")
+            reserved = self._budget.reserve(self.config.max_answer_tokens)
+            used = 0
+            try:
+                answer = self._send(request)
+                used = answer[1] + answer[2]
+                return answer
+            except _PassingError as error:
+                reason = str(error)
+                pause_s = min(LONGEST_PAUSE_S, max(self.config.backoff_s * 2**attempt, error.pause_s))
+            finally:
+                self._budget.settle(reserved, used)
+            if attempt + 1 < self.config.attempts:
+                log.warning("%s: %s; attempt %d in %.1f s", self.config.model, reason, attempt + 2, pause_s)
+                self._stopped.wait(pause_s)
+        raise EndpointDownError(
+            f"{self.config.base_url} failed {self.config.attempts} times in a row ({reason}); every answer so far is "
+            "kept: start the same command again when it is back"
+        )
+
+    def _send(self, request: dict[str, Any]) -> tuple[str, int, int]:
+        """One attempt: the answer, the prompt's tokens and the answer's tokens."""
+        import openai
+
+        # The client insists on a key; without one of ours, none is sent.
+        headers = {} if self._key else {"Authorization": openai.Omit()}
+        try:
+            completion: Any = self._client.chat.completions.create(**request, extra_headers=headers)
+            return _read_answer(completion, request)
+        except openai.APITimeoutError:
+            raise _PassingError(f"no answer within {self.config.timeout_s:g} s") from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}")) from None
+        except openai.APIStatusError as error:
+            raise self._of_status(error.response) from None
+        except (openai.APIError, ValueError, LookupError, TypeError, AttributeError):
+            raise _PassingError("its answer is no chat completion") from None
+
+    def _of_status(self, response: Any) -> Exception:
+        status = response.status_code
+        said = self._scrubbed(" ".join(response.text.split()))[:300]
+        if status >= 500 or status in (408, 409, 425, 429):
+            asked = response.headers.get("Retry-After", "")
+            return _PassingError(f"status {status} {said}".strip(), float(asked) if asked.isdigit() else 0.0)
+        if status == 400 and _FILTER_WORDS.search(said):
+            return RequestRefusedError(f"refused by the content filter of {self.config.model}")
+        hint = ""
+        if status in (401, 403):
+            state = "not accepted" if self._key else "not set"
+            hint = f"; the key in the environment variable {self.config.api_key_env} is {state}"
+        return EndpointDownError(f"{self.config.base_url} refuses the request: status {status} {said}".strip() + hint)
+
+    def _scrubbed(self, message: str) -> str:
+        return message.replace(self._key, "***") if self._key else message
+
+
+def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, int]:
+    """See `Endpoint._send`. The client checks no types: a completion that is none raises one of many errors."""
+    content = completion.choices[0].message.content or ""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    # Without a count of its own: four characters a token, as a rule of thumb.
+    prompt_tokens = getattr(completion.usage, "prompt_tokens", min(len(json.dumps(request)) // 4, _PROMPT_TOKENS))
+    answer_tokens = getattr(completion.usage, "completion_tokens", len(content) // 4)
+    return _THOUGHTS.sub("", content).strip(), int(prompt_tokens), int(answer_tokens)
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    """The picture as a JPEG file; equal pictures give equal bytes."""
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=88)
+    return stream.getvalue()

@@ -1,0 +1,202 @@
+"""Who writes: the three roles, filled by rules, by endpoints and by a Point Descriptor."""
+
+from string import Template
+
+import pytest
+from PIL import Image
+
+from talking_points.dataset import language
+from talking_points.dataset.facts import point_facts
+from talking_points.dataset.language import (
+    PROMPTS,
+    DescriptorDescriber,
+    EndpointDescriber,
+    EndpointWriter,
+    PointTask,
+    Refusal,
+    RuleDescriber,
+    RuleWriter,
+    fill_prompt,
+    prompts_sha256,
+)
+from talking_points.dataset.places import DIALECTS
+from talking_points.dataset.windows import CUT_SIDE_PX
+from talking_points.endpoint import RequestRefusedError
+from talking_points.pointing.descriptor import PointDescriptor
+from tests.tiny import tiny_network
+
+GOOD = (
+    "The point is on the person in the middle, on the front of their shirt, just above its center, where the fabric is "
+    "bright red and smooth."
+)
+
+
+class Answers:
+    """Stands for an endpoint: gives its answers in turn."""
+
+    class config:
+        model = "m"
+        photo_side_px = 256
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.prompts = []
+        self.pictures = []
+
+    def ask(self, prompt, picture, *, seed):
+        assert seed == 3
+        self.prompts.append(prompt)
+        self.pictures.append(picture)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def task_of(scene, point, seed=3):
+    relations = "the point is on the person, on their shirt, at its center"
+    facts = point_facts(scene, point)
+    return PointTask(record_id="r", facts=facts, dialect=DIALECTS["paper"], relations=relations, seed=seed)
+
+
+@pytest.fixture
+def task(person):
+    return task_of(person, (30.5, 40.5))
+
+
+def test_rules_describe_each_level_and_need_no_photo(person):
+    def never():
+        raise AssertionError("rules need no photo")
+
+    tasks = [task_of(person, (30.5, 40.5), seed) for seed in range(20)]
+    of_object = RuleDescriber("object").describe(never, tasks)
+    of_point = RuleDescriber("local").describe(never, tasks)
+    assert all("person" in text for text in of_object)
+    assert all("red" in text and "person" not in text for text in of_point)
+    assert len(set(of_object)) > 10 and len(set(of_point)) > 1
+    assert of_object == RuleDescriber("object").describe(never, tasks)
+
+
+def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(person, task):
+    photo = Image.fromarray(person.photo).resize((600, 1200))
+    model = Answers("of the object\nand more", "of the point")
+    assert EndpointDescriber("object", model).name == "m"
+    assert EndpointDescriber("object", model).describe(lambda: photo, [task]) == ["of the object and more"]
+    assert EndpointDescriber("local", model).describe(lambda: photo, [task]) == ["of the point"]
+    assert [picture.size for picture in model.pictures] == [(128, 256), (336, 336)]
+    assert "shirt" in model.prompts[0] and task.relations in model.prompts[0]
+    assert "$" not in "".join(model.prompts)
+
+
+def test_a_content_filter_refuses_one_description_only(person, task):
+    model = Answers(RequestRefusedError("refused by the content filter of m"), "fine")
+    photo = Image.fromarray(person.photo)
+    first, second = EndpointDescriber("local", model).describe(lambda: photo, [task, task])
+    assert first == Refusal("refused by the content filter of m")
+    assert second == "fine"
+
+
+class FakeDescriber:
+    """Says what it was shown."""
+
+    def describe(self, photo, points_px):
+        return [f"{photo.width}x{photo.height} at {x:g},{y:g}" for x, y in points_px]
+
+
+def test_a_descriptor_sees_the_photo_or_the_cut_out(person):
+    photo = Image.fromarray(person.photo)
+    tasks = [task_of(person, point) for point in [(30.5, 40.5), (21.5, 106.5)]]
+    of_object = DescriptorDescriber("object", FakeDescriber(), "mini")
+    assert of_object.name == "mini"
+    assert of_object.describe(lambda: photo, tasks) == ["60x120 at 30.5,40.5", "60x120 at 21.5,106.5"]
+    of_point = DescriptorDescriber("local", FakeDescriber(), "mini")
+    side, middle = CUT_SIDE_PX, CUT_SIDE_PX / 2
+    assert of_point.describe(lambda: photo, tasks) == [f"{side}x{side} at {middle:g},{middle:g}"] * 2
+
+
+def test_the_point_descriptor_fits(person, task):
+    model = PointDescriptor(tiny_network())
+    for level in ("object", "local"):
+        (text,) = DescriptorDescriber(level, model, "tiny").describe(lambda: Image.fromarray(person.photo), [task])
+        assert isinstance(text, str)
+
+
+def test_rules_write_in_one_stage(task):
+    writer = RuleWriter(describers_are_rules=True)
+    written = writer.write(task, "", "")
+    assert written.rejected is None and written.text == written.draft
+    assert "shirt" in written.text
+    assert written == writer.write(task, "something", "else")
+
+
+def test_rules_join_what_models_said(task):
+    writer = RuleWriter(describers_are_rules=False)
+    written = writer.write(task, "a person in red", "bright red, smooth fabric")
+    assert written.text == f"{task.relations}. a person in red. bright red, smooth fabric."
+    assert written.rejected is None
+    assert "coordinates" not in (written.rejected or "")
+    spoilt = writer.write(task, "a person at (3, 4)", "red fabric")
+    assert spoilt.rejected.startswith("it gives numbers for places (")
+
+
+def test_a_model_is_asked_twice(task):
+    model = Answers("a draft of a text", GOOD)
+    written = EndpointWriter(model).write(task, "somebody in red", "red fabric")
+    assert (written.draft, written.text, written.rejected) == ("a draft of a text", GOOD, None)
+    generate, refine = model.prompts
+    for said in ("Object: person", "Part: shirt", task.relations, "somebody in red", "red fabric", "Be exact"):
+        assert said in generate
+    assert "a draft of a text" in refine and task.relations in refine
+    assert "$" not in generate + refine
+
+
+def test_a_problem_is_named_and_mended_once(task):
+    model = Answers("draft", "Here is the text.", GOOD)
+    written = EndpointWriter(model).write(task, "", "red fabric")
+    assert (written.text, written.rejected) == (GOOD, None)
+    assert 'it speaks of the task ("here is")' in model.prompts[2]
+    assert "Here is the text." in model.prompts[2] and "$" not in model.prompts[2]
+
+
+def test_what_stays_wrong_is_rejected(task):
+    model = Answers("draft", "", "")
+    written = EndpointWriter(model).write(task, "", "")
+    assert (written.text, written.rejected) == ("", "it is empty")
+    model = Answers("draft", GOOD, RuntimeError("must not be asked"))
+    assert EndpointWriter(model).write(task, "", "").rejected is None
+
+
+def test_a_refusal_is_a_rejection(task):
+    model = Answers("draft", RequestRefusedError("refused by the content filter of m"))
+    written = EndpointWriter(model).write(task, "", "")
+    assert written.rejected == "refused by the content filter of m"
+    assert written.draft == "draft"
+
+
+WORDS = ("object_name", "part_name", "relations", "object_description", "local_description", "dialect")
+WORDS += ("draft", "text", "problems", "max_words")
+PROMPT_NAMES = {path.stem for path in PROMPTS.glob("*.txt")}
+
+
+def test_every_prompt_is_there_and_fills():
+    given = {word: f"<{word}>" for word in WORDS}
+    roles = {"object", "local", "generate", "refine", "repair"}
+    assert roles | {f"dialect_{name}" for name in DIALECTS} == PROMPT_NAMES
+    for name in PROMPT_NAMES:
+        template = Template((PROMPTS / f"{name}.txt").read_text())
+        # A misspelt word, or a dollar sign of its own, would be left as it is.
+        filled = fill_prompt(name, **given)
+        assert "$" not in filled and filled == filled.strip() and template.template.strip()
+
+
+def test_a_word_that_is_not_given_is_an_error():
+    with pytest.raises(KeyError, match="relations"):
+        fill_prompt("refine", object_name="dog", part_name="ear")
+
+
+def test_the_hash_is_of_all_prompts(monkeypatch):
+    before = prompts_sha256()
+    assert before == prompts_sha256() and len(before) == 64
+    read = language._read_prompt
+    monkeypatch.setattr(language, "_read_prompt", lambda name: read(name) + ("!" if name == "repair" else ""))
+    assert prompts_sha256() != before
