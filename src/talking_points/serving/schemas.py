@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, Strict, WithJsonSchema
+
+from talking_points.samples import PhotoPoint, Point
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
 PhotoSource = Annotated[
@@ -28,22 +31,64 @@ PointsPx = Annotated[
 ]
 
 
-class PointsRequest(BaseModel):
-    """Points of one photo."""
+def _split(text: Any) -> Point:
+    try:
+        x, y = (float(number) for number in str(text).split(","))
+    except ValueError:
+        raise ValueError(f"a point is X,Y such as 120,45.5, got {str(text)[:100]!r}") from None
+    return x, y
 
+
+FormPoint = Annotated[
+    tuple[float, float],
+    BeforeValidator(_split),
+    WithJsonSchema({"type": "string", "description": "X,Y in pixels, such as 212.5,140.5"}),
+]
+
+
+class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
     model: ModelName = None
+
+
+class PointsRequest(_Request):
+    """Points of one photo."""
+
     photo: PhotoSource
     points: PointsPx
 
+    def asked(self) -> list[PhotoPoint]:
+        return [PhotoPoint(point_px=point) for point in self.points]
 
-class TextsRequest(BaseModel):
+
+class TextsRequest(_Request):
     """Texts about one photo."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-    model: ModelName = None
     photo: PhotoSource
     texts: Annotated[list[str], Field(min_length=1, description="Each describes one point.")]
+
+    def asked(self) -> list[PhotoPoint]:
+        return [PhotoPoint(text=text) for text in self.texts]
+
+
+class PointsForm(_Request):
+    """`PointsRequest` as a form, as `curl -F photo=@street.jpg -F point=120,45.5` sends it."""
+
+    photo: UploadFile
+    point: Annotated[list[FormPoint], Field(min_length=1, description="Repeatable.")]
+
+    def asked(self) -> list[PhotoPoint]:
+        return [PhotoPoint(point_px=point) for point in self.point]
+
+
+class TextsForm(_Request):
+    """`TextsRequest` as a form, as `curl -F photo=@street.jpg -F "text=the left shoe"` sends it."""
+
+    photo: UploadFile
+    text: Annotated[list[str], Field(min_length=1, description="Repeatable: each describes one point.")]
+
+    def asked(self) -> list[PhotoPoint]:
+        return [PhotoPoint(text=text) for text in self.text]
 
 
 class PhotoSize(BaseModel):
@@ -130,14 +175,14 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
 
 
-class ChatAnswerMessage(BaseModel):
+class AssistantMessage(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str
 
 
 class ChatChoice(BaseModel):
     index: int = 0
-    message: ChatAnswerMessage
+    message: AssistantMessage
     finish_reason: Literal["stop"] = "stop"
 
 
