@@ -73,7 +73,8 @@ class Engine:
         self._stopping = False
         self._seconds_each = 0.05
         self._watchers: list[Callable[[int, float], None]] = []
-        self._changed = threading.Condition()
+        # Its lock may be taken again by the thread that holds it.
+        self._changed = threading.Condition(threading.RLock())
         self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -81,7 +82,7 @@ class Engine:
     def waiting(self) -> int:
         """Points and texts that wait."""
         with self._changed:
-            return _count(self._queue)
+            return sum(len(request.asked) for request in self._queue)
 
     def watch(self, on_batch: Callable[[int, float], None]) -> None:
         """From now on, tell the points and texts of each batch, and how long it took, in seconds."""
@@ -91,10 +92,16 @@ class Engine:
         """A photo as this model sees it. Runs in the caller's thread."""
         return prepare_photo(photo, self._tp.network.config.vision.image_size)
 
-    def check_room(self) -> None:
-        """Raise BusyError or StoppedError when not even one point could wait now."""
+    def check_room(self, count: int = 1) -> None:
+        """Raise BusyError or StoppedError when so many points or texts could not wait now."""
         with self._changed:
-            self._check_room(1)
+            if self._stopping:
+                raise StoppedError("the server is stopping; ask another one")
+            waiting = self.waiting
+            # A request larger than the whole queue is let into an empty one: it could never get in otherwise.
+            if waiting and waiting + count > self.settings.max_waiting:
+                seconds = math.ceil((waiting + self._working) * self._seconds_each)
+                raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
 
     def submit(
         self, task: Task, photo: PreparedPhoto, asked: Sequence[PhotoPoint], *, on_text: OnText | None = None
@@ -128,7 +135,7 @@ class Engine:
             request.future.set_result([])
             return request.future
         with self._changed:
-            self._check_room(len(asked))
+            self.check_room(len(asked))
             self._queue.append(request)
             self._changed.notify_all()
         return request.future
@@ -140,18 +147,9 @@ class Engine:
             self._changed.notify_all()
         self._thread.join()
 
-    def _check_room(self, count: int) -> None:
-        if self._stopping:
-            raise StoppedError("the server is stopping; ask another one")
-        waiting = _count(self._queue)
-        # A request larger than the whole queue is let into an empty one: it could never get in otherwise.
-        if waiting and waiting + count > self.settings.max_waiting:
-            seconds = math.ceil((waiting + self._working) * self._seconds_each)
-            raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
-
     def _run(self) -> None:
         while batch := self._next_batch():
-            begun, count = time.monotonic(), _count(batch)
+            begun, count = time.monotonic(), sum(len(request.asked) for request in batch)
             self._answer(batch)
             seconds = time.monotonic() - begun
             with self._changed:
@@ -179,7 +177,7 @@ class Engine:
         """Wait for a first request, and a little for more. Holds the lock."""
         while not self._queue and not self._stopping:
             self._changed.wait()
-        while self._queue and not self._stopping and _count(self._queue) < MOST_AT_ONCE:
+        while self._queue and not self._stopping and self.waiting < MOST_AT_ONCE:
             left_s = self._queue[0].arrived_s + self.settings.wait_ms / 1000 - time.monotonic()
             if left_s <= 0:
                 break
@@ -222,8 +220,3 @@ class Engine:
         for (r, n, _), one in zip(sought, found, strict=True):
             answers[r][n] = answers[r][n].answered(one, batch[r].photo.size_wh)
         return answers
-
-
-def _count(requests: Sequence[_Request] | deque[_Request]) -> int:
-    """Points and texts of requests."""
-    return sum(len(request.asked) for request in requests)

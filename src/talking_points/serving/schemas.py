@@ -10,25 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat,
 from talking_points.samples import PhotoPoint, Point
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
-PhotoSource = Annotated[
-    str,
-    Field(
-        min_length=1,
-        description="The photo's file as base64, plain or as a data URL; or, where the server allows it, "
-        "an http(s) address.",
-        examples=["data:image/jpeg;base64,/9j/4AAQ..."],
-    ),
-]
+PHOTO = "The photo's file as base64, plain or as a data URL; or, where the server allows it, an http(s) address."
+POINTS = (
+    "x and y of each, in pixels of the upright photo from its top left corner; the centre of pixel (i, j) is "
+    "(i + 0.5, j + 0.5)."
+)
+PhotoSource = Annotated[str, Field(min_length=1, description=PHOTO, examples=["data:image/jpeg;base64,/9j/4AAQ..."])]
 Pixels = Annotated[FiniteFloat, Strict()]
-PointsPx = Annotated[
-    list[tuple[Pixels, Pixels]],
-    Field(
-        min_length=1,
-        description="x and y of each, in pixels of the upright photo from its top left corner; the centre of "
-        "pixel (i, j) is (i + 0.5, j + 0.5).",
-        examples=[[[212.5, 140.5], [305.0, 388.0]]],
-    ),
-]
 
 
 def _split(text: Any) -> Point:
@@ -49,46 +37,52 @@ FormPoint = Annotated[
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
     model: ModelName = None
+    photo: str | UploadFile
 
 
-class PointsRequest(_Request):
-    """Points of one photo."""
-
-    photo: PhotoSource
-    points: PointsPx
+class _Points(_Request):
+    points: list[Point]
 
     def asked(self) -> list[PhotoPoint]:
         return [PhotoPoint(point_px=point) for point in self.points]
 
 
-class TextsRequest(_Request):
-    """Texts about one photo."""
-
-    photo: PhotoSource
-    texts: Annotated[list[str], Field(min_length=1, description="Each describes one point.")]
+class _Texts(_Request):
+    texts: list[str]
 
     def asked(self) -> list[PhotoPoint]:
         return [PhotoPoint(text=text) for text in self.texts]
 
 
-class PointsForm(_Request):
-    """`PointsRequest` as a form, as `curl -F photo=@street.jpg -F point=120,45.5` sends it."""
+class PointsRequest(_Points):
+    """Points of one photo."""
+
+    photo: PhotoSource
+    points: Annotated[
+        list[tuple[Pixels, Pixels]],
+        Field(min_length=1, description=POINTS, examples=[[[212.5, 140.5], [305.0, 388.0]]]),
+    ]
+
+
+class PointsForm(_Points):
+    """The same as a form, as `curl -F photo=@street.jpg -F point=120,45.5` sends it; `point` is repeatable."""
 
     photo: UploadFile
-    point: Annotated[list[FormPoint], Field(min_length=1, description="Repeatable.")]
-
-    def asked(self) -> list[PhotoPoint]:
-        return [PhotoPoint(point_px=point) for point in self.point]
+    points: Annotated[list[FormPoint], Field(min_length=1, alias="point")]
 
 
-class TextsForm(_Request):
-    """`TextsRequest` as a form, as `curl -F photo=@street.jpg -F "text=the left shoe"` sends it."""
+class TextsRequest(_Texts):
+    """Texts about one photo."""
+
+    photo: PhotoSource
+    texts: Annotated[list[str], Field(min_length=1, description="Each describes one point.")]
+
+
+class TextsForm(_Texts):
+    """The same as a form, as `curl -F photo=@street.jpg -F "text=the left shoe"` sends it; `text` is repeatable."""
 
     photo: UploadFile
-    text: Annotated[list[str], Field(min_length=1, description="Repeatable: each describes one point.")]
-
-    def asked(self) -> list[PhotoPoint]:
-        return [PhotoPoint(text=text) for text in self.text]
+    texts: Annotated[list[str], Field(min_length=1, alias="text")]
 
 
 class PhotoSize(BaseModel):
