@@ -340,17 +340,17 @@ def test_health_models_metrics_and_schema(client: TestClient) -> None:
     assert 'talking_points_requests_total{route="/v1/describe",status="400"} 1.0' in told
     assert 'talking_points_batch_prompts_count{model="tiny"} 1.0' in told
     assert 'talking_points_waiting{model="tiny"} 0.0' in told
-    paths = client.get("/openapi.json").json()["paths"]
+    openapi = client.get("/openapi.json").json()
+    paths, schemas = openapi["paths"], openapi["components"]["schemas"]
     content = paths["/v1/describe"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
     for kind, points in (("application/json", "points"), ("multipart/form-data", "point")):
         schema = content[kind]["schema"]
-        schema = (
-            client.get("/openapi.json").json()["components"]["schemas"][schema["$ref"].split("/")[-1]]
-            if "$ref" in schema
-            else schema
-        )
+        schema = schemas[schema["$ref"].split("/")[-1]] if "$ref" in schema else schema
         assert set(schema["required"]) == {"photo", points} and set(schema["properties"]) == {"model", "photo", points}
+    assert set(paths["/v1/describe"]["post"]["responses"]) == {
+        *("200", "400", "401", "404", "408", "413", "415", "429", "503", "4XX")
+    }
     assert "$defs" not in json.dumps(paths)
 
 

@@ -54,7 +54,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str]]:
         (["--max-megabytes", "nan"], "max_megabytes is nan"),
         (["--port", "70000"], "Invalid value for '--port'"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
-        (["--wait-ms", "-1"], "wait_ms is -1"),
         (["--max-waiting", "0"], "max_waiting is 0"),
         (["--label-studio", "localhost:8080"], "label_studio is"),
     ],

@@ -16,23 +16,10 @@ from starlette.types import Scope
 
 import talking_points
 from talking_points.samples import points_as_json
-from talking_points.serving import chat, label_studio
+from talking_points.serving import chat, label_studio, schemas
 from talking_points.serving.engine import Task
 from talking_points.serving.gate import error_response
 from talking_points.serving.metrics import Metrics
-from talking_points.serving.schemas import (
-    ChatAnswer,
-    ChatRequest,
-    ErrorAnswer,
-    Health,
-    ModelList,
-    PointsAnswer,
-    PointsForm,
-    PointsRequest,
-    ServedModel,
-    TextsForm,
-    TextsRequest,
-)
 from talking_points.serving.service import Service
 
 _ABOUT = """Describe one pixel of a photo in words, and find it again from those words.
@@ -40,7 +27,7 @@ _ABOUT = """Describe one pixel of a photo in words, and find it again from those
 Points are pixels of the photo as it is seen (its EXIF orientation applied), from its top left corner."""
 _FORM = "multipart/form-data"
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": meaning}
+    status: {"model": schemas.ErrorAnswer, "description": meaning}
     for status, meaning in {
         400: "What is wrong with the request, in one line.",
         401: "The token is missing or another.",
@@ -50,6 +37,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         415: "Neither JSON nor a form.",
         429: "Too much is waiting; Retry-After says when to come back, in seconds.",
         503: "The server is stopping.",
+        # FastAPI would tell of a 422 of its own shape here.
+        "4XX": "Any other error has the same shape.",
     }.items()
 }
 
@@ -70,23 +59,23 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
     _answer_errors(app)
     _add_tasks(app, service)
 
-    @app.get("/health", response_model=Health)
-    async def health() -> Health:
+    @app.get("/health", response_model=schemas.Health)
+    async def health() -> schemas.Health:
         """Whether the server answers, and with which models."""
-        return Health(models=list(service.engines))
+        return schemas.Health(models=list(service.engines))
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response)
     async def prometheus_metrics() -> Response:
         """For Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models", response_model=ModelList, responses={401: _ERRORS[401]})
-    async def models() -> ModelList:
+    @app.get("/v1/models", response_model=schemas.ModelList, responses={401: _ERRORS[401]})
+    async def models() -> schemas.ModelList:
         """The models served, in OpenAI's form."""
-        return ModelList(data=[ServedModel(id=name) for name in service.engines])
+        return schemas.ModelList(data=[schemas.ServedModel(id=name) for name in service.engines])
 
-    @app.post("/v1/chat/completions", response_model=ChatAnswer, responses=_ERRORS)
-    async def chat_completions(asked: ChatRequest) -> Any:
+    @app.post("/v1/chat/completions", response_model=schemas.ChatAnswer, responses=_ERRORS)
+    async def chat_completions(asked: schemas.ChatRequest) -> Any:
         """OpenAI's chat: a photo and a point give a description, a photo and a description give a point."""
         return await chat.complete(service, asked)
 
@@ -97,52 +86,33 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
 def _add_tasks(app: FastAPI, service: Service) -> None:
     """The three questions about a photo, each asked by JSON or by a form."""
 
-    async def answer(task: Task, body: PointsRequest | TextsRequest | PointsForm | TextsForm) -> dict[str, Any]:
-        engine = service.engine(body.model)
-        source = body.photo if isinstance(body.photo, str) else await body.photo.read()
-        photo = await service.prepare(engine, source)
-        answers = await service.answer(task, engine, photo, body.asked())
-        return points_as_json(answers, photo.size_wh, model=engine.name)
+    def add(task: Task, body: Any, **route: Any) -> None:
+        async def ask(asked: schemas.Question) -> dict[str, Any]:
+            engine = service.engine(asked.model)
+            source = asked.photo if isinstance(asked.photo, str) else await asked.photo.read()
+            photo = await service.prepare(engine, source)
+            answers = await service.answer(task, engine, photo, asked.points_or_texts())
+            return points_as_json(answers, photo.size_wh, model=engine.name)
 
-    async def describe(asked: PointsRequest) -> dict[str, Any]:
-        """Put points of a photo into words."""
-        return await answer("describe", asked)
+        # What FastAPI reads the body as.
+        ask.__annotations__ = {"asked": body}
+        app.router.add_api_route(f"/v1/{task}", ask, name=task, methods=["POST"], **route)
 
-    async def localize(asked: TextsRequest) -> dict[str, Any]:
-        """Find the point of a photo that each text is about."""
-        return await answer("localize", asked)
-
-    async def round_trip(asked: PointsRequest) -> dict[str, Any]:
-        """Describe points, and find them again from the descriptions alone."""
-        return await answer("round-trip", asked)
-
-    async def describe_form(asked: Annotated[PointsForm, Form()]) -> dict[str, Any]:
-        return await answer("describe", asked)
-
-    async def localize_form(asked: Annotated[TextsForm, Form()]) -> dict[str, Any]:
-        return await answer("localize", asked)
-
-    async def round_trip_form(asked: Annotated[PointsForm, Form()]) -> dict[str, Any]:
-        return await answer("round-trip", asked)
-
-    for endpoint, form_endpoint, form in (
-        (describe, describe_form, PointsForm),
-        (localize, localize_form, TextsForm),
-        (round_trip, round_trip_form, PointsForm),
+    for task, as_json, as_form, about in (
+        ("describe", schemas.PointsRequest, schemas.PointsForm, "Put points of a photo into words."),
+        ("localize", schemas.TextsRequest, schemas.TextsForm, "Find the point of a photo that each text is about."),
+        ("round-trip", schemas.PointsRequest, schemas.PointsForm, "Describe points, and find them by the words alone."),
     ):
-        path = f"/v1/{endpoint.__name__.replace('_', '-')}"
-        app.router.add_api_route(
-            path, form_endpoint, methods=["POST"], route_class_override=_FormRoute, include_in_schema=False
-        )
-        # What is null of a point is told or left out by `samples` alone.
-        app.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            response_model=PointsAnswer,
+        add(task, Annotated[as_form, Form()], route_class_override=_FormRoute, include_in_schema=False)
+        add(
+            task,
+            as_json,
+            description=about,
+            response_model=schemas.PointsAnswer,
+            # What is null of a point is told or left out by `samples` alone.
             response_model_exclude_unset=True,
             responses=_ERRORS,
-            openapi_extra={"requestBody": {"content": {_FORM: {"schema": form.model_json_schema()}}}},
+            openapi_extra={"requestBody": {"content": {_FORM: {"schema": as_form.model_json_schema()}}}},
         )
 
 

@@ -46,7 +46,7 @@ async def complete(service: Service, request: ChatRequest) -> ChatAnswer | Strea
     with refusing():
         question = read_question(request.messages)
     photo = await service.prepare(engine, question.photo)
-    head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
+    head: dict[str, Any] = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
     if request.stream:
         pieces = _written(partial(service.answer, question.task, engine, photo, [question.asked]))
         # Before the first byte is sent, so that what is refused has its status.

@@ -18,7 +18,7 @@ from typing import Literal
 
 from PIL import Image
 
-from talking_points.pointing.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
 from talking_points.samples import PhotoPoint
@@ -31,6 +31,8 @@ OnText = Callable[[int, str], None]
 """Told, in the engine's thread, the number of a point in its request and its description so far."""
 
 LONGEST_RETRY_S = 60
+MOST_TOGETHER = 128
+"""Points and texts of several requests that are worked on together: more bring nothing. Ours."""
 
 
 class BusyError(RuntimeError):
@@ -128,7 +130,7 @@ class Engine:
                 except ValueError as error:
                     raise ValueError(f"text {number}: {error}") from None
         else:
-            places = check_points([point.point_px for point in asked if point.point_px], photo.size_wh)
+            places = check_points([point.point_px or (math.nan, math.nan) for point in asked], photo.size_wh)
             asked = [PhotoPoint(point_px=(float(x), float(y))) for x, y in places]
         request = _Request(task=task, photo=photo, asked=list(asked), on_text=on_text)
         if not asked:
@@ -165,7 +167,7 @@ class Engine:
             # Again where every caller has left meanwhile.
             while not batch and (self._queue or not self._stopping):
                 self._wait_for_some()
-                while self._queue and (not batch or self._working + len(self._queue[0].asked) <= MOST_AT_ONCE):
+                while self._queue and (not batch or self._working + len(self._queue[0].asked) <= MOST_TOGETHER):
                     request = self._queue.popleft()
                     # False for one whose caller has left.
                     if request.future.set_running_or_notify_cancel():
@@ -177,7 +179,7 @@ class Engine:
         """Wait for a first request, and a little for more. Holds the lock."""
         while not self._queue and not self._stopping:
             self._changed.wait()
-        while self._queue and not self._stopping and self.waiting < MOST_AT_ONCE:
+        while self._queue and not self._stopping and self.waiting < MOST_TOGETHER:
             left_s = self._queue[0].arrived_s + self.settings.wait_ms / 1000 - time.monotonic()
             if left_s <= 0:
                 break

@@ -76,8 +76,8 @@ class Predict(BaseModel):
     params: Params | None = None
 
 
-class Interface(NamedTuple):
-    """The controls of a labelling interface."""
+class Controls(NamedTuple):
+    """Of a labelling interface."""
 
     image: Element
     keypoint: Element
@@ -105,17 +105,17 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/label-studio/predict", include_in_schema=False)
     async def predict(given: Predict) -> dict[str, Any]:
-        drawn = given.params.context.result if given.params and given.params.context else None
+        name, results = service.engine(None).name, []
         with refusing():
-            interface = read_interface(given.label_config)
-            photos = [_photo_of(task, interface) for task in given.tasks]
-        regions = [drawn or (task.annotations or [Drawn()])[-1].result or [] for task in given.tasks]
-        results = [await _prefill(service, interface, photo, some) for photo, some in zip(photos, regions, strict=True)]
-        return {"results": results, "model_version": service.engine(None).name}
+            controls = read_interface(given.label_config)
+        for task in given.tasks:
+            result = await _prefill(service, controls, task, given.params.context if given.params else None)
+            results.append({"result": result, "score": 0.0, "model_version": name})
+        return {"results": results, "model_version": name}
 
 
-def read_interface(label_config: str) -> Interface:
-    """A project's labelling interface.
+def read_interface(label_config: str) -> Controls:
+    """The controls of a project's labelling interface.
 
     Raises:
         ValueError: no XML, or a part that is needed is not in it.
@@ -134,60 +134,54 @@ def read_interface(label_config: str) -> Interface:
     points = points if labels is None else labels
     if image is None or points is None or text is None:
         raise ValueError("the labelling interface needs an Image, a KeyPointLabels or KeyPoint, and a TextArea")
-    return Interface(image, points, text)
+    return Controls(image, points, text)
 
 
-def _photo_of(task: LabelTask, interface: Interface) -> str:
-    key = interface.image.get("value", "").lstrip("$")
-    photo = task.data.get(key)
-    if not isinstance(photo, str) or not photo:
-        raise ValueError(f"the task's data has no {key!r} with a photo")
-    return photo
-
-
-async def _prefill(service: Service, interface: Interface, photo: str, regions: list[Region]) -> dict[str, Any]:
+async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn: Drawn | None) -> list[dict[str, Any]]:
     """Regions for what is missing: a text for a keypoint without one, a keypoint for a text without one."""
-    image, keypoint, textarea = (control.get("name", "") for control in interface)
+    image, keypoint, textarea = (control.get("name", "") for control in controls)
+    regions = (drawn and drawn.result) or (task.annotations or [Drawn()])[-1].result or []
     points = {one.id: one for one in regions if one.from_name == keypoint}
     texts = {one.id: one for one in regions if one.from_name == textarea}
     of_others = {one.id for one in regions if one.from_name not in (keypoint, textarea)}
-    bare_points = [one for name, one in points.items() if name not in texts]
-    bare_texts = [one for name, one in texts.items() if name not in points]
-    engine = service.engine(None)
-    answer = {"result": [], "score": 0.0, "model_version": engine.name}
-    if not bare_points and not bare_texts:
-        return answer
+    engine, photo_key = service.engine(None), controls.image.get("value", "").lstrip("$")
     with refusing():
+        photo = task.data.get(photo_key)
+        if not isinstance(photo, str) or not photo:
+            raise ValueError(f"the task's data has no {photo_key!r} with a photo")
+        if points.keys() == texts.keys():
+            return []
         prepared = await service.prepare(engine, await _read(service.settings, photo))
         width, height = prepared.size_wh
         for one in (*points.values(), *texts.values()):
             _check_picture(one, prepared.size_wh)
-        places = [PhotoPoint(point_px=_point_px(one, prepared.size_wh)) for one in bare_points]
+        bare = [one for name, one in points.items() if name not in texts]
+        places = [PhotoPoint(point_px=_point_px(one, prepared.size_wh)) for one in bare]
+    result: list[dict[str, Any]] = []
 
     def add(name: str, control: str, kind: str, value: dict[str, Any]) -> None:
         frame = {"original_width": width, "original_height": height, "image_rotation": 0}
-        answer["result"].append(
-            {"id": name, "from_name": control, "to_name": image, "type": kind, **frame, "value": value}
-        )
+        result.append({"id": name, "from_name": control, "to_name": image, "type": kind, **frame, "value": value})
 
     described = await service.answer("describe", engine, prepared, places) if places else []
-    for point, said in zip(bare_points, described, strict=True):
-        shape = {key: one for key, one in point.value.model_dump().items() if key in ("x", "y", "width")}
-        answer["result"].append(point.model_dump(exclude_unset=True))
-        add(point.id, textarea, "textarea", {**shape, "text": [said.words]})
-    words = [PhotoPoint(text=one.value.words) for one in bare_texts]
+    for point, answer in zip(bare, described, strict=True):
+        result.append(point.model_dump(exclude_unset=True))
+        shape = point.value.model_dump(include={"x", "y", "width"}, exclude_none=True)
+        add(point.id, textarea, "textarea", {**shape, "text": [answer.words]})
+    kind, labels = controls.keypoint.tag.lower(), [one.get("value") for one in controls.keypoint.iter("Label")][:1]
+    lonely = [one for name, one in texts.items() if name not in points]
+    words = [PhotoPoint(text=one.value.words) for one in lonely]
     found = await service.answer("localize", engine, prepared, words) if words else []
-    kind, labels = interface.keypoint.tag.lower(), [one.get("value") for one in interface.keypoint.iter("Label")][:1]
-    for text, place in zip(bare_texts, found, strict=True):
-        x, y = place.found_px or (0.0, 0.0)
+    for text, answer in zip(lonely, found, strict=True):
+        x, y = answer.found_px or (0.0, 0.0)
         shape = {"x": 100 * x / width, "y": 100 * y / height, "width": POINT_WIDTH_PERCENT}
         # A text of the whole photo has an id of its own; the new region takes another.
         # So does the text of another control's region, such as a box.
         own = text.value.x is not None and text.id not in of_others
         name = text.id if own else uuid.uuid4().hex[:10]
         add(name, keypoint, kind, {**shape, kind: labels} if labels else shape)
-        add(name, textarea, "textarea", {**shape, "text": [place.words]})
-    return answer
+        add(name, textarea, "textarea", {**shape, "text": [answer.words]})
+    return result
 
 
 async def _read(settings: ServeSettings, photo: str) -> str | bytes:

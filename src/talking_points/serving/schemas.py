@@ -43,14 +43,14 @@ class _Request(BaseModel):
 class _Points(_Request):
     points: list[Point]
 
-    def asked(self) -> list[PhotoPoint]:
+    def points_or_texts(self) -> list[PhotoPoint]:
         return [PhotoPoint(point_px=point) for point in self.points]
 
 
 class _Texts(_Request):
     texts: list[str]
 
-    def asked(self) -> list[PhotoPoint]:
+    def points_or_texts(self) -> list[PhotoPoint]:
         return [PhotoPoint(text=text) for text in self.texts]
 
 
@@ -83,6 +83,9 @@ class TextsForm(_Texts):
 
     photo: UploadFile
     texts: Annotated[list[str], Field(min_length=1, alias="text")]
+
+
+Question = PointsRequest | PointsForm | TextsRequest | TextsForm
 
 
 class PhotoSize(BaseModel):
