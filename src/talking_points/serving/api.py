@@ -26,20 +26,20 @@ _ABOUT = """Describe one pixel of a photo in words, and find it again from those
 
 Points are pixels of the photo as it is seen (its EXIF orientation applied), from its top left corner."""
 _FORM = "multipart/form-data"
+_MEANINGS: dict[int | str, str] = {
+    400: "What is wrong with the request, in one line.",
+    401: "The token is missing or another.",
+    404: "No such model.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    415: "Neither JSON nor a form.",
+    429: "Too much is waiting; Retry-After says when to come back, in seconds.",
+    503: "The server is stopping.",
+    # FastAPI would tell of a 422 of its own shape here.
+    "4XX": "Any other error has the same shape.",
+}
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.ErrorAnswer, "description": meaning}
-    for status, meaning in {
-        400: "What is wrong with the request, in one line.",
-        401: "The token is missing or another.",
-        404: "No such model.",
-        408: "The body came too slowly.",
-        413: "The body is too large.",
-        415: "Neither JSON nor a form.",
-        429: "Too much is waiting; Retry-After says when to come back, in seconds.",
-        503: "The server is stopping.",
-        # FastAPI would tell of a 422 of its own shape here.
-        "4XX": "Any other error has the same shape.",
-    }.items()
+    status: {"model": schemas.ErrorAnswer, "description": meaning} for status, meaning in _MEANINGS.items()
 }
 
 
@@ -98,11 +98,12 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
         ask.__annotations__ = {"asked": body}
         app.router.add_api_route(f"/v1/{task}", ask, name=task, methods=["POST"], **route)
 
-    for task, as_json, as_form, about in (
+    questions: list[tuple[Task, Any, Any, str]] = [
         ("describe", schemas.PointsRequest, schemas.PointsForm, "Put points of a photo into words."),
         ("localize", schemas.TextsRequest, schemas.TextsForm, "Find the point of a photo that each text is about."),
         ("round-trip", schemas.PointsRequest, schemas.PointsForm, "Describe points, and find them by the words alone."),
-    ):
+    ]
+    for task, as_json, as_form, about in questions:
         add(task, Annotated[as_form, Form()], route_class_override=_FormRoute, include_in_schema=False)
         add(
             task,
