@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.serving.config import EngineConfig, ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
+from talking_points.serving.settings import ServeSettings
 from tests.tiny import tiny_network
 
 SIZE_WH = (70, 40)
@@ -32,7 +32,7 @@ def tp() -> TalkingPoints:
 
 @pytest.fixture(scope="session")
 def engine(tp: TalkingPoints) -> Iterator[Engine]:
-    running = Engine("tiny", tp, EngineConfig(wait_ms=1))
+    running = Engine("tiny", tp, ServeSettings(wait_ms=1))
     yield running
     running.close()
 
@@ -43,7 +43,7 @@ def client_of(engine: Engine) -> Iterator[Callable[..., TestClient]]:
     with ExitStack() as opened:
 
         def client(**settings: object) -> TestClient:
-            app = make_app({"tiny": engine}, ServingConfig(**settings), page=False)  # type: ignore[arg-type]
+            app = make_app({"tiny": engine}, ServeSettings(page=False, **settings))  # type: ignore[arg-type]
             # Entered, so that all requests share one event loop, as they do in a server.
             return opened.enter_context(TestClient(app, raise_server_exceptions=False))
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from talking_points.evaluation.pointing import ask_for_point, prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question
 from talking_points.serving.schemas import ChatMessage
 from tests.serving.conftest import photo_bytes
@@ -44,7 +45,7 @@ def test_prompts_are_read_as_they_are_written(name: str) -> None:
 )
 def test_a_point_asks_for_a_description(text: str, point: tuple[float, float]) -> None:
     question = read_question([ChatMessage.model_validate(one) for one in messages(text)])
-    assert (question.task, question.points_px, question.photo) == ("describe", [point], URL)
+    assert (question.task, question.asked, question.photo) == ("describe", PhotoPoint(point_px=point), URL)
 
 
 def test_words_ask_for_a_point() -> None:
@@ -53,13 +54,13 @@ def test_words_ask_for_a_point() -> None:
         (ask_for_point("pixels", "the shoe (1, 2)", (70, 40)), "the shoe (1, 2)"),
     ):
         question = read_question([ChatMessage.model_validate(one) for one in messages(text)])
-        assert (question.task, question.texts) == ("localize", [expected])
+        assert (question.task, question.asked) == ("localize", PhotoPoint(text=expected))
 
 
 def test_the_last_words_are_about_the_last_photo() -> None:
     chat = [*messages("(1, 2)"), {"role": "assistant", "content": "a shoe"}, *messages("(3, 4)", None)]
     question = read_question([ChatMessage.model_validate(one) for one in chat])
-    assert question.points_px == [(3.0, 4.0)] and question.photo == URL
+    assert question.asked.point_px == (3.0, 4.0) and question.photo == URL
 
 
 def test_answers(client: TestClient, tp: TalkingPoints) -> None:

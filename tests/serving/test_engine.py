@@ -9,12 +9,21 @@ from PIL import Image
 
 from talking_points.pointing.encoding import PreparedPhoto
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.points import distance_unit
 from talking_points.samples import PhotoPoint
-from talking_points.serving.config import EngineConfig
 from talking_points.serving.engine import BusyError, Engine, StoppedError
+from talking_points.serving.settings import ServeSettings
 from tests.serving.conftest import photo_bytes
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
+
+
+def points(*points_px: tuple[float, float]) -> list[PhotoPoint]:
+    return [PhotoPoint(point_px=point_px) for point_px in points_px]
+
+
+def texts(*said: str) -> list[PhotoPoint]:
+    return [PhotoPoint(text=text) for text in said]
 
 
 def photo(engine: Engine, seed: int = 0) -> PreparedPhoto:
@@ -27,7 +36,8 @@ class Held:
     def __init__(self, tp: TalkingPoints, **config: object) -> None:
         self.batches: list[int] = []
         self.begun, self.go = threading.Event(), threading.Event()
-        self.engine = Engine("held", tp, EngineConfig(**config), on_batch=lambda n, s: self.batches.append(n))  # type: ignore[arg-type]
+        self.engine = Engine("held", tp, ServeSettings(**config))  # type: ignore[arg-type]
+        self.engine.watch(lambda count, seconds: self.batches.append(count))
         work = self.engine._answer
 
         def wait_first(batch: list[object]) -> None:
@@ -39,7 +49,7 @@ class Held:
 
     def occupy(self) -> Future[list[PhotoPoint]]:
         """Give it something to be busy with."""
-        future = self.engine.submit("describe", photo(self.engine), points_px=[(1.0, 1.0)])
+        future = self.engine.submit("describe", photo(self.engine), points((1.0, 1.0)))
         assert self.begun.wait(60)
         return future
 
@@ -47,16 +57,16 @@ class Held:
 def test_answers_are_the_librarys(tp: TalkingPoints, engine: Engine) -> None:
     opened = Image.open(io.BytesIO(photo_bytes()))
     [one, other, third] = (
-        engine.submit("describe", photo(engine), points_px=POINTS),
-        engine.submit("localize", photo(engine), texts=["the left shoe", "a hood"]),
-        engine.submit("round-trip", photo(engine), points_px=POINTS),
+        engine.submit("describe", photo(engine), points(*POINTS)),
+        engine.submit("localize", photo(engine), texts("the left shoe", "a hood")),
+        engine.submit("round-trip", photo(engine), points(*POINTS)),
     )
     described, found, trips = one.result(60), other.result(60), third.result(60)
-    texts = [answer.description for answer in described]
-    assert texts == TalkingPoints(tp.network).describe(opened, POINTS)
+    said = [answer.description for answer in described]
+    assert said == TalkingPoints(tp.network).describe(opened, POINTS)
     assert [answer.point_px for answer in described] == POINTS and described[0].found_px is None
     assert found[0].point_px is None and found[0].found_px is not None
-    assert [answer.description for answer in trips] == texts
+    assert [answer.description for answer in trips] == said
     for answer, expected in zip(trips, TalkingPoints(tp.network).round_trip(opened, POINTS), strict=True):
         assert answer.found_px == pytest.approx(expected.found_px, abs=1e-2)
         assert answer.error == pytest.approx(expected.error, abs=1e-3)
@@ -68,9 +78,9 @@ def test_requests_go_together_and_photos_that_look_alike_keep_their_sizes(tp: Ta
     small, large = (held.engine.prepare(Image.new("RGB", (side, side))) for side in (10, 1000))
     assert small.key == large.key
     several = [
-        held.engine.submit("round-trip", small, points_px=[(9.0, 9.0)]),
-        held.engine.submit("round-trip", large, points_px=[(900.0, 900.0), (1.0, 2.0)]),
-        held.engine.submit("localize", large, texts=["the left shoe"]),
+        held.engine.submit("round-trip", small, points((9.0, 9.0))),
+        held.engine.submit("round-trip", large, points((900.0, 900.0), (1.0, 2.0))),
+        held.engine.submit("localize", large, texts("the left shoe")),
     ]
     held.go.set()
     trips = [future.result(60) for future in several]
@@ -85,11 +95,11 @@ def test_requests_go_together_and_photos_that_look_alike_keep_their_sizes(tp: Ta
 def test_what_cannot_wait_is_refused_with_a_time_to_come_back(tp: TalkingPoints) -> None:
     held = Held(tp, max_waiting=3)
     held.occupy()
-    waiting = held.engine.submit("describe", photo(held.engine), points_px=POINTS[:2])
+    waiting = held.engine.submit("describe", photo(held.engine), points(*POINTS[:2]))
     with pytest.raises(BusyError, match="2 points and texts are waiting") as refused:
-        held.engine.submit("describe", photo(held.engine), points_px=POINTS[:2])
+        held.engine.submit("describe", photo(held.engine), points(*POINTS[:2]))
     assert 1 <= refused.value.retry_after_s <= 60
-    held.engine.submit("localize", photo(held.engine), texts=["a hood"])
+    held.engine.submit("localize", photo(held.engine), texts("a hood"))
     held.go.set()
     assert len(waiting.result(60)) == 2
     held.engine.close()
@@ -97,21 +107,21 @@ def test_what_cannot_wait_is_refused_with_a_time_to_come_back(tp: TalkingPoints)
 
 def test_closing_answers_what_waits_and_takes_no_more(tp: TalkingPoints) -> None:
     held = Held(tp)
-    futures = [held.occupy(), held.engine.submit("localize", photo(held.engine), texts=["a hood"])]
+    futures = [held.occupy(), held.engine.submit("localize", photo(held.engine), texts("a hood"))]
     closing = threading.Thread(target=held.engine.close)
     closing.start()
     held.go.set()
     closing.join(60)
-    assert all(future.done() and future.result() for future in futures) and held.engine.idle
+    assert all(future.done() and future.result() for future in futures)
     with pytest.raises(StoppedError):
-        held.engine.submit("localize", photo(held.engine), texts=["a hood"])
+        held.engine.submit("localize", photo(held.engine), texts("a hood"))
 
 
 def test_a_caller_who_left_is_passed_over(tp: TalkingPoints) -> None:
     held = Held(tp)
     held.occupy()
-    left = held.engine.submit("localize", photo(held.engine), texts=["a hood"])
-    stayed = held.engine.submit("localize", photo(held.engine), texts=["a hood"])
+    left = held.engine.submit("localize", photo(held.engine), texts("a hood"))
+    stayed = held.engine.submit("localize", photo(held.engine), texts("a hood"))
     assert left.cancel()
     held.go.set()
     assert stayed.result(60)
@@ -122,8 +132,8 @@ def test_a_caller_who_left_is_passed_over(tp: TalkingPoints) -> None:
 def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(tp)
     held.occupy()
-    good = held.engine.submit("describe", photo(held.engine), points_px=[(1.0, 1.0)])
-    bad = held.engine.submit("describe", photo(held.engine, seed=9), points_px=[(2.0, 2.0)])
+    good = held.engine.submit("describe", photo(held.engine), points((1.0, 1.0)))
+    bad = held.engine.submit("describe", photo(held.engine, seed=9), points((2.0, 2.0)))
     marked = photo(held.engine, seed=9).key
     describe = tp.describe_many
 
@@ -143,7 +153,7 @@ def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypa
 def test_descriptions_are_told_as_they_are_written(engine: Engine) -> None:
     told: dict[int, list[str]] = {}
     answers = engine.submit(
-        "describe", photo(engine), points_px=POINTS, on_text=lambda n, text: told.setdefault(n, []).append(text)
+        "describe", photo(engine), points(*POINTS), on_text=lambda n, text: told.setdefault(n, []).append(text)
     ).result(60)
     assert [told[n][-1] for n in range(3)] == [answer.description for answer in answers]
     assert len(told[0]) > 1
@@ -151,13 +161,16 @@ def test_descriptions_are_told_as_they_are_written(engine: Engine) -> None:
 
 def test_bad_questions_are_refused_at_once(engine: Engine) -> None:
     for task, asked, message in (
-        ("describe", {"points_px": [(71.0, 0.0)]}, r"point 1 \[71.0, 0.0\] is outside the 70x40 photo"),
-        ("round-trip", {"points_px": [(1.0, float("nan"))]}, "not finite"),
-        ("localize", {"texts": ["a hood", " "]}, "text 2: the text is empty"),
-        ("localize", {"texts": ["<mark>"]}, "reserved"),
+        ("describe", points((71.0, 0.0)), r"point 1 \[71.0, 0.0\] is outside the 70x40 photo"),
+        ("round-trip", points((1.0, float("nan"))), "not finite"),
+        ("localize", texts("a hood", " "), "text 2: the text is empty"),
+        ("localize", texts("<mark>"), "reserved"),
     ):
         with pytest.raises(ValueError, match=message):
-            engine.submit(task, photo(engine), **asked)  # type: ignore[arg-type]
-    for settings in ({"wait_ms": -1}, {"wait_ms": float("nan")}, {"max_waiting": 0}):
-        with pytest.raises(ValueError, match=next(iter(settings))):
-            EngineConfig(**settings)  # type: ignore[arg-type]
+            engine.submit(task, photo(engine), asked)  # type: ignore[arg-type]
+
+
+def test_a_text_is_measured_against_the_point_that_it_is_about(engine: Engine) -> None:
+    [answer] = engine.submit("localize", photo(engine), [PhotoPoint(point_px=(35.0, 20.0), text="a hood")]).result(60)
+    assert answer.found_px is not None and answer.text == "a hood"
+    assert answer.error == pytest.approx(distance_unit(answer.found_px, (35.0, 20.0), (70, 40)))

@@ -15,9 +15,9 @@ from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.demo import demo_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
+from talking_points.serving.settings import ServeSettings
 from tests.serving.live import listening
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,7 +103,7 @@ def test_shrunk_photos_are_read_as_the_whole_ones(
 
 
 def test_over_http(run: Run, photo: Path, engine: Engine) -> None:
-    with listening(make_app({"tiny": engine}, ServingConfig(), page=False)) as url:
+    with listening(make_app({"tiny": engine}, ServeSettings(page=False))) as url:
         assert "found again at (" in run("http_client.py", url, photo, 345.5, 120.5)
         lines = run("label_studio_prefill.py", url, photo, 50, 25).splitlines()
     assert [line.split()[:2] for line in lines] == [["keypointlabels", "a1"], ["textarea", "a1"]]

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
 import socket
+import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 
 from talking_points.serving import fetching
-from talking_points.serving.fetching import fetch, fetch_from, is_public, public_address
+from talking_points.serving.fetching import is_public, public_address
+
+
+def fetch(url: str, **options: Any) -> bytes:
+    return anyio.run(partial(fetching.fetch, url, **options))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +60,8 @@ def resolving(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> l
     asked: list[str] = []
     resolve = socket.getaddrinfo
 
-    def getaddrinfo(host: str, port: int, *rest: Any, **options: Any) -> list[Any]:
+    def getaddrinfo(host: bytes | str, port: int, *rest: Any, **options: Any) -> list[Any]:
+        host = host.decode() if isinstance(host, bytes) else host
         if host == "127.0.0.1":
             return resolve(host, port, *rest, **options)
         asked.append(host)
@@ -64,17 +75,18 @@ def resolving(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> l
 
 def test_every_address_of_a_name_must_be_public(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, {"good": ["8.8.8.8"], "both": ["8.8.8.8", "10.0.0.1"], "inside": ["127.0.0.1"]})
-    assert public_address("good", 80) == "8.8.8.8"
+    assert anyio.run(public_address, httpx.URL("http://good/")) == "8.8.8.8"
     for host in ("both", "inside"):
         with pytest.raises(ValueError, match="not public"):
-            public_address(host, 80)
-    with pytest.raises(ValueError, match="unknown"):
-        public_address("nowhere", 80)
+            anyio.run(public_address, httpx.URL(f"http://{host}/"))
+    for url in ("http://nowhere/", "http://[/"):
+        with pytest.raises(ValueError, match="unknown"):
+            anyio.run(public_address, httpx.URL(url))
 
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://good/a", "file:///etc/passwd", "http:///a", "http://user:key@good/", "http://good:port/", "http://[/"],
+    ["ftp://good/a", "file:///etc/passwd", "http:///a", "http://user:key@good/", "http://good:port/"],
 )
 def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(ValueError, match="URL"):
@@ -98,13 +110,13 @@ def host(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     connected: list[str] = []
-    connect = socket.create_connection
+    connect = anyio.connect_tcp
 
-    def to_this_machine(address: tuple[str, int], *rest: Any) -> socket.socket:
-        connected.append(address[0])
-        return connect(server.server_address[:2], *rest)  # type: ignore[arg-type]
+    async def to_this_machine(remote_host: str, remote_port: int, **options: Any) -> Any:
+        connected.append(remote_host)
+        return await connect("127.0.0.1", server.server_address[1])
 
-    monkeypatch.setattr(fetching.socket, "create_connection", to_this_machine)
+    monkeypatch.setattr(anyio, "connect_tcp", to_this_machine)
     Handler.connected = connected  # type: ignore[attr-defined]
     yield Handler
     server.shutdown()
@@ -182,7 +194,34 @@ def test_a_server_that_the_operator_named_may_be_anywhere(host: Any) -> None:
 
     host.answer = answer
     headers = {"Authorization": "Token abc"}
-    assert fetch_from("http://localhost:1/", "/data/1.jpg", headers=headers, max_bytes=10) == b"a photo"
+    assert fetch("http://localhost:1/data/1.jpg", trusted_headers=headers, max_bytes=10) == b"a photo"
     assert seen == ["Token abc"]
-    with pytest.raises(ValueError, match="status 302"):
-        fetch_from("http://localhost:1/", "/other", headers=headers, max_bytes=10)
+    for location, said in (({"Location": "/again"}, "a redirect"), ({}, "status 302")):
+        host.answer = send(b"", 302, **location)
+        with pytest.raises(ValueError, match=said):
+            fetch("http://localhost:1/other", trusted_headers=headers, max_bytes=10)
+
+
+def test_a_host_that_drips(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, {"a.example": ["8.8.8.8"]})
+    monkeypatch.setattr(fetching, "TIMEOUT_S", 0.2)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                handler.wfile.write(b"a")
+                time.sleep(0.05)
+
+    host.answer = drip
+    with pytest.raises(ValueError, match="did not arrive within 0.2 s"):
+        fetch("http://a.example/", max_bytes=100)
+
+
+def test_what_is_packed_stays_packed(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small answer may unpack to one without end."""
+    resolving(monkeypatch, {"a.example": ["8.8.8.8"]})
+    packed = gzip.compress(bytes(10_000))
+    host.answer = send(packed, **{"Content-Encoding": "gzip"})
+    assert fetch("http://a.example/", max_bytes=100) == packed

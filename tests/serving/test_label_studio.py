@@ -76,14 +76,15 @@ def test_photos_in_label_studio(client_of: Callable[..., TestClient], monkeypatc
     assert "--label-studio URL" in predict(client_of(), [keypoint("a", 1, 1)], data=data).text
     asked: list[Any] = []
 
-    def fetch_from(base: str, path: str, **options: Any) -> bytes:
-        asked.extend([base, path, options["headers"]])
+    async def fetch(url: str, **options: Any) -> bytes:
+        asked.extend([url, options["trusted_headers"]])
         return PHOTO
 
-    monkeypatch.setattr("talking_points.serving.service.fetch_from", fetch_from)
-    client = client_of(label_studio_url="http://localhost:8080", label_studio_token="secret")
+    monkeypatch.setattr("talking_points.serving.label_studio.fetch", fetch)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
+    client = client_of(label_studio="http://localhost:8080/")
     assert predict(client, [keypoint("a", 1, 1)], data=data).status_code == 200
-    assert asked == ["http://localhost:8080", "/data/upload/1.png", {"Authorization": "Token secret"}]
+    assert asked == ["http://localhost:8080/data/upload/1.png", {"Authorization": "Token secret"}]
     # Only Label Studio's own paths; the API takes no paths at all.
     other = predict(client, [keypoint("a", 1, 1)], data={"photo": "http://localhost:8080/data/upload/1.png"})
     assert "not fetched from URLs" in other.text
@@ -136,10 +137,10 @@ def test_requests_that_are_none(client: TestClient, change: dict[str, Any]) -> N
         ({"value": {"x": 10, "y": 10, "width": 1, "rotation": 45}}, "region 'a' is rotated"),
         ({"image_rotation": 90}, "region 'a' is of the picture rotated by 90 degrees: rotate it back"),
         ({"image_rotation": -90}, "rotated by -90 degrees"),
-        ({"image_rotation": "left"}, "image_rotation: expected a number, got left"),
+        ({"image_rotation": "left"}, "image_rotation: Input should be a valid number"),
         ({"original_width": 40, "original_height": 70}, "is of a 40x70 picture, the photo is 70x40 upright"),
         ({"original_width": 0, "original_height": 70}, "is of a 0x70 picture"),
-        ({"original_width": "wide", "original_height": 70}, "expected a number, got wide"),
+        ({"original_width": "wide", "original_height": 70}, "original_width: Input should be a valid number"),
     ],
 )
 def test_regions_that_are_no_keypoints_of_the_upright_photo(
@@ -161,6 +162,11 @@ def test_regions_that_are_no_keypoints_of_the_upright_photo(
 def test_sizes_that_agree(client: TestClient, same: dict[str, Any]) -> None:
     expected = predict(client, [keypoint("a", 50, 25)]).json()["results"][0]["result"][1]
     assert predict(client, [{**keypoint("a", 50, 25), **same}]).json()["results"][0]["result"][1] == expected
+
+
+def test_relations_are_left_alone(client: TestClient) -> None:
+    relation = {"from_id": "a", "to_id": "b", "type": "relation", "direction": "right"}
+    assert len(predict(client, [keypoint("a", 50, 25), relation]).json()["results"][0]["result"]) == 2
 
 
 def test_regions_of_other_controls_are_left_alone(client: TestClient) -> None:

@@ -15,9 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from talking_points.serving.config import ServingConfig
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
+from talking_points.serving.settings import ServeSettings
 from tests.serving.live import listening
 
 CHECKS = [
@@ -39,7 +39,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def schema(engine: Engine) -> Iterator[Any]:
-    with listening(make_app({"tiny": engine}, ServingConfig(), page=False)) as url:
+    with listening(make_app({"tiny": engine}, ServeSettings(page=False))) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 

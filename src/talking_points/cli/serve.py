@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
-import os
 from typing import Annotated
 
 import typer
@@ -51,32 +50,30 @@ def serve(
     """Serve a web page and an HTTP API, on this machine alone unless --host says otherwise."""
     names = list(dict.fromkeys(model or ["mini"]))
     missing = [
-        name for name in ("fastapi", "fastapi_offline", "gradio", "prometheus_client", "uvicorn") if not _has(name)
+        name for name in ("fastapi", "fastapi_offline", "httpx", "prometheus_client", "uvicorn") if not _has(name)
     ]
     if missing:
         raise ImportError(f"serve needs {', '.join(missing)}: pip install 'talking-points[web]'")
-    token = None
-    if token_env is not None:
-        token = os.environ.get(token_env)
-        if not token:
-            raise ValueError(f"--token-env {token_env}: that environment variable is not set, or empty")
-    for option, value in (("--max-megabytes", max_megabytes), ("--max-megapixels", max_megapixels)):
-        if not 0 < value <= 10_000:
-            raise ValueError(f"{option} is {value}; allowed: above 0, at most 10000")
-    from talking_points.serving.config import EngineConfig, ServingConfig
     from talking_points.serving.listening import open_socket
+    from talking_points.serving.settings import ServeSettings
 
-    waits = EngineConfig(wait_ms=wait_ms, max_waiting=max_waiting)
-    config = ServingConfig(
-        max_photo_bytes=int(max_megabytes * 1e6),
-        max_pixels=int(max_megapixels * 1e6),
+    settings = ServeSettings(
+        model=tuple(names),
+        host=host,
+        port=port,
+        token_env=token_env,
+        allow_urls=allow_urls,
+        page=not no_page,
+        label_studio=label_studio,
+        max_megabytes=max_megabytes,
+        max_megapixels=max_megapixels,
         max_points=max_points,
         max_text_chars=max_text_chars,
-        allow_urls=allow_urls,
-        token=token,
-        label_studio_url=label_studio,
-        label_studio_token=os.environ.get("LABEL_STUDIO_API_KEY") if label_studio else None,
+        max_waiting=max_waiting,
+        wait_ms=wait_ms,
+        device=device,
     )
+    token = settings.read_token()
     listening = open_socket(host, port)
     folders = {name: find_model(name) for name in names}
     from talking_points.pointing.round_trip import TalkingPoints
@@ -85,10 +82,10 @@ def serve(
     from talking_points.serving.server import serve as run
 
     engines = {
-        name: Engine(name, TalkingPoints.from_pretrained(folder, device=device), waits)
+        name: Engine(name, TalkingPoints.from_pretrained(folder, device=device), settings)
         for name, folder in folders.items()
     }
-    app = make_app(engines, config, page=not no_page)
+    app = make_app(engines, settings)
     where = f"[{host}]" if ":" in host else host
     log(f"serving {', '.join(names)} at http://{where}:{listening.getsockname()[1]}/ (Ctrl-C stops it)")
     if token is None and not _is_loopback(host):

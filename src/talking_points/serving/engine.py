@@ -13,26 +13,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from PIL import Image
 
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
-from talking_points.pointing.role import MOST_AT_ONCE
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
-from talking_points.samples import FoundPoint, PhotoPoint
-from talking_points.serving.config import EngineConfig
+from talking_points.samples import PhotoPoint
+from talking_points.serving.settings import ServeSettings
 
 log = logging.getLogger(__name__)
 
 Task = Literal["describe", "localize", "round-trip"]
-Point = tuple[float, float]
 OnText = Callable[[int, str], None]
 """Told, in the engine's thread, the number of a point in its request and its description so far."""
 
 LONGEST_RETRY_S = 60
+MOST_TOGETHER = 128
+"""Points and texts of several requests that are worked on together: more bring nothing. Ours."""
 
 
 class BusyError(RuntimeError):
@@ -48,46 +48,35 @@ class StoppedError(RuntimeError):
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
-class _Work:
+class _Request:
     task: Task
     photo: PreparedPhoto
-    points_px: list[Point]
-    texts: list[str]
+    asked: list[PhotoPoint]
     on_text: OnText | None
     arrived_s: float = field(default_factory=time.monotonic)
     future: Future[list[PhotoPoint]] = field(default_factory=Future)
-
-    @property
-    def prompts(self) -> int:
-        return len(self.points_px) or len(self.texts)
 
 
 class Engine:
     """A model, its thread and its queue. Any thread may call it."""
 
-    def __init__(
-        self,
-        name: str,
-        tp: TalkingPoints,
-        config: EngineConfig | None = None,
-        *,
-        on_batch: Callable[[int, float], None] = lambda prompts, seconds: None,
-    ) -> None:
+    def __init__(self, name: str, tp: TalkingPoints, settings: ServeSettings | None = None) -> None:
         """
         Args:
             name: the model's, as callers know it.
             tp: with both adapters; from here on the engine's alone.
-            on_batch: told the prompts of each batch and how long it took, in seconds.
+            settings: of these, `wait_ms` and `max_waiting`.
         """
         self.name = name
-        self.config = config or EngineConfig()
-        self.on_batch = on_batch
+        self.settings = settings or ServeSettings()
         self._tp = tp
-        self._waiting: deque[_Work] = deque()
+        self._queue: deque[_Request] = deque()
         self._working = 0
         self._stopping = False
-        self._seconds_a_prompt = 0.05
-        self._changed = threading.Condition()
+        self._seconds_each = 0.05
+        self._watchers: list[Callable[[int, float], None]] = []
+        # Its lock may be taken again by the thread that holds it.
+        self._changed = threading.Condition(threading.RLock())
         self._thread = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
         self._thread.start()
 
@@ -95,67 +84,63 @@ class Engine:
     def waiting(self) -> int:
         """Points and texts that wait."""
         with self._changed:
-            return sum(work.prompts for work in self._waiting)
+            return sum(len(request.asked) for request in self._queue)
 
-    @property
-    def idle(self) -> bool:
-        """Nothing waits and nothing is worked on."""
-        with self._changed:
-            return not self._waiting and not self._working
+    def watch(self, on_batch: Callable[[int, float], None]) -> None:
+        """From now on, tell the points and texts of each batch, and how long it took, in seconds."""
+        self._watchers.append(on_batch)
 
     def prepare(self, photo: Image.Image) -> PreparedPhoto:
         """A photo as this model sees it. Runs in the caller's thread."""
         return prepare_photo(photo, self._tp.network.side)
 
-    def check_room(self, prompts: int = 1) -> None:
+    def check_room(self, count: int = 1) -> None:
         """Raise BusyError or StoppedError when so many points or texts could not wait now."""
         with self._changed:
-            self._check_room(prompts)
+            if self._stopping:
+                raise StoppedError("the server is stopping; ask another one")
+            waiting = self.waiting
+            # A request larger than the whole queue is let into an empty one: it could never get in otherwise.
+            if waiting and waiting + count > self.settings.max_waiting:
+                seconds = math.ceil((waiting + self._working) * self._seconds_each)
+                raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
 
     def submit(
-        self,
-        task: Task,
-        photo: PreparedPhoto,
-        *,
-        points_px: Sequence[Point] = (),
-        texts: Sequence[str] = (),
-        on_text: OnText | None = None,
+        self, task: Task, photo: PreparedPhoto, asked: Sequence[PhotoPoint], *, on_text: OnText | None = None
     ) -> Future[list[PhotoPoint]]:
         """Ask about one photo.
 
         Args:
             task: "describe" and "round-trip" ask about points, "localize" about texts.
             photo: as `prepare` gives it.
-            points_px: (x, y) in pixels of the photo.
-            texts: descriptions.
+            asked: each with `point_px` or, to be localized, with `text` (and `point_px` to be measured against).
             on_text: told descriptions as they are written; must be quick.
 
         Returns:
-            A future of one answer for each point or text, in their order. Cancelling it works while it waits.
+            A future of `asked` with answers, in its order. Cancelling it works while it waits.
 
         Raises:
             ValueError: a point is outside the photo, or a text is empty or too long; says which.
             BusyError, StoppedError: not now.
         """
         if task == "localize":
-            for number, text in enumerate(texts, start=1):
+            for number, point in enumerate(asked, start=1):
                 try:
-                    self._tp.network.prompts.localize(text)
+                    self._tp.network.prompts.localize(point.text or "")
                 except ValueError as error:
                     raise ValueError(f"text {number}: {error}") from None
-            points_px = ()
         else:
-            points_px = [(float(x), float(y)) for x, y in check_points(points_px, photo.size_wh)]
-            texts = ()
-        work = _Work(task=task, photo=photo, points_px=list(points_px), texts=list(texts), on_text=on_text)
-        if not work.prompts:
-            work.future.set_result([])
-            return work.future
+            places = check_points([point.point_px or (math.nan, math.nan) for point in asked], photo.size_wh)
+            asked = [PhotoPoint(point_px=(float(x), float(y))) for x, y in places]
+        request = _Request(task=task, photo=photo, asked=list(asked), on_text=on_text)
+        if not asked:
+            request.future.set_result([])
+            return request.future
         with self._changed:
-            self._check_room(work.prompts)
-            self._waiting.append(work)
+            self.check_room(len(asked))
+            self._queue.append(request)
             self._changed.notify_all()
-        return work.future
+        return request.future
 
     def close(self) -> None:
         """Take nothing more, answer what waits, and end the thread."""
@@ -164,95 +149,76 @@ class Engine:
             self._changed.notify_all()
         self._thread.join()
 
-    def _check_room(self, prompts: int) -> None:
-        if self._stopping:
-            raise StoppedError("the server is stopping; ask another one")
-        waiting = sum(work.prompts for work in self._waiting)
-        # A request larger than the whole queue is let into an empty one: it could never get in otherwise.
-        if waiting and waiting + prompts > self.config.max_waiting:
-            seconds = math.ceil((waiting + self._working) * self._seconds_a_prompt)
-            raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
-
     def _run(self) -> None:
         while batch := self._next_batch():
-            begun = time.monotonic()
+            begun, count = time.monotonic(), sum(len(request.asked) for request in batch)
             self._answer(batch)
-            prompts, seconds = sum(work.prompts for work in batch), time.monotonic() - begun
+            seconds = time.monotonic() - begun
             with self._changed:
-                self._seconds_a_prompt += 0.2 * (seconds / prompts - self._seconds_a_prompt)
+                self._seconds_each += 0.2 * (seconds / count - self._seconds_each)
                 self._working = 0
-            self.on_batch(prompts, seconds)
+            for on_batch in self._watchers:
+                on_batch(count, seconds)
 
-    def _next_batch(self) -> list[_Work]:
+    def _next_batch(self) -> list[_Request]:
         """What is worked on next; empty when the engine has stopped."""
-        while True:
-            with self._changed:
-                batch = self._gather()
-                if batch or self._stopping:
-                    return batch
-
-    def _gather(self) -> list[_Work]:
-        """Wait for a first request, a little for more, and take as many as go together. Holds the lock."""
-        while not self._waiting and not self._stopping:
-            self._changed.wait()
-        while self._waiting and not self._stopping:
-            left_s = self._waiting[0].arrived_s + self.config.wait_ms / 1000 - time.monotonic()
-            if left_s <= 0 or sum(work.prompts for work in self._waiting) >= MOST_AT_ONCE:
-                break
-            self._changed.wait(left_s)
-        batch: list[_Work] = []
-        while self._waiting and (not batch or self._working + self._waiting[0].prompts <= MOST_AT_ONCE):
-            work = self._waiting.popleft()
-            # False for one whose caller has left.
-            if work.future.set_running_or_notify_cancel():
-                batch.append(work)
-                self._working += work.prompts
+        batch: list[_Request] = []
+        with self._changed:
+            # Again where every caller has left meanwhile.
+            while not batch and (self._queue or not self._stopping):
+                self._wait_for_some()
+                while self._queue and (not batch or self._working + len(self._queue[0].asked) <= MOST_TOGETHER):
+                    request = self._queue.popleft()
+                    # False for one whose caller has left.
+                    if request.future.set_running_or_notify_cancel():
+                        batch.append(request)
+                        self._working += len(request.asked)
         return batch
 
-    def _answer(self, batch: Sequence[_Work]) -> None:
+    def _wait_for_some(self) -> None:
+        """Wait for a first request, and a little for more. Holds the lock."""
+        while not self._queue and not self._stopping:
+            self._changed.wait()
+        while self._queue and not self._stopping and self.waiting < MOST_TOGETHER:
+            left_s = self._queue[0].arrived_s + self.settings.wait_ms / 1000 - time.monotonic()
+            if left_s <= 0:
+                break
+            self._changed.wait(left_s)
+
+    def _answer(self, batch: Sequence[_Request]) -> None:
         try:
-            answers = self._answer_together(batch)
+            answers = self._ask_model(batch)
         except Exception as error:
             if len(batch) > 1:
                 # One of them may be the cause; the others shall not fail with it.
-                for work in batch:
-                    self._answer([work])
+                for request in batch:
+                    self._answer([request])
                 return
             log.exception("a request failed")
             batch[0].future.set_exception(error)
             return
-        for work, some in zip(batch, answers, strict=True):
-            work.future.set_result(some)
+        for request, some in zip(batch, answers, strict=True):
+            request.future.set_result(some)
 
-    def _answer_together(self, batch: Sequence[_Work]) -> list[list[PhotoPoint]]:
-        points = [(work, n) for work in batch for n in range(len(work.points_px))]
+    def _ask_model(self, batch: Sequence[_Request]) -> list[list[PhotoPoint]]:
+        answers = [list(request.asked) for request in batch]
+        places = [(r, n) for r, request in enumerate(batch) for n in range(len(request.asked))]
+        described = [
+            (r, n, point_px) for r, n in places if batch[r].task != "localize" and (point_px := answers[r][n].point_px)
+        ]
 
         def told(place: int, ids: list[int]) -> None:
-            work, number = points[place]
-            if work.on_text is not None:
-                work.on_text(number, self._tp.network.prompts.decode(ids))
+            r, n, _ = described[place]
+            on_text = batch[r].on_text
+            if on_text is not None:
+                on_text(n, self._tp.network.prompts.decode(ids))
 
-        texts = iter(self._tp.describe_many([(work.photo, work.points_px[n]) for work, n in points], on_token=told))
-        said = [[next(texts) for _ in work.points_px] or work.texts for work in batch]
+        texts = self._tp.describe_many([(batch[r].photo, point_px) for r, _, point_px in described], on_token=told)
+        for (r, n, _), text in zip(described, texts, strict=True):
+            answers[r][n] = replace(answers[r][n], description=text)
         # A descriptor that says nothing leaves nothing to localize.
-        asked = [
-            (work.photo, text)
-            for work, some in zip(batch, said, strict=True)
-            for text in some
-            if text and work.task != "describe"
-        ]
-        found = iter(self._tp.locate_many(asked))
-        return [
-            [
-                _answer(work, n, text, next(found) if text and work.task != "describe" else None)
-                for n, text in enumerate(some)
-            ]
-            for work, some in zip(batch, said, strict=True)
-        ]
-
-
-def _answer(work: _Work, number: int, text: str, found: FoundPoint | None) -> PhotoPoint:
-    point = PhotoPoint(text=text)
-    if work.points_px:
-        point = PhotoPoint(point_px=work.points_px[number], description=text)
-    return point if found is None else point.answered(found, work.photo.size_wh)
+        sought = [(r, n, words) for r, n in places if batch[r].task != "describe" and (words := answers[r][n].words)]
+        found = self._tp.locate_many([(batch[r].photo, words) for r, _, words in sought])
+        for (r, n, _), one in zip(sought, found, strict=True):
+            answers[r][n] = answers[r][n].answered(one, batch[r].photo.size_wh)
+        return answers

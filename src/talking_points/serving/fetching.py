@@ -6,62 +6,57 @@ resolves to another address a moment later (DNS rebinding) gains nothing. Redire
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import socket
-import ssl
-import time
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+
+import anyio
+import httpx
 
 MOST_REDIRECTS = 3
 TIMEOUT_S = 15.0
 """For the whole of a photo, redirects included. Ours."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_OWN_HEADERS = {"User-Agent": "talking-points", "Accept": "image/*", "Accept-Encoding": "identity"}
 
 
-def fetch(url: str, *, max_bytes: int) -> bytes:
-    """Get what lies at a public http or https address.
+async def fetch(url: str, *, max_bytes: int, trusted_headers: dict[str, str] | None = None) -> bytes:
+    """Get what lies at an http or https address.
+
+    Args:
+        url: of a public host; of any host where `trusted_headers` are given.
+        max_bytes: of the body.
+        trusted_headers: sent to a server that the operator named, wherever it is; it may not redirect.
 
     Raises:
         ValueError: another kind of URL, an address that is not public, no answer, or too many bytes; of one line.
     """
-    deadline_s = time.monotonic() + TIMEOUT_S
-    for _ in range(MOST_REDIRECTS + 1):
-        parts = _parse(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        address = public_address(host, port)
-        response = _get(parts, host, port, address, {}, deadline_s)
-        target = response.headers.get("Location")
-        if response.status in (301, 302, 303, 307, 308) and target:
-            response.close()
-            url = urljoin(url, target)
-            continue
-        return _body(response, host, max_bytes, deadline_s)
+    target = _parse(url)
+    try:
+        with anyio.fail_after(TIMEOUT_S):
+            if trusted_headers is not None:
+                got = await _get(target, target.host, trusted_headers, max_bytes)
+                if isinstance(got, bytes):
+                    return got
+                raise ValueError(f"the photo's host {target.host[:100]!r} answers with a redirect")
+            for _ in range(MOST_REDIRECTS + 1):
+                got = await _get(target, await public_address(target), {}, max_bytes)
+                if isinstance(got, bytes):
+                    return got
+                target = _parse(str(target.join(got)))
+    except TimeoutError:
+        raise ValueError(f"the photo did not arrive within {TIMEOUT_S:g} s") from None
     raise ValueError(f"the photo's URL redirects more than {MOST_REDIRECTS} times")
 
 
-def fetch_from(base_url: str, path: str, *, headers: dict[str, str], max_bytes: int) -> bytes:
-    """Get a path of a server that the operator named, wherever it is; no redirects.
-
-    Raises:
-        ValueError: no answer, or too many bytes.
-    """
-    deadline_s = time.monotonic() + TIMEOUT_S
-    parts = _parse(base_url.rstrip("/") + path)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    return _body(_get(parts, host, port, host, headers, deadline_s), host, max_bytes, deadline_s)
-
-
-def public_address(host: str, port: int) -> str:
-    """A public address of a host; a ValueError when any of its addresses is not public, or it has none."""
+async def public_address(url: httpx.URL) -> str:
+    """A public address of a URL's host; a ValueError when any of its addresses is not public, or it has none."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await anyio.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise ValueError(f"the photo's host {host[:100]!r} is unknown") from None
+        raise ValueError(f"the photo's host {url.host[:100]!r} is unknown") from None
     addresses = [str(entry[4][0]) for entry in found]
-    for address in addresses:
-        if not is_public(address):
-            raise ValueError(f"the photo's host {host[:100]!r} is not public; send the photo itself")
+    if not all(is_public(address) for address in addresses):
+        raise ValueError(f"the photo's host {url.host[:100]!r} is not public; send the photo itself")
     return addresses[0]
 
 
@@ -79,62 +74,40 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-def _parse(url: str) -> SplitResult:
+def _parse(url: str) -> httpx.URL:
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for a port that is none
-    except ValueError:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError):
         raise ValueError(f"the photo's URL cannot be read: {url[:100]!r}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"a photo's URL begins with http:// or https:// and a host, got {url[:100]!r}")
-    if parts.username or parts.password:
+    if parsed.userinfo:
         raise ValueError("the photo's URL holds a user or a password; leave them out")
-    return parts
+    return parsed
 
 
-class _Connection(http.client.HTTPConnection):
-    """To an address, in a host's name."""
-
-    def __init__(self, host: str, port: int, address: str, *, secure: bool, timeout_s: float) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._address, self._secure = address, secure
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
-
-
-def _get(
-    parts: SplitResult, host: str, port: int, address: str, headers: dict[str, str], deadline_s: float
-) -> http.client.HTTPResponse:
-    secure = parts.scheme == "https"
-    connection = _Connection(host, port, address, secure=secure, timeout_s=max(0.1, deadline_s - time.monotonic()))
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    if parts.query:
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+async def _get(url: httpx.URL, address: str, headers: dict[str, str], max_bytes: int) -> bytes | str:
+    """The body of an answer, or where it redirects to. Connects to `address`, in the name of the URL's host."""
+    host = url.host[:100]
+    own = {**_OWN_HEADERS, "Host": url.netloc.decode("ascii"), **headers}
     try:
-        own = {"User-Agent": "talking-points", "Accept": "image/*", "Connection": "close"}
-        connection.request("GET", target, headers={**own, **headers})
-        return connection.getresponse()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        connection.close()
-        raise ValueError(f"the photo's host {host[:100]!r} does not answer: {type(error).__name__}") from None
-
-
-def _body(response: http.client.HTTPResponse, host: str, max_bytes: int, deadline_s: float) -> bytes:
-    with response:
-        if response.status != 200:
-            raise ValueError(f"the photo's host {host[:100]!r} answers with status {response.status}")
-        data = bytearray()
-        try:
-            # Piece by piece: the socket's timeout is for each, and they may drip in for ever.
-            while piece := response.read1(65536):
+        async with (
+            # trust_env: a proxy would resolve the name itself. The time is the callers'.
+            httpx.AsyncClient(trust_env=False, timeout=None) as client,
+            client.stream(
+                "GET", url.copy_with(host=address), headers=own, extensions={"sni_hostname": url.raw_host.decode()}
+            ) as response,
+        ):
+            if response.has_redirect_location:
+                return response.headers["Location"]
+            if response.status_code != 200:
+                raise ValueError(f"the photo's host {host!r} answers with status {response.status_code}")
+            data = bytearray()
+            # As it comes: what is packed may be large without end.
+            async for piece in response.aiter_raw():
                 data += piece
                 if len(data) > max_bytes:
                     raise ValueError(f"the photo has more than the {max_bytes:,} bytes allowed")
-                if time.monotonic() > deadline_s:
-                    raise ValueError(f"the photo did not arrive within {TIMEOUT_S:g} s")
-        except (OSError, http.client.HTTPException) as error:
-            raise ValueError(f"the photo's host {host[:100]!r} broke off: {type(error).__name__}") from None
-    return bytes(data)
+            return bytes(data)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ValueError(f"the photo's host {host!r} does not answer: {type(error).__name__}") from None

@@ -13,50 +13,80 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from talking_points.serving.config import ServingConfig
 from talking_points.serving.metrics import Metrics
+from talking_points.serving.settings import ServeSettings
 
+MOST_BYTES_IN_FLIGHT = 256_000_000
+"""Bodies of all requests being read or answered; what would make it more is refused for now. Ours."""
+BODY_TIMEOUT_S = 60.0
+"""Longest time that a request's body may take to arrive. Ours."""
 OPEN_PATHS = ("/health",)
 """Answered without a token."""
-API_PATHS = ("/v1/", "/label-studio/")
-"""Whose bodies are counted here; the page has its own limit on files."""
-# The page's own scripts evaluate code and set styles; nothing comes from, or goes to, another host.
-PAGE_POLICY = (
-    "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; frame-ancestors 'self'"
-)
 
 
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, config: ServingConfig, metrics: Metrics) -> None:
-        self.app, self.config, self.metrics = app, config, metrics
-        self.requests_in_flight = 0
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        """Raises a ValueError when the token that `settings` name is none."""
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self._token = settings.read_token()
+        self._most_in_flight = max(MOST_BYTES_IN_FLIGHT, settings.max_body_bytes)
         self._bytes_in_flight = 0
-        metrics.in_flight.set_function(lambda: self.requests_in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers, path = Headers(scope=scope), scope["path"]
-        is_api = path.startswith(API_PATHS)
-        if path not in OPEN_PATHS and not self._may_enter(headers.get("authorization", "")):
-            scheme = "Bearer" if is_api else 'Basic realm="talking-points"'
-            refusal = error_response(
-                401, "a token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": scheme}
-            )
-            await refusal(scope, receive, send)
+        authorization = Headers(scope=scope).get("authorization", "")
+        if scope["path"] not in OPEN_PATHS and not self._may_enter(authorization):
+            # Browsers and Label Studio ask for a password then; clients of the API know their token.
+            challenge = {"WWW-Authenticate": 'Basic realm="talking-points"'}
+            await error_response(401, "a token is needed: Authorization: Bearer TOKEN", challenge)(scope, receive, send)
+        elif scope["method"] in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+        else:
+            await self._count(scope, receive, send)
+
+    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell the metrics of a request."""
+        status, begun_s = 500, time.monotonic()
+
+        async def answering(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            with self.metrics.in_flight.track_inprogress():
+                await self._admit(scope, receive, answering)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.monotonic() - begun_s)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on when there is room for its body."""
+        most = self.settings.max_body_bytes
+        stated = Headers(scope=scope).get("content-length", "")
+        size = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else most
+        if size > most:
+            await error_response(413, _too_large(most))(scope, receive, send)
             return
-        if not is_api:
-            await self.app(scope, receive, _with_policy(send) if scope["type"] == "http" else send)
+        if self._bytes_in_flight + size > self._most_in_flight:
+            busy = error_response(429, "too many requests are being read; try again in 1 s", {"Retry-After": "1"})
+            await busy(scope, receive, send)
             return
-        await self._api(scope, headers, receive, send)
+        self._bytes_in_flight += size
+        try:
+            await self.app(scope, _bounded(receive, size), send)
+        finally:
+            self._bytes_in_flight -= size
 
     def _may_enter(self, authorization: str) -> bool:
         """Bearer TOKEN, or Basic with the token as the password, which browsers and Label Studio can send."""
-        if self.config.token is None:
+        if self._token is None:
             return True
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() == "basic":
@@ -66,48 +96,12 @@ class Gate:
                 return False
         elif scheme.lower() != "bearer":
             return False
-        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.config.token.encode())
-
-    async def _api(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        config, begun_s = self.config, time.monotonic()
-        most = config.max_body_bytes
-        stated = headers.get("content-length", "")
-        size = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else most
-        if scope["method"] in ("GET", "HEAD"):
-            size = 0
-        status = 500
-
-        async def answering(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        if size > most:
-            self.metrics.refused.labels("too large").inc()
-            await error_response(413, _too_large(most))(scope, receive, answering)
-            return
-        if self._bytes_in_flight + size > config.max_bytes_in_flight:
-            self.metrics.refused.labels("busy").inc()
-            await error_response(429, "too many requests are being read; try again in 1 s", {"Retry-After": "1"})(
-                scope, receive, answering
-            )
-            return
-        self._bytes_in_flight += size
-        self.requests_in_flight += 1
-        try:
-            await self.app(scope, _bounded(receive, size, config.body_timeout_s), answering)
-        finally:
-            self._bytes_in_flight -= size
-            self.requests_in_flight -= 1
-            route = getattr(scope.get("route"), "path", "unknown")
-            self.metrics.requests.labels(route, str(status)).inc()
-            self.metrics.seconds.labels(route).observe(time.monotonic() - begun_s)
+        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode())
 
 
-def _bounded(receive: Receive, most: int, timeout_s: float) -> Receive:
+def _bounded(receive: Receive, most: int) -> Receive:
     """The body's messages, of at most so many bytes and so much time together."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + BODY_TIMEOUT_S
     got, whole = 0, False
 
     async def bounded() -> Message:
@@ -117,7 +111,7 @@ def _bounded(receive: Receive, most: int, timeout_s: float) -> Receive:
         try:
             message = await asyncio.wait_for(receive(), deadline_s - time.monotonic())
         except asyncio.TimeoutError:
-            raise HTTPException(408, f"the request's body did not arrive within {timeout_s:g} s") from None
+            raise HTTPException(408, f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s") from None
         if message["type"] == "http.request":
             got += len(message.get("body", b""))
             whole = not message.get("more_body", False)
@@ -126,16 +120,6 @@ def _bounded(receive: Receive, most: int, timeout_s: float) -> Receive:
         return message
 
     return bounded
-
-
-def _with_policy(send: Send) -> Send:
-    async def answering(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = [(b"content-security-policy", PAGE_POLICY.encode()), (b"x-content-type-options", b"nosniff")]
-            message = {**message, "headers": [*message["headers"], *own]}
-        await send(message)
-
-    return answering
 
 
 def _too_large(most: int) -> str:

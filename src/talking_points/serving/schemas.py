@@ -4,46 +4,88 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict
+from fastapi import UploadFile
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, Strict, WithJsonSchema
+
+from talking_points.samples import PhotoPoint, Point
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
-PhotoSource = Annotated[
-    str,
-    Field(
-        min_length=1,
-        description="The photo's file as base64, plain or as a data URL; or, where the server allows it, "
-        "an http(s) address.",
-        examples=["data:image/jpeg;base64,/9j/4AAQ..."],
-    ),
-]
+PHOTO = "The photo's file as base64, plain or as a data URL; or, where the server allows it, an http(s) address."
+POINTS = (
+    "x and y of each, in pixels of the upright photo from its top left corner; the centre of pixel (i, j) is "
+    "(i + 0.5, j + 0.5)."
+)
+PhotoSource = Annotated[str, Field(min_length=1, description=PHOTO, examples=["data:image/jpeg;base64,/9j/4AAQ..."])]
 Pixels = Annotated[FiniteFloat, Strict()]
-PointsPx = Annotated[
-    list[tuple[Pixels, Pixels]],
-    Field(
-        min_length=1,
-        description="x and y of each, in pixels of the upright photo from its top left corner; the centre of "
-        "pixel (i, j) is (i + 0.5, j + 0.5).",
-        examples=[[[212.5, 140.5], [305.0, 388.0]]],
-    ),
+
+
+def _split(text: Any) -> Point:
+    try:
+        x, y = (float(number) for number in str(text).split(","))
+    except ValueError:
+        raise ValueError(f"a point is X,Y such as 120,45.5, got {str(text)[:100]!r}") from None
+    return x, y
+
+
+FormPoint = Annotated[
+    tuple[float, float],
+    BeforeValidator(_split),
+    WithJsonSchema({"type": "string", "description": "X,Y in pixels, such as 212.5,140.5"}),
 ]
 
 
-class PointsRequest(BaseModel):
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model: ModelName = None
+    photo: str | UploadFile
+
+
+class _Points(_Request):
+    points: list[Point]
+
+    def points_or_texts(self) -> list[PhotoPoint]:
+        return [PhotoPoint(point_px=point) for point in self.points]
+
+
+class _Texts(_Request):
+    texts: list[str]
+
+    def points_or_texts(self) -> list[PhotoPoint]:
+        return [PhotoPoint(text=text) for text in self.texts]
+
+
+class PointsRequest(_Points):
     """Points of one photo."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-    model: ModelName = None
     photo: PhotoSource
-    points: PointsPx
+    points: Annotated[
+        list[tuple[Pixels, Pixels]],
+        Field(min_length=1, description=POINTS, examples=[[[212.5, 140.5], [305.0, 388.0]]]),
+    ]
 
 
-class TextsRequest(BaseModel):
+class PointsForm(_Points):
+    """The same as a form, as `curl -F photo=@street.jpg -F point=120,45.5` sends it; `point` is repeatable."""
+
+    photo: UploadFile
+    points: Annotated[list[FormPoint], Field(min_length=1, alias="point")]
+
+
+class TextsRequest(_Texts):
     """Texts about one photo."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-    model: ModelName = None
     photo: PhotoSource
     texts: Annotated[list[str], Field(min_length=1, description="Each describes one point.")]
+
+
+class TextsForm(_Texts):
+    """The same as a form, as `curl -F photo=@street.jpg -F "text=the left shoe"` sends it; `text` is repeatable."""
+
+    photo: UploadFile
+    texts: Annotated[list[str], Field(min_length=1, alias="text")]
+
+
+Question = PointsRequest | PointsForm | TextsRequest | TextsForm
 
 
 class PhotoSize(BaseModel):
@@ -130,14 +172,14 @@ class ChatRequest(BaseModel):
     stream: bool | None = False
 
 
-class ChatAnswerMessage(BaseModel):
+class AssistantMessage(BaseModel):
     role: Literal["assistant"] = "assistant"
     content: str
 
 
 class ChatChoice(BaseModel):
     index: int = 0
-    message: ChatAnswerMessage
+    message: AssistantMessage
     finish_reason: Literal["stop"] = "stop"
 
 

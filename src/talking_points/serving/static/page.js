@@ -1,0 +1,327 @@
+// The page: a photo, up to eight points of it, and what the API says of them. All of its state is here.
+
+const MOST_POINTS = 8;
+const SHOWN_FOR_MS = 8000;
+const SVG = "http://www.w3.org/2000/svg";
+
+const at = id => document.getElementById(id);
+const image = document.querySelector("#photo img");
+const marks = document.querySelector("#photo svg");
+
+let photo = null; // {file, url, size: [width, height]}; url is the file as a data URL
+let points = []; // {n, asked: [x, y] or null, answer: a point of the API or null, model, box}
+
+// ---- asking
+
+async function ask(path, options) {
+  const response = await fetch(path, options);
+  if (!response.ok) {
+    const told = await response.json().catch(() => null);
+    throw new Error(told?.error?.message ?? `the server answers with status ${response.status}`);
+  }
+  return response;
+}
+
+function formOf(fields) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  return {method: "POST", body: form};
+}
+
+/** The description of a pixel; `onText` is told it as it is written. */
+async function describe(shown, [x, y], model, onText) {
+  const content = [
+    {type: "text", text: `x = ${x}, y = ${y}`},
+    {type: "image_url", image_url: {url: shown.url}},
+  ];
+  const body = JSON.stringify({model, stream: true, messages: [{role: "user", content}]});
+  const headers = {"Content-Type": "application/json"};
+  const response = await ask("v1/chat/completions", {method: "POST", headers, body});
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "", rest = "", ended = false;
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    const events = (rest + read.value).split("\n\n");
+    rest = events.pop();
+    for (const event of events) {
+      if (event === "data: [DONE]") ended = true;
+      else onText(text += JSON.parse(event.slice(6)).choices[0].delta.content ?? "");
+    }
+  }
+  if (!ended) throw new Error("the server failed while it wrote; its log says why");
+  return text;
+}
+
+/** Where a text leads, as the API's answer. */
+async function localize(shown, text, model) {
+  const response = await ask("v1/localize", formOf({photo: shown.file, text, model}));
+  return (await response.json()).points[0];
+}
+
+// ---- points
+
+/** Put a new point on the page and fill it by `work`; when that fails, take it off again. */
+async function addPoint(asked, text, work) {
+  if (!photo) return complain("open a photo first");
+  const taken = points.map(point => point.n);
+  const n = Array.from({length: MOST_POINTS}, (_, k) => k + 1).find(k => !taken.includes(k));
+  if (!n) return complain(`${MOST_POINTS} points are the most at once; remove one`);
+  const point = {n, asked, answer: null, model: at("model").value, box: boxOf(n)};
+  point.box.querySelector("textarea").value = text;
+  points = [...points, point].sort((one, other) => one.n - other.n);
+  const after = points[points.indexOf(point) + 1];
+  at("points").insertBefore(point.box, after?.box ?? null);
+  wire(point);
+  show(point);
+  await trying(() => work(point, photo), () => remove(point));
+}
+
+function boxOf(n) {
+  const box = at("point").content.firstElementChild.cloneNode(true);
+  box.id = `point-${n}`;
+  box.querySelector("span").textContent = `Point ${n}`;
+  box.querySelector("label").id = `text-${n}`;
+  for (const part of ["note", "find", "remove"]) box.querySelector(`.${part}`).id = `${part}-${n}`;
+  return box;
+}
+
+function wire(point) {
+  const words = point.box.querySelector("textarea");
+  point.box.addEventListener("submit", event => {
+    event.preventDefault();
+    trying(() => find(point, photo, words.value, {}));
+  });
+  point.box.querySelector(".remove").addEventListener("click", () => remove(point));
+  submitOnEnter(words);
+}
+
+function describePoint(pixel) {
+  const asked = pixel.map(side => Math.round(100 * side) / 100);
+  if (photo && asked.some((side, k) => !(side >= 0 && side <= photo.size[k]))) {
+    return complain(`(${asked.join(", ")}) is outside the ${photo.size.join("x")} photo`);
+  }
+  return addPoint(asked, "", async (point, shown) => {
+    const words = point.box.querySelector("textarea");
+    const description = await describe(shown, asked, point.model, text => { words.value = text; });
+    words.value = description;
+    if (description) await find(point, shown, description, {description});
+    else answered(point, shown, {description, found_x: null, found_y: null, there: null});
+  });
+}
+
+/** Find a text and show it as this point's answer. `said` holds the description, where the text is a model's. */
+async function find(point, shown, text, said) {
+  const {text: given, ...found} = await localize(shown, text, point.model);
+  answered(point, shown, {...("description" in said ? said : {text: given}), ...found});
+}
+
+function answered(point, shown, answer) {
+  const [x, y] = point.asked ?? [];
+  point.answer = point.asked ? {x, y, ...answer} : answer;
+  // The distance in the photo's normalised coordinates, as the API defines `error`.
+  if (point.asked && answer.found_x !== null) {
+    const [width, height] = shown.size;
+    point.answer.error = Math.hypot((answer.found_x - x) / width, (answer.found_y - y) / height);
+  }
+  show(point);
+}
+
+function remove(point) {
+  point.box.remove();
+  points = points.filter(one => one !== point);
+  draw();
+}
+
+function show({box, asked, answer}) {
+  const note = [];
+  const said = (kind, text) => Object.assign(document.createElement(kind ? "span" : "b"), {className: kind, textContent: text});
+  if (asked) note.push(said("asked", `★ asked at (${asked.map(Math.round).join(", ")})`));
+  if (answer && answer.found_x !== null) {
+    const place = [answer.found_x, answer.found_y];
+    note.push(said("found", `◯ found at (${place.map(Math.round).join(", ")})`));
+    if (asked) {
+      const apart = Math.hypot(place[0] - asked[0], place[1] - asked[1]);
+      note.push(said("", `${apart.toFixed(0)} px, ${(100 * answer.error).toFixed(1)}% of the photo`));
+    }
+  }
+  if (!asked && !answer) note.push("looking …");
+  box.querySelector(".note").replaceChildren(...note.flatMap((one, k) => k ? [" · ", one] : [one]));
+  draw();
+}
+
+// ---- the photo and its marks
+
+async function openPhoto(file) {
+  const response = await ask("page/photo", formOf({photo: file}));
+  const size = JSON.parse(response.headers.get("X-Size"));
+  const [picture, url] = await Promise.all([response.blob().then(dataUrl), dataUrl(file)]);
+  removeAll();
+  photo = {file, url, size};
+  at("photo").hidden = false;
+  image.src = picture;
+  await image.decode();
+  at("x").value = Math.floor(size[0] / 2);
+  at("y").value = Math.floor(size[1] / 2);
+  at("status").textContent =
+    `${size[0]} × ${size[1]} pixels. Click anywhere on the photo. Edit a text and press Find this text to see where it leads then.`;
+  draw();
+}
+
+const dataUrl = blob => new Promise((done, failed) => {
+  const reader = Object.assign(new FileReader(), {onload: () => done(reader.result), onerror: failed});
+  reader.readAsDataURL(blob);
+});
+
+function removeAll() {
+  for (const point of points) point.box.remove();
+  points = [];
+  draw();
+}
+
+/** A star at each asked point, a ring at each found one, a line between them, and the number. */
+function draw() {
+  const [width, height] = [image.clientWidth, image.clientHeight];
+  Object.assign(marks.style, {left: `${image.offsetLeft}px`, top: `${image.offsetTop}px`});
+  marks.setAttribute("width", width);
+  marks.setAttribute("height", height);
+  marks.replaceChildren();
+  if (!photo) return;
+  const seen = ([x, y]) => [x * width / photo.size[0], y * height / photo.size[1]];
+  const put = (kind, attributes, text = "") => {
+    const mark = document.createElementNS(SVG, kind);
+    for (const [name, value] of Object.entries(attributes)) mark.setAttribute(name, value);
+    mark.textContent = text;
+    marks.append(mark);
+  };
+  for (const {n, asked, answer} of points) {
+    const star = asked && seen(asked);
+    const ring = answer && answer.found_x !== null && seen([answer.found_x, answer.found_y]);
+    const radius = 11;
+    if (star && ring) {
+      const apart = Math.hypot(ring[0] - star[0], ring[1] - star[1]);
+      const part = Math.max(0, 1 - radius / apart);
+      const [x2, y2] = star.map((from, k) => from + part * (ring[k] - from));
+      if (part) put("line", {x1: star[0], y1: star[1], x2, y2});
+    }
+    if (ring) put("circle", {class: "ring", cx: ring[0], cy: ring[1], r: radius});
+    if (star) put("polygon", {class: "star", points: starAt(star)});
+    const place = star || ring;
+    // Beside the marker, towards the middle of the photo, so that it is never cut off.
+    if (place) put("text", {x: place[0] + (place[0] < width / 2 ? 20 : -20), y: place[1] + (place[1] < height / 2 ? 20 : -20)}, n);
+  }
+}
+
+function starAt([x, y]) {
+  const corners = Array.from({length: 10}, (_, k) => {
+    const [turn, reach] = [Math.PI * (k / 5 - 0.5), k % 2 ? 4.5 : 10];
+    return `${x + reach * Math.cos(turn)},${y + reach * Math.sin(turn)}`;
+  });
+  return corners.join(" ");
+}
+
+// ---- saving
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), {href: URL.createObjectURL(blob), download: name});
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function kept() {
+  const answers = points.filter(point => point.answer).map(point => point.answer);
+  if (!answers.length) throw new Error("there is no point to save yet");
+  return answers;
+}
+
+function saveJson() {
+  const [answers, model] = [kept(), points.findLast(point => point.answer).model];
+  const content = {model, photo: {width: photo.size[0], height: photo.size[1]}, points: answers};
+  save(new Blob([JSON.stringify(content, null, 2)], {type: "application/json"}), "talking-points.json");
+}
+
+async function saveFigure() {
+  const form = formOf({photo: photo?.file, points: JSON.stringify(kept())});
+  save(await (await ask("page/figure", form)).blob(), "talking-points.png");
+}
+
+// ---- what a visitor does
+
+/** Run `work`; tell what goes wrong, and then run `otherwise`. */
+async function trying(work, otherwise = () => {}) {
+  try {
+    await work();
+  } catch (error) {
+    complain(error.message);
+    otherwise();
+  }
+}
+
+let complaints = 0;
+
+function complain(message) {
+  at("problem").textContent = message;
+  at("problem").hidden = false;
+  const mine = ++complaints;
+  setTimeout(() => { if (mine === complaints) at("problem").hidden = true; }, SHOWN_FOR_MS);
+}
+
+/** Enter sends, Shift-Enter begins a line. */
+function submitOnEnter(words) {
+  words.addEventListener("keydown", event => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    words.form.requestSubmit();
+  });
+}
+
+async function tryExample() {
+  const response = await ask("page/example");
+  await openPhoto(new File([await response.blob()], "example.jpg"));
+  for (const asked of JSON.parse(response.headers.get("X-Points"))) describePoint(asked);
+}
+
+async function listModels() {
+  const models = (await (await ask("v1/models")).json()).data.map(one => one.id);
+  at("model").replaceChildren(...models.map(name => new Option(name)));
+  at("models").hidden = models.length < 2;
+}
+
+const chooser = document.querySelector("#upload input");
+chooser.addEventListener("change", async () => {
+  const [file] = chooser.files;
+  if (file) await trying(() => openPhoto(file));
+  chooser.value = "";
+});
+document.addEventListener("dragover", event => event.preventDefault());
+document.addEventListener("drop", event => {
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  if (file) trying(() => openPhoto(file));
+});
+at("photo").addEventListener("click", event => {
+  const box = image.getBoundingClientRect();
+  // The middle of the pixel that was clicked, of those shown.
+  const share = [(event.clientX + 0.5 - box.left) / box.width, (event.clientY + 0.5 - box.top) / box.height];
+  if (photo && share.every(part => part >= 0 && part <= 1.01)) {
+    describePoint(share.map((part, k) => Math.min(1, part) * photo.size[k]));
+  }
+});
+at("numbers").addEventListener("submit", event => {
+  event.preventDefault();
+  const asked = [at("x").valueAsNumber, at("y").valueAsNumber];
+  if (asked.some(Number.isNaN)) complain("give x and y, in pixels");
+  else describePoint(asked);
+});
+at("own-words").addEventListener("submit", event => {
+  event.preventDefault();
+  const text = at("own").value;
+  addPoint(null, text, (point, shown) => find(point, shown, text, {}));
+});
+submitOnEnter(at("own"));
+at("example").addEventListener("click", () => trying(tryExample));
+at("clear").addEventListener("click", removeAll);
+at("fullscreen").addEventListener("click", () => photo && at("photo").requestFullscreen());
+at("figure").addEventListener("click", () => trying(saveFigure));
+at("json").addEventListener("click", () => trying(saveJson));
+new ResizeObserver(draw).observe(image);
+await trying(listModels);
+document.documentElement.dataset.listens = "yes";
