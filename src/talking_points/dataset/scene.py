@@ -160,10 +160,7 @@ def make_scene(
         ValueError: sizes disagree, or a map holds a part or an object that has no name.
     """
     where = f"{source} {photo_id}"
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-        raise ValueError(f"{where}: photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
-    if part_map.shape != photo.shape[:2]:
-        raise ValueError(f"{where}: part map is {part_map.shape[::-1]}, photo is {photo.shape[1::-1]}")
+    _check_sizes(photo, part_map, object_map, where)
     if len(part_names) != len(part_objects):
         raise ValueError(f"{where}: {len(part_names)} part names but {len(part_objects)} part objects")
     labels = [ObjectLabel(name=one) if isinstance(one, str) else one for one in objects]
@@ -173,8 +170,6 @@ def make_scene(
         object_areas = np.zeros(len(labels), dtype=np.int64)
         named = areas >= MIN_PART_AREA_PX
         np.add.at(object_areas, np.asarray(part_objects, dtype=np.int64)[named], areas[named])
-    elif object_map.shape != part_map.shape:
-        raise ValueError(f"{where}: object map is {object_map.shape[::-1]}, part map is {part_map.shape[::-1]}")
     else:
         object_map = np.where(part_map > 0, owner_of[part_map], object_map).astype(np.int16)
         object_areas = _areas(object_map, len(labels), f"{where}: object")
@@ -200,14 +195,7 @@ def make_scene(
     return Scene(
         photo=photo,
         objects=tuple(
-            SceneObject(
-                name=labels[old].name,
-                box_xyxy=boxes[old] or _box_of_object(new, parts, object_map),
-                category=labels[old].category,
-                breed=labels[old].breed,
-                has_own_box=boxes[old] is not None,
-                outlined=labels[old].outlined,
-            )
+            _object(labels[old], boxes[old] or _box_of_object(new, parts, object_map), boxes[old] is not None)
             for new, old in enumerate(owners)
         ),
         parts=parts,
@@ -218,6 +206,26 @@ def make_scene(
         uncounted=uncounted,
         problems=tuple(problems),
         notes=tuple(notes),
+    )
+
+
+def _check_sizes(photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray | None, where: str) -> None:
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
+        raise ValueError(f"{where}: photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
+    if part_map.shape != photo.shape[:2]:
+        raise ValueError(f"{where}: part map is {part_map.shape[::-1]}, photo is {photo.shape[1::-1]}")
+    if object_map is not None and object_map.shape != part_map.shape:
+        raise ValueError(f"{where}: object map is {object_map.shape[::-1]}, part map is {part_map.shape[::-1]}")
+
+
+def _object(label: ObjectLabel, box_xyxy: Box, has_own_box: bool) -> SceneObject:
+    return SceneObject(
+        name=label.name,
+        box_xyxy=box_xyxy,
+        category=label.category,
+        breed=label.breed,
+        has_own_box=has_own_box,
+        outlined=label.outlined,
     )
 
 
