@@ -45,7 +45,7 @@ from talking_points.training.batches import BatchSizes
 from talking_points.training.grpo import GRPOConfig
 from talking_points.training.keypoint_sets import KeypointSet, learning_and_held_out
 from talking_points.training.loop import LoopConfig
-from talking_points.training.reinforce import STOPPED_FILE, Watching, is_readable, train_grpo
+from talking_points.training.reinforce import STOPPED_FILE, Watching, train_grpo
 
 Errors = NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def test_samples(given: argparse.Namespace, keypoints: KeypointSet) -> list[Samp
 
 
 def errors_of(texts: Sequence[str], localizer: PointLocalizer, samples: Sequence[Sample]) -> Errors:
-    readable = [text if is_readable(text, localizer.network.prompts) else "" for text in texts]
+    readable = [text if localizer.network.prompts.is_readable(text) else "" for text in texts]
     found_px = localize_texts(localizer, samples, readable)
     return normalised_errors(found_px, [s.point_px for s in samples], [s.size_wh for s in samples])
 

@@ -38,7 +38,6 @@ from torch.nn.utils.rnn import pad_sequence
 import talking_points
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.pointing import descriptor
@@ -87,18 +86,15 @@ class Plain:
         squares = torch.stack([torch.from_numpy(batch.photos[k].square_3SS) for k in rows.photo_of_row])
         # A batch of all rows' photos needs gigabytes even for mini.
         parts = [network.segmenter(some) for some in squares.split(16)]
-        return ImageFeatures.join(parts)
+        return parts[0].join(parts[1:])
 
     def prompts(self, network: PointNetwork, batch: KeypointBatch, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, T, D) embeddings of photo and question, padded on the left, and what is no padding."""
         features = self.features(network, batch, rows)
-        marks_ND = network.mark_tokens(features, rows.points_square_N2[:, None])[:, 0]
-        question = [network.prompts.describe()] * len(marks_ND)
-        suffix_NSD = embed_suffixes(question, network.embedding, network.prompts.mark_id, marks_ND)
-        whole = [
-            torch.cat(pair)
-            for pair in zip(network.photo_prefixes(features, network.projector), suffix_NSD, strict=True)
-        ]
+        points_NF = network.encode_points(features, rows.points_square_N2[:, None])[:, 0]
+        suffix_NSD = network.embed([network.prompts.describe()] * len(points_NF), points_NF)
+        prefixes = network.photo_prefixes(features, "descriptor")
+        whole = [torch.cat(pair) for pair in zip(prefixes, suffix_NSD, strict=True)]
         longest = max(map(len, whole))
         embeds = torch.stack([F.pad(one, (0, 0, longest - len(one), 0)) for one in whole])
         lengths = torch.tensor([len(one) for one in whole])
@@ -161,8 +157,8 @@ class Plain:
         features = self.features(network, batch, rows)
         with network.acting_as("localizer"):
             suffixes = [network.prompts.localize(text or "the point") for text in texts]
-            suffix_NSD = embed_suffixes(suffixes, network.embedding, network.prompts.mark_id, None)
-            prefixes = network.photo_prefixes(features, parts.projector)
+            suffix_NSD = network.embed(suffixes)
+            prefixes = network.photo_prefixes(features, "localizer")
             whole = [torch.cat(pair) for pair in zip(prefixes, suffix_NSD, strict=True)]
             hidden = network.llama.model(
                 inputs_embeds=pad_sequence(whole, batch_first=True), use_cache=False

@@ -38,10 +38,9 @@ from talking_points import TalkingPoints
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.hugging_face import attach_role, lora_config
-from talking_points.model.language import embed_suffixes
 from talking_points.model.network import PointNetwork
 from talking_points.photos import letterbox, open_photo
-from talking_points.pointing import descriptor, encoding, localizer
+from talking_points.pointing import descriptor, localizer, role
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.points import photo_to_square, square_to_photo
@@ -137,9 +136,8 @@ def plain_loop(
         features = encode()
         square_112 = torch.tensor(photo_to_square([point], photo.size), dtype=torch.float32)[None]
         with network.acting_as("descriptor"):
-            [prefix_TD] = network.photo_prefixes(features, network.projector)
-            mark_1D = network.mark_tokens(features, square_112)[0]
-            suffix_1SD = embed_suffixes([prompts.describe()], network.embedding, prompts.mark_id, mark_1D)
+            [prefix_TD] = network.photo_prefixes(features, "descriptor")
+            suffix_1SD = network.embed([prompts.describe()], network.encode_points(features, square_112)[0])
             embeds_1TD = torch.cat([prefix_TD[None], suffix_1SD], dim=1)
             ids = clock.timed("describe", llama.generate)(
                 inputs_embeds=embeds_1TD,
@@ -151,9 +149,9 @@ def plain_loop(
         text = prompts.decode(ids.tolist())
         features = encode()
         with network.acting_as("localizer"):
-            [prefix_TD] = network.photo_prefixes(features, parts.projector)
+            [prefix_TD] = network.photo_prefixes(features, "localizer")
             suffix = prompts.localize(text)
-            suffix_1SD = embed_suffixes([suffix], network.embedding, prompts.mark_id, None)
+            suffix_1SD = network.embed([suffix])
             hidden_TD = clock.timed("localize", llama.model)(
                 inputs_embeds=torch.cat([prefix_TD[None], suffix_1SD], dim=1), use_cache=False
             ).last_hidden_state[0, len(prefix_TD) :]
@@ -286,7 +284,7 @@ def grow(size: str, device: torch.device) -> dict[str, Any]:
     # Random weights end a text at once or never: all have the same length.
     network.prompts.end_id = -1
     descriptor.MAX_NEW_TOKENS = TEXT_TOKENS
-    encoding.MOST_AT_ONCE = max(BATCHES)
+    role.MOST_AT_ONCE = max(BATCHES)
     weights = sum(p.numel() for p in network.llama.model.layers.parameters()) + network.llama.lm_head.weight.numel()
     weight_bytes = weights * network.dtype.itemsize
     rows = []

@@ -10,12 +10,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from talking_points.pointing import descriptor, encoding
+from talking_points.pointing import descriptor, role
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.grpo import GRPOConfig
 from talking_points.training.policy import Policy
-from talking_points.training.reinforce import Reinforcement, is_readable
+from talking_points.training.reinforce import Reinforcement
 from tests.tiny import tiny_network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -37,7 +37,7 @@ def throughput(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load("throughput", monkeypatch)
     # What the benchmark sets for random weights goes back after the test.
     monkeypatch.setattr(descriptor, "MAX_NEW_TOKENS", descriptor.MAX_NEW_TOKENS)
-    monkeypatch.setattr(encoding, "MOST_AT_ONCE", encoding.MOST_AT_ONCE)
+    monkeypatch.setattr(role, "MOST_AT_ONCE", role.MOST_AT_ONCE)
     monkeypatch.setattr(module, "TEXT_TOKENS", 5)
     monkeypatch.setattr(module, "BATCHES", (1, 4))
     monkeypatch.setattr(module, "POINTS_A_PHOTO", (1, 4))
@@ -71,7 +71,7 @@ def test_the_plain_grpo_step_is_ours_done_slowly(
     said = [one.ids + [network.prompts.end_id] * one.ended for one in rollout.texts]
     got, wanted = plain.logprobs(network, batch, rows, said), ours.policy.logprobs(rollout)
     torch.testing.assert_close(got * rollout.is_token_NT, wanted, atol=1e-4, rtol=1e-4)
-    readable = [text if is_readable(text, network.prompts) else "the point" for text in texts]
+    readable = [text if network.prompts.is_readable(text) else "the point" for text in texts]
     [found], true = ours.find(batch, readable)
     torch.testing.assert_close(plain.find(batch, rows, readable), found, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(rows.true_N2, true)

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from talking_points.bases.generation import Sampling
+    from talking_points.model.generation import Sampling
     from talking_points.photos import letterbox, open_photo
     from talking_points.pointing.descriptor import PointDescriptor, SampledText
     from talking_points.pointing.encoding import PhotoCache
@@ -77,7 +77,7 @@ _MODULE_OF = {
     "PointLocalizer": "pointing.localizer",
     "RoundTrip": "pointing.round_trip",
     "SampledText": "pointing.descriptor",
-    "Sampling": "bases.generation",
+    "Sampling": "model.generation",
     "TalkingPoints": "pointing.round_trip",
     "Triplet": "records",
     "check_points": "points",

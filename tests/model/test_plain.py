@@ -15,13 +15,13 @@ from PIL import Image
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from talking_points import PointDescriptor, Sampling, TalkingPoints
-from talking_points.bases.generation import read_prefix_blocks
 from talking_points.model import plain
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.hugging_face import attach_role, lora_config, with_transformers
 from talking_points.model.language import LlamaLike
 from talking_points.model.network import PointNetwork
 from talking_points.model.plain import read_plain
+from talking_points.model.shared_prefix import read_prefix
 from talking_points.pointing.pretrained import find_checkpoint, load_network
 from tests.tiny import TEXTS, tiny_network
 
@@ -59,7 +59,7 @@ def both(folder: Path) -> tuple[PointNetwork, PointNetwork]:
 
 def plain_logits(llama: LlamaLike, ids_BT: torch.Tensor) -> torch.Tensor:
     embeds = llama.get_input_embeddings()(ids_BT)
-    hidden, _ = read_prefix_blocks(llama, embeds, [ids_BT.shape[1]] * len(ids_BT))
+    hidden, _ = read_prefix(llama, embeds, [ids_BT.shape[1]] * len(ids_BT))
     return llama.lm_head(llama.model.norm(hidden))
 
 

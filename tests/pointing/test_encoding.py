@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.pointing.encoding import PhotoCache, encode_photos, in_batches, prepare_photo, prompts_at_once
+from talking_points.pointing.encoding import PhotoCache, encode_photos, in_batches, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
@@ -94,8 +94,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
 
 def test_the_memory_budget_picks_the_batch() -> None:
     network = tiny_network()
-    assert prompts_at_once(network, 200, 1) == 1
-    small, large = prompts_at_once(network, 200, 2**22), prompts_at_once(network, 200, 2**23)
+    assert PointDescriptor(network, memory_bytes=1).prompts_at_once(200) == 1
+    small, large = (PointDescriptor(network, memory_bytes=2**n).prompts_at_once(200) for n in (22, 23))
     assert 1 < small < large <= 2 * small + 1
     tp = TalkingPoints(network, memory_bytes=1)
     points = [(3.0, 4.0), (60.0, 30.0), (20.0, 10.0)]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 
-from talking_points.bases.generation import generate, read_prefixes
+from talking_points.model.generation import generate
 from talking_points.model.language import embed_suffixes
+from talking_points.model.shared_prefix import read_prefix
 from talking_points.pointing import pairs
 from talking_points.pointing.encoding import prepare_photo
 from talking_points.pointing.pretrained import choose_device, load_network
@@ -54,7 +56,7 @@ def test_shared_prefix_decoding_is_transformers_greedy_decoding(tp: TalkingPoint
     with network.acting_as("descriptor"):
         ours = generate(
             llama,
-            read_prefixes(llama, prefixes),
+            read_prefix(llama, pad_sequence(prefixes, batch_first=True), [7, 4])[1],
             photo_of_prompt,
             suffix,
             end_id=prompts.end_id,

@@ -11,13 +11,13 @@ import pytest
 
 import talking_points
 from talking_points import TalkingPoints
-from talking_points.bases.generation import GREEDY
 from talking_points.dataset.sources.loading import load_scenes
 from talking_points.evaluation.metrics import mpck, normalised_errors
 from talking_points.evaluation.protocol import localize_texts
 from talking_points.evaluation.report import markdown_tables
 from talking_points.evaluation.sets import make_set
 from talking_points.model.checkpoint import load_checkpoint
+from talking_points.model.generation import GREEDY
 from tests.shared import SHARED, needs_photos
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini"

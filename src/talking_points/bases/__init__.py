@@ -1,1 +1,1 @@
-"""What the two roles, training and serving need of a base, and the bases that there are."""
+"""The base under the roles: one interface, which the paper's network implements."""

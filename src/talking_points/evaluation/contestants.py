@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from talking_points.bases.base import Base
 from talking_points.dataset.describers.endpoint import Endpoint, EndpointConfig
 from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
 from talking_points.evaluation.samples import Sample
-from talking_points.model.network import PointNetwork
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
 from talking_points.pointing.interfaces import Describer, Localizer
@@ -47,7 +47,7 @@ class BaseCaptioner(PointDescriptor):
 
     role = "base"
 
-    def __init__(self, network: PointNetwork, cache: PhotoCache, *, region: str) -> None:
+    def __init__(self, network: Base, cache: PhotoCache, *, region: str) -> None:
         """region: "predicted-mask" for the object's caption, OMG-LLaVA's own prompt; "gaussian" for the region's."""
         super().__init__(network, cache=cache)
         self.region = region

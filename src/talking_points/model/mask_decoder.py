@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 from talking_points.model.config import VisionConfig
 from talking_points.model.positions import sine_grid_of_first_frame
 
-NUM_LEVELS = 3
+LEVEL_STRIDES = (32, 16, 8)
+"""Pixels a cell of the levels that queries look at, in turn."""
 
 
 class Attention(nn.Module):
@@ -112,7 +114,7 @@ class MaskDecoder(nn.Module):
         width = config.width
         self.query_feat = nn.Embedding(config.num_queries, width)
         self.query_embed = nn.Embedding(config.num_queries, width)
-        self.level_embed = nn.Embedding(NUM_LEVELS, width)
+        self.level_embed = nn.Embedding(len(LEVEL_STRIDES), width)
         self.layers = nn.ModuleList(MaskDecoderLayer(config) for _ in range(config.mask_decoder_layers))
         self.post_norm = nn.LayerNorm(width)
         self.mask_embed = mlp3(width, width)
@@ -132,12 +134,14 @@ class MaskDecoder(nn.Module):
         return DecoderInputs(
             mask_feature_BCHW=mask_feature_BCHW,
             cells=[m.flatten(2).transpose(1, 2) + self.level_embed.weight[level] for level, m in enumerate(memories)],
-            cell_positions=[
-                sine_grid_of_first_frame(h, w, m.shape[1], m.device).to(m.dtype)
-                for (h, w), m in zip(sizes_hw, memories, strict=True)
-            ],
+            cell_positions=self.cell_positions(sizes_hw, mask_feature_BCHW.device),
             sizes_hw=sizes_hw,
         )
+
+    def cell_positions(self, sizes_hw: Sequence[tuple[int, int]], device: torch.device) -> list[Tensor]:
+        """(N, C) encodings of the cells' places, for each level."""
+        width = self.query_feat.embedding_dim
+        return [sine_grid_of_first_frame(h, w, width, device) for h, w in sizes_hw]
 
     def learned_queries(self, photos: int) -> tuple[Tensor, Tensor]:
         """The (B, Q, C) features and positions that segment the whole photo."""
@@ -167,7 +171,7 @@ class MaskDecoder(nn.Module):
         alone = torch.eye(query_BQC.shape[1], dtype=torch.bool, device=query_BQC.device) if independent else None
         queries, mask_logits = [query_BQC], []
         for i, layer in enumerate(self.layers):
-            level = i % NUM_LEVELS
+            level = i % len(LEVEL_STRIDES)
             if regions is not None:
                 look_BQN = regions[level]
             else:

@@ -1,30 +1,35 @@
-"""The whole network: one frozen base, a descriptor and a localizer over it."""
+"""The whole network: the paper's base, a descriptor and a localizer over it; what `bases.base` asks of a base."""
 
-# B photos, P points or texts, T prefix tokens, D language model width
+# B photos, P points or prompts, S suffix tokens, T prefix tokens, C width of a query, D width of the language model
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import asdict
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from talking_points.model.config import ModelConfig
-from talking_points.model.language import Adapters, LlamaLike
-from talking_points.model.localizer_head import Heatmap, LocalizerParts, TextToVision
+from talking_points.model.generation import GREEDY, GeneratedText, Sampling, generate
+from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
+from talking_points.model.localizer_head import Heatmap, LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import ImageFeatures, Segmenter
+from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from talking_points.model.tokenizer import Tokenizer
 
 ROLES = ("descriptor", "localizer")
 
 
 class PointNetwork(nn.Module):
-    """Segmenter, projector and language model, with or without the two roles' adapters.
+    """Segmenter, projector and language model, with or without the two roles' adapters; a `bases.base.Base`.
 
     `language` holds the weights. It is a Llama alone while the base is trained. With roles, `adapters` says which
     Llama acts: transformers' under PEFT's adapters in training and for large models, plain ones with merged weights
@@ -103,6 +108,8 @@ class PointNetwork(nn.Module):
         """The language model itself, as the acting role has it."""
         return cast(LlamaLike, self.language) if self.adapters is None else self.adapters.llama
 
+    # --- What it is
+
     @property
     def roles(self) -> tuple[str, ...]:
         return () if self.adapters is None else self.adapters.roles
@@ -114,6 +121,32 @@ class PointNetwork(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.projector.separator.weight.dtype
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def side(self) -> int:
+        return self.config.vision.image_size
+
+    @property
+    def end_id(self) -> int:
+        return self.prompts.end_id
+
+    @property
+    def num_blocks(self) -> int:
+        return len(self.llama.model.layers)
+
+    def prompt_bytes(self, tokens: int) -> int:
+        """Keys and values of the prefix and the tokens, and the photo's maps."""
+        vision, llama = self.config.vision, self.llama.config
+        keys = (llama.num_key_value_heads or llama.num_attention_heads) * llama.hidden_size // llama.num_attention_heads
+        token = 2 * llama.num_hidden_layers * keys * self.dtype.itemsize
+        cells = (vision.image_size // 4) ** 2
+        # A token a cell of the last stage folded, one a query at most. Strides 8 to 32 add a third to the mask feature.
+        prefix = cells // (64 * vision.pixel_shuffle**2) + vision.num_queries
+        return token * (prefix + tokens) + cells * vision.width * 4 * 4 // 3
 
     @contextmanager
     def acting_as(self, role: str) -> Iterator[None]:
@@ -129,20 +162,157 @@ class PointNetwork(nn.Module):
         with self._acting, self.adapters.acting_as(role):
             yield
 
-    def photo_prefixes(self, features: ImageFeatures, projector: Projector) -> list[Tensor]:
-        """For each photo the (T, D) embeddings that every prompt about it starts with."""
-        start_TD = self.embedding(torch.tensor(self.prompts.prefix(), device=self.device))
-        photo_tokens = projector(features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN)
-        return [torch.cat([start_TD, tokens]) for tokens in photo_tokens]
+    # --- Photos and points
 
-    def mark_tokens(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
-        """(B, P, D) tokens of keypoints. points_BP2: [0, 1]^2 of the square."""
-        return self.projector.project_queries(self.segmenter.encode_points(features, points_BP2, region=region))
+    def encode_photos(self, pixels_B3SS: Tensor) -> ImageFeatures:
+        # Coordinates are computed in fp32, whatever the language model's type.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.segmenter(pixels_B3SS)
+
+    def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """(B, P, 2C) numbers of keypoints. points_BP2: [0, 1]^2 of the square."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.segmenter.encode_points(features, points_BP2, region=region)
+
+    def grid(self, features: ImageFeatures) -> Tensor:
+        """The mask feature, at stride 4."""
+        return features.decoder_inputs.mask_feature_BCHW
+
+    # --- Language
 
     @property
     def embedding(self) -> nn.Module:
         return self.llama.get_input_embeddings()
 
-    def seg_positions(self, suffixes: Sequence[Sequence[int]]) -> Tensor:
-        """(P,) index of [SEG] in each localizer suffix."""
-        return torch.tensor([list(s).index(self.prompts.seg_id) for s in suffixes], device=self.device)
+    def projector_of(self, role: str) -> Projector:
+        """The localizer has its own."""
+        if role != "localizer":
+            return self.projector
+        assert self.localizer is not None
+        return self.localizer.projector
+
+    def photo_prefixes(self, features: ImageFeatures, role: str) -> list[Tensor]:
+        """For each photo the (T, D) embeddings that every prompt about it starts with."""
+        start_TD = self.embedding(torch.tensor(self.prompts.prefix(), device=self.device))
+        photo_tokens = self.projector_of(role)(
+            features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN
+        )
+        return [torch.cat([start_TD, tokens]) for tokens in photo_tokens]
+
+    def embed_prefix(self, features: ImageFeatures, role: str) -> tuple[Tensor, list[int]]:
+        prefixes = self.photo_prefixes(features, role)
+        return pad_sequence(prefixes, batch_first=True), [len(one) for one in prefixes]
+
+    def read_prefix(
+        self, states_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
+    ) -> tuple[Tensor, SharedPrefix]:
+        return read_prefix(self.llama, states_BTD, lengths, blocks=blocks)
+
+    def embed(self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None) -> Tensor:
+        """The keypoint's token is the base's projector's: only the descriptor's prompts hold one."""
+        marks_PD = None if points_PF is None else self.projector.project_queries(points_PF)
+        return embed_suffixes(prompts, self.embedding, self.prompts.mark_id, marks_PD)
+
+    def read(
+        self,
+        prefix: SharedPrefix,
+        photo_of_prompt_P: Tensor,
+        states_PSD: Tensor,
+        *,
+        blocks: range | None = None,
+    ) -> Tensor:
+        return read_suffixes(self.llama, prefix, photo_of_prompt_P, states_PSD, blocks=blocks)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self.llama.lm_head(hidden)
+
+    def generate(
+        self,
+        prefix: SharedPrefix,
+        photo_of_prompt_P: Tensor,
+        states_PSD: Tensor,
+        *,
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        generator: torch.Generator | None = None,
+        keep_before: int | None = None,
+        on_token: Callable[[int, list[int]], None] | None = None,
+    ) -> list[list[GeneratedText]]:
+        return generate(
+            self.llama,
+            prefix,
+            photo_of_prompt_P,
+            states_PSD,
+            end_id=self.end_id,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            generator=generator,
+            keep_before=keep_before,
+            on_token=on_token,
+        )
+
+    # --- The localizer
+
+    def locate(
+        self,
+        features: ImageFeatures,
+        prefix: SharedPrefix,
+        photo_of_prompt_P: Tensor,
+        prompts: Sequence[Sequence[int]],
+    ) -> LocatedPoints:
+        """From the state at each prompt's [SEG]."""
+        assert self.localizer is not None
+        hidden_PSD = self.read(prefix, photo_of_prompt_P, self.embed(prompts))
+        seg_PD = hidden_PSD[torch.arange(len(prompts), device=self.device), self.seg_positions(prompts)]
+        # Coordinates are computed in fp32, whatever the language model's type.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.localizer(seg_PD, self.segmenter.mask_decoder, features.decoder_inputs, photo_of_prompt_P)
+
+    def seg_positions(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """(P,) where each localizer's prompt has its [SEG]."""
+        return torch.tensor([list(prompt).index(self.prompts.seg_id) for prompt in prompts], device=self.device)
+
+    @property
+    def temperature(self) -> Tensor | None:
+        return None if self.localizer is None else self.localizer.head.temperature
+
+    # --- Training
+
+    def role_weights(self, role: str, *, language: bool = True, blocks: range | None = None) -> dict[str, nn.Parameter]:
+        def is_asked(name: str) -> bool:
+            block = re.search(r"\.layers\.(\d+)\.", name)
+            inside = blocks is None or (block is not None and int(block[1]) in blocks)
+            return inside and ".lora_" in name and f".{role}." in name
+
+        weights = {n: p for n, p in self.language.named_parameters() if language and is_asked(n)}
+        if role == "localizer" and blocks is None:
+            assert self.localizer is not None
+            weights |= {f"localizer.{n}": p for n, p in self.localizer.named_parameters()}
+        return weights
+
+    def role_modules(self, role: str) -> dict[str, nn.Module]:
+        modules: dict[str, nn.Module] = {"language": self.language}
+        if role == "localizer":
+            assert self.localizer is not None
+            modules["localizer"] = self.localizer
+        return modules
+
+    def recompute(self, on: bool) -> None:
+        self.llama.model.gradient_checkpointing = on
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.segmenter
+
+    def encoder_settings(self) -> dict[str, Any]:
+        return asdict(self.config.vision)
+
+    def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
+        """Tokens in the projector's type, which casts them so in any case; maps only for a heatmap."""
+        return features.pack(self.dtype, maps=self._reads_maps(role))
+
+    def unpack_photos(self, packed: Sequence[Mapping[str, Tensor]], role: str) -> ImageFeatures:
+        return self.segmenter.unpack(packed, maps=self._reads_maps(role))
+
+    def _reads_maps(self, role: str) -> bool:
+        return role == "localizer" and self.config.coordinate_head == "heatmap"

@@ -88,6 +88,14 @@ class Prompts:
             raise ValueError(f"the text has {len(ids)} tokens, the model reads {MAX_TEXT_TOKENS}; shorten it")
         return ids + self._encode(_ASK + _FOUND)
 
+    def is_readable(self, text: str) -> bool:
+        """Whether `localize` takes it."""
+        try:
+            self.localize(text)
+        except ValueError:
+            return False
+        return True
+
     def decode(self, ids: Sequence[int]) -> str:
         """Generated ids to text, the end token and what follows left out."""
         ids = list(ids)

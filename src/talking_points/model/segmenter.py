@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from talking_points.model.config import VisionConfig
 from talking_points.model.image_perception import perceive_image
 from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
-from talking_points.model.mask_decoder import DecodedQueries, DecoderInputs, MaskDecoder
+from talking_points.model.mask_decoder import LEVEL_STRIDES, DecodedQueries, DecoderInputs, MaskDecoder
 from talking_points.model.pixel_decoder import PixelDecoder
 from talking_points.model.trunk import Trunk
 
@@ -33,19 +33,7 @@ class ImageFeatures:
 
     def select(self, photos: Tensor) -> ImageFeatures:
         """Features of some of the photos. photos: (P,) indices, repeats allowed."""
-        inputs = self.decoder_inputs
-        return ImageFeatures(
-            image_hw=self.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=inputs.mask_feature_BCHW[photos],
-                cells=[cells[photos] for cells in inputs.cells],
-                cell_positions=inputs.cell_positions,
-                sizes_hw=inputs.sizes_hw,
-            ),
-            image_tokens_BNC=self.image_tokens_BNC[photos],
-            query_feat_pos_BQF=self.query_feat_pos_BQF[photos],
-            wins_BQN=self.wins_BQN[photos],
-        )
+        return self._each(lambda tensor: tensor[photos])
 
     @property
     def bytes(self) -> int:
@@ -58,40 +46,57 @@ class ImageFeatures:
         """One photo's features, in memory of their own."""
         return self.select(torch.tensor([index], device=self.wins_BQN.device))
 
-    @staticmethod
-    def join(some: Sequence[ImageFeatures]) -> ImageFeatures:
-        """Features of photos together."""
-        first = some[0]
-        if len(some) == 1:
-            return first
-        inputs = [one.decoder_inputs for one in some]
-        return ImageFeatures(
-            image_hw=first.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=torch.cat([one.mask_feature_BCHW for one in inputs]),
-                cells=[torch.cat(level) for level in zip(*(one.cells for one in inputs), strict=True)],
-                cell_positions=first.decoder_inputs.cell_positions,
-                sizes_hw=first.decoder_inputs.sizes_hw,
-            ),
-            image_tokens_BNC=torch.cat([one.image_tokens_BNC for one in some]),
-            query_feat_pos_BQF=torch.cat([one.query_feat_pos_BQF for one in some]),
-            wins_BQN=torch.cat([one.wins_BQN for one in some]),
+    def join(self, others: Sequence[ImageFeatures]) -> ImageFeatures:
+        """These photos', and others' behind them."""
+        if not others:
+            return self
+        some = [self, *others]
+        cells = zip(*(one.decoder_inputs.cells for one in some), strict=True)
+        return self._with(
+            mask_feature=torch.cat([one.decoder_inputs.mask_feature_BCHW for one in some]),
+            cells=[torch.cat(level) for level in cells],
+            image_tokens=torch.cat([one.image_tokens_BNC for one in some]),
+            query_feat_pos=torch.cat([one.query_feat_pos_BQF for one in some]),
+            wins=torch.cat([one.wins_BQN for one in some]),
         )
 
     def blank(self) -> ImageFeatures:
         """Features that say nothing of the photos: zeros everywhere a pixel could have reached."""
+        return self._each(torch.zeros_like)
+
+    def pack(self, dtype: torch.dtype, *, maps: bool) -> list[dict[str, Tensor]]:
+        """Each photo's tensors by name: tokens in a type, and with `maps` the decoder's inputs."""
         inputs = self.decoder_inputs
-        return ImageFeatures(
-            image_hw=self.image_hw,
-            decoder_inputs=DecoderInputs(
-                mask_feature_BCHW=torch.zeros_like(inputs.mask_feature_BCHW),
-                cells=[torch.zeros_like(cells) for cells in inputs.cells],
-                cell_positions=inputs.cell_positions,
-                sizes_hw=inputs.sizes_hw,
-            ),
-            image_tokens_BNC=torch.zeros_like(self.image_tokens_BNC),
-            query_feat_pos_BQF=torch.zeros_like(self.query_feat_pos_BQF),
-            wins_BQN=torch.zeros_like(self.wins_BQN),
+        tensors = {
+            "image_tokens": self.image_tokens_BNC.to(dtype),
+            "query_feat_pos": self.query_feat_pos_BQF.to(dtype),
+            "wins": self.wins_BQN,
+        }
+        if maps:
+            tensors["mask_feature"] = inputs.mask_feature_BCHW
+            tensors |= {f"cells_{level}": cells for level, cells in enumerate(inputs.cells)}
+        return [{name: tensor[b] for name, tensor in tensors.items()} for b in range(len(self.wins_BQN))]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
+        """With every tensor that depends on the photos changed."""
+        return self._with(
+            mask_feature=change(self.decoder_inputs.mask_feature_BCHW),
+            cells=[change(cells) for cells in self.decoder_inputs.cells],
+            image_tokens=change(self.image_tokens_BNC),
+            query_feat_pos=change(self.query_feat_pos_BQF),
+            wins=change(self.wins_BQN),
+        )
+
+    def _with(
+        self, *, mask_feature: Tensor, cells: list[Tensor], image_tokens: Tensor, query_feat_pos: Tensor, wins: Tensor
+    ) -> ImageFeatures:
+        inputs = replace(self.decoder_inputs, mask_feature_BCHW=mask_feature, cells=cells)
+        return replace(
+            self,
+            decoder_inputs=inputs,
+            image_tokens_BNC=image_tokens,
+            query_feat_pos_BQF=query_feat_pos,
+            wins_BQN=wins,
         )
 
 
@@ -131,6 +136,28 @@ class Segmenter(nn.Module):
             wins_BQN=wins_BQN,
         )
         return features, decoded
+
+    def unpack(self, packed: Sequence[Mapping[str, Tensor]], *, maps: bool) -> ImageFeatures:
+        """Photos' features out of what `ImageFeatures.pack` made of them, on the segmenter's device."""
+        device, side = self.mask_decoder.class_embed.device, self.config.image_size
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([one[name] for one in packed]).to(device, non_blocking=True)
+
+        sizes_hw = [(side // stride, side // stride) for stride in LEVEL_STRIDES]
+        empty = torch.empty(len(packed), 0, 0, 0, device=device)
+        return ImageFeatures(
+            image_hw=(side, side),
+            decoder_inputs=DecoderInputs(
+                mask_feature_BCHW=stacked("mask_feature") if maps else empty,
+                cells=[stacked(f"cells_{level}") for level in range(len(sizes_hw))] if maps else [],
+                cell_positions=self.mask_decoder.cell_positions(sizes_hw, device),
+                sizes_hw=sizes_hw,
+            ),
+            image_tokens_BNC=stacked("image_tokens"),
+            query_feat_pos_BQF=stacked("query_feat_pos"),
+            wins_BQN=stacked("wins"),
+        )
 
     def decode_points(
         self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None

@@ -7,26 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.bases.generation import GREEDY, Sampling, generate
-from talking_points.model.language import embed_suffixes
-from talking_points.model.network import PointNetwork
-from talking_points.pointing.encoding import (
-    EncodedPhotos,
-    Photo,
-    PhotoCache,
-    PreparedPhoto,
-    encode_photos,
-    prepare_photo,
-    prompts_at_once,
-    role_prefix,
-)
-from talking_points.pointing.pairs import Asked, answer_pairs, by_photo, check_pairs
+from talking_points.model.generation import GREEDY, Sampling
+from talking_points.pointing.encoding import EncodedPhotos, Photo, PreparedPhoto, prepare_photo, role_prefix
+from talking_points.pointing.pairs import Asked, by_photo, check_pairs
+from talking_points.pointing.role import Role
 from talking_points.points import check_point, check_points, photo_to_square
 
 Point = tuple[float, float]
@@ -46,7 +35,7 @@ class SampledText:
     """False: cut off at the longest length."""
 
 
-class PointDescriptor:
+class PointDescriptor(Role):
     """Describes pixels of a photo in words (paper 3.2)."""
 
     role = "descriptor"
@@ -55,26 +44,6 @@ class PointDescriptor:
 
     def _question(self) -> list[int]:
         return self.network.prompts.describe()
-
-    def __init__(
-        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
-    ) -> None:
-        """
-        Args:
-            network: with the descriptor's adapter.
-            cache: where what is computed of photos is kept; None: one of its own.
-            memory_bytes: room for a batch, see `prompts_at_once`.
-        """
-        self.network = network
-        self.cache = PhotoCache() if cache is None else cache
-        self.memory_bytes = memory_bytes
-
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointDescriptor:
-        """Load the descriptor alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pointing.pretrained import load_network
-
-        return cls(load_network(name_or_folder, device=device, roles=("descriptor",)))
 
     def describe(self, photo: Photo, points_px: Sequence[Point]) -> list[str]:
         """Describe points.
@@ -130,7 +99,7 @@ class PointDescriptor:
 
     def _pairs(self, photo: Photo, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
         """Pairs of points of one photo, checked."""
-        return points_of_photo(prepare_photo(photo, self.network.config.vision.image_size), points_px)
+        return points_of_photo(prepare_photo(photo, self.network.side), points_px)
 
     def _sample(
         self,
@@ -139,7 +108,6 @@ class PointDescriptor:
         generator: torch.Generator | None,
         on_token: Callable[[int, list[int]], None] | None = None,
     ) -> list[list[SampledText]]:
-        network = self.network
         check_pairs(pairs, "(x, y)")
 
         def work(batch: Sequence[Asked[NDArray[np.float64]]]) -> list[list[SampledText]]:
@@ -149,18 +117,15 @@ class PointDescriptor:
                 if on_token is not None:
                     on_token(batch[text // sampling.samples].index, ids)
 
-            encoded = encode_photos(network, photos, self.cache)
-            return self._describe_encoded(encoded, [np.stack(some) for some in points], sampling, generator, told)
+            squares = [np.stack(some) for some in points]
+            return self._describe_encoded(self._encode(photos), squares, sampling, generator, told)
 
-        tokens = sampling.samples * (len(self._question()) + MAX_NEW_TOKENS)
-        with torch.inference_mode():
-            return answer_pairs(
-                pairs,
-                side=network.config.vision.image_size,
-                at_once=prompts_at_once(network, tokens, self.memory_bytes),
-                ready=lambda point, size_wh: photo_to_square([check_point(point, size_wh)], size_wh)[0],
-                work=work,
-            )
+        return self._answer(
+            pairs,
+            tokens=sampling.samples * (len(self._question()) + MAX_NEW_TOKENS),
+            ready=lambda point, size_wh: photo_to_square([check_point(point, size_wh)], size_wh)[0],
+            work=work,
+        )
 
     def _describe_encoded(
         self,
@@ -171,33 +136,27 @@ class PointDescriptor:
         on_token: Callable[[int, list[int]], None],
     ) -> list[list[SampledText]]:
         """Texts of the points of B photos, one after the other. points_square: of each photo (P, 2) in [0, 1]^2."""
-        network, prompts = self.network, self.network.prompts
+        network = self.network
         counts = torch.tensor([len(points) for points in points_square])
         # fp32 whatever the network's: bf16 cannot tell neighbouring pixels apart.
         padded_BP2 = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(points, dtype=torch.float32) for points in points_square], batch_first=True
         ).to(network.device)
         is_point_BP = (torch.arange(padded_BP2.shape[1]) < counts[:, None]).to(network.device)
-        photo_of_point_P = torch.arange(len(counts)).repeat_interleave(counts).to(network.device)
         with network.acting_as(self.role):
-            prefix = role_prefix(network, self.role, photos, self.cache)
-            marks_PD = network.mark_tokens(photos.features, padded_BP2, region=self.region)[is_point_BP]
-            suffix_PSD = embed_suffixes(
-                [self._question()] * len(marks_PD), network.embedding, prompts.mark_id, marks_PD
-            )
-            generated = generate(
-                network.llama,
-                prefix,
-                photo_of_point_P,
-                suffix_PSD,
-                end_id=prompts.end_id,
+            points_PF = network.encode_points(photos.features, padded_BP2, region=self.region)[is_point_BP]
+            generated = network.generate(
+                role_prefix(network, self.role, photos, self.cache),
+                torch.arange(len(counts)).repeat_interleave(counts).to(network.device),
+                network.embed([self._question()] * len(points_PF), points_PF),
                 max_new_tokens=MAX_NEW_TOKENS,
                 sampling=sampling,
                 generator=generator,
                 on_token=on_token,
             )
+        decode = network.prompts.decode
         return [
-            [SampledText(text=prompts.decode(one.ids), logprobs=one.logprobs, ended=one.ended) for one in of_point]
+            [SampledText(text=decode(one.ids), logprobs=one.logprobs, ended=one.ended) for one in of_point]
             for of_point in generated
         ]
 

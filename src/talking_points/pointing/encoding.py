@@ -22,23 +22,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from talking_points.bases.generation import SharedPrefix, read_prefixes
-from talking_points.model.network import PointNetwork
-from talking_points.model.segmenter import ImageFeatures
+from talking_points.bases.base import Base, PhotoFeatures
+from talking_points.model.shared_prefix import SharedPrefix
 from talking_points.photos import letterbox, open_photo
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 CACHE_BYTES = 2**30
 """Room for what is kept of photos; some 500 photos of mini, two of the 7B. Ours."""
-MEMORY_BYTES = 2**30
-"""Room for a batch on the CPU. On a GPU it is `GPU_SHARE` of what is free there. Ours."""
-GPU_SHARE = 0.6
-MOST_AT_ONCE = 128
-"""Prompts of a batch: more bring nothing where memory is plenty. Ours."""
 PHOTOS_AT_ONCE = 16
 """Photos that go through the vision encoder together."""
 
@@ -78,6 +71,10 @@ def prepare_photo(photo: Photo, side: int) -> PreparedPhoto:
 class _Sized(Protocol):
     @property
     def bytes(self) -> int: ...
+
+
+R = TypeVar("R")
+S = TypeVar("S", bound=_Sized)
 
 
 class PhotoCache:
@@ -123,83 +120,45 @@ class EncodedPhotos:
     """Vision features of B photos."""
 
     keys: list[bytes]
-    features: ImageFeatures
+    features: PhotoFeatures
 
 
-def encode_photos(network: PointNetwork, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> EncodedPhotos:
+def encode_photos(network: Base, photos: Sequence[PreparedPhoto], cache: PhotoCache) -> EncodedPhotos:
     """Vision features of photos; equal photos are encoded once."""
 
-    def encode(missing: Sequence[PreparedPhoto]) -> list[ImageFeatures]:
+    def encode(missing: Sequence[PreparedPhoto]) -> list[PhotoFeatures]:
         pixels_B3SS = torch.from_numpy(np.stack([photo.square_3SS for photo in missing]))
         if network.device.type == "cuda":
             pixels_B3SS = pixels_B3SS.pin_memory()
-        features = network.segmenter(pixels_B3SS.to(network.device, non_blocking=True))
+        features = network.encode_photos(pixels_B3SS.to(network.device, non_blocking=True))
         return [features.photo(n) for n in range(len(missing))]
 
     keys = [photo.key for photo in photos]
-    some = _each_once("features", keys, photos, cache, lambda missing: in_batches(missing, PHOTOS_AT_ONCE, encode))
-    return EncodedPhotos(keys=keys, features=ImageFeatures.join(some))
+    first, *others = _each_once("features", keys, photos, cache, encode)
+    return EncodedPhotos(keys=keys, features=first.join(others))
 
 
-def role_prefix(network: PointNetwork, role: str, photos: EncodedPhotos, cache: PhotoCache) -> SharedPrefix:
+def role_prefix(network: Base, role: str, photos: EncodedPhotos, cache: PhotoCache) -> SharedPrefix:
     """Keys and values of the photos' prefixes as one role reads them. Call it inside `network.acting_as(role)`."""
-    projector = network.projector
-    if role == "localizer":
-        assert network.localizer is not None
-        projector = network.localizer.projector
 
     def read(missing: Sequence[int]) -> list[SharedPrefix]:
         features = photos.features.select(torch.tensor(missing, device=network.device))
-        prefix = read_prefixes(network.llama, network.photo_prefixes(features, projector))
+        _, prefix = network.read_prefix(*network.embed_prefix(features, role))
         return [prefix.photo(n) for n in range(len(missing))]
 
-    some = _each_once(
-        role,
-        photos.keys,
-        range(len(photos.keys)),
-        cache,
-        lambda missing: in_batches(missing, PHOTOS_AT_ONCE, read),
-    )
-    return SharedPrefix.join(some)
+    return SharedPrefix.join(_each_once(role, photos.keys, range(len(photos.keys)), cache, read))
 
 
 def _each_once(
-    kind: str, keys: Sequence[bytes], items: Sequence[T], cache: PhotoCache, make: Callable[[Sequence[T]], list[Any]]
-) -> list[Any]:
-    """For each key what the cache holds, or what is made of its item, once for equal keys."""
+    kind: str, keys: Sequence[bytes], items: Sequence[T], cache: PhotoCache, make: Callable[[Sequence[T]], list[S]]
+) -> list[S]:
+    """For each key what the cache holds, or what is made of its item, once for equal keys; `PHOTOS_AT_ONCE` a time."""
     known = {key: cache.get(kind, key) for key in keys}
     missing = {key: item for key, item in zip(keys, items, strict=True) if known[key] is None}
-    for key, value in zip(missing, make(list(missing.values())), strict=True):
+    for key, value in zip(missing, in_batches(list(missing.values()), PHOTOS_AT_ONCE, make), strict=True):
         known[key] = value
         cache.put(kind, key, value)
     return [known[key] for key in keys]
-
-
-def prompts_at_once(network: PointNetwork, new_tokens: int, memory_bytes: int | None = None) -> int:
-    """How many prompts fit into memory together, at worst each with a photo of its own.
-
-    Args:
-        new_tokens: question and answer of a prompt.
-        memory_bytes: room for the batch; None: `MEMORY_BYTES`, or `GPU_SHARE` of a GPU's free memory.
-    """
-    if memory_bytes is None:
-        memory_bytes = MEMORY_BYTES
-        if network.device.type == "cuda":
-            memory_bytes = int(GPU_SHARE * torch.cuda.mem_get_info(network.device)[0])
-    vision, llama = network.config.vision, network.llama.config
-    head_width = llama.hidden_size // llama.num_attention_heads
-    token = (
-        2
-        * llama.num_hidden_layers
-        * (llama.num_key_value_heads or llama.num_attention_heads)
-        * head_width
-        * network.dtype.itemsize
-    )
-    cells = (vision.image_size // 4) ** 2
-    # A token a cell of the last stage folded, one a query at most. Strides 8 to 32 add a third to the mask feature.
-    prefix = cells // (64 * vision.pixel_shuffle**2) + vision.num_queries
-    photo = cells * vision.width * 4 * 4 // 3
-    return max(1, min(MOST_AT_ONCE, memory_bytes // (token * (prefix + new_tokens) + photo)))
 
 
 def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], list[R]]) -> list[R]:

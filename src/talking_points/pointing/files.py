@@ -98,7 +98,7 @@ class Answerer:
                 self.tp.network.prompts.localize(point.text)
             assert point.photo is not None
             given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
-            photo = prepare_photo(given, self.tp.network.config.vision.image_size)
+            photo = prepare_photo(given, self.tp.network.side)
             if point.size_wh is not None and point.size_wh != photo.size_wh:
                 stated, found = ("{}x{}".format(*size) for size in (point.size_wh, photo.size_wh))
                 raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")

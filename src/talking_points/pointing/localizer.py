@@ -5,27 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.bases.generation import read_suffixes
-from talking_points.model.language import embed_suffixes
 from talking_points.model.localizer_head import LocatedPoints, chances
-from talking_points.model.network import PointNetwork
-from talking_points.pointing.encoding import (
-    EncodedPhotos,
-    Photo,
-    PhotoCache,
-    PreparedPhoto,
-    encode_photos,
-    prepare_photo,
-    prompts_at_once,
-    role_prefix,
-)
-from talking_points.pointing.pairs import Asked, answer_pairs, by_photo, check_pairs
+from talking_points.pointing.encoding import EncodedPhotos, Photo, prepare_photo, role_prefix
+from talking_points.pointing.pairs import Asked, by_photo, check_pairs
+from talking_points.pointing.role import Role
 from talking_points.points import square_to_photo
 from talking_points.samples import FoundPoint
 
@@ -33,28 +21,10 @@ RUNNER_UP_SHARE = 0.5
 """A second place that is at least this share as likely as the first is told. Ours."""
 
 
-class PointLocalizer:
+class PointLocalizer(Role):
     """Finds the pixel that a text describes (paper 3.3): one forward pass a text, no decoding."""
 
-    def __init__(
-        self, network: PointNetwork, *, cache: PhotoCache | None = None, memory_bytes: int | None = None
-    ) -> None:
-        """
-        Args:
-            network: with the localizer's adapter.
-            cache: where what is computed of photos is kept; None: one of its own.
-            memory_bytes: room for a batch, see `prompts_at_once`.
-        """
-        self.network = network
-        self.cache = PhotoCache() if cache is None else cache
-        self.memory_bytes = memory_bytes
-
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | None = None) -> PointLocalizer:
-        """Load the localizer alone. Arguments as `TalkingPoints.from_pretrained`."""
-        from talking_points.pointing.pretrained import load_network
-
-        return cls(load_network(name_or_folder, device=device, roles=("localizer",)))
+    role = "localizer"
 
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[tuple[float, float]]:
         """Find points from texts.
@@ -76,7 +46,7 @@ class PointLocalizer:
         """`localize`, and how sure each answer is and what else the text may mean. Arguments and errors as there."""
         if isinstance(texts, str):
             raise TypeError(f"texts is one text, {texts!r:.60}; expected a list of texts, as in [text]")
-        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        prepared = prepare_photo(photo, self.network.side)
         return self._locate([prepared] * len(texts), self._prompts(texts, "text {}"))
 
     def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
@@ -111,43 +81,31 @@ class PointLocalizer:
     def _locate(self, photos: Sequence[Photo], prompts: Sequence[list[int]]) -> list[FoundPoint]:
         def work(batch: Sequence[Asked[list[int]]]) -> list[FoundPoint]:
             shown, asked = by_photo(batch)
-            squares = _rows(self.located(self._encode(shown), asked))
+            squares = _answers(self.located(self._encode(shown), asked))
             return [_on_photo(square, one.photo.size_wh) for square, one in zip(squares, batch, strict=True)]
 
-        tokens = max(map(len, prompts), default=1)
-        with torch.inference_mode():
-            return answer_pairs(
-                list(zip(photos, prompts, strict=True)),
-                side=self.network.config.vision.image_size,
-                at_once=prompts_at_once(self.network, tokens, self.memory_bytes),
-                ready=lambda prompt, _: prompt,
-                work=work,
-            )
+        return self._answer(
+            list(zip(photos, prompts, strict=True)),
+            tokens=max(map(len, prompts), default=1),
+            ready=lambda prompt, _: prompt,
+            work=work,
+        )
 
-    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
-        return encode_photos(self.network, photos, self.cache)
-
-    def located(self, photos: EncodedPhotos, suffixes: Sequence[Sequence[Sequence[int]]]) -> LocatedPoints:
-        """The head's answers to the prompts of B photos, one after the other; on the square."""
-        network, parts = self.network, self.network.localizer
-        counts = torch.tensor([len(prompts) for prompts in suffixes])
-        flat = [prompt for prompts in suffixes for prompt in prompts]
+    def located(self, photos: EncodedPhotos, prompts: Sequence[Sequence[Sequence[int]]]) -> LocatedPoints:
+        """The head's answers to each photo's prompts, one after the other; on the square."""
+        network = self.network
+        counts = torch.tensor([len(some) for some in prompts])
         photo_of_text_P = torch.arange(len(counts)).repeat_interleave(counts).to(network.device)
-        with network.acting_as("localizer"):
-            assert parts is not None
-            prefix = role_prefix(network, "localizer", photos, self.cache)
-            suffix_PSD = embed_suffixes(flat, network.embedding, network.prompts.mark_id, None)
-            hidden_PSD = read_suffixes(network.llama, prefix, photo_of_text_P, suffix_PSD)
-            rows = torch.arange(len(flat), device=network.device)
-            seg_PD = hidden_PSD[rows, network.seg_positions(flat)]
-            return parts(seg_PD, network.segmenter.mask_decoder, photos.features.decoder_inputs, photo_of_text_P)
+        with network.acting_as(self.role):
+            prefix = role_prefix(network, self.role, photos, self.cache)
+            return network.locate(photos.features, prefix, photo_of_text_P, [one for some in prompts for one in some])
 
 
 _OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None]
 """A (2,) point in [0, 1]^2 of the square, how sure it is, and the (2,) runner-up."""
 
 
-def _rows(located: LocatedPoints) -> list[_OnSquare]:
+def _answers(located: LocatedPoints) -> list[_OnSquare]:
     points = located.points_P2.cpu().double().numpy()
     if located.heatmap_logits_Phw is None or located.temperature is None:
         return [(point, None, None) for point in points]

@@ -56,7 +56,7 @@ class TalkingPoints:
         Args:
             network: with both adapters.
             cache: where what is computed of photos is kept for both roles; None: one of its own, of a gigabyte.
-            memory_bytes: room for a batch, see `encoding.prompts_at_once`.
+            memory_bytes: room for a batch, see `Role`.
         """
         self.network = network
         cache = PhotoCache() if cache is None else cache
@@ -122,14 +122,14 @@ class TalkingPoints:
 
     def round_trip(self, photo: Photo, points_px: Sequence[Point]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone. Arguments and errors as `describe`."""
-        prepared = prepare_photo(photo, self.network.config.vision.image_size)
+        prepared = prepare_photo(photo, self.network.side)
         return self.round_trip_many(points_of_photo(prepared, points_px))
 
     def round_trip_many(self, pairs: Sequence[tuple[Photo, Point]]) -> list[RoundTrip]:
         """`round_trip` of points of many photos. Arguments and errors as `describe_many`."""
         check_pairs(pairs, "(x, y)")
         trips: dict[int, RoundTrip] = {}
-        for window in opened([photo for photo, _ in pairs], self.network.config.vision.image_size):
+        for window in opened([photo for photo, _ in pairs], self.network.side):
             asked = [(place, photo, _inside(pairs[place][1], photo.size_wh, place)) for place, photo in window]
             texts = self.describe_many([(photo, point) for _, photo, point in asked])
             # A descriptor that says nothing leaves nothing to localize.

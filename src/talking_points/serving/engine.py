@@ -18,7 +18,8 @@ from typing import Literal
 
 from PIL import Image
 
-from talking_points.pointing.encoding import MOST_AT_ONCE, PreparedPhoto, prepare_photo
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.role import MOST_AT_ONCE
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import check_points
 from talking_points.samples import FoundPoint, PhotoPoint
@@ -104,7 +105,7 @@ class Engine:
 
     def prepare(self, photo: Image.Image) -> PreparedPhoto:
         """A photo as this model sees it. Runs in the caller's thread."""
-        return prepare_photo(photo, self._tp.network.config.vision.image_size)
+        return prepare_photo(photo, self._tp.network.side)
 
     def check_room(self, prompts: int = 1) -> None:
         """Raise BusyError or StoppedError when so many points or texts could not wait now."""

@@ -5,17 +5,17 @@ import math
 import pytest
 import torch
 
-from talking_points.bases.generation import (
-    Sampling,
-    SharedPrefix,
-    generate,
-    read_prefix_blocks,
-    read_prefixes,
-    read_suffixes,
-)
+from talking_points.model.generation import Sampling, generate
+from talking_points.model.language import LlamaLike
+from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from tests.tiny import tiny_network
 
 WIDTH = 32
+
+
+def read_prefixes(llama: LlamaLike, prefixes: list[torch.Tensor]) -> SharedPrefix:
+    padded = torch.nn.utils.rnn.pad_sequence(prefixes, batch_first=True)
+    return read_prefix(llama, padded, [len(one) for one in prefixes])[1]
 
 
 def test_suffixes_behind_a_shared_prefix_are_as_if_each_stood_alone() -> None:
@@ -110,8 +110,8 @@ def test_kept_states_lead_to_the_same_log_probabilities() -> None:
     suffixes, photos = torch.randn(3, 4, WIDTH), torch.tensor([0, 1, 1])
     with network.acting_as("descriptor"):
         padded = torch.nn.utils.rnn.pad_sequence([torch.randn(n, WIDTH) for n in (5, 8)], batch_first=True)
-        states, lower = read_prefix_blocks(llama, padded, [5, 8], blocks=range(1))
-        _, upper = read_prefix_blocks(llama, states, [5, 8], blocks=range(1, 2))
+        states, lower = read_prefix(llama, padded, [5, 8], blocks=range(1))
+        _, upper = read_prefix(llama, states, [5, 8], blocks=range(1, 2))
         prefix = SharedPrefix(keys=lower.keys + upper.keys, values=lower.values + upper.values, lengths=[5, 8])
         texts = generate(
             llama,

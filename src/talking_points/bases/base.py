@@ -1,0 +1,226 @@
+"""What describing, localizing, training and serving need of a base: a vision-language model that carries the roles.
+
+`model.network.PointNetwork`, the paper's network, is one. Nothing outside `bases/` and `model/` asks which base it has.
+
+How a stock vision-language model of transformers fits: `encode_photos` is its vision tower, and its image tokens are
+the photo's part of the prefix. `encode_points` hands the points through, and `embed` writes their numbers, always of
+the same length, where the prompt holds the marker. `locate` reads a head of ours at the prompt's last token, or parses
+the coordinates that the model itself writes, and has no mask decoder to ask. Positions in its prefix are its own: a
+subclass of `SharedPrefix` says where a prompt goes on.
+"""
+
+# B photos, P prompts or points, S suffix tokens, T prefix tokens, D width, F numbers of a point, V vocabulary
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from talking_points.model.generation import GREEDY, GeneratedText, Sampling
+from talking_points.model.localizer_head import LocatedPoints
+from talking_points.model.shared_prefix import SharedPrefix
+
+F = TypeVar("F", bound="PhotoFeatures")
+
+
+class PhotoFeatures(Protocol):
+    """What a base's vision encoder computes of B photos, once. Points, texts and roles share it."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes."""
+
+    def select(self: F, photos: Tensor) -> F:
+        """Those of some photos. photos: indices, repeats allowed."""
+
+    def photo(self: F, index: int) -> F:
+        """One photo's, in memory of their own."""
+
+    def join(self: F, others: Sequence[F]) -> F:
+        """These, and others behind them."""
+
+    def blank(self: F) -> F:
+        """As many that say nothing of their photos, for a localizer that is blind."""
+
+
+class Prompts(Protocol):
+    """The base's prompts as token ids: what stands behind the photo's tokens."""
+
+    def describe(self) -> list[int]:
+        """The descriptor's question, with a marker for one point."""
+
+    def caption(self) -> list[int]:
+        """The question about a point to the base without a role, with a marker, too."""
+
+    def localize(self, text: str) -> list[int]:
+        """A text whose point is sought; a ValueError says why it cannot be read."""
+
+    def is_readable(self, text: str) -> bool:
+        """Whether `localize` takes it."""
+
+    def answer(self, text: str) -> list[int]:
+        """A description as the answer to `describe`, its end included."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Generated ids as text."""
+
+
+class Base(Protocol):
+    """A frozen vision-language model with the roles that it has."""
+
+    # --- What it is
+
+    @property
+    def name(self) -> str:
+        """Shown to users."""
+
+    @property
+    def side(self) -> int:
+        """Of the letterboxed square that it sees, in pixels."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the language model."""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Of "descriptor" and "localizer", those that are trained."""
+
+    @property
+    def prompts(self) -> Prompts: ...
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a text."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Of the language model."""
+
+    def acting_as(self, role: str) -> AbstractContextManager[None]:
+        """Inside the block a role's adapter is active; "base": none. One thread at a time."""
+
+    def prompt_bytes(self, tokens: int) -> int:
+        """Memory, at most, of answering one prompt about one photo. tokens: of the prompt and its answer."""
+
+    # --- Photos and points
+
+    def encode_photos(self, pixels_B3SS: Tensor) -> PhotoFeatures:
+        """Features of photos as `photos.letterbox` makes them; in fp32 whatever the language model's type."""
+
+    def encode_points(self, features: Any, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """(B, P, F) numbers of points.
+
+        Args:
+            features: of B photos, from `encode_photos`.
+            points_BP2: x, y in [0, 1]^2 of the square; a photo with fewer points repeats one.
+            region: where a point's query looks, where the base has a choice; None: as its config says.
+        """
+
+    def grid(self, features: Any) -> Tensor:
+        """(B, C, H, W) features of cells that tile the square; (i, j) is centred at ((j + 0.5) / W, (i + 0.5) / H)."""
+
+    # --- Language
+
+    def embed_prefix(self, features: Any, role: str) -> tuple[Tensor, list[int]]:
+        """(B, T, D) right-padded embeddings of what every prompt about the photos starts with, and their lengths."""
+
+    def read_prefix(
+        self, states_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
+    ) -> tuple[Tensor, SharedPrefix]:
+        """Walk prefixes through the language model: the states after it, and the keys and values of its blocks.
+
+        Args:
+            states_BTD: from `embed_prefix`; or the states before `blocks`.
+            blocks: some, side by side; None: all.
+        """
+
+    def embed(self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None) -> Tensor:
+        """(P, S, D) right-padded embeddings of prompts; at a prompt's marker its point. points_PF: None: no markers."""
+
+    def read(
+        self,
+        prefix: SharedPrefix,
+        photo_of_prompt_P: Tensor,
+        states_PSD: Tensor,
+        *,
+        blocks: range | None = None,
+    ) -> Tensor:
+        """(P, S, D) last hidden states of prompts behind their photos' prefixes.
+
+        Args:
+            photo_of_prompt_P: ascending.
+            states_PSD: from `embed`; with `blocks`, the states before these last ones.
+        """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., V) of the next token, from last hidden states."""
+
+    def generate(
+        self,
+        prefix: SharedPrefix,
+        photo_of_prompt_P: Tensor,
+        states_PSD: Tensor,
+        *,
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        generator: torch.Generator | None = None,
+        keep_before: int | None = None,
+        on_token: Callable[[int, list[int]], None] | None = None,
+    ) -> list[list[GeneratedText]]:
+        """Continuations of prompts of one length; arguments and result as `model.generation.generate`."""
+
+    # --- The localizer
+
+    def locate(
+        self, features: Any, prefix: SharedPrefix, photo_of_prompt_P: Tensor, prompts: Sequence[Sequence[int]]
+    ) -> LocatedPoints:
+        """Where texts lead, on the square. Call it inside `acting_as("localizer")`.
+
+        Args:
+            features, prefix: of B photos.
+            photo_of_prompt_P: ascending.
+            prompts: from `prompts.localize`.
+        """
+
+    @property
+    def temperature(self) -> Tensor | None:
+        """Calibrates how sure the localizer is, and may be set in place; None: it does not say how sure it is."""
+
+    # --- Training
+
+    def role_weights(
+        self, role: str, *, language: bool = True, blocks: range | None = None
+    ) -> Mapping[str, nn.Parameter]:
+        """A role's own weights by name: its adapter and, for the localizer, its other parts ("localizer.NAME").
+
+        Args:
+            language: False: without the adapter.
+            blocks: of the adapter only what is in these blocks, and no other parts.
+        """
+
+    def role_modules(self, role: str) -> dict[str, nn.Module]:
+        """The modules that hold `role_weights`, which a training puts into training mode."""
+
+    def recompute(self, on: bool) -> None:
+        """Whether gradients come from activations that are computed again instead of kept."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The frozen vision side, whose weights say whose features `pack_photos` packs."""
+
+    def encoder_settings(self) -> dict[str, Any]:
+        """Whatever but weights tells encoders apart."""
+
+    def pack_photos(self, features: Any, role: str) -> list[dict[str, Tensor]]:
+        """For each photo the tensors that training a role reads, to be kept on disk."""
+
+    def unpack_photos(self, packed: Sequence[Mapping[str, Tensor]], role: str) -> PhotoFeatures:
+        """`pack_photos` undone, on the base's device; what the role does not read is empty."""
