@@ -17,7 +17,8 @@
 
 A field is a str, int, float, bool, Path or Literal of texts, a tuple of any length of one of these, or `| None`. The
 class lies in the package that uses it and imports neither torch nor transformers; a base class gives its fields to
-several commands. `make` reads such a class from a TOML file and from flags, `to_toml` writes it. The shell's side is
+several commands. A class method `beneath(given)` says, from the values given, what holds in place of defaults, as a
+recipe does. `make` reads such a class from a TOML file and from flags, `to_toml` writes it. The shell's side is
 `talking_points.cli.options`.
 """
 
@@ -31,7 +32,6 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -48,14 +48,14 @@ MAX_BYTES = 2**20
 _SAID = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
-def flag(*declarations: str) -> Mapping[str, Any]:
-    """Metadata of a field: its flags, such as "--object" or "--balance/--no-balance"."""
-    return MappingProxyType({"flags": declarations})
+def flag(declaration: str = "", *, metavar: str | None = None) -> Mapping[str, Any]:
+    """Metadata of a field: its flag, such as "--object" or "--balance/--random", and its value's name in the help."""
+    return MappingProxyType({"flags": (declaration,) if declaration else (), "metavar": metavar})
 
 
 def argument(metavar: str) -> Mapping[str, Any]:
-    """Metadata of a field: given without a flag, by its place. `metavar` is its name in the help."""
-    return MappingProxyType({"argument": metavar})
+    """Metadata of a field that is given by its place, without a flag. `metavar` is its name in the help."""
+    return MappingProxyType({"argument": True, "metavar": metavar})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,14 +69,13 @@ class Setting:
     """Of a Literal."""
     many: bool
     """A tuple of `kind`."""
-    optional: bool
-    """May be None."""
     default: Any
     """`dataclasses.MISSING` where it has to be given."""
     help: str
-    flags: tuple[str, ...]
-    argument: str | None
-    """See `argument`."""
+    flag: str | None
+    """None of an argument, which is given by its place."""
+    metavar: str | None
+    """What its value is called in the help."""
 
     def read(self, value: Any) -> Any:
         """A value of TOML, or of a parsed flag, as the dataclass takes it.
@@ -102,7 +101,6 @@ class Setting:
         return value
 
 
-@cache
 def settings_of(cls: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order.
 
@@ -121,20 +119,26 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
         if kind not in _SAID or len(given) > 1:
             raise TypeError(f"{cls.__name__}.{one.name} is {hints[one.name]}: no type of a setting")
         default = one.default if one.default_factory is MISSING else one.default_factory()
+        flags = one.metadata.get("flags") or (_flag_of(one.name, kind, default),)
         found.append(
             Setting(
                 name=one.name,
                 kind=kind,
                 choices=choices,
                 many=many,
-                optional=len(given) < len(kinds),
                 default=default,
                 help=docs.get(one.name, ""),
-                flags=one.metadata.get("flags", ()),
-                argument=one.metadata.get("argument"),
+                flag=None if one.metadata.get("argument") else flags[0],
+                metavar=one.metadata.get("metavar"),
             )
         )
     return tuple(found)
+
+
+def _flag_of(name: str, kind: type, default: Any) -> str:
+    """The flag of a name; of a switch that may be on from the start, both ways."""
+    name = name.replace("_", "-")
+    return f"--{name}/--no-{name}" if kind is bool and default is not False else f"--{name}"
 
 
 def _docs_of(cls: type) -> dict[str, str]:
@@ -152,7 +156,20 @@ def _docs_of(cls: type) -> dict[str, str]:
 
 
 def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) -> T:
-    """Settings from a TOML file and from what was given beside it, which goes before the file.
+    """Settings from a TOML file and from what was given beside it; see `read`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`; or a value lacks, or is not allowed.
+    """
+    values = read(cls, given, config=config)
+    for one in settings_of(cls):
+        if one.default is MISSING and one.name not in values:
+            raise ValueError(f"{one.flag or one.metavar} is missing: {one.help or 'it has to be given'}")
+    return cls(**values)
+
+
+def read(cls: type, given: Mapping[str, Any], *, config: Path | None = None) -> dict[str, Any]:
+    """What a TOML file sets and what was given beside it, which goes before the file; and what is `beneath` both.
 
     Args:
         cls: the settings' class.
@@ -160,15 +177,12 @@ def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) 
         config: the TOML file. Its relative paths start where the command runs, as those of flags do.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, not TOML, an unknown key, a wrong value, or one that lacks.
+        FileNotFoundError, ValueError: no such file, not TOML, an unknown key, or a value of another type.
     """
     values = {} if config is None else read_toml(cls, config)
-    values |= read_values(cls, {name: value for name, value in given.items() if not _is_nothing(value)})
-    for one in settings_of(cls):
-        if one.default is MISSING and one.name not in values:
-            asked = one.argument or flags_of(one)[0]
-            raise ValueError(f"{asked} is missing: {one.help or 'it has to be given'}")
-    return cls(**values)
+    values |= read_values(cls, {name: value for name, value in given.items() if value is not None and value != []})
+    beneath = getattr(cls, "beneath", None)
+    return values if beneath is None else {**beneath(values), **values}
 
 
 def read_toml(cls: type, path: Path) -> dict[str, Any]:
@@ -196,13 +210,6 @@ def read_values(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"unknown key {name!r}; known: {', '.join(known)}")
     return {name: known[name].read(value) for name, value in values.items()}
-
-
-def flags_of(setting: Setting) -> tuple[str, ...]:
-    """A setting's flags: its own, or its name; of a switch that may be on from the start, both ways."""
-    name = setting.name.replace("_", "-")
-    off_is_needed = setting.kind is bool and setting.default is not False
-    return setting.flags or (f"--{name}/--no-{name}" if off_is_needed else f"--{name}",)
 
 
 def to_toml(cls: type, values: Mapping[str, Any] = MappingProxyType({})) -> str:
@@ -233,7 +240,3 @@ def _toml_of(value: Any) -> str:
         return repr(value)
     # A JSON string is one of TOML, but for the escapes of what is not ASCII.
     return json.dumps(str(value), ensure_ascii=False)
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, list | tuple) and not value)

@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from talking_points.bases.generation import Sampling
-from talking_points.model.language import embed_suffixes
+from talking_points.model.generation import Sampling
 from talking_points.model.network import PointNetwork
 from talking_points.training.grpo import group_advantages, kl_divergence, policy_loss, total_loss
 from talking_points.training.policy import Policy, Rollout
 from tests.tiny import tiny_network
 
-POINTS = [torch.tensor([[0.3, 0.4], [0.6, 0.5]]), torch.tensor([[0.5, 0.9]])]
+POINTS = torch.tensor([[[0.3, 0.4], [0.6, 0.5]], [[0.5, 0.9], [0.1, 0.2]]])
 SAMPLING = Sampling(temperature=1.0, samples=3)
 
 
@@ -23,7 +22,7 @@ def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 def roll(policy: Policy, seed: int = 0) -> Rollout:
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
-        features = policy.network.segmenter(pixels)
+        features = policy.base.encode_photos(pixels)
     return policy.sample(features, POINTS, SAMPLING, torch.Generator().manual_seed(seed))
 
 
@@ -43,10 +42,9 @@ def plain_logprobs(network: PointNetwork, rollout: Rollout) -> Tensor:
     with network.acting_as("descriptor"):
         for (photo, point), text in zip(places, rollout.texts, strict=True):
             features = network.segmenter(pixels[photo : photo + 1])
-            [prefix] = network.photo_prefixes(features, network.projector)
-            mark = network.mark_tokens(features, point[None, None])[0]
+            [prefix] = network.photo_prefixes(features, "descriptor")
             question = network.prompts.describe()
-            [suffix] = embed_suffixes([question + text.ids], network.embedding, network.prompts.mark_id, mark)
+            [suffix] = network.embed([question + text.ids], network.encode_points(features, point[None, None])[0])
             logits = network.llama(inputs_embeds=torch.cat([prefix, suffix])[None]).logits[0]
             said = torch.tensor(text.ids + [network.prompts.end_id] * text.ended)
             start = len(prefix) + len(question) - 1
@@ -63,7 +61,7 @@ def test_gradients_are_those_of_a_plain_loop(blocks: int) -> None:
     drift(policy)
     rollout = roll(policy)
     assert len({len(one.ids) for one in rollout.texts}) > 1 or not all(one.ended for one in rollout.texts)
-    rewards = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
+    rewards = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     advantages = group_advantages(rewards).flatten()
     is_token = rollout.is_token_NT
 

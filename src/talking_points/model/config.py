@@ -118,6 +118,8 @@ class ModelConfig:
     coordinate_head: str = "regression"
     """"regression" (the paper's MLP), "heatmap" (ours: the mask that [SEG] points at, sharpened to a point) or
     "mixture" (ours: Gaussians over the square)."""
+    recipe: str | None = None
+    """Settings that trainings over this base start from, see `training.settings`; None: as the square's size says."""
 
     def __post_init__(self) -> None:
         for name, value in (("name", (self.name,)), ("class_names", self.class_names)):

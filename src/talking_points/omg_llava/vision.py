@@ -56,7 +56,7 @@ def convert_vision(
         if part != "heatmap"  # ours: the published model's coordinates are regressed
         for name, tensor in states[part].items()
     }
-    return ModelConfig(name="omg-llava", vision=config), weights
+    return ModelConfig(name="omg-llava", vision=config, recipe="7b"), weights
 
 
 def segmenter_state(weights: Mapping[str, Tensor], class_embed: Tensor, *, source: str) -> dict[str, Tensor]:
