@@ -198,9 +198,9 @@ def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -
     policy = Policy(network, blocks=2)
     at_left = [replace(sample, point_px=(0.0, 20.0)) for sample in samples(2)]
     # Groups as big as this because another CPU's rounding draws other texts, as another seed does.
-    settings = told(points=4, steps=30, group_size=32, reward="distance", kl_weight=0.01, blocks=2)
+    settings = told(photos=3, steps=30, group_size=32, reward="distance", kl_weight=0.01, blocks=2)
     batches = PointBatches(at_left, settings, side=64)
-    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.06)
+    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.03)
     rewards = []
     for step in range(len(batches)):
         loss, metrics = grpo_objective(policy, batches[step], CachedBase(network), EarlyLetters(network), settings)
