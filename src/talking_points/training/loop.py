@@ -74,11 +74,7 @@ def train(
     processes, process, steps = accelerator.num_processes, accelerator.process_index, len(batches)
     parts = _own_parts(batches, processes, process, settings.accumulate)
     folder.mkdir(parents=True, exist_ok=True)
-    if shard:
-        shard_frozen(modules.values(), accelerator.device)
-    step_module = _Step(modules, parameters, objective)
-    leave_shards_alone(step_module)
-    model = accelerator.prepare_model(step_module, device_placement=False)
+    model = _prepared(accelerator, modules, parameters, objective, shard)
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     torch.manual_seed(settings.seed + process)
     state = TrainingState(folder=folder, parameters=parameters, optimizer=optimizer, batches=str(batches))
@@ -186,6 +182,22 @@ class _Step(nn.Module):
 
     def forward(self, batch: Any) -> tuple[Tensor, Metrics]:
         return self.objective(batch)
+
+
+def _prepared(
+    accelerator: Accelerator,
+    modules: Mapping[str, nn.Module],
+    parameters: Mapping[str, nn.Parameter],
+    objective: Objective,
+    shard: bool,
+) -> nn.Module:
+    """A step as a module that all processes share."""
+    if shard:
+        shard_frozen(modules.values(), accelerator.device)
+    step = _Step(modules, parameters, objective)
+    leave_shards_alone(step)
+    model: nn.Module = accelerator.prepare_model(step, device_placement=False)
+    return model
 
 
 @contextmanager

@@ -88,8 +88,10 @@ class TrainingSettings:
         return values
 
     def __post_init__(self) -> None:
-        # Types and choices, for those who do not come through `make`.
-        read_values(type(self), {name: value for name, value in vars(self).items() if value is not None})
+        # Types and choices, for those who do not come through `make`; a text stands for a path.
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        for name, value in read_values(type(self), given).items():
+            object.__setattr__(self, name, value)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of them")
         self._check_least(1, "steps", "epochs", "photos", "points", "accumulate", "save_every", "log_every")

@@ -65,7 +65,7 @@ class TrainingState:
         """Load the last whole state, if there is one. Returns the step to go on from.
 
         Raises:
-            ValueError: the state is of another training, or there are states and every one is broken.
+            ValueError: the state is of another training or version, or there are states and every one is broken.
         """
         found = self._last()
         if found is None:
@@ -87,7 +87,10 @@ class TrainingState:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(saved[name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError:
+            raise ValueError(f"{path} is of an earlier version's training; use another --out") from None
         # More processes than before: the new ones keep their seed, and only dropout differs.
         if process < len(state["rng"]):
             torch.set_rng_state(state["rng"][process])
