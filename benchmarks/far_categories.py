@@ -1,6 +1,6 @@
 """Does localization as reward carry a descriptor to things whose texts it never saw?
 
-    python benchmarks/far_categories.py --source coco-parts=car_parts/ --object car --out runs/far \\
+    python benchmarks/far_categories.py --data sets/cars --object car --out runs/far \\
         --zero-shot runs/people/checkpoint --ceiling runs/both/checkpoint \\
         --localizer runs/localizer/checkpoint --unseen-localizer runs/other/checkpoint
 
@@ -32,20 +32,16 @@ from numpy.typing import NDArray
 
 import talking_points
 from talking_points.dataset.selection import Selection
-from talking_points.dataset.sources.loading import load_scenes, parse_sources
+from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck, mpck_difference, mpck_interval, normalised_errors
 from talking_points.evaluation.protocol import describe_samples, localize_texts, named_shares
 from talking_points.evaluation.samples import Sample
-from talking_points.evaluation.sets import make_set
 from talking_points.memory import keep_freed_memory
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.localizer import PointLocalizer
-from talking_points.pointing.pretrained import choose_device, find_checkpoint
-from talking_points.training.batches import BatchSizes
-from talking_points.training.grpo import GRPOConfig
-from talking_points.training.keypoint_sets import KeypointSet, learning_and_held_out
-from talking_points.training.loop import LoopConfig
-from talking_points.training.reinforce import STOPPED_FILE, Watching, train_grpo
+from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.training.reinforce import train_grpo
+from talking_points.training.settings import GRPOSettings
 
 Errors = NDArray[np.float64]
 
@@ -56,13 +52,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ceiling", metavar="DIR", help="descriptor with texts about everything")
     parser.add_argument("--localizer", required=True, metavar="DIR", help="the judge that rewards")
     parser.add_argument("--unseen-localizer", action="append", default=[], metavar="DIR", help="repeatable")
-    parser.add_argument("--source", action="append", default=[], metavar="NAME=DIR", help="repeatable")
-    parser.add_argument("--keypoints", type=Path, metavar="SET", help="in place of --source")
-    parser.add_argument("--set", default="plain", choices=("plain", "hard"))
+    parser.add_argument("--data", type=Path, required=True, metavar="SET", help="built, with a train and a test split")
     parser.add_argument("--object", action="append", default=[], help="repeatable")
     parser.add_argument("--part", action="append", default=[], help="repeatable")
-    parser.add_argument("--draw", type=int, default=8, help="points drawn in each photo to learn on")
-    parser.add_argument("--test-points", type=int, default=4, help="points drawn in each test photo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -70,67 +62,46 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--points", type=int, default=4)
     parser.add_argument("--evaluate-every", type=int, default=50)
     parser.add_argument("--held-out-points", type=int, default=100)
-    usual = GRPOConfig()
-    parser.add_argument("--group-size", type=int, default=usual.group_size)
-    parser.add_argument("--blocks", type=int, default=usual.blocks)
-    parser.add_argument("--temperature", type=float, default=usual.temperature)
-    parser.add_argument("--kl-weight", type=float, default=usual.kl_weight)
-    parser.add_argument("--guard-weight", type=float, default=usual.guard_weight)
-    parser.add_argument("--reward", default=usual.reward)
-    parser.add_argument("--guard", default=usual.guard)
-    parser.add_argument("--no-divide-by-std", dest="divide_by_std", action="store_false")
+    parser.add_argument("--group-size", type=int, default=3)
+    parser.add_argument("--blocks", type=int, default=2)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--kl-weight", type=float, default=0.1)
+    parser.add_argument("--reward", default="mse", choices=("mse", "distance"))
     parser.add_argument("--device")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
 
 
-def reinforced(given: argparse.Namespace, seed: int, keypoints: KeypointSet, device: torch.device) -> Path:
+def reinforced(given: argparse.Namespace, seed: int) -> Path:
     """Checkpoint of the descriptor after RL with one seed."""
-    names = ("group_size", "blocks", "temperature", "kl_weight", "guard_weight", "reward", "guard", "divide_by_std")
-    selection = Selection(objects=tuple(given.object), parts=tuple(given.part))
-    learning, held_out = learning_and_held_out(
-        keypoints,
-        split="train",
-        selection=selection,
-        held_out_split=None,
-        held_out_selection=selection,
-        held_out_points=given.held_out_points,
+    same = ("steps", "learning_rate", "photos", "points", "evaluate_every", "held_out_points", "group_size", "blocks")
+    settings = GRPOSettings(
+        keypoints=given.data,
+        descriptor=given.zero_shot,
+        localizer=given.localizer,
+        unseen_localizers=tuple(given.unseen_localizer),
+        out=given.out / f"seed{seed}",
+        objects=tuple(given.object),
+        parts=tuple(given.part),
+        warmup_steps=min(50, given.steps // 10),
+        save_every=20,
+        log_every=5,
         seed=seed,
+        temperature=given.temperature,
+        kl_weight=given.kl_weight,
+        reward=given.reward,
+        device=given.device,
+        **{name: getattr(given, name) for name in same},
     )
-    out = given.out / f"seed{seed}"
-    finished = train_grpo(
-        learning,
-        find_checkpoint(given.zero_shot),
-        [find_checkpoint(given.localizer)],
-        out,
-        LoopConfig(
-            steps=given.steps,
-            learning_rate=given.learning_rate,
-            warmup_steps=min(50, given.steps // 10),
-            save_every=20,
-            log_every=5,
-            seed=seed,
-        ),
-        BatchSizes(photos=given.photos, points=given.points),
-        GRPOConfig(**{name: getattr(given, name) for name in names}),
-        Watching(
-            samples=held_out,
-            every=given.evaluate_every,
-            unseen=[find_checkpoint(name) for name in given.unseen_localizer],
-        ),
-        device=device,
-    )
-    if not finished:
+    if not train_grpo(settings):
         raise SystemExit(143)
-    return out / "checkpoint"
+    return settings.out / "checkpoint"
 
 
-def test_samples(given: argparse.Namespace, keypoints: KeypointSet) -> list[Sample]:
+def test_samples(given: argparse.Namespace) -> list[Sample]:
     selection = Selection(objects=tuple(given.object), parts=tuple(given.part))
-    if keypoints.path is not None:
-        return keypoints.read("test", selection)
-    scenes = load_scenes(keypoints.sources, "test", selection)
-    return make_set(keypoints.set_name, scenes, points=given.test_points, seed=0, texts=False)
+    found = read_samples(given.data, "test", lambda problem: print(problem, file=sys.stderr))
+    return selected_samples(found, selection, f"{given.data}, split test,")
 
 
 def errors_of(texts: Sequence[str], localizer: PointLocalizer, samples: Sequence[Sample]) -> Errors:
@@ -175,15 +146,11 @@ def main() -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     transformers.utils.logging.disable_progress_bar()
-    device = choose_device(given.device)
-    keypoints = KeypointSet(
-        path=given.keypoints, sources=parse_sources(given.source), set_name=given.set, points=given.draw
-    )
     folders = {"zero-shot": [find_checkpoint(given.zero_shot)]}
-    folders["RL"] = [reinforced(given, seed, keypoints, device) for seed in given.seeds]
+    folders["RL"] = [reinforced(given, seed) for seed in given.seeds]
     if given.ceiling:
         folders["ceiling"] = [find_checkpoint(given.ceiling)]
-    samples = test_samples(given, keypoints)
+    samples = test_samples(given)
     photos = [sample.photo_id for sample in samples]
     judges = {"localizer, which rewarded": given.localizer}
     judges |= {f"unseen {k}": name for k, name in enumerate(given.unseen_localizer, start=1)}
@@ -212,7 +179,7 @@ def main() -> None:
         "settings": {name: value if not isinstance(value, Path) else str(value) for name, value in vars(given).items()},
         "points": len(samples),
         "test_photos": len(set(photos)),
-        "stopped": [str(path) for path in sorted(given.out.glob(f"seed*/{STOPPED_FILE}"))],
+        "stopped": [str(path) for path in sorted(given.out.glob("seed*/stopped.json"))],
         "rows": rows,
         # Right words or wrong ones, wherever they lead.
         "names": {name: [named_shares(samples, one) for one in some] for name, some in texts.items()},

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,16 +42,20 @@ from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
 from talking_points.pointing import descriptor
-from talking_points.pointing.encoding import PhotoCache
-from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.points import photo_to_square, square_to_photo
-from talking_points.training.batches import BatchSizes
-from talking_points.training.grpo import GRPOConfig, group_advantages, kl_divergence, policy_loss, total_loss
-from talking_points.training.keypoint_sets import KeypointBatch, KeypointBatches
+from talking_points.training.batches import PointBatch, PointBatches
+from talking_points.training.grpo import (
+    distances,
+    group_advantages,
+    kl_divergence,
+    negative_mse,
+    policy_loss,
+    total_loss,
+)
 from talking_points.training.policy import Policy
-from talking_points.training.reinforce import Reinforcement
-from talking_points.training.rewards import negative_mse
+from talking_points.training.reinforce import CachedBase, grpo_objective
+from talking_points.training.settings import GRPOSettings
 
 REPEATS = 3
 
@@ -69,13 +74,13 @@ class Plain:
     """A step written straight from the paper's formulas, batched, with nothing shared but, on request, features."""
 
     def __init__(
-        self, network: PointNetwork, reference: PointNetwork, config: GRPOConfig, *, photos_once: bool
+        self, network: PointNetwork, reference: PointNetwork, config: GRPOSettings, *, photos_once: bool
     ) -> None:
         self.network, self.reference, self.config, self.photos_once = network, reference, config, photos_once
         self._known: ImageFeatures | None = None
         self.policy = Policy(network, blocks=config.blocks)  # for what learns; none of its methods is used
 
-    def features(self, network: PointNetwork, batch: KeypointBatch, rows: Rows) -> ImageFeatures:
+    def features(self, network: PointNetwork, batch: PointBatch, rows: Rows) -> ImageFeatures:
         """Of every row's photo."""
         photo_of_row = torch.tensor(rows.photo_of_row)
         if self.photos_once:
@@ -88,7 +93,7 @@ class Plain:
         parts = [network.segmenter(some) for some in squares.split(16)]
         return parts[0].join(parts[1:])
 
-    def prompts(self, network: PointNetwork, batch: KeypointBatch, rows: Rows) -> tuple[Tensor, Tensor]:
+    def prompts(self, network: PointNetwork, batch: PointBatch, rows: Rows) -> tuple[Tensor, Tensor]:
         """(N, T, D) embeddings of photo and question, padded on the left, and what is no padding."""
         features = self.features(network, batch, rows)
         points_NF = network.encode_points(features, rows.points_square_N2[:, None])[:, 0]
@@ -100,9 +105,7 @@ class Plain:
         lengths = torch.tensor([len(one) for one in whole])
         return embeds, (torch.arange(longest) >= longest - lengths[:, None]).long()
 
-    def logprobs(
-        self, network: PointNetwork, batch: KeypointBatch, rows: Rows, said: Sequence[Sequence[int]]
-    ) -> Tensor:
+    def logprobs(self, network: PointNetwork, batch: PointBatch, rows: Rows, said: Sequence[Sequence[int]]) -> Tensor:
         """(N, T) by a full pass over photo, question and text."""
         with torch.no_grad():
             embeds, mask = self.prompts(network, batch, rows)
@@ -120,7 +123,7 @@ class Plain:
             logits = out.logits[:, embeds.shape[1] - 1 : -1]
             return logits.log_softmax(-1).gather(-1, ids[..., None]).squeeze(-1)
 
-    def __call__(self, batch: KeypointBatch) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, batch: PointBatch) -> tuple[Tensor, dict[str, float]]:
         config, network = self.config, self.network
         self._known = None
         torch.manual_seed(batch.seed % 2**31)
@@ -143,14 +146,14 @@ class Plain:
         with torch.no_grad():
             found_N2 = self.find(batch, rows, texts)
             reference_NT = self.logprobs(self.reference, batch, rows, said)
-        rewards = negative_mse(found_N2, rows.true_N2).unflatten(0, (-1, config.group_size))
+        rewards = negative_mse(distances(found_N2, rows.true_N2)).unflatten(0, (-1, config.group_size))
         logprobs_NT = self.logprobs(network, batch, rows, said)
         is_token = torch.arange(logprobs_NT.shape[1]) < torch.tensor([len(one) for one in said])[:, None]
         pull = policy_loss(logprobs_NT, is_token, group_advantages(rewards).flatten())
         loss = total_loss(pull, kl_divergence(logprobs_NT, reference_NT, is_token), config.kl_weight)
         return loss, {"tokens": statistics.mean(map(len, said)), "reward": float(rewards.mean())}
 
-    def find(self, batch: KeypointBatch, rows: Rows, texts: Sequence[str]) -> Tensor:
+    def find(self, batch: PointBatch, rows: Rows, texts: Sequence[str]) -> Tensor:
         """(N, 2) points found, in the photos' [0, 1]^2; a text that cannot be read is found at the corner."""
         network, parts = self.network, self.network.localizer
         assert parts is not None
@@ -176,9 +179,14 @@ class Plain:
         return torch.tensor(np.stack(places), dtype=torch.float32) / torch.tensor(sizes)
 
 
-def rows_of(batch: KeypointBatch, group_size: int) -> Rows:
+def rows_of(batch: PointBatch, group_size: int) -> Rows:
     """The texts' photos and points, a point's `group_size` texts side by side."""
-    each = [(k, point) for k, points in enumerate(batch.points_px) for point in points for _ in range(group_size)]
+    each = [
+        (k, point)
+        for k, points in enumerate(batch.points_px_BP2.tolist())
+        for point in points
+        for _ in range(group_size)
+    ]
     sizes = [batch.photos[k].size_wh for k, _ in each]
     squares = np.stack([photo_to_square([point], size)[0] for (_, point), size in zip(each, sizes, strict=True)])
     return Rows(
@@ -188,19 +196,19 @@ def rows_of(batch: KeypointBatch, group_size: int) -> Rows:
     )
 
 
-def ours(network: PointNetwork, config: GRPOConfig) -> Callable[[KeypointBatch], tuple[Tensor, dict[str, float]]]:
+def ours(network: PointNetwork, config: GRPOSettings) -> Callable[[PointBatch], tuple[Tensor, dict[str, float]]]:
     """The trainer's own step, its cache emptied before each."""
     policy = Policy(network, blocks=config.blocks)
 
-    def step(batch: KeypointBatch) -> tuple[Tensor, dict[str, float]]:
-        cache = PhotoCache()
-        return Reinforcement(policy, {"localizer": PointLocalizer(network, cache=cache)}, cache, config)(batch)
+    def step(batch: PointBatch) -> tuple[Tensor, dict[str, float]]:
+        base = CachedBase(network)
+        return grpo_objective(policy, batch, base, base, config)
 
     return step
 
 
 def measure(
-    step: Callable[[KeypointBatch], tuple[Tensor, dict[str, float]]], batches: Sequence[KeypointBatch]
+    step: Callable[[PointBatch], tuple[Tensor, dict[str, float]]], batches: Sequence[PointBatch]
 ) -> dict[str, float]:
     """Medians over steps; the first one, which also pays for allocation, is left out."""
     rows = []
@@ -208,7 +216,7 @@ def measure(
         wall, cpu = time.perf_counter(), time.process_time()
         loss, metrics = step(batch)
         loss.backward()
-        prompts = sum(map(len, batch.points_px))
+        prompts = batch.points_BP2[..., 0].numel()
         rows.append((prompts / (time.perf_counter() - wall), prompts / (time.process_time() - cpu), metrics["tokens"]))
     wall, cpu, tokens = (statistics.median(column) for column in zip(*rows[1:], strict=True))
     return {
@@ -218,7 +226,13 @@ def measure(
     }
 
 
-def batches_of(network: PointNetwork, *, photos: int, points: int, steps: int) -> list[KeypointBatch]:
+def settings(**changes: int) -> GRPOSettings:
+    """Of a training, of which single steps are taken here."""
+    models = {"keypoints": Path("unused"), "descriptor": "mini", "localizer": "mini", "out": Path("unused")}
+    return GRPOSettings(**{**models, "steps": 1, **changes})  # type: ignore[arg-type]
+
+
+def batches_of(network: PointNetwork, *, photos: int, points: int, steps: int) -> list[PointBatch]:
     """Steps of the same points, in an order of each step's own."""
     samples = [
         Sample(
@@ -231,13 +245,12 @@ def batches_of(network: PointNetwork, *, photos: int, points: int, steps: int) -
         for k, photo in enumerate(photos_of(photos))
         for j, point in enumerate(points_of(points))
     ]
-    sizes = BatchSizes(photos=photos, points=points)
-    made = KeypointBatches(samples, side=network.config.vision.image_size, sizes=sizes, seed=0, steps=steps)
+    made = PointBatches(samples, settings(photos=photos, points=points, steps=steps), side=network.side)
     return [made[step] for step in range(len(made))]
 
 
 def compare(*, photos: int, points: int, group_size: int, repeats: int) -> dict[str, Any]:
-    config = GRPOConfig(group_size=group_size, max_broken=1.0, min_distinct=0.0)
+    config = settings(group_size=group_size)
     network, reference = (load_checkpoint(find_checkpoint("mini")) for _ in range(2))
     batches = batches_of(network, photos=photos, points=points, steps=repeats + 1)
     ways = {

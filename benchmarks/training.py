@@ -28,17 +28,18 @@ import transformers
 from torch import Tensor
 
 import talking_points
+from talking_points.evaluation.samples import Sample
 from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.hugging_face import attach_role
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.pretrained import find_checkpoint
-from talking_points.training.batches import PointBatch
-from talking_points.training.built import SORTED_TOGETHER, Triplets, open_triplets
+from talking_points.settings import make
+from talking_points.training.batches import SORTED_TOGETHER, PointBatch, PointBatches
+from talking_points.training.data import read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.objectives import descriptor_objective, localizer_objective
-from talking_points.training.recipes import read_recipe
-from talking_points.training.roles import role_batches, role_lora, role_parameters
+from talking_points.training.roles import Settings, attach, role_parameters
+from talking_points.training.settings import DescriptorSettings, LocalizerSettings
 
 STEPS = 2
 """Batches that every way works through in a turn."""
@@ -51,9 +52,10 @@ def apart(batch: PointBatch) -> PointBatch:
         batch,
         pixels_B3SS=batch.pixels_B3SS.repeat_interleave(points, 0),
         photo_keys=[key for key in batch.photo_keys for _ in range(points)],
+        sizes_wh=[size for size in batch.sizes_wh for _ in range(points)],
+        points_px_BP2=batch.points_px_BP2.flatten(0, 1)[:, None],
         points_BP2=batch.points_BP2.flatten(0, 1)[:, None],
         texts=[[text] for row in batch.texts for text in row],
-        record_ids=[one for one in batch.record_ids for _ in range(points)],
     )
 
 
@@ -72,23 +74,20 @@ def kept_bytes(network: PointNetwork, run: Callable[[], Tensor]) -> int:
     return sum(storages.values())
 
 
-def measure_role(role: str, triplets: Triplets, base: Path, folder: Path, turns: int) -> dict[str, Any]:
-    recipe = read_recipe("mini", role)
-    network = load_checkpoint(base, roles=())
-    torch.manual_seed(0)
-    attach_role(network, role, role_lora(role, recipe))
+def measure_role(settings: Settings, samples: list[Sample], folder: Path, turns: int) -> dict[str, Any]:
+    role = settings.section
+    network = load_checkpoint(find_checkpoint(settings.base), roles=())
+    attach(network, settings)
     parameters = role_parameters(network, role)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5)
-    drawn = role_batches(recipe, base, triplets, seed=0)
+    drawn = PointBatches(samples, settings, side=network.side)
     batches = [drawn[step] for step in range(STEPS)]
     objective = descriptor_objective if role == "descriptor" else localizer_objective
-    maps = role == "localizer" and network.config.coordinate_head != "regression"
-    plain = FrozenVision(network, None, maps=maps)
-    cached = FrozenVision(network, FeatureCache(folder / role, 10**10), maps=maps)
+    plain, cached = FrozenVision(network, role), FrozenVision(network, role, FeatureCache(folder / role, 10**10))
     network.language.train()
 
     def step(batch: PointBatch, vision: FrozenVision, recompute: bool = False) -> None:
-        network.llama.model.gradient_checkpointing = recompute
+        network.recompute(recompute)
         objective(network, batch, vision)[0].backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -108,14 +107,13 @@ def measure_role(role: str, triplets: Triplets, base: Path, folder: Path, turns:
                 way(n)
                 if turn:
                     best[name] = min(best[name], time.process_time() - begun)
-    samples = drawn.samples
     count = len({key for batch in batches for key in batch.photo_keys})
-    rates = {name: round(samples / seconds, 2) for name, seconds in best.items()}
+    rates = {name: round(drawn.samples / seconds, 2) for name, seconds in best.items()}
     memory = {}
     for name, recompute in (("kept", False), ("recomputed", True)):
-        network.llama.model.gradient_checkpointing = recompute
+        network.recompute(recompute)
         memory[name] = kept_bytes(network, lambda: objective(network, batches[0], cached)[0])
-    network.llama.model.gradient_checkpointing = False
+    network.recompute(False)
     begun = time.process_time()
     for n in range(STEPS):
         _ = drawn[n]
@@ -134,9 +132,9 @@ def measure_role(role: str, triplets: Triplets, base: Path, folder: Path, turns:
     }
 
 
-def padding(triplets: Triplets, network: PointNetwork) -> dict[str, float]:
+def padding(samples: list[Sample], network: PointNetwork) -> dict[str, float]:
     """Share of text tokens that are padding in batches of 8 texts, as drawn and grouped by length."""
-    texts = [triplets[k].text for k in np.random.default_rng(1).permutation(len(triplets))[:1024].tolist()]
+    texts = [samples[k].text or "" for k in np.random.default_rng(1).permutation(len(samples))[:1024].tolist()]
     texts = texts[: len(texts) // 8 * 8]
     lengths = np.array([len(network.prompts.localize(text)) for text in texts])
     words = np.array([len(text) for text in texts])
@@ -161,12 +159,11 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    triplets = open_triplets(given.data)
-    base = find_checkpoint(given.base)
+    told = {"base": given.base, "data": given.data, "out": Path("unused"), "recipe": "mini"}
+    settings: list[Settings] = [make(DescriptorSettings, told), make(LocalizerSettings, told)]
+    samples = read_texts(settings[0])
     with tempfile.TemporaryDirectory() as folder:
-        roles = {
-            role: measure_role(role, triplets, base, Path(folder), given.turns) for role in ("descriptor", "localizer")
-        }
+        roles = {one.section: measure_role(one, samples, Path(folder), given.turns) for one in settings}
     result = {
         "command": " ".join(sys.argv),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -179,7 +176,7 @@ def main() -> None:
             "python": platform.python_version(),
         },
         "roles": roles,
-        "padding_share": padding(triplets, load_checkpoint(base, roles=())),
+        "padding_share": padding(samples, load_checkpoint(find_checkpoint(given.base), roles=())),
     }
     print(json.dumps(result, indent=2))
 

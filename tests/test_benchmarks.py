@@ -10,12 +10,10 @@ from types import ModuleType
 import pytest
 import torch
 
+from talking_points.model.generation import Sampling
 from talking_points.pointing import descriptor, role
-from talking_points.pointing.encoding import PhotoCache
-from talking_points.pointing.localizer import PointLocalizer
-from talking_points.training.grpo import GRPOConfig
 from talking_points.training.policy import Policy
-from talking_points.training.reinforce import Reinforcement
+from talking_points.training.reinforce import CachedBase
 from tests.tiny import tiny_network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -60,18 +58,22 @@ def test_the_plain_grpo_step_is_ours_done_slowly(
     """Of the same texts: log-probabilities, and where the judge finds them."""
     monkeypatch.setattr("talking_points.training.policy.MAX_NEW_TOKENS", 8)
     grpo = load("grpo", monkeypatch)
-    network, config = tiny_network(), GRPOConfig(blocks=1)
+    network, config = tiny_network(), grpo.settings(blocks=1)
     [batch] = grpo.batches_of(network, photos=2, points=2, steps=1)
-    cache = PhotoCache()
-    ours = Reinforcement(Policy(network, blocks=1), {"judge": PointLocalizer(network, cache=cache)}, cache, config)
-    rollout = ours.sample(batch)
+    base, policy = CachedBase(network), Policy(network, blocks=1)
+    first, *others = base.features(batch.photos)
+    sampling = Sampling(temperature=1.0, samples=config.group_size)
+    rollout = policy.sample(first.join(others), batch.points_BP2, sampling, torch.Generator().manual_seed(0))
     texts = [network.prompts.decode(one.ids) for one in rollout.texts]
     plain = grpo.Plain(network, tiny_network(), config, photos_once=photos_once)
     rows = grpo.rows_of(batch, config.group_size)
     said = [one.ids + [network.prompts.end_id] * one.ended for one in rollout.texts]
-    got, wanted = plain.logprobs(network, batch, rows, said), ours.policy.logprobs(rollout)
+    got, wanted = plain.logprobs(network, batch, rows, said), policy.logprobs(rollout)
     torch.testing.assert_close(got * rollout.is_token_NT, wanted, atol=1e-4, rtol=1e-4)
     readable = [text if network.prompts.is_readable(text) else "the point" for text in texts]
-    [found], true = ours.find(batch, readable)
+    asked = list(zip(rollout.photo_of_text_N.tolist(), readable, strict=True))
+    found = base.find(batch.photos, asked)
+    true = batch.points_px_BP2 / torch.tensor(batch.sizes_wh, dtype=torch.float32)[:, None]
+    true = true.flatten(0, 1).repeat_interleave(config.group_size, 0)
     torch.testing.assert_close(plain.find(batch, rows, readable), found, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(rows.true_N2, true)

@@ -99,13 +99,13 @@ def test_a_dry_run_reads_no_weights(workplace: Path, tmp_path: Path, capsys: pyt
 
 def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tmp_path: Path) -> None:
     def command(out: str) -> list[str]:
-        recipe = tmp_path / "short.toml"
-        recipe.write_text(
-            "[descriptor]\nsteps = 12\nlearning_rate = 1e-2\nphotos = 2\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
+        short = tmp_path / "short.toml"
+        short.write_text(
+            "steps = 12\nlearning_rate = 1e-2\nphotos = 2\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
             "lora_dropout = 0.1\nsave_every = 2\nlog_every = 1\nworkers = 0\n"
         )
         where = ["--base", str(workplace / "tiny"), "--out", str(tmp_path / out), "--device", "cpu"]
-        return ["train", "descriptor", "--recipe", str(recipe), "--data", str(workplace / "built"), *where]
+        return ["train", "descriptor", "--config", str(short), "--data", str(workplace / "built"), *where]
 
     def told(out: str) -> list[dict[str, float]]:
         return [json.loads(line) for line in (tmp_path / out / "training" / "metrics.jsonl").read_text().splitlines()]
@@ -128,12 +128,12 @@ def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tm
 
 @pytest.mark.parametrize("role", ["descriptor", "localizer"])
 def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "short.toml"
-    recipe.write_text(
-        f"[{role}]\nsteps = 10\nlearning_rate = 1e-3\nphotos = 3\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
+    short = tmp_path / "short.toml"
+    short.write_text(
+        "steps = 10\nlearning_rate = 1e-3\nphotos = 3\npoints = 2\nlora_rank = 4\nlora_alpha = 4\n"
         "lora_dropout = 0.0\nlog_every = 1\nworkers = 0\n"
     )
-    settings = ["train", role, "--recipe", str(recipe), "--data", str(workplace / "built")]
+    settings = ["train", role, "--config", str(short), "--data", str(workplace / "built")]
     settings += ["--base", str(workplace / "tiny"), "--device", "cpu", "--out"]
     assert run(*settings, tmp_path / "one") == 0
     launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'two')]!r})")
@@ -151,7 +151,7 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--recipe", "maxi"], "no recipe 'maxi'"),
+        (["--recipe", "maxi"], "recipe is 'maxi'; allowed: 7b, mini"),
         (["--precision", "fp16"], "precision is 'fp16'; allowed: fp32, bf16"),
         (["--schedule", "linear"], "schedule is 'linear'; allowed: cosine, constant"),
         (["--steps", "2", "--epochs", "2"], "give steps or epochs"),
@@ -159,7 +159,7 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
         (["--data", "nowhere"], "--data nowhere: no such file or folder"),
         (["--data", "{here}"], "holds no built set with a train split"),
         (["--object", "cat"], "has nothing of object cat; it has person"),
-        (["--feature-cache-gb", "0"], "--feature-cache-gb is 0.0; allowed"),
+        (["--feature-cache-gb", "0"], "feature_cache_gb is 0.0; allowed"),
         (["--accumulate", "9", "--steps", "1", "--photos", "2"], "has 2 parts at most"),
         (["--tracker", "mlflow"], "tracker is 'mlflow'"),
         (["--shard", "--quantize", "nf4"], "shard goes without quantize, which is 'nf4'"),

@@ -129,15 +129,12 @@ GRPO = ("--descriptor", "mini", "--localizer", "mini", "--out", "x")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "grpo", *GRPO, "--source", "label-map"), "--source 'label-map': expected NAME=DIR"),
-        (("train", "grpo", *GRPO, "--source", "kitti=x"), "NAME one of ade20k-part-234, ap-10k, coco, coco-"),
-        (("train", "grpo", *GRPO, "--source", "label-map=/nowhere"), "no such folder"),
-        (("train", "grpo", *GRPO, "--source", "label-map={people}", "--steps", "0"), "steps is 0; allowed"),
+        (("train", "grpo", *GRPO, "--keypoints", "{people}", "--steps", "0"), "steps is 0; allowed"),
         (("train", "calibrate", "--model", "mini", "--data", "/nowhere", "--out", "x"), "no such file or folder"),
         (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
         (
             ("train", "localizer", "--data", "{people}", "--base", "x", "--out", "x", "--head", "votes"),
-            "--head is 'votes'; allowed: regression, heatmap, mixture",
+            "head is 'votes'; allowed: regression, heatmap, mixture",
         ),
     ],
 )

@@ -11,7 +11,8 @@ from talking_points.dataset.scene import Scene
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import PointNetwork
-from talking_points.training.batches import BatchSizes, PointBatch
+from talking_points.training.batches import PointBatch
+from talking_points.training.features import FrozenVision
 from talking_points.training.objectives import (
     descriptor_objective,
     heatmap_loss,
@@ -26,12 +27,6 @@ from tests.training.drawn import drawn_batches
 @pytest.fixture(scope="module")
 def point_batch(scenes: list[Scene]) -> PointBatch:
     return drawn_batches(scenes, photos=2, points=4, dialects=("paper", "short"))[1]
-
-
-@pytest.mark.parametrize("sizes", [{"photos": 0}, {"points": 0}])
-def test_empty_batches_are_refused(sizes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="is 0; allowed: at least 1"):
-        BatchSizes(**sizes)
 
 
 def test_heatmap_loss_is_least_at_the_point() -> None:
@@ -72,7 +67,7 @@ def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> 
     optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0)
     losses = []
     for _ in range(12):
-        loss, metrics = objective(network, point_batch)
+        loss, metrics = objective(network, point_batch, FrozenVision(network, role))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -86,8 +81,9 @@ def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> 
 def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # type: ignore[no-untyped-def]
     """Photos in one batch do not touch each other: mean of single losses is the loss of the batch."""
     network = tiny_network()
+    vision = FrozenVision(network, "localizer")
     with network.acting_as("localizer"):
-        together = localizer_objective(network, point_batch)[0]
+        together = localizer_objective(network, point_batch, vision)[0]
         alone = [
             localizer_objective(
                 network,
@@ -97,6 +93,7 @@ def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # typ
                     points_BP2=point_batch.points_BP2[b : b + 1],
                     texts=point_batch.texts[b : b + 1],
                 ),
+                vision,
             )[0]
             for b in range(2)
         ]
@@ -125,7 +122,7 @@ def gradients(network: PointNetwork, role: str, objective, batch, alone: bool) -
     weights = total = 0.0
     with network.acting_as(role):
         for one in batches:
-            loss, metrics = objective(network, one)
+            loss, metrics = objective(network, one, FrozenVision(network, role))
             (loss * metrics["weight"]).backward()
             total += loss.item() * metrics["weight"]
             weights += metrics["weight"]
@@ -176,7 +173,7 @@ def test_bf16_learns_and_coordinates_stay_fp32(role: str, objective, point_batch
     with network.acting_as(role):
         for _ in range(8):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss, _ = objective(network, point_batch)
+                loss, _ = objective(network, point_batch, FrozenVision(network, role))
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

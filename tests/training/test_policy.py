@@ -10,7 +10,7 @@ from talking_points.training.grpo import group_advantages, kl_divergence, policy
 from talking_points.training.policy import Policy, Rollout
 from tests.tiny import tiny_network
 
-POINTS = [torch.tensor([[0.3, 0.4], [0.6, 0.5]]), torch.tensor([[0.5, 0.9]])]
+POINTS = torch.tensor([[[0.3, 0.4], [0.6, 0.5]], [[0.5, 0.9], [0.1, 0.2]]])
 SAMPLING = Sampling(temperature=1.0, samples=3)
 
 
@@ -22,7 +22,7 @@ def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 def roll(policy: Policy, seed: int = 0) -> Rollout:
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
-        features = policy.network.segmenter(pixels)
+        features = policy.base.encode_photos(pixels)
     return policy.sample(features, POINTS, SAMPLING, torch.Generator().manual_seed(seed))
 
 
@@ -61,7 +61,7 @@ def test_gradients_are_those_of_a_plain_loop(blocks: int) -> None:
     drift(policy)
     rollout = roll(policy)
     assert len({len(one.ids) for one in rollout.texts}) > 1 or not all(one.ended for one in rollout.texts)
-    rewards = torch.randn(3, 3, generator=torch.Generator().manual_seed(1))
+    rewards = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     advantages = group_advantages(rewards).flatten()
     is_token = rollout.is_token_NT
 

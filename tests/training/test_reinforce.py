@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,21 +20,22 @@ from PIL import Image
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.weights import read_tensors
-from talking_points.pointing.encoding import PhotoCache, PreparedPhoto
-from talking_points.pointing.localizer import PointLocalizer
-from talking_points.samples import FoundPoint
+from talking_points.pointing.encoding import PreparedPhoto
 from talking_points.training import policy as policy_module
-from talking_points.training.batches import BatchSizes
-from talking_points.training.grpo import GRPOConfig
-from talking_points.training.keypoint_sets import KeypointBatches
-from talking_points.training.loop import LoopConfig
+from talking_points.training import watching
+from talking_points.training.batches import PointBatches
 from talking_points.training.policy import Policy
-from talking_points.training.reinforce import Reinforcement, Watching, load_judged, train_grpo
+from talking_points.training.reinforce import CachedBase, grpo_objective, load_judged, train_grpo
+from talking_points.training.settings import GRPOSettings
+from talking_points.training.watching import stop_reason
 from tests.tiny import tiny_network
 
-# Random weights end no text.
-LENIENT = GRPOConfig(max_broken=1.0, min_distinct=0.0, blocks=1, max_kl=100.0)
-SIZES = BatchSizes(photos=2, points=2)
+
+def told(**changes: Any) -> GRPOSettings:
+    """Two photos of two points a step, of random weights."""
+    usual: dict[str, Any] = {"keypoints": Path("unused"), "descriptor": "mini", "localizer": "mini", "device": "cpu"}
+    usual |= {"out": Path("unused"), "steps": 6, "photos": 2, "points": 2, "blocks": 1, "max_kl": 100.0, "workers": 0}
+    return GRPOSettings(**{**usual, **changes})
 
 
 def samples(photos: int, first: int = 0) -> list[Sample]:
@@ -55,9 +57,11 @@ def samples(photos: int, first: int = 0) -> list[Sample]:
     return made
 
 
-def run(checkpoint: Path, out: Path, *, die_at: int | None = None, config: GRPOConfig = LENIENT) -> bool:
+def run(checkpoint: Path, out: Path, *, die_at: int | None = None, lenient: bool = True, **changes: Any) -> bool:
     """Six steps, an evaluation every two, a save every two; optionally killed in the middle of a step."""
     policy_module.MAX_NEW_TOKENS = 8
+    if lenient:  # random weights end no text
+        watching.MAX_BROKEN, watching.MIN_DISTINCT = 1.0, 0.0
     seen = 0
     whole = Policy.logprobs
 
@@ -69,18 +73,11 @@ def run(checkpoint: Path, out: Path, *, die_at: int | None = None, config: GRPOC
         return whole(self, rollout)
 
     Policy.logprobs = logprobs  # type: ignore[method-assign]
+    models = dict.fromkeys(("descriptor", "localizer"), str(checkpoint))
+    paced = {"learning_rate": 0.01, "warmup_steps": 1, "save_every": 2, "log_every": 1, "evaluate_every": 2}
+    settings = told(**models, **paced, out=out, unseen_localizers=(str(checkpoint),), **changes)
     try:
-        return train_grpo(
-            samples(3),
-            checkpoint,
-            [checkpoint],
-            out,
-            LoopConfig(steps=6, learning_rate=0.01, warmup_steps=1, save_every=2, log_every=1, workers=0),
-            SIZES,
-            config,
-            Watching(samples=samples(2, first=9), every=2, unseen=[checkpoint]),
-            device=torch.device("cpu"),
-        )
+        return train_grpo(settings, (samples(3), samples(2, first=9)))
     finally:
         Policy.logprobs = whole  # type: ignore[method-assign]
 
@@ -96,9 +93,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nothing disturbed; not to be written to."""
     out = tmp_path_factory.mktemp("whole")
-    longest = policy_module.MAX_NEW_TOKENS
+    before = policy_module.MAX_NEW_TOKENS, watching.MAX_BROKEN, watching.MIN_DISTINCT
     assert run(checkpoint, out)
-    policy_module.MAX_NEW_TOKENS = longest
+    policy_module.MAX_NEW_TOKENS, watching.MAX_BROKEN, watching.MIN_DISTINCT = before
     return out
 
 
@@ -106,6 +103,8 @@ def whole(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `run` sets for itself, also in a process of its own, goes back."""
     monkeypatch.setattr(policy_module, "MAX_NEW_TOKENS", policy_module.MAX_NEW_TOKENS)
+    for name in ("MAX_BROKEN", "MIN_DISTINCT"):
+        monkeypatch.setattr(watching, name, getattr(watching, name))
 
 
 def lines(out: Path) -> dict[int, dict[str, float]]:
@@ -150,43 +149,47 @@ def test_what_is_trained_watched_and_written(checkpoint: Path, whole: Path) -> N
 
 
 def test_a_rule_stops_and_leaves_what_was_evaluated_last(checkpoint: Path, tmp_path: Path) -> None:
-    strict = GRPOConfig(max_broken=1.0, min_distinct=0.0, blocks=1, max_kl=1e-7)
-    assert run(checkpoint, tmp_path, config=strict)
+    assert run(checkpoint, tmp_path, max_kl=1e-7)
     said = json.loads((tmp_path / "stopped.json").read_text())
-    assert said["checkpoint_after_steps"] == 0 and "step 1: KL is" in said["reason"]
+    # In the first step the policy is the reference.
+    assert said["checkpoint_after_steps"] == 0 and "step 2: KL is" in said["reason"]
     before, after = load_checkpoint(checkpoint), load_checkpoint(tmp_path / "checkpoint")
     assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
 
 
 def test_texts_that_end_nowhere_stop_it(checkpoint: Path, tmp_path: Path) -> None:
-    assert run(checkpoint, tmp_path, config=GRPOConfig(blocks=1))
-    assert (
-        "of the texts are empty or cut off, more than 50%"
-        in json.loads((tmp_path / "stopped.json").read_text())["reason"]
-    )
+    assert run(checkpoint, tmp_path, lenient=False)
+    reason = json.loads((tmp_path / "stopped.json").read_text())["reason"]
+    assert "of the texts are empty or cut off, more than 50%" in reason
+
+
+def test_stop_rules_by_hand() -> None:
+    settings = told(max_kl=0.3)
+    at_the_limits = {"kl": 0.3, "broken": 0.5, "own_text": 0.2}
+    assert stop_reason(settings, at_the_limits) is None
+    assert stop_reason(settings, at_the_limits | {"kl": 0.31}) == "KL is 0.310 nats a token, above 0.3"
+    assert "51% of the texts are empty or cut off" in str(stop_reason(settings, at_the_limits | {"broken": 0.51}))
+    assert "only 19% of the points have a text" in str(stop_reason(settings, at_the_limits | {"own_text": 0.19}))
+    # The first reason of several is said.
+    assert str(stop_reason(settings, {"kl": 0.31, "broken": 0.6, "own_text": 0.1})).startswith("KL")
 
 
 def test_other_settings_do_not_resume(checkpoint: Path, whole: Path) -> None:
     with pytest.raises(ValueError, match="group_size 3.* not on .*group_size 4.*use another --out"):
-        run(checkpoint, whole, config=GRPOConfig(group_size=4, max_broken=1.0, min_distinct=0.0, blocks=1))
+        run(checkpoint, whole, group_size=4)
 
 
-class EarlyLetters:
+class EarlyLetters(CachedBase):
     """A judge that looks the farther to the right, the more of a text's letters are late in the alphabet."""
 
-    def __init__(self, network: Any) -> None:
-        self.network, self.cache = network, PhotoCache()
-        self.asked = 0
+    def find(self, photos: Sequence[PreparedPhoto], asked: Sequence[tuple[int, str]]) -> torch.Tensor:
+        assert len(set(asked)) == len(asked)  # equal texts of a photo are asked once
 
-    def locate_many(self, pairs: list[tuple[PreparedPhoto, str]]) -> list[FoundPoint]:
-        self.asked += len(pairs)
-        assert len({(photo.key, text) for photo, text in pairs}) == len(pairs)  # equal texts are asked once
-
-        def place(text: str) -> tuple[float, float]:
+        def place(text: str) -> float:
             letters = [c for c in text.lower() if c.isalpha()]
-            return (60.0 * np.mean([c > "m" for c in letters]) if letters else 30.0, 20.0)
+            return float(np.mean([c > "m" for c in letters])) if letters else 0.5
 
-        return [FoundPoint(point_px=place(text), confidence=None, runner_up_px=None) for _, text in pairs]
+        return torch.tensor([(place(text), 0.5) for _, text in asked])
 
 
 def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,16 +197,13 @@ def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -
     network = tiny_network()
     policy = Policy(network, blocks=2)
     at_left = [replace(sample, point_px=(0.0, 20.0)) for sample in samples(2)]
-    batches = KeypointBatches(at_left, side=64, sizes=BatchSizes(photos=2, points=3), seed=0, steps=30)
     # Groups as big as this because another CPU's rounding draws other texts, as another seed does.
-    config = GRPOConfig(
-        group_size=32, max_broken=1.0, min_distinct=0.0, reward="distance", max_kl=100.0, kl_weight=0.01
-    )
-    objective = Reinforcement(policy, {"judge": EarlyLetters(network)}, PhotoCache(), config)  # type: ignore[dict-item]
-    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.06)
+    settings = told(photos=3, steps=30, group_size=32, reward="distance", kl_weight=0.01, blocks=2)
+    batches = PointBatches(at_left, settings, side=64)
+    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.03)
     rewards = []
     for step in range(len(batches)):
-        loss, metrics = objective(batches[step])
+        loss, metrics = grpo_objective(policy, batches[step], CachedBase(network), EarlyLetters(network), settings)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -211,30 +211,26 @@ def test_what_is_rewarded_becomes_more_likely(monkeypatch: pytest.MonkeyPatch) -
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.05
 
 
-def test_unreadable_texts_are_found_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = tiny_network()
-    policy = Policy(network, blocks=1)
-    judge = EarlyLetters(network)
-    objective = Reinforcement(policy, {"judge": judge}, PhotoCache(), GRPOConfig(group_size=2))  # type: ignore[dict-item]
-    batch = KeypointBatches(samples(1), side=64, sizes=BatchSizes(photos=1, points=3), seed=0, steps=1)[0]
-    [found], true = objective.find(batch, ["", "abc", "the [SEG] shoe", "abc", "xyz", "x " * 600])
-    assert judge.asked == 2
-    assert torch.isnan(found[[0, 2, 5]]).all()
-    torch.testing.assert_close(found[[1, 3, 4]], torch.tensor([[0.0, 0.5], [0.0, 0.5], [1.0, 0.5]]))
-    assert true.shape == (6, 2) and torch.equal(true[0], true[1]) and not torch.equal(true[0], true[2])
+def test_unreadable_texts_are_found_nowhere() -> None:
+    judge = CachedBase(tiny_network())
+    photos = PointBatches(samples(2), told(), side=64)[0].photos
+    texts = ["", "abc", "the [SEG] shoe", "xyz", "x " * 600]
+    found = judge.find(photos, [(n % 2, text) for n, text in enumerate(texts)])
+    assert torch.isnan(found).all(-1).tolist() == [True, False, True, False, True]
+    assert ((found[[1, 3]] >= 0) & (found[[1, 3]] <= 1)).all()
+    # Whatever else is asked, a text is found at the same place, to the bit.
+    assert torch.equal(judge.find(photos, [(1, "abc")])[0], judge.find(photos, [(1, "abc")])[0])
 
 
-def test_judges_share_the_base_where_they_can(checkpoint: Path, tmp_path: Path) -> None:
-    network, judges = load_judged(checkpoint, [checkpoint, checkpoint], device=torch.device("cpu"))
-    assert list(judges) == ["localizer", "localizer2"]
-    assert judges["localizer"].network is network and judges["localizer2"].network is not network
+def test_the_judge_shares_the_base_where_it_can(checkpoint: Path, tmp_path: Path) -> None:
+    network, judge = load_judged(checkpoint, checkpoint, torch.device("cpu"))
+    assert judge is network and network.roles == ("descriptor", "localizer")
     other = tiny_network()
     with torch.no_grad():
         other.text_to_vision[0].weight += 1
     save_checkpoint(other, tmp_path / "other")
-    network, judges = load_judged(checkpoint, [tmp_path / "other"], device=torch.device("cpu"))
-    assert judges["localizer"].network is not network and network.localizer is None
-    assert isinstance(judges["localizer"], PointLocalizer)
+    network, judge = load_judged(checkpoint, tmp_path / "other", torch.device("cpu"))
+    assert judge is not network and (network.roles, judge.roles) == (("descriptor",), ("localizer",))
 
 
 @pytest.mark.parametrize("role", ["descriptor", "localizer"])
@@ -242,4 +238,4 @@ def test_a_missing_role_is_told(checkpoint: Path, tmp_path: Path, role: str) -> 
     save_checkpoint(tiny_network(roles=tuple({"descriptor", "localizer"} - {role})), tmp_path / "half")
     folders = {"descriptor": checkpoint, "localizer": checkpoint, role: tmp_path / "half"}
     with pytest.raises(ValueError, match=f"half has no {role}; give a checkpoint"):
-        load_judged(folders["descriptor"], [folders["localizer"]], device=torch.device("cpu"))
+        load_judged(folders["descriptor"], folders["localizer"], torch.device("cpu"))

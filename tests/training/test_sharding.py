@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from talking_points.training.loop import LoopConfig, train
-from tests.training.test_loop import Batches, launch, losses
+from talking_points.training.loop import train
+from tests.training.test_loop import Numbers, launch, losses, told
 
 
 class Adapted(nn.Module):
@@ -33,8 +33,8 @@ def curve(folder: Path, *, shard: bool) -> dict[int, float]:
         loss = (model(batch) - 1).square().mean()
         return loss, {"loss": loss.item(), "weight": float(len(batch))}
 
-    config = LoopConfig(steps=10, learning_rate=0.05, warmup_steps=2, save_every=4, log_every=1, workers=0, shard=shard)
-    assert train({"model": model}, trained, Batches(10), objective, config, folder)
+    settings = told(learning_rate=0.05, warmup_steps=2, save_every=4, log_every=1)
+    assert train({"model": model}, trained, Numbers(10), objective, settings, folder, shard=shard)
     if shard:
         shards = {name: p for name, p in model.named_parameters() if isinstance(p, DTensor)}
         assert shards.keys() == model.state_dict().keys() - trained.keys()

@@ -97,7 +97,7 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     recipe: str | None = None
-    """Of the recipes that ship, the one by which roles over this base are trained unless told otherwise."""
+    """Of the recipes that ship, the one that trainings over this base start from; None: as the square's size says."""
     coordinate_head: str = "regression"
     """"regression" (the paper's MLP), "heatmap" (ours: the mask that [SEG] points at, sharpened to a point) or
     "mixture" (ours: Gaussians over the square)."""

@@ -53,7 +53,7 @@ def convert_vision(
     _check(projector, states["projector"], names.PROJECTOR, trained.source)
     _check(text_to_vision, states["text_to_vision"], names.TEXT_TO_VISION, trained.source)
     weights = {f"{part}.{n}": tensor.float().contiguous() for part in states for n, tensor in states[part].items()}
-    return ModelConfig(name="omg-llava", vision=config), weights
+    return ModelConfig(name="omg-llava", vision=config, recipe="7b"), weights
 
 
 def projector_states(weights: Mapping[str, Tensor], *, source: str) -> dict[str, dict[str, Tensor]]:

@@ -1,100 +1,194 @@
-"""Batches of points and their texts for the roles. A batch is a function of the seed and the step, so a resumed run
-sees the same ones."""
+"""Batches of points. A batch is a function of the seed and the step, so that a resumed run sees the same ones."""
 
-# B photos, P points or texts a photo, S side of the square
+# B photos, P points a photo, S side of the square
 
 from __future__ import annotations
 
-import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.points import photo_to_square
+from talking_points.training.settings import TrainingSettings
+
+Batch = TypeVar("Batch")
+
+SORTED_TOGETHER = 16
+"""Batches whose groups are put in the order of their texts' lengths: enough that a batch's are alike, few enough that
+an epoch's batches stay random. Ours."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointBatch:
-    """What the adapters learn from: points and their texts."""
+    """Points of some photos, as many of each, with their texts."""
 
     pixels_B3SS: Tensor
     photo_keys: list[bytes]
     """Hashes of the squares: equal ones look the same."""
+    sizes_wh: list[tuple[int, int]]
+    """Of the photos, in pixels."""
+    points_px_BP2: Tensor
+    """In pixels of the photo, and"""
     points_BP2: Tensor
-    """[0, 1]^2 of the square."""
+    """in [0, 1]^2 of the square."""
     texts: list[list[str]]
+    """Empty ones where a point has none."""
     record_ids: list[str]
+    seed: int
+    """Of whatever is drawn for this batch."""
 
-    def to(self, device: torch.device) -> PointBatch:
-        """The batch on a device."""
-        return replace(self, pixels_B3SS=self.pixels_B3SS.to(device), points_BP2=self.points_BP2.to(device))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BatchSizes:
-    """How much goes into one step."""
-
-    photos: int = 8
-    """Photos a step."""
-    points: int = 8
-    """Points of each photo."""
-
-    def __post_init__(self) -> None:
-        for name in ("photos", "points"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
+    @property
+    def photos(self) -> list[PreparedPhoto]:
+        """The photos as they are described and sought on."""
+        return [
+            PreparedPhoto(size_wh=size_wh, square_3SS=square.numpy(), key=key)
+            for square, key, size_wh in zip(self.pixels_B3SS, self.photo_keys, self.sizes_wh, strict=True)
+        ]
 
 
-class PointBatches(Dataset[PointBatch], ABC):
-    """Step -> batch for the adapters. `str()` of it says what it draws from: a resumed run must say the same."""
+class Batches(ABC, Generic[Batch]):
+    """Step -> batch. `str()` of it says what it draws from: a resumed run must say the same."""
 
-    samples: int
-    """Points with their texts a step."""
-    most_parts: int
+    samples: int = 1
+    """Points a step."""
+    most_parts: int = 1
     """Parts that a step can be taken in."""
 
     @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Steps."""
 
     @abstractmethod
-    def part(self, step: int, index: int, of: int) -> PointBatch:
-        """Every `of`-th photo of a step, from photo `index` on."""
+    def part(self, step: int, index: int, of: int) -> Batch:
+        """Part `index` of a step that is taken in `of` parts, at most `most_parts`."""
 
-    def __getitem__(self, step: int) -> PointBatch:
+    def __getitem__(self, step: int) -> Batch:
         return self.part(step, 0, 1)
 
 
-def point_batch(
-    pixels: Sequence[Tensor], points: Sequence[Tensor], texts: list[list[str]], record_ids: list[str]
-) -> PointBatch:
-    """Photos with as many points each, together."""
-    return PointBatch(
-        pixels_B3SS=torch.stack(list(pixels)),
-        photo_keys=[hashlib.blake2b(one.numpy().data, digest_size=16).digest() for one in pixels],
-        points_BP2=torch.stack(list(points)),
-        texts=texts,
-        record_ids=record_ids,
-    )
+class PointBatches(Batches[PointBatch]):
+    """Every point once an epoch, in an order that each epoch draws anew.
+
+    Photos of a batch have as many points each, so that nothing is padded with points: a photo's points go to groups of
+    1, 2, 4, ..., and a batch takes groups of one size. A size whose groups do not fill its last batch begins again.
+    Groups of about as long a text stand together, so that little is padded with tokens.
+    """
+
+    def __init__(self, samples: Sequence[Sample], settings: TrainingSettings, *, side: int, told: str = "") -> None:
+        """
+        Args:
+            samples: what to learn from.
+            settings: photos and points of a step, how many steps or epochs there are, and a seed.
+            side: of the square, in pixels.
+            told: what else a resumed run must have the same.
+        """
+        if not samples:
+            raise ValueError("there is no point to learn from")
+        self.points, self.settings, self.side, self.told = list(samples), settings, side, told
+        self.samples, self.most_parts = settings.photos * settings.points, settings.photos
+        self._lengths = np.array([len(sample.text or "") for sample in self.points])
+        places = {id(sample): place for place, sample in enumerate(self.points)}
+        self._of_photo = [[places[id(sample)] for sample in group] for group in by_photo(self.points)]
+        self._kept: tuple[int, list[list[list[int]]]] | None = None
+        self.epoch_steps = len(self._epoch(0))
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.points)} triplets of {len(self._of_photo)} photos at {self.side} px, "
+            f"{self.settings.photos} x {self.settings.points} a step, seed {self.settings.seed}{self.told}"
+        )
+
+    def __len__(self) -> int:
+        return self.settings.steps or (self.settings.epochs or 1) * self.epoch_steps
+
+    def part(self, step: int, index: int, of: int) -> PointBatch:
+        """Every `of`-th photo of a step, from photo `index` on."""
+        epoch, place = divmod(step, self.epoch_steps)
+        groups = [[self.points[k] for k in group] for group in self._epoch(epoch)[place][index::of]]
+        photos = [prepare_photo(group[0].open_photo(), self.side) for group in groups]
+        points_px = [[sample.point_px for sample in group] for group in groups]
+        squares = [photo_to_square(some, photo.size_wh) for some, photo in zip(points_px, photos, strict=True)]
+        return PointBatch(
+            pixels_B3SS=torch.stack([torch.from_numpy(photo.square_3SS) for photo in photos]),
+            photo_keys=[photo.key for photo in photos],
+            sizes_wh=[photo.size_wh for photo in photos],
+            points_px_BP2=torch.tensor(points_px, dtype=torch.float32),
+            points_BP2=torch.tensor(np.stack(squares), dtype=torch.float32),
+            texts=[[sample.text or "" for sample in group] for group in groups],
+            record_ids=[sample.sample_id for group in groups for sample in group],
+            seed=int(np.random.default_rng([self.settings.seed, step, 4]).integers(2**62)),
+        )
+
+    def _epoch(self, epoch: int) -> list[list[list[int]]]:
+        """The batches of an epoch: groups of points, a photo each."""
+        if self._kept is None or self._kept[0] != epoch:
+            rng = np.random.default_rng([self.settings.seed, epoch, 5])
+            by_size: dict[int, list[list[int]]] = {}
+            for of_photo in self._of_photo:
+                for group in _groups([of_photo[k] for k in rng.permutation(len(of_photo))], self.settings.points):
+                    by_size.setdefault(len(group), []).append(group)
+            batches = []
+            for size, groups in sorted(by_size.items()):
+                photos = math.ceil(self.samples / size)
+                batches += self._batches([groups[k] for k in rng.permutation(len(groups))], photos)
+            self._kept = epoch, [batches[k] for k in rng.permutation(len(batches))]
+        return self._kept[1]
+
+    def _batches(self, groups: list[list[int]], photos: int) -> list[list[list[int]]]:
+        """Batches of so many groups; the last one is filled up from the beginning."""
+        count = math.ceil(len(groups) / photos)
+        filled = [groups[k % len(groups)] for k in range(count * photos)]
+        batches: list[list[list[int]]] = []
+        for start in range(0, len(filled), photos * SORTED_TOGETHER):
+            some = filled[start : start + photos * SORTED_TOGETHER]
+            some.sort(key=lambda group: int(self._lengths[group].max()))
+            batches += [some[k : k + photos] for k in range(0, len(some), photos)]
+        return batches
 
 
-def first_of(batch: list[Any]) -> Any:
-    """Collate for datasets whose items are batches already."""
-    return batch[0]
+def _groups(indices: Sequence[int], most: int) -> list[list[int]]:
+    """Cut into runs of 1, 2, 4, ... at most `most`, the largest first."""
+    groups: list[list[int]] = []
+    start = 0
+    while start < len(indices):
+        size = 2 ** (min(most, len(indices) - start).bit_length() - 1)
+        groups.append(list(indices[start : start + size]))
+        start += size
+    return groups
 
 
-def batches_from(dataset: Dataset[Any], start: int, *, workers: int) -> DataLoader[Any]:
-    """Items start, start + 1, ..., made ahead of time by worker processes."""
-    steps = range(start, len(dataset))  # type: ignore[arg-type]
-    return DataLoader(
-        dataset,
-        batch_size=1,
-        sampler=list(steps),
+class Parts(Dataset[Any]):
+    """Of all steps in order the parts `first`, ..., `first + count - 1` of `of`: a process's."""
+
+    def __init__(self, batches: Batches[Any], *, first: int, count: int, of: int) -> None:
+        self.batches, self.first, self.count, self.of = batches, first, count, of
+
+    def __len__(self) -> int:
+        return len(self.batches) * self.count
+
+    def __getitem__(self, index: int) -> Any:
+        step, part = divmod(index, self.count)
+        return self.batches.part(step, self.first + part, self.of)
+
+
+def made_ahead(parts: Parts, start: int, *, workers: int) -> Iterator[Any]:
+    """Parts from `start` on, made by so many processes."""
+    loader: DataLoader[Any] = DataLoader(
+        parts,
+        batch_size=None,
+        sampler=range(start, len(parts)),
         num_workers=workers,
-        collate_fn=first_of,
         prefetch_factor=4 if workers else None,
         # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
         generator=torch.Generator(),
     )
+    return iter(loader)

@@ -1,5 +1,7 @@
 """How sure a localizer may be: one temperature for its heatmaps, fitted after training (Guo et al., ICML 2017)."""
 
+# N texts of all photos, P texts of one, K temperatures
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -50,21 +52,23 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibrati
     if len(groups) < 2:
         raise ValueError(f"there are samples of {len(groups)} photos; allowed: 2 and more")
     answers = [_answers(localizer, group) for group in groups]
-    right = np.concatenate([hits for hits, _ in answers])
-    sure = np.concatenate([confidences for _, confidences in answers], axis=1)
-    half = np.array([n % 2 for n, group in enumerate(groups) for _ in group])
-    fitted = [int(np.argmin([_surprise(one[half == h], right[half == h]) for one in sure])) for h in (0, 1)]
-    at_one = int(np.argmin(np.abs(TEMPERATURES - 1)))
-    crossed = np.where(half == 0, sure[fitted[1]], sure[fitted[0]])
-    best = float(TEMPERATURES[int(np.argmin([_surprise(one, right) for one in sure]))])
+    right_N = np.concatenate([right for right, _ in answers])
+    sure_KN = np.concatenate([sure for _, sure in answers], axis=1)
+    half_N = np.array([n % 2 for n, group in enumerate(groups) for _ in group])
+
+    def fitted(some_N: NDArray[np.bool_]) -> int:
+        return int(np.argmin([_surprise(sure_N[some_N], right_N[some_N]) for sure_N in sure_KN]))
+
+    crossed_N = np.where(half_N == 0, sure_KN[fitted(half_N == 1)], sure_KN[fitted(half_N == 0)])
+    best = float(TEMPERATURES[fitted(half_N >= 0)])
     with torch.no_grad():
         temperature.fill_(best)
     return Calibration(
         temperature=round(best, 4),
-        points=len(right),
-        error_before=calibration_error(sure[at_one], right),
-        error=calibration_error(crossed, right),
-        accuracy=round(float(right.mean()), 4),
+        points=len(right_N),
+        error_before=calibration_error(sure_KN[int(np.argmin(np.abs(TEMPERATURES - 1)))], right_N),
+        error=calibration_error(crossed_N, right_N),
+        accuracy=round(float(right_N.mean()), 4),
     )
 
 
@@ -82,16 +86,14 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
 
 @torch.inference_mode()
 def _answers(localizer: PointLocalizer, group: Sequence[Sample]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """(P,) whether the texts of one photo's samples led to their points, and (T, P) how surely at each temperature."""
-    network = localizer.network
-    photo = prepare_photo(group[0].open_photo(), network.side)
-    suffixes = [network.prompts.localize(sample.text or "") for sample in group]
-    located = localizer.located(encode_photos(network, [photo], localizer.cache), [suffixes])
-    assert located.heatmap_logits_Phw is not None
-    sure = [
-        chances(located.heatmap_logits_Phw, located.points_P2, torch.tensor(t, dtype=torch.float32))[0]
-        for t in TEMPERATURES.tolist()
-    ]
+    """(P,) whether the texts of one photo's samples led to their points, and (K, P) how surely at each temperature."""
+    base = localizer.network
+    photo = prepare_photo(group[0].open_photo(), base.side)
+    prompts = [base.prompts.localize(sample.text or "") for sample in group]
+    located = localizer.located(encode_photos(base, [photo], localizer.cache), [prompts])
+    logits_Phw = located.heatmap_logits_Phw
+    assert logits_Phw is not None
+    sure = [chances(logits_Phw, located.points_P2, torch.tensor(t))[0] for t in TEMPERATURES.astype(np.float32)]
     true_P2 = torch.tensor(photo_to_square([s.point_px for s in group], photo.size_wh), dtype=torch.float32)
     right_P = (located.points_P2.cpu() - true_P2).norm(dim=-1) < 0.1
     return right_P.numpy(), torch.stack(sure).cpu().double().numpy()

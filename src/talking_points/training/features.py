@@ -1,29 +1,25 @@
 """What the frozen vision encoder says of training photos, computed once and kept on disk for later epochs and runs."""
 
-# B photos, P points a photo, C channels of a query
+# B photos, P points a photo, F numbers of a point
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.training.batches import PointBatch
+from talking_points.training.joining import fingerprint
 
 log = logging.getLogger(__name__)
-
-CACHE_GB = 100.0
-"""Room for a feature cache. Ours; tokens of 17,000 photos of the 7B take 63 GB in bf16."""
 
 Tensors = dict[str, Tensor]
 
@@ -31,43 +27,29 @@ Tensors = dict[str, Tensor]
 class FeatureCache:
     """Tensors by key, a file each, memory-mapped. Runs may share the folder at the same time.
 
-    Every file holds a checksum of its tensors, which is compared when a run first reads it; a broken file is named,
-    removed and made anew. When `max_bytes` are full, nothing more is kept and nothing that is there is lost.
+    When `max_bytes` are full, nothing more is kept and nothing that is there is lost.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        if max_bytes < 1:
-            raise ValueError(f"the feature cache has room for {max_bytes} bytes; allowed: at least 1")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.max_bytes = folder, max_bytes
         self.bytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
         """What was there at the start and what this run has added."""
-        self._checked: set[str] = set()
         self._full = False
 
     def get(self, key: str) -> Tensors | None:
-        """What was put under a key, on the CPU; None when it is not there, or broken."""
-        path = self._path(key)
+        """What was put under a key, on the CPU; None when it is not there, or cut short, which is said."""
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                written = (file.metadata() or {}).get("checksum")
+            return load_file(self._path(key))
         except FileNotFoundError:
             return None
-        except (SafetensorError, OSError):
-            written, tensors = None, {}
-        if key not in self._checked:
-            if written is None or written != _checksum(tensors):
-                log.warning("%s is broken: its bytes are not those that were written; making it anew", path)
-                path.unlink(missing_ok=True)
-                return None
-            self._checked.add(key)
-        return tensors
+        except (SafetensorError, OSError) as error:
+            log.warning("%s is broken: %s; making it anew", self._path(key), error)
+            return None
 
     def put(self, key: str, tensors: Tensors) -> None:
         """Keep tensors, if there is room; the file appears whole or not at all."""
-        own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        data = save(own, metadata={"checksum": _checksum(own)})
+        data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
         if self.bytes + len(data) > self.max_bytes:
             if not self._full:
                 log.warning("%s is full (%.1f GB); further photos are encoded each time", self.folder, self.bytes / 1e9)
@@ -75,10 +57,9 @@ class FeatureCache:
             return
         path = self._path(key)
         path.parent.mkdir(exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(unfinished, path)
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
         self.bytes += len(data)
 
     def _path(self, key: str) -> Path:
@@ -86,80 +67,73 @@ class FeatureCache:
         return self.folder / key[:2] / f"{key}.safetensors"
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data if tensor.numel() else b"")
-    return digest.hexdigest()
-
-
 class FrozenVision:
     """Vision features of training batches, from the encoder or from a cache of what it said before.
 
-    Kept are the image tokens of a photo, in the projector's type; the maps that a heatmap reads, where there is one;
-    the numbers of a photo's points. They are known by the encoder's weights and the photo's pixels.
+    Kept is what training the role reads of a photo, and the numbers of each point. They are known by the encoder's
+    weights and the photo's pixels.
     """
 
-    def __init__(self, network: Base, cache: FeatureCache | None, *, maps: bool) -> None:
+    def __init__(self, base: Base, role: str, cache: FeatureCache | None = None) -> None:
         """
         Args:
-            network: its segmenter does not change any more.
+            base: its encoder does not change any more.
             cache: None: everything is computed each time.
-            maps: the decoder's inputs are wanted, too.
         """
-        self.network, self.cache, self.maps = network, cache, maps
-        self._role = "localizer" if maps else "descriptor"
+        self.base, self.role, self.cache = base, role, cache
         self.encoded = 0
         """Photos that went through the encoder."""
         if cache is not None:
-            self._encoder = _encoder_key(network)
+            encoder = base.encoder
+            self._encoder = f"{fingerprint(encoder.state_dict().values())} {encoder.config} {base.dtype}"
+            # Roles that read the same of a photo share it.
+            with torch.no_grad():
+                one = base.encode_photos(torch.zeros(1, 3, base.side, base.side, device=base.device))
+            self._read = " ".join(sorted(base.pack_photos(one, role)[0]))
 
     @torch.no_grad()
     def photos(self, batch: PointBatch) -> PhotoFeatures:
-        """Features of a batch's photos; without `maps`, what comes from a cache has none."""
+        """Features of a batch's photos; what comes from a cache has only what the role reads."""
+        everything = range(len(batch.pixels_B3SS))
         if self.cache is None:
-            return self._encode(batch, range(len(batch.pixels_B3SS)))
-        kind = "maps" if self.maps else "tokens"
-        rows = self._kept(kind, batch.photo_keys, lambda missing: self._packed(self._encode(batch, missing)))
-        return self.network.unpack_photos(rows, self._role)
+            return self._encode(batch, everything)
+
+        def make(missing: Sequence[int]) -> list[Tensors]:
+            return self.base.pack_photos(self._encode(batch, missing), self.role)
+
+        return self.base.unpack_photos(self._kept(self._read, batch.photo_keys, make), self.role)
 
     @torch.no_grad()
     def points(self, batch: PointBatch, features: PhotoFeatures) -> Tensor:
-        """(B, P, 2C) numbers of a batch's points. features: from `photos`."""
+        """(B, P, F) numbers of a batch's points. features: from `photos`."""
+        points_BP2 = batch.points_BP2.to(self.base.device)
         if self.cache is None:
-            return self._encode_points(features, batch.points_BP2)
-
-        P = batch.points_BP2.shape[1]
+            return self.base.encode_points(features, points_BP2)
+        P = points_BP2.shape[1]
 
         def make(missing: Sequence[int]) -> list[Tensors]:
             photos = sorted({index // P for index in missing})
-            numbers_BPF = self._encode_points(self._encode(batch, photos), batch.points_BP2[photos])
+            numbers_BPF = self.base.encode_points(self._encode(batch, photos), points_BP2[photos])
             return [{"points": numbers_BPF[photos.index(index // P), index % P]} for index in missing]
 
         # Each point by itself: another epoch shows a photo's points in another order and company.
         asked = [
-            key + point_2.cpu().numpy().tobytes()
+            key + point_2.numpy().tobytes()
             for key, points_P2 in zip(batch.photo_keys, batch.points_BP2, strict=True)
             for point_2 in points_P2
         ]
         rows = self._kept("points", asked, make)
-        return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.network.device)
+        return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.base.device)
 
     def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
         self.encoded += len(photos)
-        return self.network.encode_photos(batch.pixels_B3SS[list(photos)].to(self.network.device))
-
-    def _packed(self, features: PhotoFeatures) -> list[Tensors]:
-        return self.network.pack_photos(features, self._role)
-
-    def _encode_points(self, features: PhotoFeatures, points_BP2: Tensor) -> Tensor:
-        return self.network.encode_points(features, points_BP2.to(self.network.device))
+        return self.base.encode_photos(batch.pixels_B3SS[list(photos)].to(self.base.device))
 
     def _kept(self, kind: str, keys: Sequence[bytes], make: Callable[[Sequence[int]], list[Tensors]]) -> list[Tensors]:
         """For each key what the cache holds, or what is made of it and kept."""
         assert self.cache is not None
-        names = [hashlib.blake2b(self._encoder + kind.encode() + key, digest_size=16).hexdigest() for key in keys]
+        told = f"{self._encoder} {kind} ".encode()
+        names = [hashlib.blake2b(told + key, digest_size=16).hexdigest() for key in keys]
         rows = [self.cache.get(name) for name in names]
         missing = [index for index, row in enumerate(rows) if row is None]
         if missing:
@@ -167,10 +141,3 @@ class FrozenVision:
                 rows[index] = made
                 self.cache.put(names[index], made)
         return [row for row in rows if row is not None]
-
-
-def _encoder_key(network: Base) -> bytes:
-    """A hash of the encoder: its sizes, its weights, and the type that tokens are kept in."""
-    settings = json.dumps([network.encoder_settings(), str(network.dtype)], sort_keys=True)
-    weights = {name: tensor.cpu().contiguous() for name, tensor in network.encoder.state_dict().items()}
-    return hashlib.blake2b(f"{settings} {_checksum(weights)}".encode(), digest_size=16).digest()

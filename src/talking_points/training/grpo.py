@@ -1,16 +1,15 @@
-"""The terms of localization as reward (paper 3.4): small pure functions, and their settings."""
+"""The terms of localization as reward (paper 3.4): small pure functions.
+
+A reward is of found and true points, both in the photo's [0, 1]^2 (x / width, y / height), the frame of PCK. A text
+that no localizer could read (it is empty, or holds a reserved token) was found nowhere: NaN.
+"""
 
 # P points, G texts of each, N = P * G texts, T tokens of the longest text
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-
 import torch
 from torch import Tensor
-
-from talking_points.training.rewards import GUARDS, PANELS, REWARDS
 
 SMALLEST_STD = 1e-6
 """Rewards of a group closer together than this are one reward. Ours."""
@@ -18,65 +17,34 @@ ADVANTAGE_CLIP = 5.0
 """Ours: the paper clips and does not say where. A group of three cannot reach it."""
 LOG_RATIO_CLAMP = 5.0
 """|log ref - log policy| is clamped to this, in nats, before exp(). Paper 3.4."""
+MISS = 2**0.5
+"""Distance of what was found nowhere: corner to corner, the farthest that an answer can be."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GRPOConfig:
-    """Settings of the descriptor's reinforcement. Values are the paper's unless marked ours."""
-
-    group_size: int = 3
-    """Texts sampled for one point; advantages are taken within this group. Paper A.3."""
-    kl_weight: float = 0.1
-    """Of the divergence from the descriptor as it was. Paper A.3, beta."""
-    blocks: int = 2
-    """Last blocks of the language model whose LoRA weights learn. Paper 3.4."""
-    reward: str = "mse"
-    """A key of `rewards.REWARDS`; "mse" is the paper's."""
-    panel: str = "mean"
-    """One of `rewards.PANELS`: what several localizers make of a text together. Ours."""
-    guard: str = "none"
-    """One of `rewards.GUARDS`, against texts that are code. Ours."""
-    guard_weight: float = 0.1
-    """What the guard's penalty counts beside the reward. Ours."""
-    temperature: float = 1.0
-    """Of the samples. Ours: the paper does not say."""
-    top_p: float = 1.0
-    """As `Sampling.top_p`. Ours."""
-    divide_by_std: bool = True
-    """Paper eq. 3; without it a group counts by how far its rewards lie apart. Ours (Dr. GRPO)."""
-    max_kl: float = 1.0
-    """Nats a token; a step whose mean is above stops the training. Ours."""
-    max_broken: float = 0.5
-    """A step with a larger share of empty or cut-off texts stops the training. Ours."""
-    min_distinct: float = 0.2
-    """A step with a smaller share of different texts among its points' stops the training. Ours."""
-
-    def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise ValueError(
-                f"group_size is {self.group_size}; allowed: 2 or more, as a text is judged beside others of its point"
-            )
-        if self.blocks < 1:
-            raise ValueError(f"blocks is {self.blocks}; allowed: at least 1")
-        for name, known in (("reward", tuple(REWARDS)), ("panel", PANELS), ("guard", GUARDS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(known)}")
-        if not 0 < self.temperature <= 10:
-            raise ValueError(
-                f"temperature is {self.temperature}; allowed: above 0, since greedy texts are all the same, to 10"
-            )
-        for name in ("kl_weight", "guard_weight", "max_kl"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 0 or a positive number")
-        for name in ("max_broken", "min_distinct"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 0 to 1")
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in asdict(self).items())
+def distances(found_N2: Tensor, true_N2: Tensor) -> Tensor:
+    """(N,) distances; `MISS` where nothing was found."""
+    return (found_N2 - true_N2).norm(dim=-1).nan_to_num(nan=MISS)
 
 
-def group_advantages(rewards_PG: Tensor, *, divide_by_std: bool = True) -> Tensor:
+def negative_mse(distance_N: Tensor) -> Tensor:
+    """The paper's reward (eq. 2): minus the mean of the two squared errors.
+
+    Example:
+        >>> negative_mse(torch.tensor([0.2]))
+        tensor([-0.0200])
+    """
+    return -distance_N.square() / 2
+
+
+def negative_distance(distance_N: Tensor) -> Tensor:
+    """Minus the distance: near misses and far ones differ by as much as they do on the photo. Ours."""
+    return -distance_N
+
+
+REWARDS = {"mse": negative_mse, "distance": negative_distance}
+
+
+def group_advantages(rewards_PG: Tensor) -> Tensor:
     """How much better than the others of its point each text is (paper eq. 3), clipped to +-`ADVANTAGE_CLIP`.
 
     The standard deviation is the samples' own (of G - 1 degrees of freedom; the paper does not say which). A group of
@@ -89,7 +57,7 @@ def group_advantages(rewards_PG: Tensor, *, divide_by_std: bool = True) -> Tenso
     """
     centred_PG = rewards_PG - rewards_PG.mean(-1, keepdim=True)
     std_P1 = rewards_PG.std(-1, keepdim=True)
-    scaled_PG = centred_PG / std_P1.clamp(min=SMALLEST_STD) if divide_by_std else centred_PG
+    scaled_PG = centred_PG / std_P1.clamp(min=SMALLEST_STD)
     return torch.where(std_P1 < SMALLEST_STD, 0.0, scaled_PG).clamp(-ADVANTAGE_CLIP, ADVANTAGE_CLIP)
 
 
@@ -133,20 +101,3 @@ def distinct_share(texts: list[str], n: int) -> float:
     """
     runs = [tuple(words[k : k + n]) for words in map(str.split, texts) for k in range(len(words) - n + 1)]
     return len(set(runs)) / len(runs) if runs else 0.0
-
-
-def stop_reason(config: GRPOConfig, *, kl: float, broken: float, distinct: float) -> str | None:
-    """Why a training must not go on after this step; None: it may.
-
-    Args:
-        kl: mean of the step's texts, in nats a token.
-        broken: share of empty or cut-off texts.
-        distinct: share of different texts among one text of each point.
-    """
-    if kl > config.max_kl:
-        return f"KL is {kl:.3f} nats a token, above {config.max_kl:g}"
-    if broken > config.max_broken:
-        return f"{broken:.0%} of the texts are empty or cut off, more than {config.max_broken:.0%}"
-    if distinct < config.min_distinct:
-        return f"only {distinct:.0%} of the points have a text of their own, less than {config.min_distinct:.0%}"
-    return None

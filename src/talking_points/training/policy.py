@@ -5,11 +5,11 @@ is computed once: the photo's part before sampling, the text's while it is sampl
 once with gradients, and once without as they were at first: the reference is a copy of their LoRA weights.
 """
 
-# B photos, P points, N texts, T tokens (of a prefix, or of the longest text), L suffix and text tokens, D width
+# B photos, P points a photo, N texts, T tokens (of a prefix, or of the longest text), L prompt and text tokens, D width
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """Texts sampled for P points of B photos, with what is needed to say again how likely they are."""
+    """Texts sampled for P points of each of B photos, with what is needed to say again how likely they are."""
 
     texts: list[GeneratedText]
     """N, a point's samples side by side."""
@@ -49,21 +49,21 @@ class Rollout:
 class Policy:
     """The descriptor's last blocks, learning, beside what they were at first."""
 
-    def __init__(self, network: Base, *, blocks: int) -> None:
+    def __init__(self, base: Base, *, blocks: int) -> None:
         """
         Args:
-            network: with the descriptor's adapter; from here on nothing else of it learns.
+            base: with the descriptor's adapter; from here on nothing else of it learns.
             blocks: how many of the language model's last blocks do.
         """
-        self.network = network
-        self.total = network.num_blocks
-        if blocks > self.total:
-            raise ValueError(f"blocks is {blocks}; allowed: at most {self.total}, those of the language model")
-        self.first = self.total - blocks
-        for module in network.role_modules("descriptor").values():
-            module.requires_grad_(False)
-        self.parameters = dict(network.role_weights("descriptor", blocks=range(self.first, self.total)))
+        if blocks > base.num_blocks:
+            raise ValueError(f"blocks is {blocks}; allowed: at most {base.num_blocks}, those of the language model")
+        self.base = base
+        self._below = range(base.num_blocks - blocks)
+        self._learning = range(base.num_blocks - blocks, base.num_blocks)
+        self.parameters = dict(base.role_weights("descriptor", blocks=self._learning))
         """LoRA weights that learn, by name."""
+        for module in base.role_modules("descriptor").values():
+            module.requires_grad_(False)
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
         self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
@@ -87,44 +87,38 @@ class Policy:
                 parameter.data = learnt[name]
 
     def sample(
-        self,
-        features: PhotoFeatures,
-        points_square: Sequence[Tensor],
-        sampling: Sampling,
-        generator: torch.Generator | None,
+        self, features: PhotoFeatures, points_BP2: Tensor, sampling: Sampling, generator: torch.Generator | None
     ) -> Rollout:
         """Draw texts.
 
         Args:
             features: of B photos.
-            points_square: of each photo (P, 2) in [0, 1]^2 of the square.
+            points_BP2: in [0, 1]^2 of the square.
             sampling: its `samples` are drawn for each point.
         """
-        network, question = self.network, self.network.prompts.describe()
-        counts_B = torch.tensor([len(points) for points in points_square])
-        padded_BP2 = pad_sequence(list(points_square), batch_first=True).to(network.device)
-        is_point_BP = (torch.arange(padded_BP2.shape[1]) < counts_B[:, None]).to(network.device)
-        photo_of_point_P = torch.arange(len(counts_B)).repeat_interleave(counts_B).to(network.device)
-        with network.acting_as("descriptor"):
+        base, question = self.base, self.base.prompts.describe()
+        B, P, _ = points_BP2.shape
+        photo_of_point = torch.arange(B, device=base.device).repeat_interleave(P)
+        with base.acting_as("descriptor"):
             with torch.no_grad():
-                padded_BTD, lengths = network.embed_prefix(features, "descriptor")
-                states_BTD, below = network.read_prefix(padded_BTD, lengths, blocks=range(self.first))
-                points_PF = network.encode_points(features, padded_BP2)[is_point_BP]
-                suffix_PSD = network.embed([question] * len(points_PF), points_PF)
-            _, above = network.read_prefix(states_BTD, lengths, blocks=range(self.first, self.total))
+                embeds_BTD, lengths = base.embed_prefix(features, "descriptor")
+                states_BTD, below = base.read_prefix(embeds_BTD, lengths, blocks=self._below)
+                points_PF = base.encode_points(features, points_BP2.to(base.device)).flatten(0, 1)
+                prompts_PSD = base.embed([question] * len(points_PF), points_PF)
+            _, above = base.read_prefix(states_BTD, lengths, blocks=self._learning)
             with torch.no_grad():
-                generated = network.generate(
+                generated = base.generate(
                     _stacked(below, above),
-                    photo_of_point_P,
-                    suffix_PSD,
+                    photo_of_point,
+                    prompts_PSD,
                     max_new_tokens=MAX_NEW_TOKENS,
                     sampling=sampling,
                     generator=generator,
-                    keep_before=self.first,
+                    keep_before=self._learning.start,
                 )
         return Rollout(
             texts=[text for of_point in generated for text in of_point],
-            photo_of_text_N=photo_of_point_P.repeat_interleave(sampling.samples),
+            photo_of_text_N=photo_of_point.repeat_interleave(sampling.samples),
             states_BTD=states_BTD,
             below=below,
             above=above,
@@ -133,39 +127,28 @@ class Policy:
 
     def logprobs(self, rollout: Rollout) -> Tensor:
         """(N, T) log-probabilities of the texts' tokens by the policy, with gradient; 0 on padding."""
-        with self.network.acting_as("descriptor"):
+        with self.base.acting_as("descriptor"):
             return self._logprobs(rollout, rollout.above)
 
     @torch.no_grad()
     def reference_logprobs(self, rollout: Rollout) -> Tensor:
         """(N, T) those by the descriptor as it was at first."""
-        with self.network.acting_as("descriptor"), self.as_reference():
-            _, above = self.network.read_prefix(
-                rollout.states_BTD, rollout.below.lengths, blocks=range(self.first, self.total)
-            )
+        with self.base.acting_as("descriptor"), self.as_reference():
+            _, above = self.base.read_prefix(rollout.states_BTD, rollout.below.lengths, blocks=self._learning)
             return self._logprobs(rollout, above)
 
     def _logprobs(self, rollout: Rollout, above: SharedPrefix) -> Tensor:
-        states_NLD = pad_sequence([_states(one) for one in rollout.texts], batch_first=True)
-        hidden_NLD = self.network.read(
-            _stacked(rollout.below, above),
-            rollout.photo_of_text_N,
-            states_NLD,
-            blocks=range(self.first, self.total),
-        )
-        is_token_NT = rollout.is_token_NT
+        base, is_token_NT = self.base, rollout.is_token_NT
+        # All have states: they were sampled with `keep_before`.
+        states_NLD = pad_sequence([one.states_LD for one in rollout.texts if one.states_LD is not None], True)
+        prefix = _stacked(rollout.below, above)
+        hidden_NLD = base.read(prefix, rollout.photo_of_text_N, states_NLD, blocks=self._learning)
         # The question's last token foretells the text's first.
         foretelling_NTD = hidden_NLD[:, rollout.question_length - 1 :][:, : is_token_NT.shape[1]]
-        end = [self.network.end_id]
-        said = [token for one in rollout.texts for token in one.ids + end * one.ended]
-        logits_MV = self.network.logits(foretelling_NTD[is_token_NT]).float()
+        said = [token for one in rollout.texts for token in one.ids + [base.end_id] * one.ended]
+        logits_MV = base.logits(foretelling_NTD[is_token_NT]).float()
         logprobs_M = -F.cross_entropy(logits_MV, torch.tensor(said, device=logits_MV.device), reduction="none")
         return logprobs_M.new_zeros(is_token_NT.shape).masked_scatter(is_token_NT, logprobs_M)
-
-
-def _states(text: GeneratedText) -> Tensor:
-    assert text.states_LD is not None
-    return text.states_LD
 
 
 def _stacked(below: SharedPrefix, above: SharedPrefix) -> SharedPrefix:

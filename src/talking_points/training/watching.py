@@ -1,0 +1,162 @@
+"""A reinforcement watched: greedy texts of held-out points, found again every so many steps, and rules that stop it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from talking_points.bases.base import Base
+from talking_points.evaluation.metrics import mpck, normalised_errors, pck
+from talking_points.evaluation.protocol import describe_samples, localize_texts
+from talking_points.evaluation.samples import Sample
+from talking_points.model.weights import read_tensors
+from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.training.grpo import distinct_share
+from talking_points.training.loop import Metrics
+from talking_points.training.policy import Policy
+from talking_points.training.settings import GRPOSettings
+
+log = logging.getLogger(__name__)
+
+SHOWN = 20
+"""Texts in the table of an evaluation."""
+MAX_BROKEN = 0.5
+"""A step with a larger share of empty or cut-off texts stops the training. Ours."""
+MIN_DISTINCT = 0.2
+"""A step with a smaller share of different texts among its points' stops the training. Ours."""
+
+
+class Watch:
+    """Told of each step, see `loop.OnStep`; evaluates when it is time to, and ends what goes wrong.
+
+    `NNNNNN.json` and `NNNNNN.md` in `out/evaluations/` are of the weights after that many steps.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        localizers: Mapping[str, Base],
+        samples: Sequence[Sample],
+        settings: GRPOSettings,
+        *,
+        steps: int,
+    ) -> None:
+        """
+        Args:
+            localizers: by a name, those that find the texts.
+            samples: held-out points.
+            steps: of the training.
+        """
+        self.policy, self.localizers, self.samples, self.settings = policy, localizers, samples, settings
+        self.folder, self.steps = settings.out / "evaluations", steps
+        self.scores: Metrics = {}
+        """Of the newest evaluation."""
+        self.stopped: str | None = None
+        """At which step, and why, a rule ended the training."""
+
+    def __call__(self, done: int, metrics: Metrics) -> bool:
+        reason = stop_reason(self.settings, metrics) if metrics else None
+        if reason is not None:
+            self.stopped = f"step {done}: {reason}"
+        elif done % self.settings.evaluate_every == 0 or done == self.steps:
+            self._score(self.evaluate(done))
+        elif not metrics:
+            newest = done - done % self.settings.evaluate_every
+            self._score(json.loads(self._path(newest, "json").read_text()))
+        return self.stopped is not None
+
+    def _score(self, found: Mapping[str, Any]) -> None:
+        self.scores = {f"held_out_{name}": scores["mpck"] for name, scores in found["localizers"].items()}
+
+    def evaluate(self, steps: int) -> dict[str, Any]:
+        """Describe and find again; the weights are kept beside, for a training that a rule stops later."""
+        # A cache of its own: photos are encoded in the same company each time, and so to the last bit the same.
+        own, cache = self.policy.base, PhotoCache()
+        texts = describe_samples(PointDescriptor(own, cache=cache), self.samples)
+        true_px, sizes = [s.point_px for s in self.samples], [s.size_wh for s in self.samples]
+        errors: dict[str, NDArray[np.float64]] = {}
+        for name, base in self.localizers.items():
+            readable = [text if base.prompts.is_readable(text) else "" for text in texts]
+            judge = PointLocalizer(base, cache=cache if base is own else None)
+            found_px = localize_texts(judge, self.samples, readable)
+            errors[name] = normalised_errors(found_px, true_px, sizes)
+        found: dict[str, Any] = {
+            "steps": steps,
+            "points": len(texts),
+            "words": float(np.mean([len(text.split()) for text in texts])),
+            "distinct_1": distinct_share(texts, 1),
+            "distinct_2": distinct_share(texts, 2),
+            "own_text": len(set(texts)) / len(texts),
+            "localizers": {
+                name: {"mpck": mpck(e), "pck@0.1": pck(e, 0.1), "pck@0.2": pck(e, 0.2)} for name, e in errors.items()
+            },
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._path(steps, "md").write_text(_table(found, self.samples, texts, errors))
+        self._path(steps, "json").write_text(json.dumps(found, indent=2) + "\n")
+        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self.policy.parameters.items()}
+        new = self._weights.with_suffix(".new")
+        save_file(weights, new, metadata={"steps": str(steps)})
+        new.replace(self._weights)
+        scores = ", ".join(f"{name} {scores['mpck']:.1f}" for name, scores in found["localizers"].items())
+        log.info("after %d steps, held-out mPCK: %s; texts in %s", steps, scores, self._path(steps, "md"))
+        return found
+
+    def newest_weights(self) -> tuple[int, dict[str, Tensor]]:
+        """Those of the last evaluation, and after how many steps they are."""
+        with safe_open(self._weights, framework="pt") as file:
+            return int(file.metadata()["steps"]), read_tensors(self._weights)
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / "evaluated.safetensors"
+
+    def _path(self, steps: int, ending: str) -> Path:
+        return self.folder / f"{steps:06d}.{ending}"
+
+
+def stop_reason(settings: GRPOSettings, metrics: Metrics) -> str | None:
+    """Why a training must not go on after a step with these metrics; None: it may."""
+    kl, broken, own = metrics["kl"], metrics["broken"], metrics["own_text"]
+    if kl > settings.max_kl:
+        return f"KL is {kl:.3f} nats a token, above {settings.max_kl:g}"
+    if broken > MAX_BROKEN:
+        return f"{broken:.0%} of the texts are empty or cut off, more than {MAX_BROKEN:.0%}"
+    if own < MIN_DISTINCT:
+        return f"only {own:.0%} of the points have a text of their own, less than {MIN_DISTINCT:.0%}"
+    return None
+
+
+def _table(found: Mapping[str, Any], samples: Sequence[Sample], texts: Sequence[str], errors: Mapping[str, Any]) -> str:
+    """An evaluation as Markdown, to be read by people: scores, then texts with how far from their points they lead."""
+    lines = [f"# After {found['steps']} steps", "", f"{found['points']} held-out points.", ""]
+    lines += ["| localizer | PCK@0.1 | PCK@0.2 | mPCK |", "|---|---|---|---|"]
+    for name, scores in found["localizers"].items():
+        lines.append(f"| {name} | {scores['pck@0.1']:.1f} | {scores['pck@0.2']:.1f} | {scores['mpck']:.1f} |")
+    lines += [
+        "",
+        f"{found['words']:.1f} words a text, distinct-1 {found['distinct_1']:.3f}, distinct-2 "
+        f"{found['distinct_2']:.3f}, {found['own_text']:.0%} of the texts differ.",
+        "",
+        "| photo | point | on | " + " | ".join(f"error, {name}" for name in errors) + " | text |",
+        "|---|---|---|" + "---|" * len(errors) + "---|",
+    ]
+    # Of all photos, not of the first ones.
+    for k in np.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).astype(int):
+        sample = samples[k]
+        on = " ".join(filter(None, (sample.object_name, sample.part_name)))
+        cells = [sample.photo_id, "{:.0f}, {:.0f}".format(*sample.point_px), on]
+        cells += [f"{e[k]:.3f}" for e in errors.values()] + [texts[k]]
+        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from talking_points.evaluation.samples import Sample
+from talking_points.points import photo_to_square
+from talking_points.training.batches import PointBatches
+from talking_points.training.settings import TrainingSettings
+
+
+def some_samples(counts: list[int]) -> list[Sample]:
+    """So many points on each of some photos, their texts of many lengths."""
+    made = []
+    for number, count in enumerate(counts):
+        noise = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        made += [
+            Sample(
+                sample_id=f"{number}/{k}",
+                photo_id=str(number),
+                open_photo=lambda noise=noise: Image.fromarray(noise),
+                size_wh=(40, 30),
+                point_px=(4.0 * k, 3.0),
+                text=f"{number} and {k} " * (k + 1),
+            )
+            for k in range(count)
+        ]
+    return made
+
+
+def batches_of(counts: list[int], **changes: int) -> PointBatches:
+    settings = {"photos": 2, "points": 4, "seed": 1, "epochs": 1, **changes}
+    return PointBatches(some_samples(counts), TrainingSettings(out=Path("unused"), **settings), side=64)  # type: ignore[arg-type]
+
+
+def test_every_point_comes_once_an_epoch() -> None:
+    batches = batches_of([1] * 8 + [2] * 4 + [4, 7], epochs=3)
+    assert len(batches) == 3 * batches.epoch_steps
+    orders = []
+    for epoch in range(3):
+        seen: list[str] = []
+        for step in range(epoch * batches.epoch_steps, (epoch + 1) * batches.epoch_steps):
+            batch = batches[step]
+            assert batch.points_BP2.shape[:2] == (len(batch.texts), len(batch.texts[0]))
+            assert sum(len(row) for row in batch.texts) == 8
+            seen += batch.record_ids
+        assert set(seen) == {sample.sample_id for sample in batches.points}
+        # 8 singles and one of the seven fill a batch and begin another; nothing else comes twice.
+        assert sum(Counter(seen).values()) - len(set(seen)) <= 2 * 8
+        orders.append(seen)
+    assert orders[0] != orders[1]
+
+
+def test_parts_of_a_step_are_the_step() -> None:
+    batches = batches_of([1] * 9, photos=4, points=1)
+    whole, parts = batches[1], [batches.part(1, index, 2) for index in range(2)]
+    assert sorted(whole.record_ids) == sorted(parts[0].record_ids + parts[1].record_ids)
+    assert batches[1].texts == whole.texts  # and again
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    one, same, other = batches_of([3] * 9)[2], batches_of([3] * 9)[2], batches_of([3] * 9, seed=2)[2]
+    assert one.record_ids == same.record_ids and one.seed == same.seed
+    assert other.seed != one.seed and batches_of([3] * 9)[1].seed != one.seed
+
+
+def test_a_batch_holds_its_points_in_both_frames_and_its_photos_as_they_are_sought_on() -> None:
+    batch = batches_of([2, 2])[0]
+    for n, photo in enumerate(batch.photos):
+        assert photo.size_wh == (40, 30) and photo.key == batch.photo_keys[n]
+        assert torch.equal(torch.from_numpy(photo.square_3SS), batch.pixels_B3SS[n])
+        square = photo_to_square(batch.points_px_BP2[n].double().numpy(), photo.size_wh)
+        torch.testing.assert_close(batch.points_BP2[n], torch.tensor(square, dtype=torch.float32))
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(ValueError, match="there is no point to learn from"):
+        batches_of([])

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from talking_points.dataset.parquet import write_split
+
+from talking_points.training.data import read_points, read_texts
+from talking_points.training.settings import GRPOSettings, LocalizerSettings
+from tests.dataset.records import a_record
+
+
+def write_lines(folder: Path, counts: list[int], *, texts: bool = True) -> Path:
+    """A file of lines with so many points on each photo."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for number, count in enumerate(counts):
+        noise = np.random.default_rng(number).integers(0, 255, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        for k in range(count):
+            line = {"photo": f"{number}.png", "x": 4.0 * k, "y": 3.0}
+            lines.append(line | ({"text": f"{number} and {k}"} if texts else {}))
+    (folder / "own.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return folder / "own.jsonl"
+
+
+def texts_of(data: Path | None, **changes: tuple[str, ...]) -> list[str | None]:
+    settings = LocalizerSettings(base="mini", out=Path("unused"), steps=1, data=data, **changes)  # type: ignore[arg-type]
+    return [sample.text for sample in read_texts(settings)]
+
+
+def points_of(keypoints: Path, **changes: object):  # type: ignore[no-untyped-def]
+    told = {"keypoints": keypoints, "descriptor": "mini", "localizer": "mini", "out": Path("unused"), "steps": 1}
+    return read_points(GRPOSettings(**{**told, **changes}))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def animals(tmp_path: Path, ap_10k_writer) -> Path:  # type: ignore[no-untyped-def]
+    """In each photo an antelope with two visible points and a dog with two."""
+    names = {split: [f"{k:012d}" for k in range(first, first + 4)] for split, first in (("train", 1), ("val", 11))}
+    ap_10k_writer(tmp_path / "ap10k", {**names, "test": ["000000000021"]})
+    return tmp_path / "ap10k"
+
+
+def test_lines_and_tables_of_points_with_texts(tmp_path: Path) -> None:
+    assert texts_of(write_lines(tmp_path, [1, 2])) == ["0 and 0", "1 and 0", "1 and 1"]
+    (tmp_path / "own.csv").write_text("photo,x,y,text\n0.png,3,4,here\n")
+    assert texts_of(tmp_path / "own.csv") == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{}", '"photo" must be a path'),
+        ('{"photo": "9.png", "x": 1, "y": 2, "text": "here"}', "9.png"),
+        ('{"photo": "0.png", "x": 1, "y": 2}', "no point of .* has a text"),
+    ],
+)
+def test_a_bad_line_stops_a_training(line: str, message: str, tmp_path: Path) -> None:
+    file = write_lines(tmp_path, [1], texts=False)
+    file.write_text(f"{line}\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        texts_of(file)
+
+
+def test_a_built_set_gives_the_objects_and_parts_that_are_asked_for(tmp_path: Path) -> None:
+    shown = [
+        ("person", "shoe", "left"),
+        ("person", "shirt", "on it"),
+        ("car", "wheel", "round"),
+        ("car", "door", None),
+    ]
+    records = [a_record(n, object_name=thing, part_name=part, text=text) for n, (thing, part, text) in enumerate(shown)]
+    write_split(tmp_path, "train", records, None)
+    assert texts_of(tmp_path) == ["left", "on it", "round"]
+    assert texts_of(tmp_path, objects=("person",), parts=("shoe",)) == ["left"]
+    with pytest.raises(ValueError, match="split train, has nothing of part door; it has car, person, shirt"):
+        texts_of(tmp_path, parts=("door",))
+
+
+def test_other_things_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no built set with a train split"):
+        texts_of(tmp_path)
+    with pytest.raises(FileNotFoundError, match="own.csv: no such file or folder"):
+        texts_of(tmp_path / "own.csv")
+    with pytest.raises(ValueError, match="--data is missing"):
+        texts_of(None)
+
+
+def test_the_papers_direction(animals: Path) -> None:
+    learning, held_out = points_of(
+        animals, split="all", objects=("Bovidae",), held_out_objects=("Canidae",), held_out_points=4
+    )
+    assert {s.object_name for s in learning} == {"antelope"} and {s.object_name for s in held_out} == {"dog"}
+    # Of nine photos two are held out, four points in all; a photo with both families is not learnt from either.
+    assert len(held_out) == 4 and len({s.photo_id for s in held_out}) == 2
+    assert len(learning) == 2 * 7 and not {s.photo_id for s in held_out} & {s.photo_id for s in learning}
+    assert {s.text for s in learning} == {None}
+
+
+def test_a_species_and_a_part_watched_on_another_split(animals: Path) -> None:
+    learning, held_out = points_of(animals, objects=("dog",), parts=("tail",), held_out_split="val")
+    assert [(s.object_name, s.part_name) for s in learning] == [("dog", "root of the tail")] * 4
+    assert len(held_out) == 4 and {s.part_name for s in held_out} == {"root of the tail"}
+    with pytest.raises(ValueError, match="nothing of object Felidae; it has Bovidae, Canidae, antelope, dog"):
+        points_of(animals, objects=("Felidae",))
+
+
+def test_of_a_file_some_photos_are_held_out(tmp_path: Path) -> None:
+    file = write_lines(tmp_path, [2, 2, 2, 2])
+    # A fifth at most, in whole photos: the default must not take all of a small file.
+    for most in (2, 100):
+        learning, held_out = points_of(file, held_out_points=most)
+        assert len(learning) == 6 and len(held_out) == 2 and {s.text for s in learning} == {None}
+    with pytest.raises(ValueError, match="the photos of all 2 points are held out; hold out those of another"):
+        points_of(write_lines(tmp_path, [2]))
