@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from talking_points.evaluation.contestants import open_describers
+from talking_points.evaluation.contestants import written_texts
 from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data
 
 
@@ -36,8 +36,8 @@ def test_two_files_with_lines_of_the_same_numbers_keep_their_own_texts(tmp_path)
     sets = sets_of_data(files, split="test", limit=None, seed=0, problems=[])
     assert [one.samples[0].sample_id for one in sets] == ["long.jsonl line 1", "short.jsonl line 1"]
     samples = [sample for one in sets for sample in one.samples]
-    opened = open_describers(["ground-truth"], None, samples, None, concurrency=1, device=None)
-    assert [opened["ground-truth"][sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
+    texts = written_texts("ground-truth", samples)
+    assert [texts[sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
     # One file alone keeps the ids that its lines have.
     (alone,) = sets_of_data(files[:1], split="test", limit=None, seed=0, problems=[])
     assert alone.samples[0].sample_id == "line 1"

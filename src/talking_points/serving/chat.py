@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from talking_points.evaluation.pointing import words_of_prompt
+from talking_points.evaluation.pointing.formats import words_of_prompt
 from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import Point, Task
 from talking_points.serving.schemas import ChatMessage

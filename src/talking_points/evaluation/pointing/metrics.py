@@ -1,30 +1,26 @@
-"""The official metrics of pointing benchmarks: scores of one task each, in percent.
+"""The official metrics of pointing benchmarks: scores of one task each, in percent, by the points found for it.
 
-Found points are (x, y) in pixels of the photo, from its top-left corner; no point is no answer. Each benchmark has its
-own way from a point to a pixel of a mask, and that is kept: Molmo's code rounds to the nearest whole number, that of
-PointArena and of RefSpatial-Bench cuts the fraction off.
+Found points are (N, 2), x and y in pixels of the photo, none is no answer. Each benchmark has its own way from a
+point to a pixel of a mask, and that is kept: Molmo's code rounds to the nearest whole number, that of PointArena and of
+RefSpatial-Bench cuts the fraction off.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from talking_points.evaluation.metrics import box_errors, pck
+from talking_points.evaluation.pointing.tasks import Pixels, PointingTask
 
-Pixels = NDArray[np.bool_]
-PCK_THRESHOLDS = (0.05, 0.1, 0.2)
+PCK_THRESHOLDS = (0.1, 0.05, 0.2)
 
 
 def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArray[np.bool_]:
-    """Which points are on a mask; those outside it are not.
+    """Which of (N, 2) points are on a mask; those outside it are not.
 
     Args:
-        found_px: (N, 2) pixels.
-        mask: (H, W).
         rounded: to the nearest whole number, halves to the even one, as Python does; else the fraction is cut off.
 
     Example:
@@ -42,74 +38,52 @@ def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArr
     return on
 
 
-def pixmo_points_scores(found_px: ArrayLike, labelled_px: ArrayLike, masks: Sequence[Pixels]) -> dict[str, float]:
+def pixmo_points_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
     """F1, precision and recall of points against the masks of all that a text names.
 
     Found and labelled points are matched one to one with the least sum of distances; a found point is right when it is
     on the mask of its labelled one. Where nothing is labelled, no answer scores 100 and any other 0.
 
     Source: Molmo, olmo/eval/evaluators.py, PointingEval (without the 1e-10 in its F1).
-
-    Args:
-        found_px: (N, 2) pixels.
-        labelled_px: (M, 2) pixels, a point on each thing.
-        masks: M of them, (H, W), in the same order.
     """
-    found = np.asarray(found_px, float).reshape(-1, 2)
-    labelled = np.asarray(labelled_px, float).reshape(-1, 2)
-    if not len(labelled):
-        return dict.fromkeys(("f1", "precision", "recall"), 0.0 if len(found) else 100.0)
-    if not len(found):
-        return dict.fromkeys(("f1", "precision", "recall"), 0.0)
+    found, labelled = (np.asarray(points, float).reshape(-1, 2) for points in (found_px, task.labelled_px))
+    if not len(labelled) or not len(found):
+        return dict.fromkeys(("f1", "precision", "recall"), 0.0 if len(found) or len(labelled) else 100.0)
     distances = np.linalg.norm(found[:, None] - labelled[None], axis=-1)
     pairs = zip(*linear_sum_assignment(distances), strict=True)
-    right = sum(bool(points_on_mask(found[i], masks[j], rounded=True)[0]) for i, j in pairs)
-    precision, recall = right / len(found), right / len(masks)
+    right = sum(bool(points_on_mask(found[i], task.masks[j].pixels(), rounded=True)[0]) for i, j in pairs)
+    precision, recall = right / len(found), right / len(task.masks)
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
     return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
 
 
-def point_bench_scores(found_px: ArrayLike, mask: Pixels, count: int | None) -> dict[str, float]:
+def point_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
     """Success, 100 or 0: every point is on the mask and, where points are counted, there are as many as asked for.
 
     Source: PointArena, model_evaluator.py, evaluate_model.
-
-    Args:
-        found_px: (N, 2) pixels.
-        mask: (H, W), of all things that may be pointed at.
-        count: how many points a counting task asks for; None for other tasks.
     """
-    on = points_on_mask(found_px, mask, rounded=False)
-    return {"success": 100.0 if len(on) and on.all() and count in (None, len(on)) else 0.0}
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"success": 100.0 if len(on) and on.all() and task.count in (None, len(on)) else 0.0}
 
 
-def refspatial_bench_scores(found_px: ArrayLike, mask: Pixels) -> dict[str, float]:
+def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
     """Accuracy: the share of the points that are on the mask; 0 without a point.
 
     Source: RoboRefer, Evaluation/summarize_acc.py, compute_accuracy.
-
-    Args:
-        found_px: (N, 2) pixels.
-        mask: (H, W).
     """
-    on = points_on_mask(found_px, mask, rounded=False)
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
     return {"accuracy": 100.0 * float(on.mean()) if len(on) else 0.0}
 
 
-def ap_10k_scores(
-    found_px: ArrayLike, labelled_px: tuple[float, float], box_xyxy: tuple[float, float, float, float]
-) -> dict[str, float]:
+def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
     """PCK at each of `PCK_THRESHOLDS`, 100 or 0: the distance to the labelled point over the longer side of the box.
 
-    The mean over a keypoint's tasks is its PCK, and the mean over keypoints is what mmpose prints.
+    Of several points the first one counts. The mean over a keypoint's tasks is its PCK, and the mean over keypoints is
+    what mmpose prints.
 
     Source: mmpose, PCKAccuracy with norm_item "bbox" (strictly below the threshold; hidden points count if labelled).
-
-    Args:
-        found_px: (N, 2) pixels; of several the first one counts.
-        labelled_px: the keypoint, pixels.
-        box_xyxy: the animal's, pixels.
     """
+    assert task.object_box_xyxy is not None
     found = np.asarray(found_px, float).reshape(-1, 2)[:1]
-    errors = box_errors(found, [labelled_px], [box_xyxy]) if len(found) else np.array([np.inf])
+    errors = box_errors(found, [task.point_px], [task.object_box_xyxy]) if len(found) else np.array([np.inf])
     return {f"pck@{threshold:g}": pck(errors, threshold) for threshold in PCK_THRESHOLDS}

@@ -1,20 +1,47 @@
-"""What a pointing benchmark asks, and what its layouts have in common."""
+"""What a pointing benchmark asks, and what reading one takes: masks, right answers, checked entries."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from numpy.typing import ArrayLike
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from talking_points.evaluation.pointing_sets.masks import Mask
 from talking_points.evaluation.samples import Sample
 
 Point = tuple[float, float]
+Pixels = NDArray[np.bool_]
 MOST_TEXT_CHARS = 1000
 """A longer text is none that a person wrote to be pointed at; the published ones stay far below."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mask:
+    """The pixels of a photo that a text may mean. Packed: a benchmark has thousands of them."""
+
+    size_wh: tuple[int, int]
+    packed: bytes
+
+    @classmethod
+    def of(cls, pixels: Pixels, size_wh: tuple[int, int]) -> Mask:
+        """(H, W) pixels; a ValueError when they are not of the photo's size, or no point would be right."""
+        height, width = pixels.shape
+        if (width, height) != size_wh:
+            raise ValueError(f"the mask is {width}x{height}, the photo {size_wh[0]}x{size_wh[1]}")
+        if not pixels.any():
+            raise ValueError("the mask is empty")
+        return cls(size_wh=size_wh, packed=zlib.compress(np.packbits(pixels).tobytes(), 1))
+
+    def pixels(self) -> Pixels:
+        """(H, W)"""
+        width, height = self.size_wh
+        bits = np.unpackbits(np.frombuffer(zlib.decompress(self.packed), np.uint8), count=width * height)
+        return bits.reshape(height, width).astype(bool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +60,11 @@ class PointingTask(Sample):
     """PixMo-Points: a labelled point for each of `masks`, pixels."""
     count: int | None = None
     """Point-Bench's counting tasks: how many points are asked for."""
+
+    @classmethod
+    def of(cls, sample: Sample, **known: Any) -> PointingTask:
+        """A sample, and what else is known of the task."""
+        return cls(**{one.name: getattr(sample, one.name) for one in fields(sample)} | known)
 
 
 Entry = tuple[str, Callable[[], list[PointingTask]]]
@@ -68,3 +100,18 @@ def path_of(folder: Path, record: Mapping[str, Any], key: str) -> Path:
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise ValueError(f'"{key}" must be a path below {folder}, got {name!r:.100}')
     return folder / path
+
+
+def deepest_point(pixels: Pixels) -> Point:
+    """The centre of the pixel that is farthest from the mask's edge, (x, y)."""
+    # A rim of background: the photo's border is an edge, too.
+    depth = cv2.distanceTransform(np.pad(pixels, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return float(x) - 0.5, float(y) - 0.5
+
+
+def nearest_pixel(pixels: Pixels, point_px: Point) -> Point:
+    """Column and row, whole numbers, of the mask's pixel that is nearest to a point."""
+    rows, columns = np.nonzero(pixels)
+    nearest = int(np.hypot(columns - point_px[0], rows - point_px[1]).argmin())
+    return float(columns[nearest]), float(rows[nearest])

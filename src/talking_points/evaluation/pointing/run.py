@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.answers import KeptAnswers, OnProgress
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
-from talking_points.evaluation.pointing_sets import LAYOUTS
-from talking_points.evaluation.pointing_sets.task import Layout, PointingTask
-from talking_points.evaluation.run import find_points, versions
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
+from talking_points.evaluation.pointing.tasks import Layout, PointingTask
+from talking_points.evaluation.report import render
+from talking_points.evaluation.run import versions
+from talking_points.evaluation.settings import PointingSettings
 from talking_points.pointing.interfaces import Localizer
+from talking_points.pointing.pretrained import find_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +36,43 @@ class PointingRow:
     """(N,) in percent, by metric; the first metric is the score."""
 
 
+def run(
+    settings: PointingSettings,
+    *,
+    on_problem: Callable[[str], None] = lambda problem: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Evaluate what the settings name, as `evaluate_pointing` does, into their `out`.
+
+    Args:
+        on_problem: told of each entry that is passed over.
+        on_progress: told localizer, tasks done and their number.
+    """
+    problems: list[str] = []
+    tasks = read_tasks(settings.data, settings.layout, problems.append)
+    for problem in problems:
+        on_problem(problem)
+    model = find_checkpoint(settings.model)
+    # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
+    from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
+
+    with open_contestants(settings, model) as (named, _):
+        return evaluate_pointing(
+            settings.layout,
+            tasks,
+            {short_name(name): named(name) for name in settings.localizer},
+            settings.out,
+            settings={
+                "model": settings.model,
+                "quantize": settings.quantize,
+                "localizers": settings.localizer,
+                "sha256": hashes_of(model, settings.localizer),
+            },
+            problems=problems,
+            on_progress=on_progress,
+        )
+
+
 def evaluate_pointing(
     layout: str,
     tasks: Sequence[PointingTask],
@@ -41,12 +81,12 @@ def evaluate_pointing(
     *,
     settings: Mapping[str, Any],
     problems: Sequence[str] = (),
-    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Score localizers with a benchmark's official metric, and the references that show what a score is worth.
 
     Args:
-        layout: a key of `pointing_sets.LAYOUTS`.
+        layout: a key of `benchmarks.LAYOUTS`.
         tasks: of it, at least one.
         localizers: by name.
         out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md` and `samples.parquet`.
@@ -62,16 +102,16 @@ def evaluate_pointing(
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
     key = json.dumps({"layout": layout, **settings, "data": data}, sort_keys=True)
     answers_px: dict[str, list[NDArray[np.float64]]] = {}
-    with KeptAnswers(out / "answers.jsonl", key) as answers:
+    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
         for name, localizer in localizers.items():
-            found = find_points(f"{layout} {name}", localizer, tasks, texts, answers, on_progress)
+            found = answers.points(f"{layout} {name}", localizer, tasks, texts)
             answers_px[name] = [point[None][np.isfinite(point).all(keepdims=True)] for point in found]
-    answers_px |= _references(tasks)
     of_layout = LAYOUTS[layout]
-    rows = [
-        PointingRow(localizer=name, found_px=found, scores=_scores(of_layout, tasks, found))
-        for name, found in answers_px.items()
-    ]
+    rows = []
+    for name, found_px in (answers_px | _references(tasks)).items():
+        scores = [of_layout.scores(task, found) for task, found in zip(tasks, found_px, strict=True)]
+        by_metric = {metric: np.array([one[metric] for one in scores]) for metric in scores[0]}
+        rows.append(PointingRow(localizer=name, found_px=found_px, scores=by_metric))
     summaries = [_summary(of_layout, row, tasks) for row in rows]
     report = {
         "layout": layout,
@@ -86,7 +126,7 @@ def evaluate_pointing(
     }
     _write_samples(out / "samples.parquet", rows, tasks)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    (out / "report.md").write_text(pointing_table(report))
+    (out / "report.md").write_text(render("pointing.md.j2", report=report), encoding="utf-8")
     return report
 
 
@@ -103,28 +143,20 @@ def _references(tasks: Sequence[PointingTask]) -> dict[str, list[NDArray[np.floa
     return {"constant": centres, **({"oracle-one-point": one_point} if several else {}), "oracle": perfect}
 
 
-def _scores(
-    layout: Layout, tasks: Sequence[PointingTask], found_px: Sequence[NDArray[np.float64]]
-) -> dict[str, NDArray[np.float64]]:
-    scores = [layout.scores(task, found) for task, found in zip(tasks, found_px, strict=True)]
-    return {metric: np.array([one[metric] for one in scores]) for metric in scores[0]}
-
-
 def _summary(layout: Layout, row: PointingRow, tasks: Sequence[PointingTask]) -> dict[str, Any]:
     """A row as JSON."""
-    photos, categories = [task.photo_id for task in tasks], [task.category for task in tasks]
-    groups = categories if layout.mean_of_categories else None
+    photos, categories = (np.array([getattr(task, name) for task in tasks]) for name in ("photo_id", "category"))
+    groups = list(categories) if layout.mean_of_categories else None
     score = next(iter(row.scores.values()))
-    of_category = {}
-    for category in sorted(set(categories)):
-        here = np.array([one == category for one in categories])
-        of_category[category] = _with_interval(score[here], list(np.array(photos)[here]), None)
     return {
         "localizer": row.localizer,
         "unanswered": sum(not len(found) for found in row.found_px),
-        **_with_interval(score, photos, groups),
+        **_with_interval(score, list(photos), groups),
         **{metric: round(grouped_mean(values, groups), 2) for metric, values in row.scores.items()},
-        "categories": of_category,
+        "categories": {
+            str(category): _with_interval(score[categories == category], list(photos[categories == category]), None)
+            for category in sorted(set(categories))
+        },
     }
 
 
@@ -134,63 +166,19 @@ def _with_interval(scores: NDArray[np.float64], photos: Sequence[str], groups: S
     return {"n": len(scores), "score": score, "score_ci": [round(low, 2), round(high, 2)]}
 
 
-def pointing_table(report: Mapping[str, Any]) -> str:
-    """The rows, and their categories, as Markdown.
-
-    Args:
-        report: as `evaluate_pointing` returns it.
-    """
-    rows, data, metrics = report["rows"], report["data"], report["metrics"]
-    passed_over = f", passed over: {len(report['passed_over'])}" if report["passed_over"] else ""
-    score = f"the mean over categories of {metrics[0]}" if report["mean_of_categories"] else metrics[0]
-    scores = [
-        [row["localizer"], f"{row['score']:.1f}", "{:.1f} to {:.1f}".format(*row["score_ci"])]
-        + [f"{row[metric]:.1f}" for metric in metrics[1:]]
-        for row in rows
-    ]
-    of_categories = [
-        [category, str(one["n"]), *(f"{row['categories'][category]['score']:.1f}" for row in rows)]
-        for category, one in rows[0]["categories"].items()
-    ]
-    count = f"{data['tasks']} tasks on {data['photos']} photos{passed_over}"
-    return "\n\n".join(
-        [
-            f"**{report['layout']}** ({count}; the score is {score})",
-            _table(["found by", "score", "95% interval", *metrics[1:]], scores),
-            _table(["category", "n", *(row["localizer"] for row in rows)], of_categories) + "\n",
-        ]
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
-
-
 def _write_samples(path: Path, rows: Sequence[PointingRow], tasks: Sequence[PointingTask]) -> None:
     """Every answer and its scores as Parquet: a line for each task of each row. Points are lists of pixels x and y."""
-    lines = [
-        {
-            "localizer": row.localizer,
-            "sample": task.sample_id,
-            "photo": task.photo_id,
-            "category": task.category,
-            "text": task.text,
-            "width": task.size_wh[0],
-            "height": task.size_wh[1],
-            "found_x": row.found_px[index][:, 0].tolist(),
-            "found_y": row.found_px[index][:, 1].tolist(),
-            **{metric: float(values[index]) for metric, values in row.scores.items()},
-        }
-        for row in rows
-        for index, task in enumerate(tasks)
-    ]
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("localizer", "sample", "photo", "category", "text")]
-        + [(name, pa.int32()) for name in ("width", "height")]
-        + [(name, pa.list_(pa.float64())) for name in ("found_x", "found_y")]
-        + [(name, pa.float64()) for name in rows[0].scores]
-    )
-    pq.write_table(pa.Table.from_pylist(lines, schema=schema), path, compression="zstd")
+    kinds = dict.fromkeys(("localizer", "sample", "photo", "category", "text"), pa.string())
+    kinds |= dict.fromkeys(("width", "height"), pa.int32())
+    kinds |= dict.fromkeys(("found_x", "found_y"), pa.list_(pa.float64()))
+    kinds |= dict.fromkeys(rows[0].scores, pa.float64())
+    lines = []
+    for row in rows:
+        for index, (task, found) in enumerate(zip(tasks, row.found_px, strict=True)):
+            names = (row.localizer, task.sample_id, task.photo_id, task.category, task.text)
+            scores = [float(values[index]) for values in row.scores.values()]
+            lines.append(dict(zip(kinds, (*names, *task.size_wh, *found.T.tolist(), *scores), strict=True)))
+    pq.write_table(pa.Table.from_pylist(lines, schema=pa.schema(kinds)), path, compression="zstd")
 
 
 def _hash(tasks: Sequence[PointingTask]) -> str:
