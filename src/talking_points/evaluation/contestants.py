@@ -20,7 +20,6 @@ from talking_points.journal import Ledger
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
-from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.ray_actors import start_actors
@@ -71,10 +70,14 @@ class OurModels:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
-    def _load(self, name: str) -> Describer | Localizer:
+    def _load(self, name: str) -> Any:
         kind, _, where = name.partition(":")
         if where:
-            kinds = {"descriptor": PointDescriptor, "localizer": PointLocalizer, "blind": BlindLocalizer}
+            kinds: dict[str, Any] = {
+                "descriptor": PointDescriptor,
+                "localizer": PointLocalizer,
+                "blind": BlindLocalizer,
+            }
             return kinds[kind].from_pretrained(where, device=self._device)
         if name in ("descriptor", "localizer"):
             return self._both

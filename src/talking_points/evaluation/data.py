@@ -210,7 +210,7 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
     alike: dict[tuple[str | None, str | None], dict[str, list[Sample]]] = {}
     for sample in samples:
         alike.setdefault((sample.object_name, sample.part_name), {}).setdefault(sample.photo_id, []).append(sample)
-    described = {}
+    described: dict[str, Sample] = {}
     for of_photo in alike.values():
         photos = list(of_photo.values())
         for here, other in zip(photos, [*photos[1:], photos[0]], strict=True):

@@ -83,7 +83,14 @@ def write_samples(path: Path, rows: Sequence[Row]) -> None:
     for row in rows:
         for index, (sample, error) in enumerate(zip(row.samples, row.errors.tolist(), strict=True)):
             answer = (*row.found_px[index].tolist(), error) if np.isfinite(error) else (None, None, None)
-            values = [row.set_name, row.describer, row.style, row.localizer, sample.sample_id, sample.photo_id]
+            values: list[Any] = [
+                row.set_name,
+                row.describer,
+                row.style,
+                row.localizer,
+                sample.sample_id,
+                sample.photo_id,
+            ]
             values += [sample.object_name, sample.part_name, *sample.size_wh, *row.true_px[index].tolist()]
             lines.append(dict(zip(_SCHEMA.names, [*values, row.texts[index], *answer], strict=True)))
     pq.write_table(pa.Table.from_pylist(lines, schema=_SCHEMA), path, compression="zstd")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import talking_points
-from talking_points.dataset.selection import EVERYTHING, Selection
+from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
 from talking_points.evaluation.answers import KeptAnswers, OnProgress
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
@@ -70,17 +70,9 @@ def run(
         on_problem: told of each sample that is passed over.
         on_progress: told set and contestants, samples done and their number.
     """
-    split = settings.split or ("test" if settings.data else "val")
-    selection = Selection(objects=settings.objects, parts=settings.parts)
     model = find_checkpoint(settings.model)
     problems: list[str] = []
-    if settings.data:
-        drawn = {"split": split, "limit": settings.limit, "seed": settings.seed, "selection": selection}
-        sets = sets_of_data(settings.data, problems=problems, cross_photo=settings.cross_photo, **drawn)
-    else:
-        names = settings.sets or (CROSS_PHOTO if settings.cross_photo else tuple(SETS))
-        drawn = {"split": split, "points": settings.points, "seed": settings.seed, "selection": selection}
-        sets = sets_of_sources(parse_sources(settings.source), names, **drawn)
+    sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings)
     for problem in problems:
         on_problem(problem)
     samples = [sample for one in sets for sample in one.samples]
@@ -88,8 +80,8 @@ def run(
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name, written_texts
 
-    of_texts = ("ground-truth", "file")
-    texts = {name: written_texts(name, samples) for name in describers if name.partition(":")[0] in of_texts}
+    are_written = [name for name in describers if name.partition(":")[0] in ("ground-truth", "file")]
+    texts = {name: written_texts(name, samples) for name in are_written}
     workers = settings.workers if settings.engine == "ray" else 0
     with open_contestants(settings, model, workers=workers) as (named, ask):
 
@@ -106,8 +98,8 @@ def run(
             settings={
                 "model": settings.model,
                 "quantize": settings.quantize,
-                "split": split,
-                "only": str(selection),
+                "split": settings.chosen_split,
+                "only": str(_selection(settings)),
                 "describers": describers,
                 "localizers": localizers,
                 "sha256": hashes_of(model, [*describers, *localizers]),
@@ -121,51 +113,35 @@ def run(
         )
 
 
-def sets_of_sources(
-    sources: Mapping[str, Path],
-    names: Sequence[str],
-    *,
-    split: str,
-    points: int,
-    seed: int,
-    selection: Selection = EVERYTHING,
-) -> list[SampleSet]:
+def _selection(settings: EvaluationSettings) -> Selection:
+    return Selection(objects=settings.objects, parts=settings.parts)
+
+
+def sets_of_sources(settings: EvaluationSettings) -> list[SampleSet]:
     """Sets of part-labelled photos, a ValueError without any; the constant is the mean point of the train split."""
+    sources, selection, split = parse_sources(settings.source), _selection(settings), settings.chosen_split
     scenes = load_scenes(sources, split, selection)
     mean_unit = labelled_points(load_scenes(sources, "train", selection)).mean(0)
-    made = [
-        SampleSet(name=name, samples=make_set(name, scenes, points=points, seed=seed), mean_unit=mean_unit)
-        for name in names
-    ]
-    if not all(one.samples for one in made):
-        raise ValueError(f"the {split} split has no labelled part to draw a point in")
+    made = []
+    for name in settings.sets or (CROSS_PHOTO if settings.cross_photo else SETS):
+        samples = make_set(name, scenes, points=settings.points, seed=settings.seed)
+        if not samples:
+            raise ValueError(f"the {split} split has no labelled part to draw a point in")
+        made.append(SampleSet(name=name, samples=samples, mean_unit=mean_unit))
     return made
 
 
-def sets_of_data(
-    paths: Sequence[Path],
-    *,
-    split: str,
-    limit: int | None,
-    seed: int,
-    problems: list[str],
-    cross_photo: bool = False,
-    selection: Selection = EVERYTHING,
-) -> list[SampleSet]:
+def sets_of_data(settings: EvaluationSettings, on_problem: Callable[[str], None]) -> list[SampleSet]:
     """Sets read from files; the constant is the mean point of a set's train split, and the photo's centre without one.
 
-    Args:
-        limit: samples of each set, at most, drawn as `drawn_evenly` does.
-        seed: of that drawing.
-        problems: gets a line for each sample that is passed over.
-        cross_photo: as `data.read_samples` takes it.
+    on_problem: told of each sample that is passed over.
     """
-    sets = []
-    for path in paths:
-        read = read_samples(path, split, problems.append, cross_photo=cross_photo)
-        samples = selected_samples(read, selection, str(path))
-        if limit is not None:
-            samples = drawn_evenly(samples, limit, seed)
+    selection, sets = _selection(settings), []
+    for path in settings.data:
+        samples = read_samples(path, settings.chosen_split, on_problem, cross_photo=settings.cross_photo)
+        samples = selected_samples(samples, selection, str(path))
+        if settings.limit is not None:
+            samples = drawn_evenly(samples, settings.limit, settings.seed)
         mean_unit = mean_training_point(path, selection)
         mean_of = PHOTO_CENTRE if mean_unit is None else TRAINING_POINTS
         mean_unit = np.array([0.5, 0.5]) if mean_unit is None else mean_unit
@@ -174,7 +150,7 @@ def sets_of_data(
         raise ValueError("two --data have the same name; rename one")
     # Texts are looked up by id, and most sets count their lines from 1.
     counts = Counter(sample.sample_id for one in sets for sample in one.samples)
-    if all(count == 1 for count in counts.values()):
+    if max(counts.values()) == 1:
         return sets
     return [
         replace(one, samples=[replace(s, sample_id=f"{one.name} {s.sample_id}") for s in one.samples]) for one in sets
@@ -200,14 +176,13 @@ def evaluate(
         sets: what is scored.
         describers: by name; a mapping of sample ids to texts for what is written already.
         localizers: by name. The first one also judges the texts of other samples.
-        out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md`, `report.html`
-            and `samples.parquet`.
+        out: gets `answers.jsonl` as the work goes on, then the files of `write_report`.
         settings: model, split and the like, for the report; a run with other settings does not resume this one.
         seed: of the shuffling.
         restyle: gives every describer's texts in other styles, which are scored beside them; None: as written alone.
         table: the paper's, whose rows the report then holds beside ours (`paper.TABLES`).
         problems: samples that were passed over, for the report.
-        on_progress: told set, samples done and their number.
+        on_progress: told set and contestants, samples done and their number.
 
     Returns:
         The report.
@@ -218,10 +193,10 @@ def evaluate(
     }
     key = json.dumps({**settings, "seed": seed, "data": data}, sort_keys=True)
     with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
-        rows_of = {one.name: _rows(one, describers, localizers, answers, seed, restyle) for one in sets}
-    rows = [row for some in rows_of.values() for row in some]
+        rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, restyle)]
+    of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
+    as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
     summaries = [row.summary() for row in rows]
-    said = {one.name: {row.describer: row.texts for row in rows_of[one.name] if row.as_written} for one in sets}
     report = {
         **settings,
         "seed": seed,
@@ -229,16 +204,17 @@ def evaluate(
         "data": data,
         "passed_over": list(problems),
         "rows": summaries,
-        "differences": [difference for some in rows_of.values() for difference in _differences(some)],
-        "checks": {name: _checks(some) for name, some in rows_of.items()},
+        "differences": [difference for some in as_written.values() for difference in _differences(some)],
+        "checks": {name: _checks(some) for name, some in of_set.items()},
         "texts": {
-            one.name: {name: named_shares(one.samples, texts) for name, texts in said[one.name].items()} for one in sets
+            name: {row.describer: named_shares(row.samples, row.texts) for row in some}
+            for name, some in as_written.items()
         },
         "breakdowns": {
-            name: {f"{row.describer} -> {row.localizer}": breakdowns(row) for row in some if row.as_written}
-            for name, some in rows_of.items()
+            name: {f"{row.describer} -> {row.localizer}": breakdowns(row) for row in some}
+            for name, some in as_written.items()
         },
-        "styles": {} if restyle is None else {name: style_panel(some) for name, some in rows_of.items()},
+        "styles": {} if restyle is None else {name: style_panel(some) for name, some in of_set.items()},
         "paper": [] if table is None else beside_paper(table, summaries),
     }
     write_report(out, report, rows)
@@ -261,81 +237,59 @@ def _rows(
 ) -> list[Row]:
     """Every describer through every localizer on one set, then the references."""
     samples, true = one.samples, true_points(one.samples)
-    texts = {
-        name: [describer[s.sample_id] for s in samples]
-        if isinstance(describer, Mapping)
-        else answers.texts(f"{one.name} {name}", describer, samples)
-        for name, describer in describers.items()
-    }
-    styled = {} if restyle is None else {name: restyle(name, samples, said) for name, said in texts.items()}
     rows: list[Row] = []
 
-    def add(
-        describer: str,
-        localizer: str,
-        said: list[str],
-        *,
-        found_px: Points | None = None,
-        true_px: Points = true,
-        style: str = "",
-    ) -> None:
-        if found_px is None:
-            stage = f"{one.name} {describer}{f' ({style})' if style else ''} -> {localizer}"
-            found_px = answers.points(stage, localizers[localizer], samples, said)
-        rows.append(
-            Row(
-                set_name=one.name,
-                describer=describer,
-                style=style,
-                localizer=localizer,
-                samples=samples,
-                texts=said,
-                found_px=found_px,
-                true_px=true_px,
-            )
-        )
+    def add(describer: str, localizer: str, texts: list[str], found_px: Points, **more: Any) -> None:
+        known: dict[str, Any] = {"true_px": true, "set_name": one.name, "samples": samples} | more
+        rows.append(Row(describer=describer, localizer=localizer, texts=texts, found_px=found_px, **known))
 
+    def ask(describer: str, localizer: str, texts: list[str], style: str = "", **more: Any) -> None:
+        stage = f"{one.name} {describer}{f' ({style})' if style else ''} -> {localizer}"
+        found_px = answers.points(stage, localizers[localizer], samples, texts)
+        add(describer, localizer, texts, found_px, style=style, **more)
+
+    said: dict[str, list[str]] = {}
+    for name, describer in describers.items():
+        if isinstance(describer, Mapping):
+            said[name] = [describer[s.sample_id] for s in samples]
+        else:
+            said[name] = answers.texts(f"{one.name} {name}", describer, samples)
+    styled = {} if restyle is None else {name: restyle(name, samples, texts) for name, texts in said.items()}
     for localizer in localizers:
-        for describer, said in texts.items():
-            add(describer, localizer, said)
-            for style, reworded in styled.get(describer, {}).items():
-                add(describer, localizer, reworded, style=style)
+        for name, texts in said.items():
+            ask(name, localizer, texts)
+            for style, reworded in styled.get(name, {}).items():
+                ask(name, localizer, reworded, style)
     # One photo cannot be told from another, and a part without a box has no centre: such rows would say nothing.
-    if texts and localizers and len({s.photo_id for s in samples}) > 1:
+    if said and localizers and len({s.photo_id for s in samples}) > 1:
         judge = next(iter(localizers))
-        lent = texts["ground-truth"] if "ground-truth" in texts else next(iter(texts.values()))
+        lent = said.get("ground-truth", next(iter(said.values())))
         others = swapped(samples, seed=seed)
         # Swapped texts are scored against the point they are about, carried over; shuffled ones against this one.
         carried = np.array([samples[k].point_unit for k in others]) * np.array([s.size_wh for s in samples], float)
-        add("swapped-photo", judge, [lent[k] for k in others], true_px=carried)
-        add("shuffled", judge, [lent[k] for k in shuffled(samples, seed=seed)])
+        ask("swapped-photo", judge, [lent[k] for k in others], true_px=carried)
+        ask("shuffled", judge, [lent[k] for k in shuffled(samples, seed=seed)])
     empty = [""] * len(samples)
     centres = box_centres(samples)
     if not np.isnan(centres).all():
-        add("none", "box-centre", empty, found_px=centres)
-    add("none", "constant", empty, found_px=constant_points(samples, one.mean_unit))
-    add("none", "oracle", empty, found_px=true)
+        add("none", "box-centre", empty, centres)
+    add("none", "constant", empty, constant_points(samples, one.mean_unit))
+    add("none", "oracle", empty, true)
     return rows
 
 
 def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What looking is worth (against the blind localizer), and what each describer loses to the first."""
-    of = {(row.describer, row.localizer): row for row in rows if row.as_written}
-    describers, localizers = (list(dict.fromkeys(names)) for names in zip(*of, strict=True)) if of else ([], [])
+    of = {(row.describer, row.localizer): row for row in rows}
+    describers, localizers = (list(dict.fromkeys(pair[side] for pair in of)) for side in (0, 1))
     pairs = [((d, localizers[0]), (d, "blind")) for d in describers if "blind" in localizers[1:]]
     pairs += [((d, judge), (describers[0], judge)) for d in describers[1:] for judge in localizers]
     found = []
     for one, other in pairs:
-        difference, low, high = mpck_difference(of[one].errors, of[other].errors, of[one].photos)
-        found.append(
-            {
-                "set": of[one].set_name,
-                "row": list(one),
-                "against": list(other),
-                "mpck": round(difference, 2),
-                "mpck_ci": [round(low, 2), round(high, 2)],
-            }
-        )
+        difference = mpck_difference(of[one].errors, of[other].errors, of[one].photos)
+        mpck, *interval = (round(value, 2) for value in difference)
+        names = {"set": of[one].set_name, "row": list(one), "against": list(other)}
+        found.append({**names, "mpck": mpck, "mpck_ci": interval})
     return found
 
 
@@ -353,8 +307,8 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
             "shuffled_mpck": mixed.summary()["mpck"],
             "constant_mpck": of["none", "constant"].summary()["mpck"],
             "lost_by_shuffling": round(difference, 2),
+            "passed": checks["passed"] and low > 0,
         }
-        checks["passed"] = bool(checks["passed"] and low > 0)
     return checks
 
 

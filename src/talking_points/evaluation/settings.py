@@ -102,6 +102,11 @@ class EvaluationSettings(ContestSettings):
             raise ValueError("--style-writer comes with --styles")
         self.contestants(have_texts=True)
 
+    @property
+    def chosen_split(self) -> str:
+        """The one that is given, or else the usual one."""
+        return self.split or ("test" if self.data else "val")
+
     def contestants(self, *, have_texts: bool) -> tuple[list[str], list[str]]:
         """Describers and localizers: those of the table and those that are named, or else the usual ones."""
         if self.table is not None:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -25,27 +26,24 @@ from talking_points.evaluation.samples import Sample
 _WORDS: dict[str, Any] = json.loads(files(__package__).joinpath("style_words.json").read_text("utf-8"))
 ASKED: Mapping[str, str] = _WORDS["asked"]
 """Styles that a language model is asked for, in words."""
-_WORD = re.compile(r"[A-Za-z]+")
 
 
-def british(text: str) -> str:
-    """British spelling and words.
+def reworded(text: str, kind: str) -> str:
+    """Other words for the same things. kind: "british" spelling and words, or "synonyms".
 
     Example:
-        >>> british("Below the center of the gray hood.")
+        >>> reworded("Below the center of the gray hood.", "british")
         'Below the centre of the grey bonnet.'
-    """
-    return _reworded(text, _WORDS["british"])
-
-
-def synonyms(text: str) -> str:
-    """Other words for the same things.
-
-    Example:
-        >>> synonyms("the point is slightly above the middle of the car.")
+        >>> reworded("the point is slightly above the middle of the car.", "synonyms")
         'the location is a little above the midpoint of the automobile.'
     """
-    return _reworded(text, _WORDS["synonyms"])
+
+    def other(match: re.Match[str]) -> str:
+        word = match.group()
+        found: str = _WORDS[kind].get(word.lower(), word)
+        return found.capitalize() if word[0].isupper() and found is not word else found
+
+    return re.sub(r"[A-Za-z]+", other, text)
 
 
 def one_sentence(text: str) -> str:
@@ -95,8 +93,8 @@ def telegraphic(text: str) -> str:
 
 
 REWORDINGS: Mapping[str, Callable[[str], str]] = {
-    "british": british,
-    "synonyms": synonyms,
+    "british": partial(reworded, kind="british"),
+    "synonyms": partial(reworded, kind="synonyms"),
     "one-sentence": one_sentence,
     "fine-to-coarse": fine_to_coarse,
     "telegraphic": telegraphic,
@@ -145,15 +143,6 @@ def asked_texts(texts: Sequence[str], endpoint: Endpoint, *, concurrency: int) -
 
     said = iter(side_by_side(ask, [(style, text) for style in ASKED for text in texts], concurrency))
     return {style: [next(said) for _ in texts] for style in ASKED}
-
-
-def _reworded(text: str, words: Mapping[str, str]) -> str:
-    def other(match: re.Match[str]) -> str:
-        word = match.group()
-        found = words.get(word.lower(), word)
-        return found.capitalize() if word[0].isupper() and found is not word else found
-
-    return _WORD.sub(other, text)
 
 
 def _sentences(text: str) -> list[str]:

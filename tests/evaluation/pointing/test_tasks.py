@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from talking_points.evaluation.pointing.metrics import points_on_mask
-from talking_points.evaluation.pointing.tasks import Mask, deepest_point, nearest_pixel
+from talking_points.evaluation.pointing.tasks import Mask, deepest_point, nearest_pixel, points_on_mask
 
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=13)), st.floats(-5, 20), st.floats(-5, 20))

@@ -9,16 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.reading import read_json
 from talking_points.dataset.sources.source import Source
 from talking_points.evaluation.data import named_keypoints
-from talking_points.evaluation.pointing import metrics, pixmo_points
-from talking_points.evaluation.pointing.tasks import Entry, Layout, Mask, PointingTask, deepest_point, path_of, text_of
+from talking_points.evaluation.metrics import box_errors, pck
+from talking_points.evaluation.pointing import pixmo_points
+from talking_points.evaluation.pointing.tasks import (
+    Entry,
+    Layout,
+    Mask,
+    PointingTask,
+    deepest_point,
+    path_of,
+    points_on_mask,
+    text_of,
+)
 from talking_points.photos import open_photo
 
 REFSPATIAL_FOLDERS = ("Location", "Placement", "Unseen")
+PCK_THRESHOLDS = (0.1, 0.05, 0.2)
 
 
 def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> list[PointingTask]:
@@ -91,10 +103,19 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
         names = {"sample_id": str(number), "photo_id": f"{category}/{photo.name}", "source": "point-bench"}
         count = record.get("count", 1) if category == "counting" else None
         return _masked_task(
-            photo, mask, lambda rgb: (rgb > 127).any(axis=2), count, **names, text=text, category=category
+            photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names, text=text, category=category
         )
 
     return _listed(folder / "data.json", read)
+
+
+def point_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """Success, 100 or 0: every point is on the mask and, where points are counted, there are as many as asked for.
+
+    Source: PointArena, model_evaluator.py, evaluate_model.
+    """
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"success": 100.0 if len(on) and on.all() and task.count in (None, len(on)) else 0.0}
 
 
 def _refspatial_bench(folder: Path) -> Iterator[Entry]:
@@ -113,13 +134,24 @@ def _refspatial_bench(folder: Path) -> Iterator[Entry]:
         text, photo = text_of(record, "object"), path_of(part, record, "rgb_path")
         names = {"sample_id": f"{part.name}/{number}", "photo_id": photo.relative_to(folder).as_posix()}
         names |= {"source": "refspatial-bench", "category": part.name, "text": text}
-        return _masked_task(photo, path_of(part, record, "mask_path"), lambda rgb: rgb[..., 0] > 0, None, **names)
+        return _masked_task(
+            photo, path_of(part, record, "mask_path"), lambda rgb: np.asarray(rgb[..., 0] > 0), None, **names
+        )
 
     found = [folder / name for name in REFSPATIAL_FOLDERS if (folder / name).is_dir()]
     if not found:
         raise FileNotFoundError(f"{folder} holds none of the folders {', '.join(REFSPATIAL_FOLDERS)}")
     for part in found:
         yield from _listed(part / "question.json", partial(read, part))
+
+
+def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """Accuracy: the share of the points that are on the mask; 0 without a point.
+
+    Source: RoboRefer, Evaluation/summarize_acc.py, compute_accuracy.
+    """
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"accuracy": 100.0 * float(on.mean()) if len(on) else 0.0}
 
 
 def _masked_task(
@@ -132,7 +164,7 @@ def _masked_task(
     size_wh = open_photo(photo).size
     if not mask.is_file():
         raise FileNotFoundError(f"no such mask: {mask}")
-    pixels = np.asarray(is_set(np.asarray(open_photo(mask))))
+    pixels = is_set(np.asarray(open_photo(mask)))
     try:
         meant = Mask.of(pixels, size_wh)
     except ValueError as error:
@@ -183,9 +215,23 @@ def _ap_10k(folder: Path) -> Iterator[Entry]:
         yield f"photo {photo_id}", partial(read, source, photo_id)
 
 
+def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """PCK at each of `PCK_THRESHOLDS`, 100 or 0: the distance to the labelled point over the longer side of the box.
+
+    Of several points the first one counts. The mean over a keypoint's tasks is its PCK, and the mean over keypoints is
+    what mmpose prints.
+
+    Source: mmpose, PCKAccuracy with norm_item "bbox" (strictly below the threshold; hidden points count if labelled).
+    """
+    assert task.object_box_xyxy is not None
+    found = np.asarray(found_px, float).reshape(-1, 2)[:1]
+    errors = box_errors(found, [task.point_px], [task.object_box_xyxy]) if len(found) else np.array([np.inf])
+    return {f"pck@{threshold:g}": pck(errors, threshold) for threshold in PCK_THRESHOLDS}
+
+
 LAYOUTS = {
-    "pixmo-points": Layout(entries=pixmo_points.entries, scores=metrics.pixmo_points_scores),
-    "point-bench": Layout(entries=_point_bench, scores=metrics.point_bench_scores),
-    "refspatial-bench": Layout(entries=_refspatial_bench, scores=metrics.refspatial_bench_scores),
-    "ap-10k": Layout(entries=_ap_10k, scores=metrics.ap_10k_scores, mean_of_categories=True),
+    "pixmo-points": Layout(entries=pixmo_points.entries, scores=pixmo_points.pixmo_points_scores),
+    "point-bench": Layout(entries=_point_bench, scores=point_bench_scores),
+    "refspatial-bench": Layout(entries=_refspatial_bench, scores=refspatial_bench_scores),
+    "ap-10k": Layout(entries=_ap_10k, scores=ap_10k_scores, mean_of_categories=True),
 }

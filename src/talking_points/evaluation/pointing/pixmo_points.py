@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
-from talking_points.evaluation.pointing.metrics import points_on_mask
-from talking_points.evaluation.pointing.tasks import Entry, Mask, Point, PointingTask, nearest_pixel, text_of
+from talking_points.evaluation.pointing.tasks import (
+    Entry,
+    Mask,
+    Point,
+    PointingTask,
+    nearest_pixel,
+    points_on_mask,
+    text_of,
+)
 from talking_points.photos import open_photo
 from talking_points.points import scaled_to_photo
 
@@ -47,6 +56,25 @@ def entries(folder: Path) -> Iterator[Entry]:
                 for row, masks in zip(rows, batch.column("masks"), strict=True):
                     yield f"{file}, row {number}", partial(_read, photos, f"{file.stem}/{number}", row, masks)
                     number += 1
+
+
+def pixmo_points_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """F1, precision and recall of points against the masks of all that a text names.
+
+    Found and labelled points are matched one to one with the least sum of distances; a found point is right when it is
+    on the mask of its labelled one. Where nothing is labelled, no answer scores 100 and any other 0.
+
+    Source: Molmo, olmo/eval/evaluators.py, PointingEval (without the 1e-10 in its F1).
+    """
+    found, labelled = (np.asarray(points, float).reshape(-1, 2) for points in (found_px, task.labelled_px))
+    if not len(labelled) or not len(found):
+        return dict.fromkeys(("f1", "precision", "recall"), 0.0 if len(found) or len(labelled) else 100.0)
+    distances = np.linalg.norm(found[:, None] - labelled[None], axis=-1)
+    pairs = zip(*linear_sum_assignment(distances), strict=True)
+    right = sum(bool(points_on_mask(found[i], task.masks[j].pixels(), rounded=True)[0]) for i, j in pairs)
+    precision, recall = right / len(found), right / len(task.masks)
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
 
 
 def _opened(file: Path) -> pq.ParquetFile:

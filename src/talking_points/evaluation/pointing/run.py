@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,12 @@ from numpy.typing import NDArray
 from talking_points.evaluation.answers import KeptAnswers, OnProgress
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
-from talking_points.evaluation.pointing.tasks import Layout, PointingTask
+from talking_points.evaluation.pointing.tasks import PointingTask
 from talking_points.evaluation.report import render
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.settings import PointingSettings
 from talking_points.pointing.interfaces import Localizer
 from talking_points.pointing.pretrained import find_checkpoint
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PointingRow:
-    """One localizer's answers to a benchmark, and what they score."""
-
-    localizer: str
-    found_px: list[NDArray[np.float64]]
-    """N of (M, 2): the points of each task's answer, pixels; (0, 2) where there was none."""
-    scores: dict[str, NDArray[np.float64]]
-    """(N,) in percent, by metric; the first metric is the score."""
 
 
 def run(
@@ -101,30 +89,40 @@ def evaluate_pointing(
     texts = [task.text or "" for task in tasks]
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
     key = json.dumps({"layout": layout, **settings, "data": data}, sort_keys=True)
-    answers_px: dict[str, list[NDArray[np.float64]]] = {}
     with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
-        for name, localizer in localizers.items():
-            found = answers.points(f"{layout} {name}", localizer, tasks, texts)
-            answers_px[name] = [point[None][np.isfinite(point).all(keepdims=True)] for point in found]
-    of_layout = LAYOUTS[layout]
-    rows = []
-    for name, found_px in (answers_px | _references(tasks)).items():
-        scores = [of_layout.scores(task, found) for task, found in zip(tasks, found_px, strict=True)]
-        by_metric = {metric: np.array([one[metric] for one in scores]) for metric in scores[0]}
-        rows.append(PointingRow(localizer=name, found_px=found_px, scores=by_metric))
-    summaries = [_summary(of_layout, row, tasks) for row in rows]
+        found_px = {
+            name: [
+                point[None][np.isfinite(point).all(keepdims=True)]
+                for point in answers.points(f"{layout} {name}", localizer, tasks, texts)
+            ]
+            for name, localizer in localizers.items()
+        }
+    found_px |= _references(tasks)
+    metric = LAYOUTS[layout]
+    scores = {
+        name: [metric.scores(task, found) for task, found in zip(tasks, answered, strict=True)]
+        for name, answered in found_px.items()
+    }
+    rows = [
+        {
+            "localizer": name,
+            "unanswered": sum(not len(found) for found in found_px[name]),
+            **_summary(some, tasks, by_category=metric.mean_of_categories),
+        }
+        for name, some in scores.items()
+    ]
     report = {
         "layout": layout,
         **settings,
         "versions": versions(),
         "data": data,
-        "metrics": list(rows[0].scores),
-        "mean_of_categories": of_layout.mean_of_categories,
+        "metrics": list(scores["oracle"][0]),
+        "mean_of_categories": metric.mean_of_categories,
         "passed_over": list(problems),
-        "rows": summaries,
-        "checks": {"oracle_score": summaries[-1]["score"], "passed": summaries[-1]["score"] == 100.0},
+        "rows": rows,
+        "checks": {"oracle_score": rows[-1]["score"], "passed": rows[-1]["score"] == 100.0},
     }
-    _write_samples(out / "samples.parquet", rows, tasks)
+    _write_samples(out / "samples.parquet", tasks, found_px, scores)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (out / "report.md").write_text(render("pointing.md.j2", report=report), encoding="utf-8")
     return report
@@ -143,19 +141,20 @@ def _references(tasks: Sequence[PointingTask]) -> dict[str, list[NDArray[np.floa
     return {"constant": centres, **({"oracle-one-point": one_point} if several else {}), "oracle": perfect}
 
 
-def _summary(layout: Layout, row: PointingRow, tasks: Sequence[PointingTask]) -> dict[str, Any]:
-    """A row as JSON."""
+def _summary(
+    scores: Sequence[Mapping[str, float]], tasks: Sequence[PointingTask], *, by_category: bool
+) -> dict[str, Any]:
+    """A row's scores as JSON: the first metric with its interval, all metrics, and the first in each category."""
+    values = {metric: np.array([one[metric] for one in scores]) for metric in scores[0]}
     photos, categories = (np.array([getattr(task, name) for task in tasks]) for name in ("photo_id", "category"))
-    groups = list(categories) if layout.mean_of_categories else None
-    score = next(iter(row.scores.values()))
+    groups = list(categories) if by_category else None
+    first = next(iter(values.values()))
+    in_category = {str(one): categories == one for one in sorted(set(categories))}
     return {
-        "localizer": row.localizer,
-        "unanswered": sum(not len(found) for found in row.found_px),
-        **_with_interval(score, list(photos), groups),
-        **{metric: round(grouped_mean(values, groups), 2) for metric, values in row.scores.items()},
+        **_with_interval(first, list(photos), groups),
+        **{metric: round(grouped_mean(some, groups), 2) for metric, some in values.items()},
         "categories": {
-            str(category): _with_interval(score[categories == category], list(photos[categories == category]), None)
-            for category in sorted(set(categories))
+            name: _with_interval(first[here], list(photos[here]), None) for name, here in in_category.items()
         },
     }
 
@@ -166,19 +165,23 @@ def _with_interval(scores: NDArray[np.float64], photos: Sequence[str], groups: S
     return {"n": len(scores), "score": score, "score_ci": [round(low, 2), round(high, 2)]}
 
 
-def _write_samples(path: Path, rows: Sequence[PointingRow], tasks: Sequence[PointingTask]) -> None:
+def _write_samples(
+    path: Path,
+    tasks: Sequence[PointingTask],
+    found_px: Mapping[str, Sequence[NDArray[np.float64]]],
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+) -> None:
     """Every answer and its scores as Parquet: a line for each task of each row. Points are lists of pixels x and y."""
     kinds = dict.fromkeys(("localizer", "sample", "photo", "category", "text"), pa.string())
     kinds |= dict.fromkeys(("width", "height"), pa.int32())
     kinds |= dict.fromkeys(("found_x", "found_y"), pa.list_(pa.float64()))
-    kinds |= dict.fromkeys(rows[0].scores, pa.float64())
     lines = []
-    for row in rows:
-        for index, (task, found) in enumerate(zip(tasks, row.found_px, strict=True)):
-            names = (row.localizer, task.sample_id, task.photo_id, task.category, task.text)
-            scores = [float(values[index]) for values in row.scores.values()]
-            lines.append(dict(zip(kinds, (*names, *task.size_wh, *found.T.tolist(), *scores), strict=True)))
-    pq.write_table(pa.Table.from_pylist(lines, schema=pa.schema(kinds)), path, compression="zstd")
+    for name, answered in found_px.items():
+        for task, found, scored in zip(tasks, answered, scores[name], strict=True):
+            names = (name, task.sample_id, task.photo_id, task.category, task.text)
+            lines.append(dict(zip(kinds, (*names, *task.size_wh, *found.T.tolist()), strict=True)) | dict(scored))
+    schema = pa.schema(kinds | dict.fromkeys(scores["oracle"][0], pa.float64()))
+    pq.write_table(pa.Table.from_pylist(lines, schema=schema), path, compression="zstd")
 
 
 def _hash(tasks: Sequence[PointingTask]) -> str:

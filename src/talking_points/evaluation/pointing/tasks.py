@@ -102,6 +102,30 @@ def path_of(folder: Path, record: Mapping[str, Any], key: str) -> Path:
     return folder / path
 
 
+def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArray[np.bool_]:
+    """Which of (N, 2) points are on a mask; those outside it are not.
+
+    Each benchmark has its own way from a point to a pixel, and that is kept: Molmo's code rounds, that of PointArena
+    and of RefSpatial-Bench cuts the fraction off.
+
+    Args:
+        rounded: to the nearest whole number, halves to the even one, as Python does; else the fraction is cut off.
+
+    Example:
+        >>> mask = np.zeros((4, 4), bool); mask[1, 2] = True
+        >>> points_on_mask([(2.4, 1.0), (2.6, 1.0)], mask, rounded=True)
+        array([ True, False])
+        >>> points_on_mask([(2.4, 1.0), (2.6, 1.0)], mask, rounded=False)
+        array([ True,  True])
+    """
+    points = np.asarray(found_px, float).reshape(-1, 2)
+    x, y = (np.rint(points) if rounded else np.trunc(points)).T
+    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+    on = np.zeros(len(points), dtype=bool)
+    on[inside] = mask[y[inside].astype(int), x[inside].astype(int)]
+    return on
+
+
 def deepest_point(pixels: Pixels) -> Point:
     """The centre of the pixel that is farthest from the mask's edge, (x, y)."""
     # A rim of background: the photo's border is an edge, too.

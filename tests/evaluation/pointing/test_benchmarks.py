@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.evaluation.pointing.metrics import (
-    ap_10k_scores,
-    pixmo_points_scores,
-    point_bench_scores,
-    points_on_mask,
-    refspatial_bench_scores,
-)
-from talking_points.evaluation.pointing.tasks import Mask, PointingTask
+from talking_points.evaluation.pointing.benchmarks import ap_10k_scores, point_bench_scores, refspatial_bench_scores
+from talking_points.evaluation.pointing.pixmo_points import pixmo_points_scores
+from talking_points.evaluation.pointing.tasks import Mask, PointingTask, points_on_mask
 from tests.evaluation.pointing.layouts import LEFT, RIGHT, SIZE_WH, mask_of
 
 # Masks of 60x40: columns 5 to 19 and rows 10 to 29; columns 40 to 54 and rows 5 to 14.
