@@ -111,10 +111,10 @@ def mark_points(
         if asked and found:
             _join(draw, asked, found, radius)
         if found:
-            _put(picture, _ring(radius), found)
+            _put(picture, radius, found, ring=True)
         if asked:
             # Above the ring, and smaller: a point that is found exactly is a star inside a ring.
-            _put(picture, _star(radius), asked)
+            _put(picture, radius, asked, ring=False)
         at = asked or found
         if at and len(points) > 1:
             # Towards the middle of the photo, so that it is never cut off.
@@ -157,43 +157,32 @@ def _join(draw: ImageDraw.ImageDraw, asked: Point, found: Point, radius: float) 
         draw.line([asked, end], fill="white", width=2)
 
 
-def _put(picture: Image.Image, marker: Image.Image, at: Point) -> None:
-    picture.paste(marker, (round(at[0] - marker.width / 2), round(at[1] - marker.height / 2)), marker)
-
-
-def _star(radius: float) -> Image.Image:
-    """Of five corners, with a white border, to be seen on any photo."""
-    side = round(2.6 * radius) * _FINE
-    marker = Image.new("RGBA", (side, side))
-    for outer, colour in ((1.25, "white"), (0.95, ASKED_COLOUR)):
-        corners = []
-        for n in range(10):
-            reach = (outer if n % 2 == 0 else 0.45 * outer) * radius * _FINE
-            turn = math.pi * (n / 5 - 0.5)
-            corners.append((side / 2 + reach * math.cos(turn), side / 2 + reach * math.sin(turn)))
-        ImageDraw.Draw(marker).polygon(corners, fill=colour)
-    return marker.resize((side // _FINE, side // _FINE), Image.Resampling.LANCZOS)
-
-
-def _ring(radius: float) -> Image.Image:
-    side = round(2.8 * radius) * _FINE
-    marker = Image.new("RGBA", (side, side))
-    for share, width, colour in ((1.3, 0.5, "white"), (1.22, 0.34, FOUND_COLOUR)):
-        reach = share * radius * _FINE
-        box = (side / 2 - reach, side / 2 - reach, side / 2 + reach, side / 2 + reach)
-        ImageDraw.Draw(marker).ellipse(box, outline=colour, width=round(width * radius * _FINE))
-    return marker.resize((side // _FINE, side // _FINE), Image.Resampling.LANCZOS)
+def _put(picture: Image.Image, radius: float, at: Point, *, ring: bool) -> None:
+    """A star of five corners, or a ring, with a white border, to be seen on any photo."""
+    side = round(2.8 * radius)
+    marker = Image.new("RGBA", (side * _FINE, side * _FINE))
+    draw, middle, unit = ImageDraw.Draw(marker), side * _FINE / 2, radius * _FINE
+    if ring:
+        for reach, width, colour in ((1.3, 0.5, "white"), (1.22, 0.34, FOUND_COLOUR)):
+            low, high = middle - reach * unit, middle + reach * unit
+            draw.ellipse((low, low, high, high), outline=colour, width=round(width * unit))
+    else:
+        for reach, colour in ((1.25, "white"), (0.95, ASKED_COLOUR)):
+            turns = [(reach if n % 2 == 0 else 0.45 * reach, math.pi * (n / 5 - 0.5)) for n in range(10)]
+            corners = [(middle + unit * r * math.cos(turn), middle + unit * r * math.sin(turn)) for r, turn in turns]
+            draw.polygon(corners, fill=colour)
+    marker = marker.resize((side, side), Image.Resampling.LANCZOS)
+    picture.paste(marker, (round(at[0] - side / 2), round(at[1] - side / 2)), marker)
 
 
 def _draw_legend(figure: Image.Image, points: Sequence[PhotoPoint], at: Point) -> None:
     x, y = at
-    shown = [(_star, "asked", any(point.point_px for point in points))]
-    shown += [(_ring, "found from the text", any(point.found_px for point in points))]
-    for marker, label, is_there in shown:
-        if is_there:
-            _put(figure, marker(0.6 * MARKER_RADIUS), (x + 12, y))
-            ImageDraw.Draw(figure).text((x + 34, y), label, NOTE_COLOUR, _font(NOTE_SIZE), anchor="lm")
-            x += 34 + _font(NOTE_SIZE).getlength(label) + 40
+    shown = [(False, "asked")] if any(point.point_px for point in points) else []
+    shown += [(True, "found from the text")] if any(point.found_px for point in points) else []
+    for ring, label in shown:
+        _put(figure, 0.6 * MARKER_RADIUS, (x + 12, y), ring=ring)
+        ImageDraw.Draw(figure).text((x + 34, y), label, NOTE_COLOUR, _font(NOTE_SIZE), anchor="lm")
+        x += 34 + _font(NOTE_SIZE).getlength(label) + 40
 
 
 def _wrap(text: str, width: float) -> list[str]:

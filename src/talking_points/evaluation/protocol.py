@@ -158,8 +158,7 @@ def shuffled(samples: Sequence[Sample], *, seed: int) -> list[int]:
 def swapped(samples: Sequence[Sample], *, seed: int) -> list[int]:
     """For each sample the index of one on another photo whose first object is of the same kind, or else on any other.
 
-    The other's text, shown with this photo and scored against the other's point: "does it look?". A photo's samples
-    go to one other photo together.
+    A photo's samples go to one other photo together.
     """
     rng = np.random.default_rng(seed)
     groups = by_photo(samples)
@@ -179,19 +178,14 @@ def swapped(samples: Sequence[Sample], *, seed: int) -> list[int]:
 
 
 def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:
-    """Percentages of texts that name the object and the part that their point is on: right words, wherever it leads.
-
-    Of samples whose object and part are known; empty when none is.
-    """
-    named = []
-    for sample, text in zip(samples, texts, strict=True):
-        if sample.object_name and sample.part_name:
-            words = words_of(text)
-            named.append((is_named(sample.object_name, words), is_named(sample.part_name, words)))
-    if not named:
-        return {}
-    of_object, of_part = np.mean(named, axis=0) * 100
-    return {"names_object": round(float(of_object), 2), "names_part": round(float(of_part), 2)}
+    """Percentages of texts that name the object and the part that their point is on, where both are known."""
+    named = [
+        (is_named(sample.object_name, words_of(text)), is_named(sample.part_name, words_of(text)))
+        for sample, text in zip(samples, texts, strict=True)
+        if sample.object_name and sample.part_name
+    ]
+    shares = np.mean(named, axis=0) * 100 if named else []
+    return {name: round(float(share), 2) for name, share in zip(("names_object", "names_part"), shares, strict=False)}
 
 
 def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
