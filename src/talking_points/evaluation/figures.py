@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from talking_points.points import distance_unit
@@ -207,5 +206,8 @@ def _wrap(text: str, width: float) -> list[str]:
 @cache
 def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu, which matplotlib ships: it has more scripts than Pillow's own font."""
+    # Not at the top: it takes a while, and wrong settings and data are to be reported at once.
+    import matplotlib
+
     name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
