@@ -1,13 +1,7 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset.looks import (
-    BACKGROUND,
-    PartColours,
-    _line_through,
-    dominant_colour,
-    look_at,
-)
+from talking_points.dataset.looks import BACKGROUND, PartColours, _line_through, dominant_colour, look_at
 from talking_points.dataset.places import mirror_words
 from talking_points.dataset.scene import ObjectLabel, make_scene
 from talking_points.dataset.scene_edits import mirror

@@ -9,10 +9,19 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.scene import Scene, make_scene
-from talking_points.endpoint import Endpoint, EndpointConfig
-from talking_points.evaluation.contestants import open_describers, open_localizers
-from talking_points.evaluation.protocol import Row, breakdowns, describe_samples, localize_texts, named_shares
-from talking_points.evaluation.references import box_centres, constant_points, shuffled, swapped, true_points
+from talking_points.evaluation.contestants import written_texts
+from talking_points.evaluation.protocol import (
+    Row,
+    box_centres,
+    breakdowns,
+    constant_points,
+    describe_samples,
+    localize_texts,
+    named_shares,
+    shuffled,
+    swapped,
+    true_points,
+)
 from talking_points.evaluation.run import SampleSet, evaluate
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.evaluation.sets import CROSS_PHOTO, make_set
@@ -46,10 +55,6 @@ class Oracle:
             right = shade == photo.getpixel((0, 0))[0]  # type: ignore[index]
             answers.append((x, y) if right else (0.0, 0.0))
         return answers
-
-
-def no_endpoint(config: EndpointConfig) -> Endpoint:
-    raise AssertionError(config)
 
 
 def row_of(samples: list[Sample], texts: list[str], found: np.ndarray) -> Row:
@@ -148,7 +153,7 @@ def test_breakdowns_by_hand() -> None:
 
 def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any beginning of the kept answers gives the same report, and what it holds is not asked again."""
-    monkeypatch.setattr("talking_points.evaluation.run.PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr("talking_points.evaluation.answers.PHOTOS_AT_ONCE", 2)
     samples = make_set("plain", SCENES, points=2, seed=0)
     one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
     texts = {s.sample_id: text for s, text in zip(samples, describe_samples(Oracle(), samples), strict=True)}
@@ -206,27 +211,17 @@ def test_written_texts(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
     path.write_text("\n".join(lines))
-    assert list(
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)[
-            f"file:{path}"
-        ].values()
-    ) == ["text 0", "text 1"]
+    assert list(written_texts(f"file:{path}", samples).values()) == ["text 0", "text 1"]
     path.write_text(lines[0])
     with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)
+        written_texts(f"file:{path}", samples)
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
-        open_describers([f"file:{path}"], None, samples, no_endpoint, concurrency=1, device=None)
+        written_texts(f"file:{path}", samples)
     with pytest.raises(FileNotFoundError, match="no such file of texts"):
-        open_describers(["file:nowhere"], None, samples, no_endpoint, concurrency=1, device=None)
+        written_texts("file:nowhere", samples)
     with pytest.raises(ValueError, match="the data has no text for 1 samples"):
-        open_describers(
-            ["ground-truth"], None, [replace(samples[0], text=None)], no_endpoint, concurrency=1, device=None
-        )
-    with pytest.raises(ValueError, match="describer is 'gpt'; allowed: ground-truth"):
-        open_describers(["gpt"], None, samples, no_endpoint, concurrency=1, device=None)
-    with pytest.raises(ValueError, match="localizer is 'molmo'; allowed: localizer"):
-        open_localizers(["molmo"], None, no_endpoint, concurrency=1, device=None)
+        written_texts("ground-truth", [replace(samples[0], text=None)])
 
 
 @pytest.mark.parametrize("name", CROSS_PHOTO)

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from talking_points.evaluation.contestants import open_describers
+from talking_points.evaluation.contestants import written_texts
 from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data
+from talking_points.evaluation.settings import EvaluationSettings
+
+
+def no_problem(problem: str) -> None:
+    raise AssertionError(problem)
 
 
 def test_a_limit_takes_of_every_source_and_a_file_knows_no_constant(tmp_path: Path) -> None:
@@ -20,7 +25,8 @@ def test_a_limit_takes_of_every_source_and_a_file_knows_no_constant(tmp_path: Pa
             lines.append(json.dumps(line))
     file = tmp_path / "t.jsonl"
     file.write_text("\n".join(lines))
-    (one,) = sets_of_data([file], split="test", limit=10, seed=0, problems=[])
+    settings = EvaluationSettings(out=tmp_path, data=(file,), limit=10)
+    (one,) = sets_of_data(settings, no_problem)
     assert Counter(sample.source for sample in one.samples) == {"first": 5, "second": 5}
     # Not (0.75, 0.75), where all points of the file are.
     assert one.mean_unit.tolist() == [0.5, 0.5] and one.mean_of == PHOTO_CENTRE != TRAINING_POINTS
@@ -32,12 +38,12 @@ def test_two_files_with_lines_of_the_same_numbers_keep_their_own_texts(tmp_path)
     for name, text in (("long", "the whole story"), ("short", "the gist")):
         line = {"photo_path": "a.png", "point_px": [1, 2], "size_wh": [40, 30], "text": text}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
-    files = [tmp_path / "long.jsonl", tmp_path / "short.jsonl"]
-    sets = sets_of_data(files, split="test", limit=None, seed=0, problems=[])
+    files = (tmp_path / "long.jsonl", tmp_path / "short.jsonl")
+    sets = sets_of_data(EvaluationSettings(out=tmp_path, data=files), no_problem)
     assert [one.samples[0].sample_id for one in sets] == ["long.jsonl line 1", "short.jsonl line 1"]
     samples = [sample for one in sets for sample in one.samples]
-    opened = open_describers(["ground-truth"], None, samples, None, concurrency=1, device=None)
-    assert [opened["ground-truth"][sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
+    texts = written_texts("ground-truth", samples)
+    assert [texts[sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
     # One file alone keeps the ids that its lines have.
-    (alone,) = sets_of_data(files[:1], split="test", limit=None, seed=0, problems=[])
+    (alone,) = sets_of_data(EvaluationSettings(out=tmp_path, data=files[:1]), no_problem)
     assert alone.samples[0].sample_id == "line 1"

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from talking_points.endpoint import RequestRefusedError
-from talking_points.evaluation.protocol import Row, style_panel
-from talking_points.evaluation.references import true_points
+from talking_points.evaluation.protocol import Row, style_panel, true_points
 from talking_points.evaluation.sets import make_set
 from talking_points.evaluation.styles import ASKED, REWORDINGS, REWRITINGS, asked_texts, styled_texts
 from tests.evaluation.test_protocol import SCENES

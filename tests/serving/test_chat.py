@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from talking_points.evaluation.pointing import ask_for_point, prompt, words_of_prompt
+from talking_points.evaluation.pointing.formats import ask_for_point, prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question

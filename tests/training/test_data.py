@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from talking_points.dataset.parquet import write_split
 
+from talking_points.dataset.store import write_split
 from talking_points.training.data import read_points, read_texts
 from talking_points.training.settings import GRPOSettings, LocalizerSettings
 from tests.dataset.records import a_record

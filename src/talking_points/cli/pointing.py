@@ -10,6 +10,7 @@ import typer
 
 from talking_points.cli.console import Progress, find_model, log
 from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
+from talking_points.evaluation.settings import PointingSettings
 from talking_points.memory import keep_freed_memory
 
 
@@ -37,45 +38,24 @@ def evaluate_pointing(
     as_json: JsonOption = False,
 ) -> None:
     """Score localizers on a pointing benchmark with its official metric, beside references."""
-    if concurrency < 1:
-        raise ValueError(f"--concurrency is {concurrency}; allowed: at least 1")
+    settings = PointingSettings(
+        data=data,
+        layout=layout,
+        out=out,
+        model=model,
+        localizer=tuple(localizer or ("localizer",)),
+        concurrency=concurrency,
+        max_requests=max_requests,
+        max_tokens=max_tokens,
+        device=device,
+    )
     keep_freed_memory()
-    from talking_points.evaluation.pointing_sets import read_tasks
+    find_model(model)
+    from talking_points.evaluation.pointing.run import run
 
-    problems: list[str] = []
-    tasks = read_tasks(data, layout, problems.append)
-    for problem in problems:
-        log(f"passed over: {problem}")
-    folder = find_model(model)
-    from talking_points.endpoint import Budget, Endpoint, EndpointConfig
-    from talking_points.evaluation import pointing_run
-    from talking_points.evaluation.contestants import hashes_of, open_localizers
-    from talking_points.journal import Ledger
-
-    localizer = localizer or ["localizer"]
-    ours = None
-    if "localizer" in localizer:
-        from talking_points.pointing.round_trip import TalkingPoints
-
-        ours = TalkingPoints.from_pretrained(folder, device=device)
-    settings = {"model": model, "localizers": localizer, "sha256": hashes_of(folder, localizer)}
-    out.mkdir(parents=True, exist_ok=True)
-    with Ledger(out) as ledger, Progress() as progress:
-        budget = Budget(max_requests=max_requests, max_tokens=max_tokens, spent=ledger.spent())
-
-        def ask(config: EndpointConfig) -> Endpoint:
-            return Endpoint(config, ledger, budget)
-
-        report = pointing_run.evaluate_pointing(
-            layout,
-            tasks,
-            open_localizers(localizer, ours, ask, concurrency=concurrency, device=device),
-            out,
-            settings=settings,
-            problems=problems,
-            on_progress=progress.show,
-        )
+    with Progress() as progress:
+        report = run(settings, on_problem=lambda problem: log(f"passed over: {problem}"), on_progress=progress.show)
     if not report["checks"]["passed"]:
         log('warning: right answers do not score 100, see "checks" in the report')
-    typer.echo(json.dumps(report, indent=2) if as_json else (out / "report.md").read_text(), nl=as_json)
+    typer.echo(json.dumps(report, indent=2) if as_json else (out / "report.md").read_text("utf-8"), nl=as_json)
     log(f"wrote {out}/: samples.parquet has every answer")

@@ -1,97 +1,88 @@
-"""What models answered: kept while a run is at work, and written out sample by sample at its end."""
+"""What models answered so far: asked window by window, and kept, so that a killed run goes on where it was."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from talking_points.evaluation.protocol import Row
-from talking_points.evaluation.samples import Sample
+from talking_points.evaluation.protocol import Points, describe_samples, localize_texts
+from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.pointing.interfaces import Describer, Localizer
+
+PHOTOS_AT_ONCE = 64
+"""Photos that are opened, described and searched together; what is lost when a run is killed."""
+OnProgress = Callable[[str, int, int], None]
+"""Told a stage, samples done and their number."""
 
 
 class KeptAnswers:
-    """What models answered so far, kept line by line, so that a killed run loses a window at most."""
+    """Answers in a file of JSON lines, begun anew by a run that is of anything else. A context manager."""
 
-    def __init__(self, path: Path, key: str) -> None:
-        self._path, self._key = path, key
-        self._known: dict[tuple[str, str], Any] = {}
+    def __init__(self, path: Path, key: str, on_progress: OnProgress = lambda stage, done, total: None) -> None:
+        """key: of all that the answers depend on."""
+        self._path, self._head, self._on_progress = path, f"{json.dumps(key)}\n".encode(), on_progress
+        self._known: dict[tuple[str, str], list[Any]] = {}
 
     def __enter__(self) -> KeptAnswers:
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
         whole = 0
-        if self._path.is_file():
-            lines = self._path.read_bytes().splitlines(keepends=True)
-            if lines and lines[0] == self._head():
-                for line in lines:
-                    if not line.endswith(b"\n"):
-                        break
-                    whole += len(line)
-                    if line != lines[0]:
-                        stage, window, values = json.loads(line)
-                        self._known[stage, window] = values
+        if lines and lines[0] == self._head:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                if line is not lines[0]:
+                    stage, window, values = json.loads(line)
+                    self._known[stage, window] = values
         self._file = self._path.open("r+b" if whole else "wb")
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
-            self._file.write(self._head())
+            self._file.write(self._head)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _head(self) -> bytes:
-        return f"{json.dumps(self._key)}\n".encode()
+    def texts(self, stage: str, describer: Describer, samples: Sequence[Sample]) -> list[str]:
+        """A describer's text of each sample."""
+        return self._of(stage, stage, samples, partial(describe_samples, describer))
 
-    def get(self, stage: str, window: Sequence[Sample]) -> Any:
-        return self._known.get((stage, window[0].sample_id))
+    def points(self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
+        """(N, 2) points that a localizer finds from texts, one a sample, in pixels; NaN where none."""
+        text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
 
-    def put(self, stage: str, window: Sequence[Sample], values: list[Any]) -> list[Any]:
-        self._file.write(f"{json.dumps([stage, window[0].sample_id, values])}\n".encode())
-        self._file.flush()
-        return values
+        def find(window: Sequence[Sample]) -> list[Any]:
+            points = localize_texts(localizer, window, [text_of[s.sample_id] for s in window])
+            return [None if np.isnan(point).any() else point.tolist() for point in points]
+
+        # Texts of a file may have changed since an earlier run.
+        version = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
+        found = self._of(stage, f"{stage} {version}", samples, find)
+        return np.array([point or (np.nan, np.nan) for point in found], float).reshape(-1, 2)
+
+    def _of(
+        self, stage: str, name: str, samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Any]]
+    ) -> list[Any]:
+        answers: dict[str, Any] = {}
+        for window in _windows(samples):
+            key = name, window[0].sample_id
+            if key not in self._known:
+                self._known[key] = ask(window)
+                self._file.write(f"{json.dumps([*key, self._known[key]])}\n".encode())
+                self._file.flush()
+            answers |= zip((s.sample_id for s in window), self._known[key], strict=True)
+            self._on_progress(stage, len(answers), len(samples))
+        return [answers[s.sample_id] for s in samples]
 
 
-_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("set", "describer", "style", "localizer", "sample", "photo", "object", "part")]
-    + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
-    + [("text", pa.string())]
-    + [(name, pa.float64()) for name in ("found_x", "found_y", "error")]
-)
-
-
-def write_samples(path: Path, rows: Sequence[Row]) -> None:
-    """Every text, point and error as Parquet: a line for each sample of each row.
-
-    Points are pixels, `error` the distance in normalised coordinates; without an answer they are null.
-    """
-    lines = []
-    for row in rows:
-        for index, (sample, error) in enumerate(zip(row.samples, row.errors, strict=True)):
-            (x, y), (found_x, found_y) = row.true_px[index].tolist(), row.found_px[index].tolist()
-            answered = bool(np.isfinite(error))
-            lines.append(
-                {
-                    "set": row.set_name,
-                    "describer": row.describer,
-                    "style": row.style,
-                    "localizer": row.localizer,
-                    "sample": sample.sample_id,
-                    "photo": sample.photo_id,
-                    "object": sample.object_name,
-                    "part": sample.part_name,
-                    "width": sample.size_wh[0],
-                    "height": sample.size_wh[1],
-                    "x": x,
-                    "y": y,
-                    "text": row.texts[index],
-                    "found_x": found_x if answered else None,
-                    "found_y": found_y if answered else None,
-                    "error": float(error) if answered else None,
-                }
-            )
-    pq.write_table(pa.Table.from_pylist(lines, schema=_SCHEMA), path, compression="zstd")
+def _windows(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    groups = by_photo(samples)
+    for start in range(0, len(groups), PHOTOS_AT_ONCE):
+        yield [sample for group in groups[start : start + PHOTOS_AT_ONCE] for sample in group]

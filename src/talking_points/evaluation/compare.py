@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 
 from talking_points.evaluation.metrics import mpck, mpck_difference
 
-Key = tuple[str, str, str, str]
-"""Set, describer, style and localizer."""
+_KEY = ("set", "describer", "style", "localizer")
 
 
 def compare(one: Path, other: Path) -> list[dict[str, Any]]:
@@ -21,50 +20,39 @@ def compare(one: Path, other: Path) -> list[dict[str, Any]]:
     Raises:
         FileNotFoundError, ValueError: a folder holds no evaluation, or the two share no row or were made of other data.
     """
-    reports = [_report(folder) for folder in (one, other)]
-    mine, theirs = (_errors(folder) for folder in (one, other))
+    (mine, my_data), (theirs, their_data) = _read(one), _read(other)
     shared = [key for key in mine if key in theirs]
     if not shared:
         raise ValueError(f"{one} and {other} share no set, describer and localizer")
     rows = []
     for key in shared:
         name = key[0]
-        if reports[0]["data"][name]["sha256"] != reports[1]["data"][name]["sha256"]:
+        if my_data[name]["sha256"] != their_data[name]["sha256"]:
             raise ValueError(
                 f"{one} and {other} scored other samples under the name {name!r}; evaluate both on one set"
             )
         photos = [photo for photo, _ in mine[key]]
         before, after = (np.array([error for _, error in some[key]]) for some in (mine, theirs))
-        difference, low, high = mpck_difference(after, before, photos)
+        difference, *interval = (round(value, 2) for value in mpck_difference(after, before, photos))
         rows.append(
             {
-                "set": name,
-                "describer": key[1],
-                **({"style": key[2]} if key[2] else {}),
-                "localizer": key[3],
+                **{kind: value for kind, value in zip(_KEY, key, strict=True) if value or kind != "style"},
                 "n": len(photos),
                 "mpck": [round(mpck(before), 2), round(mpck(after), 2)],
-                "difference": round(difference, 2),
-                "difference_ci": [round(low, 2), round(high, 2)],
+                "difference": difference,
+                "difference_ci": interval,
             }
         )
     return rows
 
 
-def _report(folder: Path) -> dict[str, Any]:
-    path = folder / "report.json"
-    if not path.is_file():
+def _read(folder: Path) -> tuple[dict[tuple[str, ...], list[tuple[str, float]]], dict[str, Any]]:
+    """For each row the photo and the error of its samples, infinite without an answer; and what the data were."""
+    report = folder / "report.json"
+    if not report.is_file():
         raise FileNotFoundError(f"{folder} holds no evaluation: no report.json in it")
-    report: dict[str, Any] = json.loads(path.read_text())
-    return report
-
-
-def _errors(folder: Path) -> dict[Key, list[tuple[str, float]]]:
-    """For each row the photo and the error of its samples, infinite where there is no answer."""
-    columns = ["set", "describer", "style", "localizer", "photo", "error"]
-    found: dict[Key, list[tuple[str, float]]] = {}
-    for line in pq.read_table(folder / "samples.parquet", columns=columns).to_pylist():
-        key = (line["set"], line["describer"], line["style"], line["localizer"])
+    errors: dict[tuple[str, ...], list[tuple[str, float]]] = {}
+    for line in pq.read_table(folder / "samples.parquet", columns=[*_KEY, "photo", "error"]).to_pylist():
         error = np.inf if line["error"] is None else line["error"]
-        found.setdefault(key, []).append((line["photo"], error))
-    return found
+        errors.setdefault(tuple(line[kind] for kind in _KEY), []).append((line["photo"], error))
+    return errors, json.loads(report.read_text())["data"]

@@ -14,10 +14,17 @@ from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
 
 WHOLE_SHARE = 0.18
 """Of whole photos; of the others, two in five are crops and three in five mosaics."""
+LAYOUTS: dict[int, list[tuple[int, ...]]] = {
+    1: [(1,)],
+    2: [(2,), (2,), (2,), (1, 1)],
+    3: [(3,), (3,), (1, 2), (2, 1)],
+    4: [(4,), (2, 2), (2, 2)],
+}
+"""By the number of scenes: how many stand in each row of a mosaic, the likelier ones more often."""
 
 
 def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: int) -> Scene:
-    """Draw one scene: a whole photo, a crop of one, or a mosaic of two to four.
+    """Draw one scene: a whole photo, a crop of one, or a mosaic of two to four, with a part that has room for a point.
 
     Mirrored half of the time, with modest changes of colour, scale and aspect ratio. Objects end up anywhere,
     near or far, whole or cut off, alone or among others of their class.
@@ -26,9 +33,6 @@ def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: i
         scenes_pool: scenes to draw from, usually all of a split.
         rng: source of all choices; equal generators give equal scenes.
         long_side: of the result, in pixels.
-
-    Returns:
-        A scene with at least one part that is big enough for a point.
 
     Raises:
         ValueError: the pool is empty, or 100 draws in a row show no such part (scenes without labels).
@@ -104,32 +108,17 @@ def _random_crop(scene: Scene, rng: np.random.Generator) -> Scene:
 
 
 def _random_mosaic(scenes: Sequence[Scene], rng: np.random.Generator, long_side: int) -> Scene:
-    rows = _random_rows(len(scenes), rng)
+    rows = LAYOUTS[len(scenes)][int(rng.integers(len(LAYOUTS[len(scenes)])))]
     aspects = [scene.size_wh[0] / scene.size_wh[1] for scene in scenes]
     # A canvas in which every scene could keep its aspect ratio, give or take, so that little is cut away.
-    row_aspects = []
-    taken = 0
-    for count in rows:
-        row_aspects.append(sum(aspects[taken : taken + count]))
-        taken += count
+    left = iter(aspects)
+    row_aspects = [sum(next(left) for _ in range(count)) for count in rows]
     aspect = 1 / sum(1 / value for value in row_aspects)
     aspect = float(np.clip(aspect * rng.uniform(0.75, 1.35), 0.45, 2.3))
     size_wh = _fitted((round(1000 * aspect), 1000), long_side)
     cells = _random_cells(rows, size_wh, rng)
     tiles = [_cut_for_cell(scene, cell, rng) for scene, cell in zip(scenes, cells, strict=True)]
     return mosaic(tiles, cells, size_wh)
-
-
-def _random_rows(count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """How many scenes stand in each row of a mosaic."""
-    layouts: dict[int, list[tuple[int, ...]]] = {
-        1: [(1,)],
-        2: [(2,), (2,), (2,), (1, 1)],
-        3: [(3,), (3,), (1, 2), (2, 1)],
-        4: [(4,), (2, 2), (2, 2)],
-    }
-    options = layouts[count]
-    return options[int(rng.integers(len(options)))]
 
 
 def _random_cells(rows: tuple[int, ...], size_wh: tuple[int, int], rng: np.random.Generator) -> list[Box]:

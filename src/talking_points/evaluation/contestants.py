@@ -1,36 +1,29 @@
-"""Describers and localizers by the names that `talking-points evaluate` takes."""
+"""Describers and localizers by the names that `talking-points evaluate` takes, in this process or on Ray."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 from talking_points.bases.base import Base
-from talking_points.endpoint import Endpoint, EndpointConfig
-from talking_points.evaluation.endpoints import EndpointDescriber, EndpointLocalizer, parse_endpoint
+from talking_points.endpoint import Budget, Endpoint, parse_endpoint
+from talking_points.evaluation.endpoints import EndpointContestant, ManyAtOnce, Point
 from talking_points.evaluation.samples import Sample
+from talking_points.evaluation.settings import ContestSettings
+from talking_points.journal import Ledger
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
-from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
-
-DESCRIBERS = (
-    "ground-truth",
-    "descriptor",
-    "descriptor:DIR",
-    "object-caption",
-    "region-caption",
-    "file:PATH",
-    "endpoint:URL,MODEL",
-)
-LOCALIZERS = ("localizer", "localizer:DIR", "blind:DIR", "endpoint:URL,MODEL")
-
-WrittenTexts = Mapping[str, str]
-"""Texts by the ids of the samples that they are about."""
+from talking_points.ray_actors import start_actors
+from talking_points.samples import FoundPoint
 
 
 class BlindLocalizer(PointLocalizer):
@@ -56,47 +49,105 @@ class BaseCaptioner(PointDescriptor):
         return self.network.prompts.caption()
 
 
-def open_describers(
-    names: Sequence[str],
-    tp: TalkingPoints | None,
-    samples: Sequence[Sample],
-    ask: Callable[[EndpointConfig], Endpoint],
-    *,
-    concurrency: int,
-    device: str | None,
-) -> Mapping[str, Describer | WrittenTexts]:
-    """Describers by name; texts written beforehand by the samples' ids.
+class OurModels:
+    """Our describers and localizers, loaded when first asked for; those of one checkpoint share it.
+
+    Also what an actor on Ray holds, who is asked by name.
+    """
+
+    def __init__(self, model: Path, device: str | None, quantize: str | None) -> None:
+        """model: the folder behind "descriptor", "localizer" and the captions; the rest as `TalkingPoints` takes it."""
+        self._model, self._device, self._quantize = model, device, quantize
+        self._loaded: dict[str, Any] = {}
+
+    @cached_property
+    def _both(self) -> TalkingPoints:
+        return TalkingPoints.from_pretrained(self._model, device=self._device, quantize=self._quantize)
+
+    def __getitem__(self, name: str) -> Any:
+        """A describer or localizer of `settings.DESCRIBERS` and `LOCALIZERS`."""
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Any:
+        kind, _, where = name.partition(":")
+        if where:
+            kinds: dict[str, Any] = {
+                "descriptor": PointDescriptor,
+                "localizer": PointLocalizer,
+                "blind": BlindLocalizer,
+            }
+            return kinds[kind].from_pretrained(where, device=self._device)
+        if name in ("descriptor", "localizer"):
+            return self._both
+        region = {"object-caption": "predicted-mask", "region-caption": "gaussian"}[name]
+        return BaseCaptioner(self._both.network, self._both.descriptor.cache, region=region)
+
+    def describe_many(self, name: str, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
+        """Texts of points of photos, by the describer of a name."""
+        return self[name].describe_many(pairs)
+
+    def locate_many(self, name: str, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        """Points of texts about photos, by the localizer of a name."""
+        return self[name].locate_many(pairs)
+
+
+class RemoteContestant(ManyAtOnce):
+    """A describer or localizer of a name on Ray: pairs are shared out among actors, each `OurModels`."""
+
+    def __init__(self, name: str, actors: Sequence[Any]) -> None:
+        self._name, self._actors = name, actors
+
+    def describe_many(self, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
+        """See `ManyAtOnce`."""
+        return self._shared_out("describe_many", pairs)
+
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        """See `ManyAtOnce`."""
+        return self._shared_out("locate_many", pairs)
+
+    def _shared_out(self, task: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[Any]:
+        # An extra.
+        import ray
+
+        size = max(1, -(-len(pairs) // len(self._actors)))
+        running = [
+            getattr(actor, task).remote(self._name, list(pairs[start : start + size]))
+            for actor, start in zip(self._actors, range(0, len(pairs), size), strict=False)
+        ]
+        return [answer for some in ray.get(running) for answer in some]
+
+
+@contextmanager
+def open_contestants(
+    settings: ContestSettings, model: Path, *, workers: int = 0
+) -> Iterator[tuple[Callable[[str], Any], Callable[[str], Endpoint]]]:
+    """What gives a describer or localizer by its name, and what opens the endpoint of `endpoint:URL,MODEL`.
+
+    What endpoints answer is kept in the run's folder and paid for once.
 
     Args:
-        ask: opens an endpoint.
-        concurrency: requests side by side.
-        device: of a `descriptor:DIR`.
-
-    Raises:
-        ValueError, FileNotFoundError: no such name or file, or samples without a text; says which.
+        model: the folder of `settings.model`.
+        workers: actors on Ray, a model each; 0: the models are in this process.
     """
-    opened: dict[str, Describer | WrittenTexts] = {}
-    for name in names:
-        kind, _, where = name.partition(":")
-        if name == "ground-truth":
-            opened[name] = _complete({s.sample_id: s.text for s in samples if s.text is not None}, samples, "the data")
-        elif name == "descriptor":
-            assert tp is not None
-            opened[name] = tp
-        elif kind == "descriptor" and where:
-            opened[name] = PointDescriptor.from_pretrained(where, device=device)
-        elif name in ("object-caption", "region-caption"):
-            assert tp is not None
-            region = "predicted-mask" if name == "object-caption" else "gaussian"
-            opened[name] = BaseCaptioner(tp.network, tp.descriptor.cache, region=region)
-        elif kind == "file":
-            path = Path(where)
-            opened[name] = _complete(_read_texts(path), samples, str(path))
-        elif kind == "endpoint":
-            opened[name] = EndpointDescriber(ask(parse_endpoint(name)), concurrency=concurrency)
-        else:
-            raise ValueError(f"describer is {name!r}; allowed: {', '.join(DESCRIBERS)}")
-    return opened
+    settings.out.mkdir(parents=True, exist_ok=True)
+    loaded = (model.absolute(), settings.device, settings.quantize)
+    actors = start_actors(OurModels, *loaded, workers=workers) if workers else []
+    here = OurModels(*loaded)
+    with Ledger(settings.out) as ledger:
+        budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
+
+        def ask(name: str) -> Endpoint:
+            # The same question shall have the same answer.
+            return Endpoint(parse_endpoint(name, temperature=0.0), ledger, budget)
+
+        def named(name: str) -> Any:
+            if name.startswith("endpoint:"):
+                return EndpointContestant(ask(name), concurrency=settings.concurrency)
+            return RemoteContestant(name, actors) if actors else here[name]
+
+        yield named, ask
 
 
 def short_name(localizer: str) -> str:
@@ -104,13 +155,39 @@ def short_name(localizer: str) -> str:
     return "blind" if localizer.startswith("blind:") else localizer
 
 
-def hashes_of(model: Path, names: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report.
+def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
+    """By the samples' ids, the texts of "ground-truth", or of "file:PATH": JSON lines of `sample` and `description`.
 
-    Args:
-        model: the folder behind "descriptor", "localizer" and the captions.
-        names: of describers and localizers.
+    Raises:
+        ValueError, FileNotFoundError: no such file, or samples without a text; says which.
     """
+    if name == "ground-truth":
+        where, texts = "the data", {s.sample_id: s.text for s in samples if s.text is not None}
+    else:
+        where = name.partition(":")[2]
+        texts = _read_texts(Path(where))
+    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
+    if missing:
+        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}")
+    return texts
+
+
+def _read_texts(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file of texts: {path}")
+    said: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            said[record["sample"]] = record["description"] + ""
+        except (ValueError, KeyError, TypeError):
+            expected = 'expected {"sample": ID, "description": TEXT}'
+            raise ValueError(f"{path}, line {number}: {expected}, got {line[:80]!r}") from None
+    return said
+
+
+def hashes_of(model: Path, names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report; `model` is one."""
     folders = {"model": model}
     for name in names:
         kind, _, where = name.partition(":")
@@ -127,59 +204,6 @@ def _hash_of_folder(folder: Path) -> str:
         if path.suffix in (".safetensors", ".json") and path.name != "report.json":
             hashed.update(str(path.relative_to(folder)).encode())
             with path.open("rb") as file:
-                for block in iter(partial(file.read, 1 << 20), b""):
+                while block := file.read(1 << 20):
                     hashed.update(block)
     return hashed.hexdigest()[:16]
-
-
-def _complete(texts: WrittenTexts, samples: Sequence[Sample], where: str) -> WrittenTexts:
-    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
-    if missing:
-        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}")
-    return texts
-
-
-def _read_texts(path: Path) -> WrittenTexts:
-    """JSON lines, each with a `sample` (its id, as in `samples.parquet`) and its `description`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file of texts: {path}")
-    said: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            said[record["sample"]] = record["description"] + ""
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(
-                f'{path}, line {number}: expected {{"sample": ID, "description": TEXT}}, got {line[:80]!r}'
-            ) from None
-    return said
-
-
-def open_localizers(
-    names: Sequence[str],
-    tp: TalkingPoints | None,
-    ask: Callable[[EndpointConfig], Endpoint],
-    *,
-    concurrency: int,
-    device: str | None,
-) -> Mapping[str, Localizer]:
-    """Localizers by name. Arguments as `open_describers`.
-
-    Raises:
-        ValueError, FileNotFoundError: no such name or checkpoint.
-    """
-    opened: dict[str, Localizer] = {}
-    for name in names:
-        kind, _, where = name.partition(":")
-        if name == "localizer":
-            assert tp is not None
-            opened[name] = tp
-        elif kind == "localizer" and where:
-            opened[name] = PointLocalizer.from_pretrained(where, device=device)
-        elif kind == "blind" and where:
-            opened[short_name(name)] = BlindLocalizer.from_pretrained(where, device=device)
-        elif kind == "endpoint":
-            opened[name] = EndpointLocalizer(ask(parse_endpoint(name)), concurrency=concurrency)
-        else:
-            raise ValueError(f"localizer is {name!r}; allowed: {', '.join(LOCALIZERS)}")
-    return opened

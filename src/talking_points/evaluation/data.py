@@ -1,4 +1,4 @@
-"""Samples from files: a built set (Parquet), triplets or points without texts (JSON lines), AP-10K, SPair-71k."""
+"""Samples from files: a built set (Parquet), points with or without texts (JSON lines, CSV), AP-10K, SPair-71k."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from talking_points import sample_files
 from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.source import Source
 from talking_points.dataset.store import SPLITS, BuiltSplit
 from talking_points.evaluation.samples import Sample
 from talking_points.photos import open_photo
-from talking_points.points import check_points
+from talking_points.points import check_point
 from talking_points.records import triplet_of_sample
-from talking_points.samples import point_of_record
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,28 @@ SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
 AP_10K_SPLITS = ("train", "val", "test")
 TRAINING_PHOTOS = 500
 """Enough for a mean point to a hundredth of the photo."""
+OnProblem = Callable[[str], None]
+_Read = Callable[[Path, str, OnProblem, int | None], list[Sample]]
+"""Samples of a split; the number is of the photos, or pairs, that are read of those that have to be opened."""
+_SizeOf = Callable[[Path], tuple[int, int]]
 _T = TypeVar("_T")
+_IN_RECORDS = ("size_wh", "point_px", "source", "object_name", "part_name", "object_box_xyxy", "part_box_xyxy")
 
 
-def read_samples(
-    path: Path, split: str, on_problem: Callable[[str], None], *, cross_photo: bool = False
-) -> list[Sample]:
+def _reader(path: Path) -> _Read:
+    """What reads a file or folder, by what is in it."""
+    if path.is_file():
+        return _lines
+    if any((path / "data").glob("*.parquet")):
+        return _built
+    if (path / "PairAnnotation").is_dir():
+        return _spair_71k
+    if path.is_dir():
+        return _ap_10k
+    raise FileNotFoundError(f"no such file or folder: {path}")
+
+
+def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: bool = False) -> list[Sample]:
     """Read what is to be scored.
 
     Args:
@@ -48,80 +64,49 @@ def read_samples(
         FileNotFoundError, ValueError: there is nothing to score there; says why.
     """
     problems: list[str] = []
-
-    def passed_over(problem: str) -> None:
-        problems.append(problem)
+    read = _reader(path)
+    samples = read(path, split, problems.append, None)
+    for problem in problems:
         on_problem(problem)
-
-    if path.is_file():
-        samples = _lines(path, passed_over)
-    elif (path / "data").is_dir() and any((path / "data").glob("*.parquet")):
-        if split not in SPLITS:
-            raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
-        samples = _built(path, split)
-    elif (path / "PairAnnotation").is_dir():
-        samples = _spair_71k(path, split, passed_over)
-    elif path.is_dir():
-        samples = _ap_10k(path, split, passed_over)
-        samples = _in_pairs(samples) if cross_photo else samples
-    else:
-        raise FileNotFoundError(f"no such file or folder: {path}")
+    if cross_photo and read is _ap_10k:
+        samples = _in_pairs(samples)
     if not samples:
         where = f" in its {split} split" if path.is_dir() else ""
         first = f"; the first problem is {problems[0]}" if problems else ""
         raise ValueError(f"{path} holds nothing to score{where}{first}")
-    return _counted(samples)
+    boxes = {(s.photo_id, s.object_name, s.object_box_xyxy) for s in samples if s.object_box_xyxy is not None}
+    counts = Counter((photo, name) for photo, name, _ in boxes)
+    return [replace(s, alike=counts[s.photo_id, s.object_name]) for s in samples]
 
 
 def selected_samples(samples: list[Sample], selection: Selection, where: str) -> list[Sample]:
-    """Those on the wanted objects and parts.
-
-    Raises:
-        ValueError: there is none; the message says what there is.
-    """
-    chosen = [
-        s
-        for s in samples
-        if selection.wants_object(s.object_name or "", s.object_category) and selection.wants_part(s.part_name or "")
-    ]
+    """Those on the wanted objects and parts. A ValueError when there is none says what there is."""
+    chosen = [sample for sample in samples if _is_selected(sample, selection)]
     if not chosen:
         names = [name for s in samples for name in (s.object_name, s.object_category) if name]
-        raise nothing_wanted(
-            selection, where, names + [s.part_name for s in samples if selection.parts and s.part_name]
-        )
+        parts = [s.part_name for s in samples if selection.parts and s.part_name]
+        raise nothing_wanted(selection, where, names + parts)
     return chosen
 
 
+def _is_selected(sample: Sample, selection: Selection) -> bool:
+    is_object = selection.wants_object(sample.object_name or "", sample.object_category)
+    return is_object and selection.wants_part(sample.part_name or "")
+
+
 def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
-    """(2,) mean of the points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
+    """(2,) mean of the selected points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
 
-    Of AP-10K and SPair-71k, whose photos have to be opened, at most `TRAINING_PHOTOS` photos or pairs are read.
-
-    Args:
-        path: as `read_samples` takes it.
-        selection: of those on the wanted objects and parts.
-
-    Returns:
-        None where nothing is there to learn from: a file has no train split.
+    Of AP-10K and SPair-71k at most `TRAINING_PHOTOS` photos or pairs are read. None where nothing is there to learn
+    from: a file has no train split, and a folder need not have one.
     """
-    samples: list[Sample] = []
     if path.is_file():
         return None
-    if any((path / "data").glob("*.parquet")):
-        samples = _built(path, "train") if any((path / "data").glob("train-*.parquet")) else []
-    elif (path / "PairAnnotation").is_dir():
-        samples = _spair_71k(path, "train", lambda problem: None, most=TRAINING_PHOTOS)
-    else:
-        try:
-            samples = _ap_10k(path, "train", lambda problem: None, most=TRAINING_PHOTOS)
-        except (ValueError, OSError):
-            # A copy without its train split can be scored, too.
-            return None
-    units = [
-        s.point_unit
-        for s in samples
-        if selection.wants_object(s.object_name or "", s.object_category) and selection.wants_part(s.part_name or "")
-    ]
+    try:
+        samples = _reader(path)(path, "train", lambda problem: None, TRAINING_PHOTOS)
+    except (ValueError, OSError):
+        return None
+    units = [sample.point_unit for sample in samples if _is_selected(sample, selection)]
     return np.mean(units, axis=0) if units else None
 
 
@@ -130,98 +115,91 @@ def _spread(names: Sequence[_T], most: int | None) -> Sequence[_T]:
     return names if most is None else names[:: max(1, -(-len(names) // most))]
 
 
-def _built(folder: Path, split: str) -> list[Sample]:
+def _known(record: Any) -> dict[str, Any]:
+    """What records and samples have in common."""
+    return {name: getattr(record, name) for name in _IN_RECORDS}
+
+
+def _built(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
+    if split not in SPLITS:
+        raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
     opened = BuiltSplit(folder, split)
     return [
         Sample(
             sample_id=record.record_id,
             photo_id=f"{record.source}/{record.photo_id}",
             open_photo=partial(opened.photo, index),
-            size_wh=record.size_wh,
-            point_px=record.point_px,
             text=record.text,
-            source=record.source,
-            object_name=record.object_name,
             object_category=record.object_category,
-            part_name=record.part_name,
-            object_box_xyxy=record.object_box_xyxy,
-            part_box_xyxy=record.part_box_xyxy,
             kind=record.point_kind,
+            **_known(record),
         )
         for index, record in enumerate(opened)
     ]
 
 
-def _lines(path: Path, on_problem: Callable[[str], None]) -> list[Sample]:
-    """Points of a file, see `sample_files`, with what it knows of the object and the part, see `Triplet`."""
+def _lines(path: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
+    """Points of a file, see `sample_files`, with what it knows of the object and the part."""
+    size_of: _SizeOf = cache(lambda photo: open_photo(photo).size)
     samples = []
-    sizes: dict[Path, tuple[int, int]] = {}
     for line in sample_files.read_samples(path, on_note=log.warning):
         try:
             if line.problem is not None:
                 raise ValueError(line.problem)
             if line.photo_bytes is not None:
                 raise ValueError("the photo lies in the row; give the folder of the built set")
-            asked = point_of_record(line.record, wants_text=False)
-            photo = path.parent / (asked.photo or "")
-            if photo not in sizes:
-                sizes[photo] = open_photo(photo).size
+            given = {key: value for key, value in line.record.items() if value is not None}
+            photo = path.parent / str(given.get("photo", ""))
             # A point without a text can be described and found; only the true text is not there to compare with.
-            has_text = line.record.get("text") is not None
-            record = line.record if has_text else {**line.record, "text": "-"}
-            triplet = triplet_of_sample(record, sizes[photo])
+            record = triplet_of_sample({"text": "-", **given}, size_of(photo))
         except (ValueError, OSError) as error:
             on_problem(f"{path}, line {line.number}: {' '.join(str(error).split())}")
             continue
         samples.append(
             Sample(
                 sample_id=f"line {line.number}",
-                photo_id=triplet.photo_path,
+                photo_id=record.photo_path,
                 open_photo=partial(open_photo, photo),
-                size_wh=triplet.size_wh,
-                point_px=triplet.point_px,
-                text=triplet.text if has_text else None,
-                source=triplet.source,
-                object_name=triplet.object_name,
-                part_name=triplet.part_name,
-                object_box_xyxy=triplet.object_box_xyxy,
-                part_box_xyxy=triplet.part_box_xyxy,
+                text=record.text if "text" in given else None,
+                **_known(record),
             )
         )
     return samples
 
 
-def _ap_10k(folder: Path, split: str, on_problem: Callable[[str], None], *, most: int | None = None) -> list[Sample]:
-    """Named keypoints of animals, which have no texts; hidden ones are left out. `most`: photos to read."""
+def _ap_10k(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
     if split == "all":
-        return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem)]
+        return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem, most)]
     source = open_source("ap-10k", folder, split)
     samples = []
     for photo_id in _spread(source.photo_ids, most):
         try:
-            scene = source.read(photo_id)
+            samples += named_keypoints(source, photo_id)
         except (ValueError, OSError) as error:
             on_problem(" ".join(str(error).split()))
-            continue
-        for number, point in enumerate(scene.keypoints):
-            if point.visible:
-                thing = scene.objects[point.object_index]
-                samples.append(
-                    Sample(
-                        sample_id=f"{photo_id}/{number}",
-                        photo_id=photo_id,
-                        open_photo=partial(open_photo, source.photo_path(photo_id)),
-                        size_wh=scene.size_wh,
-                        point_px=(point.x, point.y),
-                        source="ap-10k",
-                        object_name=thing.name,
-                        object_category=thing.category,
-                        part_name=point.name,
-                        object_box_xyxy=thing.box_xyxy,
-                        kind="named",
-                    )
-                )
     return samples
+
+
+def named_keypoints(source: Source, photo_id: str, *, hidden: bool = False) -> list[Sample]:
+    """The named keypoints of a photo of AP-10K, which have no texts. hidden: also those that are not visible."""
+    scene = source.read(photo_id)
+    return [
+        Sample(
+            sample_id=f"{photo_id}/{number}",
+            photo_id=photo_id,
+            open_photo=partial(open_photo, source.photo_path(photo_id)),
+            size_wh=scene.size_wh,
+            point_px=(point.x, point.y),
+            source="ap-10k",
+            object_name=scene.objects[point.object_index].name,
+            object_category=scene.objects[point.object_index].category,
+            part_name=point.name,
+            object_box_xyxy=scene.objects[point.object_index].box_xyxy,
+            kind="named",
+        )
+        for number, point in enumerate(scene.keypoints)
+        if point.visible or hidden
+    ]
 
 
 def _in_pairs(samples: list[Sample]) -> list[Sample]:
@@ -229,95 +207,64 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
 
     Keypoints that no other photo has are left out.
     """
-    alike: dict[tuple[str | None, str | None], list[list[Sample]]] = {}
+    alike: dict[tuple[str | None, str | None], dict[str, list[Sample]]] = {}
     for sample in samples:
-        photos = alike.setdefault((sample.object_name, sample.part_name), [])
-        if not photos or photos[-1][0].photo_id != sample.photo_id:
-            photos.append([])
-        photos[-1].append(sample)
-    described = {
-        sample.sample_id: photos[(place + 1) % len(photos)][0]
-        for photos in alike.values()
-        if len(photos) > 1
-        for place, here in enumerate(photos)
-        for sample in here
-    }
+        alike.setdefault((sample.object_name, sample.part_name), {}).setdefault(sample.photo_id, []).append(sample)
+    described: dict[str, Sample] = {}
+    for of_photo in alike.values():
+        photos = list(of_photo.values())
+        for here, other in zip(photos, [*photos[1:], photos[0]], strict=True):
+            described |= {sample.sample_id: other[0] for sample in here if len(photos) > 1}
     return [replace(s, described=described[s.sample_id]) for s in samples if s.sample_id in described]
 
 
-def _spair_71k(folder: Path, split: str, on_problem: Callable[[str], None], *, most: int | None = None) -> list[Sample]:
+def _spair_71k(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
     """Points of pairs of photos, as SPair-71k is distributed.
 
         PairAnnotation/{trn,val,test}/*.json
         JPEGImages/<category>/<name>.jpg
 
     The point of the first photo is described, that of the second sought. Points are (x, y) of pixels.
-    `most`: pairs to read.
     """
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
-    samples = []
-
     # A photo is in many pairs.
-    @cache
-    def size_of(photo: Path) -> tuple[int, int]:
-        return open_photo(photo).size
-
+    size_of: _SizeOf = cache(lambda photo: open_photo(photo).size)
+    samples = []
     for path in _spread(sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")), most):
         try:
-            samples += _pair(folder, path, size_of)
+            pair = json.loads(path.read_text(encoding="utf-8"))
+            described, sought = (_side_of_pair(folder, path.stem, pair, side, size_of) for side in ("src", "trg"))
+            if len(described) != len(sought):
+                raise ValueError(f"the photos have {len(described)} points and {len(sought)}; expected pairs")
         except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             on_problem(f"{path}: {' '.join(str(error).split()) or type(error).__name__}")
+            continue
+        for here, there in zip(described, sought, strict=True):
+            samples.append(replace(there, described=replace(here, sample_id=f"{here.sample_id}/described")))
     return samples
 
 
-def _pair(folder: Path, path: Path, size_of: Callable[[Path], tuple[int, int]]) -> list[Sample]:
-    pair = json.loads(path.read_text(encoding="utf-8"))
+def _side_of_pair(folder: Path, name: str, pair: Any, side: str, size_of: _SizeOf) -> list[Sample]:
+    """The points of one photo of a pair, "src" or "trg"."""
     category = str(pair["category"])
-    sides = []
-    for side in ("src", "trg"):
-        photo = folder / "JPEGImages" / category / Path(str(pair[f"{side}_imname"])).name
-        size_wh = size_of(photo)
-        if list(pair[f"{side}_imsize"][:2]) != list(size_wh):
-            raise ValueError(f"{photo} is {size_wh}, the pair says {pair[f'{side}_imsize'][:2]}")
-        x0, y0, x1, y1 = (float(value) for value in pair[f"{side}_bndbox"])
-        sides.append((photo, size_wh, (x0, y0, x1, y1), pair[f"{side}_kps"]))
-    (one, one_wh, one_box, one_points), (other, other_wh, other_box, other_points) = sides
-    if len(one_points) != len(other_points):
-        raise ValueError(f"the photos have {len(one_points)} points and {len(other_points)}; expected pairs")
-    samples = []
-    for number, (from_px, to_px) in enumerate(zip(one_points, other_points, strict=True)):
-        # The file counts pixels; the point is the pixel's centre.
-        known = [(float(x) + 0.5, float(y) + 0.5) for x, y in (from_px, to_px)]
-        check_points(known[:1], one_wh)
-        check_points(known[1:], other_wh)
-        described = Sample(
-            sample_id=f"{path.stem}/{number}/described",
-            photo_id=f"{category}/{one.name}",
-            open_photo=partial(open_photo, one),
-            size_wh=one_wh,
-            point_px=known[0],
-            object_box_xyxy=one_box,
+    photo = folder / "JPEGImages" / category / Path(str(pair[f"{side}_imname"])).name
+    size_wh = size_of(photo)
+    if list(pair[f"{side}_imsize"][:2]) != list(size_wh):
+        raise ValueError(f"{photo} is {size_wh}, the pair says {pair[f'{side}_imsize'][:2]}")
+    x0, y0, x1, y1 = (float(value) for value in pair[f"{side}_bndbox"])
+    return [
+        Sample(
+            sample_id=f"{name}/{number}",
+            photo_id=f"{category}/{photo.name}",
+            open_photo=partial(open_photo, photo),
+            size_wh=size_wh,
+            # The file counts pixels; the point is the pixel's centre.
+            point_px=check_point((float(x) + 0.5, float(y) + 0.5), size_wh),
+            source="spair-71k",
+            object_name=category,
+            object_box_xyxy=(x0, y0, x1, y1),
+            kind="named",
         )
-        samples.append(
-            Sample(
-                sample_id=f"{path.stem}/{number}",
-                photo_id=f"{category}/{other.name}",
-                open_photo=partial(open_photo, other),
-                size_wh=other_wh,
-                point_px=known[1],
-                source="spair-71k",
-                object_name=category,
-                object_box_xyxy=other_box,
-                kind="named",
-                described=described,
-            )
-        )
-    return samples
-
-
-def _counted(samples: list[Sample]) -> list[Sample]:
-    """With the number of objects of the same name that the samples of a photo show."""
-    boxes = {(s.photo_id, s.object_name, s.object_box_xyxy) for s in samples if s.object_box_xyxy is not None}
-    counts = Counter((photo, name) for photo, name, _ in boxes)
-    return [replace(s, alike=counts[s.photo_id, s.object_name]) for s in samples]
+        for number, (x, y) in enumerate(pair[f"{side}_kps"])
+    ]

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from talking_points.points import distance_unit
 from talking_points.samples import PhotoPoint
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 ASKED_COLOUR = "#e3120b"
 FOUND_COLOUR = "#12b76a"
 TEXT_COLOUR = "#1a1a1a"
 NOTE_COLOUR = "#6b6b6b"
 
-# Sizes in inches unless the name says otherwise.
-DOTS_PER_INCH = 200
-PHOTO_PIXELS_PER_INCH = 100  # a 512-pixel photo is 5.12 inches wide
-PHOTO_LONG_SIDE = (2.6, 6.4)  # of small and of large photos
-PHOTO_SHORT_SIDE = 0.5  # a longer strip than this allows is stretched, or nothing of it would be seen
-TEXT_WIDTH = 4.6  # the text's least width, beside a narrow photo
-MARGIN = 0.12
-LINE_HEIGHT = 0.175
-NOTE_HEIGHT = 0.16
-ENTRY_GAP = 0.09
-
-STAR_POINTS = 10  # sizes of the markers, in 1/72 inch
-RING_POINTS = 14
-
-_TEXT_FONT = FontProperties(family="DejaVu Sans", size=9)
-_NUMBER_FONT = FontProperties(family="DejaVu Sans", size=9, weight="bold")
-_NOTE_FONT = FontProperties(family="DejaVu Sans", size=7.5)
+# Sizes in pixels of the figure.
+PHOTO_LONG_SIDE = (520, 1280)  # of small and of large photos; others are shown twice as large as they are
+PHOTO_SHORT_SIDE = 100  # a longer strip than this allows is stretched, or nothing of it would be seen
+TEXT_WIDTH = 920  # the text's least width, beside a narrow photo
+MARGIN = 24
+LEGEND_HEIGHT = 54
+LINE_HEIGHT = 35
+NOTE_HEIGHT = 32
+ENTRY_GAP = 18
+INDENT = 40  # of the texts of several points, which are numbered
+TEXT_SIZE = 25
+NOTE_SIZE = 21
+MARKER_RADIUS = 16
+_FINE = 4  # markers are drawn larger by this and scaled down, which smooths them
 
 
 def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image:
@@ -61,50 +52,85 @@ def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image
     Returns:
         An RGB image, about 1000 to 1300 pixels wide, to be shown or saved.
     """
-    photo_width, photo_height = _photo_inches(photo.size)
-    text_width = max(photo_width, TEXT_WIDTH)
-    indent = 0.2 if len(points) > 1 else 0.0
-    entries = [_Entry.of(point, photo.size, text_width - indent) for point in points]
-    legend_height = 0.27 if points else 0.0
-
-    width = text_width + 2 * MARGIN
-    height = photo_height + 2 * MARGIN + legend_height + sum(entry.height for entry in entries)
-    # A Figure of its own canvas, not pyplot: pyplot would keep state between calls.
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
-    FigureCanvasAgg(figure)
-
-    top = height - MARGIN
-    left = (width - photo_width) / 2
-    _draw_photo(figure, photo, points, (left, top - photo_height, photo_width, photo_height))
-    top -= photo_height + legend_height
+    shown = _at_size(photo)
+    text_width = max(shown.width, TEXT_WIDTH)
+    indent = INDENT if len(points) > 1 else 0
+    entries = [(_wrap(point.words or "", text_width - indent), _note(point, photo.size)) for point in points]
+    heights = [len(lines) * LINE_HEIGHT + bool(note) * NOTE_HEIGHT + ENTRY_GAP for lines, note in entries]
+    height = shown.height + (LEGEND_HEIGHT if points else 0) + sum(heights) + 2 * MARGIN
+    figure = Image.new("RGB", (text_width + 2 * MARGIN, height), "white")
+    left = (figure.width - shown.width) // 2
+    figure.paste(shown, (left, MARGIN))
+    mark_points(figure, points, photo.size, (left, MARGIN, left + shown.width, MARGIN + shown.height))
+    draw = ImageDraw.Draw(figure)
+    top = MARGIN + shown.height
     if points:
-        _draw_legend(figure, points, (left, top + 0.13))
-    for number, entry in enumerate(entries, start=1):
+        _draw_legend(figure, points, (left, top + LEGEND_HEIGHT // 2))
+        top += LEGEND_HEIGHT
+    for number, (lines, note) in enumerate(entries, start=1):
         if indent:
-            _write(figure, MARGIN, top, str(number), _NUMBER_FONT, TEXT_COLOUR)
-        for line in entry.lines:
-            _write(figure, MARGIN + indent, top, line, _TEXT_FONT, TEXT_COLOUR)
-            top -= LINE_HEIGHT
-        if entry.note:
-            _write(figure, MARGIN + indent, top, entry.note, _NOTE_FONT, NOTE_COLOUR)
-            top -= NOTE_HEIGHT
-        top -= ENTRY_GAP
-    return _render(figure)
+            draw.text((MARGIN, top), str(number), TEXT_COLOUR, _font(TEXT_SIZE, bold=True))
+        for line in lines:
+            draw.text((MARGIN + indent, top), line, TEXT_COLOUR, _font(TEXT_SIZE))
+            top += LINE_HEIGHT
+        if note:
+            draw.text((MARGIN + indent, top), note, NOTE_COLOUR, _font(NOTE_SIZE))
+            top += NOTE_HEIGHT
+        top += ENTRY_GAP
+    return figure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Entry:
-    lines: list[str]
-    note: str
+def mark_points(
+    picture: Image.Image,
+    points: Sequence[PhotoPoint | None],
+    size_wh: tuple[int, int],
+    box_xyxy: Box,
+    *,
+    radius: float = MARKER_RADIUS,
+) -> None:
+    """Draw stars at asked points, rings at found ones and lines between the two onto a picture, in place.
 
-    @property
-    def height(self) -> float:
-        return len(self.lines) * LINE_HEIGHT + bool(self.note) * NOTE_HEIGHT + ENTRY_GAP
+    Args:
+        points: numbered from 1 where there are several; None is left out, but counted.
+        size_wh: of the photo, whose pixels the points are in.
+        box_xyxy: where on the picture the photo is, in pixels of the picture.
+        radius: of the markers, in pixels of the picture.
+    """
+    left, top, right, bottom = box_xyxy
+    draw = ImageDraw.Draw(picture)
 
-    @classmethod
-    def of(cls, point: PhotoPoint, size_wh: tuple[int, int], width: float) -> _Entry:
-        lines = _wrap(point.words, width) if point.words else []
-        return cls(lines=lines, note=_note(point, size_wh))
+    def place(point_px: Point | None) -> Point | None:
+        if point_px is None:
+            return None
+        u, v = (min(max(value / side, 0.0), 1.0) for value, side in zip(point_px, size_wh, strict=True))
+        return left + u * (right - left), top + v * (bottom - top)
+
+    for number, point in enumerate(points, start=1):
+        asked, found = (None, None) if point is None else (place(point.point_px), place(point.found_px))
+        if asked and found:
+            _join(draw, asked, found, radius)
+        if found:
+            _put(picture, radius, found, ring=True)
+        if asked:
+            # Above the ring, and smaller: a point that is found exactly is a star inside a ring.
+            _put(picture, radius, asked, ring=False)
+        at = asked or found
+        if at and len(points) > 1:
+            # Towards the middle of the photo, so that it is never cut off.
+            x = at[0] + math.copysign(1.5 * radius, (left + right) / 2 - at[0])
+            y = at[1] + math.copysign(1.5 * radius, (top + bottom) / 2 - at[1])
+            font = _font(round(1.6 * radius), bold=True)
+            edge = max(2, round(radius / 5))
+            draw.text((x, y), str(number), "white", font, anchor="mm", stroke_width=edge, stroke_fill="black")
+
+
+def _at_size(photo: Image.Image) -> Image.Image:
+    smallest, largest = PHOTO_LONG_SIDE
+    scale = min(max(2 * max(photo.size), smallest), largest) / max(photo.size)
+    shown_wh = (max(round(photo.width * scale), PHOTO_SHORT_SIDE), max(round(photo.height * scale), PHOTO_SHORT_SIDE))
+    # Pixels that are large on the page stay sharp squares.
+    resample = Image.Resampling.NEAREST if scale >= 4 else Image.Resampling.LANCZOS
+    return photo.resize(shown_wh, resample)
 
 
 def _note(point: PhotoPoint, size_wh: tuple[int, int]) -> str:
@@ -120,138 +146,68 @@ def _note(point: PhotoPoint, size_wh: tuple[int, int]) -> str:
     return "  ·  ".join(parts)
 
 
-def _photo_inches(size_wh: tuple[int, int]) -> tuple[float, float]:
-    smallest, largest = PHOTO_LONG_SIDE
-    long_side = max(size_wh)
-    scale = min(max(long_side / PHOTO_PIXELS_PER_INCH, smallest), largest) / long_side
-    return max(size_wh[0] * scale, PHOTO_SHORT_SIDE), max(size_wh[1] * scale, PHOTO_SHORT_SIDE)
+def _join(draw: ImageDraw.ImageDraw, asked: Point, found: Point, radius: float) -> None:
+    """A line from a star to the border of its ring."""
+    length = math.dist(asked, found)
+    if length > 1.3 * radius:
+        part = 1 - 1.3 * radius / length
+        end = asked[0] + part * (found[0] - asked[0]), asked[1] + part * (found[1] - asked[1])
+        draw.line([asked, end], fill="black", width=4)
+        draw.line([asked, end], fill="white", width=2)
 
 
-def _draw_photo(
-    figure: Figure, photo: Image.Image, points: Sequence[PhotoPoint], box: tuple[float, float, float, float]
-) -> None:
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-    axes.set_axis_off()
-    axes.set_xlim(0, photo.width)
-    axes.set_ylim(photo.height, 0)
-    shown_wh = (round(box[2] * DOTS_PER_INCH), round(box[3] * DOTS_PER_INCH))
-    # Pixels that are large on the page stay sharp squares; others are resampled once, here, and not again.
-    enlarged = shown_wh[0] >= 4 * photo.width and shown_wh[1] >= 4 * photo.height
-    resample = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
-    shown = photo.resize(shown_wh, resample)
-    axes.imshow(shown, extent=(0, photo.width, photo.height, 0), aspect="auto", interpolation="nearest")
-    points_per_pixel = (72 * box[2] / photo.width, 72 * box[3] / photo.height)
-    for number, point in enumerate(points, start=1):
-        asked = _onto_photo(point.point_px, photo.size)
-        found = _onto_photo(point.found_px, photo.size)
-        if asked and found:
-            _draw_line(axes, asked, found, points_per_pixel)
-        if found:
-            ring = axes.plot(*found, "o", markersize=RING_POINTS, fillstyle="none", color=FOUND_COLOUR)[0]
-            _set_off(ring, edge=2)
-        if asked:
-            # Above the ring, and smaller: a point that is found exactly is a star inside a ring.
-            _set_off(axes.plot(*asked, "*", markersize=STAR_POINTS, color=ASKED_COLOUR)[0], edge=0)
-        place = asked or found
-        if place and len(points) > 1:
-            _draw_number(axes, number, place, found, photo.size)
+def _put(picture: Image.Image, radius: float, at: Point, *, ring: bool) -> None:
+    """A star of five corners, or a ring, with a white border, to be seen on any photo."""
+    side = round(2.8 * radius)
+    marker = Image.new("RGBA", (side * _FINE, side * _FINE))
+    draw, middle, unit = ImageDraw.Draw(marker), side * _FINE / 2, radius * _FINE
+    if ring:
+        for reach, width, colour in ((1.3, 0.5, "white"), (1.22, 0.34, FOUND_COLOUR)):
+            low, high = middle - reach * unit, middle + reach * unit
+            draw.ellipse((low, low, high, high), outline=colour, width=round(width * unit))
+    else:
+        for reach, colour in ((1.25, "white"), (0.95, ASKED_COLOUR)):
+            turns = [(reach if n % 2 == 0 else 0.45 * reach, math.pi * (n / 5 - 0.5)) for n in range(10)]
+            corners = [(middle + unit * r * math.cos(turn), middle + unit * r * math.sin(turn)) for r, turn in turns]
+            draw.polygon(corners, fill=colour)
+    marker = marker.resize((side, side), Image.Resampling.LANCZOS)
+    picture.paste(marker, (round(at[0] - side / 2), round(at[1] - side / 2)), marker)
 
 
-def _draw_line(axes: Axes, asked: Point, found: Point, points_per_pixel: tuple[float, float]) -> None:
-    """Join a star to its ring, up to the ring's border."""
-    dx, dy = found[0] - asked[0], found[1] - asked[1]
-    length = math.hypot(dx * points_per_pixel[0], dy * points_per_pixel[1])
-    part = 1 - (RING_POINTS / 2 + 1) / length if length else 0
-    if part > 0:
-        line = Line2D((asked[0], asked[0] + part * dx), (asked[1], asked[1] + part * dy), color="white")
-        line.set(linewidth=1.1, zorder=2, path_effects=[withStroke(linewidth=2.2, foreground="#00000099")])
-        axes.add_line(line)
-
-
-def _draw_number(axes: Axes, number: int, place: Point, found: Point | None, size_wh: tuple[int, int]) -> None:
-    """Write a point's number beside its star, away from its ring and inside the photo."""
-    u, v = place[0] / size_wh[0], place[1] / size_wh[1]
-    right = u < 0.06 or (u < 0.94 and (found is None or found[0] <= place[0]))
-    below = v < 0.06
-    axes.annotate(
-        str(number),
-        place,
-        xytext=(6 if right else -6, -6 if below else 6),
-        textcoords="offset points",
-        ha="left" if right else "right",
-        va="top" if below else "bottom",
-        fontproperties=_NUMBER_FONT,
-        color="white",
-        path_effects=[withStroke(linewidth=2.4, foreground="#000000cc")],
-        zorder=5,
-    )
-
-
-def _onto_photo(point_px: Point | None, size_wh: tuple[int, int]) -> Point | None:
-    if point_px is None:
-        return None
-    return min(max(point_px[0], 0), size_wh[0]), min(max(point_px[1], 0), size_wh[1])
-
-
-def _set_off(marker: Line2D, *, edge: float) -> None:
-    """Give a marker a white border, to be seen on any photo, and let it reach over the photo's edge."""
-    marker.set_markeredgewidth(edge)
-    marker.set(path_effects=[withStroke(linewidth=edge + 2, foreground="white")])
-    marker.set(clip_on=False, zorder=3 if edge else 4)
-
-
-def _draw_legend(figure: Figure, points: Sequence[PhotoPoint], place: tuple[float, float]) -> None:
-    width, height = figure.get_size_inches()
-    x, y = place
-    star = Line2D([], [], marker="*", markersize=8, color=ASKED_COLOUR, markeredgewidth=0)
-    ring = Line2D([], [], marker="o", markersize=6.5, color=FOUND_COLOUR, markeredgewidth=1.6, fillstyle="none")
-    items = [(star, "asked")] if any(point.point_px for point in points) else []
-    items += [(ring, "found from the text")] if any(point.found_px for point in points) else []
-    for marker, label in items:
-        marker.set_data([(x + 0.06) / width], [y / height])
-        figure.add_artist(marker)
-        text = figure.text((x + 0.17) / width, y / height, label, fontproperties=_NOTE_FONT)
-        text.set(color=NOTE_COLOUR, verticalalignment="center_baseline")
-        x += 0.17 + _text_inches(label, _NOTE_FONT) + 0.2
-
-
-def _write(figure: Figure, x: float, top: float, text: str, font: FontProperties, colour: str) -> None:
-    width, height = figure.get_size_inches()
-    baseline = top - 0.125
-    # parse_math: a dollar sign in a description is a dollar sign.
-    figure.text(x / width, baseline / height, text, fontproperties=font, color=colour, va="baseline", parse_math=False)
+def _draw_legend(figure: Image.Image, points: Sequence[PhotoPoint], at: Point) -> None:
+    x, y = at
+    shown = [(False, "asked")] if any(point.point_px for point in points) else []
+    shown += [(True, "found from the text")] if any(point.found_px for point in points) else []
+    for ring, label in shown:
+        _put(figure, 0.6 * MARKER_RADIUS, (x + 12, y), ring=ring)
+        ImageDraw.Draw(figure).text((x + 34, y), label, NOTE_COLOUR, _font(NOTE_SIZE), anchor="lm")
+        x += 34 + _font(NOTE_SIZE).getlength(label) + 40
 
 
 def _wrap(text: str, width: float) -> list[str]:
-    """Break a text into lines of at most `width` inches: between words, or inside one that is longer."""
+    """Break a text into lines of at most so many pixels: between words, or inside one that is longer."""
+    length = _font(TEXT_SIZE).getlength
     lines: list[str] = []
     line = ""
     for word in text.split():
-        if line and _text_inches(f"{line} {word}", _TEXT_FONT) > width:
+        if line and length(f"{line} {word}") > width:
             lines.append(line)
             line = ""
         line = f"{line} {word}" if line else word
-        while len(line) > 1 and _text_inches(line, _TEXT_FONT) > width:
+        while len(line) > 1 and length(line) > width:
             # Longer beginnings are wider; the last that fits makes a line, of one character at least.
-            beginnings = range(1, min(len(line), 500))
-            fits = max(1, bisect_right(beginnings, width, key=lambda n: _text_inches(line[:n], _TEXT_FONT)))
+            beginning = line
+            fits = max(1, bisect_right(range(1, min(len(line), 500)), width, key=lambda n: length(beginning[:n])))
             lines.append(line[:fits])
             line = line[fits:]
     return [*lines, line] if line else lines
 
 
-def _text_inches(text: str, font: FontProperties) -> float:
-    renderer = RendererAgg(1, 1, DOTS_PER_INCH)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # see _render
-        return renderer.get_text_width_height_descent(text, font, ismath=False)[0] / DOTS_PER_INCH
+@cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu, which matplotlib ships: it has more scripts than Pillow's own font."""
+    # Not at the top: it takes a while, and wrong settings and data are to be reported at once.
+    import matplotlib
 
-
-def _render(figure: Figure) -> Image.Image:
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box; a line a character on stderr would not help.
-        warnings.simplefilter("ignore")
-        figure.savefig(stream, format="png", dpi=DOTS_PER_INCH)
-    return Image.open(stream).convert("RGB")
+    name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

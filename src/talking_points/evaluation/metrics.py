@@ -14,11 +14,9 @@ MPCK_THRESHOLDS = (0.1, 0.2)
 
 
 def normalised_errors(found_px: ArrayLike, true_px: ArrayLike, sizes_wh: ArrayLike) -> NDArray[np.float64]:
-    """Distances after dividing x by the photo's width and y by its height.
+    """(N,) distances of (N, 2) points after dividing x by the photo's width and y by its height.
 
-    Args:
-        found_px, true_px: (N, 2) pixels of the photos; a found point of NaN (no answer) is infinitely far.
-        sizes_wh: (N, 2) of the photos.
+    A found point of NaN (no answer) is infinitely far.
     """
     return np.nan_to_num(distances_unit(found_px, true_px, sizes_wh), nan=np.inf)
 
@@ -30,10 +28,14 @@ def pck(errors: ArrayLike, threshold: float) -> float:
         >>> pck([0.05, 0.1, 0.3, 0.02], 0.1)
         50.0
     """
-    errors = np.asarray(errors, float)
-    if errors.size == 0:
+    return float((_some(errors) < threshold).mean() * 100)
+
+
+def _some(errors: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(errors, float)
+    if values.size == 0:
         raise ValueError("no errors to score; give at least one sample")
-    return float((errors < threshold).mean() * 100)
+    return values
 
 
 def mpck(errors: ArrayLike) -> float:
@@ -47,11 +49,9 @@ def pixel_errors(found_px: ArrayLike, true_px: ArrayLike) -> NDArray[np.float64]
 
 
 def box_errors(found_px: ArrayLike, true_px: ArrayLike, boxes_xyxy: ArrayLike) -> NDArray[np.float64]:
-    """Distances over the longer side of each sample's box, as PCK of keypoint matching (SPair-71k) has them.
+    """(N,) distances over the longer side of each sample's box, as PCK of keypoint matching (SPair-71k) has them.
 
-    Args:
-        found_px, true_px: (N, 2) pixels of the photos.
-        boxes_xyxy: (N, 4) of the objects, pixels; a box of NaN gives an error of NaN, to be left out.
+    boxes_xyxy: (N, 4) of the objects, pixels.
     """
     boxes = np.asarray(boxes_xyxy, float)
     sides = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
@@ -72,24 +72,16 @@ def pck_area(errors: ArrayLike, limit: float = 0.2) -> float:
         >>> pck_area([0.05, 0.1, 0.3, 0.0], 0.2)
         56.25
     """
-    errors = np.asarray(errors, float)
-    if errors.size == 0:
-        raise ValueError("no errors to score; give at least one sample")
     # An error e is below all thresholds of (e, limit].
-    return float((1 - np.minimum(errors, limit) / limit).mean() * 100)
+    return float((1 - np.minimum(_some(errors), limit) / limit).mean() * 100)
 
 
 def mpck_difference(
     one: ArrayLike, other: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float, float]:
-    """mPCK of one row minus that of another on the same samples, and its 95% bootstrap interval over photos.
+    """mPCK of one row minus that of another, and the low and high end of its 95% bootstrap interval over photos.
 
-    Args:
-        one, other: (N,) normalised distances of the same samples in the same order.
-        photos: (N,) the photo of each.
-
-    Returns:
-        Difference, low and high, in points of mPCK.
+    one, other: (N,) normalised distances of the same samples in the same order; photos: (N,) the photo of each.
     """
     if np.shape(one) != np.shape(other):
         raise ValueError(f"the rows have {np.shape(one)} and {np.shape(other)} errors; expected the same samples")
@@ -99,12 +91,7 @@ def mpck_difference(
 
 
 def mpck_interval(errors: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """95% bootstrap interval of mPCK, photos drawn with replacement: points of one photo are not independent.
-
-    Args:
-        errors: (N,) normalised distances.
-        photos: (N,) the photo of each.
-    """
+    """95% bootstrap interval of mPCK of (N,) normalised distances; see `mean_interval`."""
     return mean_interval(_scores(errors), photos, seed=seed, draws=draws)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 
@@ -14,7 +16,7 @@ class PaperRow:
     says: str
     """What the paper calls it."""
     describer: str
-    """Ours, by `contestants.DESCRIBERS`; "descriptor:DIR" stands for the checkpoint of the ablation."""
+    """Ours, by `settings.DESCRIBERS`; "descriptor:DIR" stands for the checkpoint of the ablation."""
     localizer: str
     pck_01: float | None
     pck_02: float | None
@@ -22,59 +24,8 @@ class PaperRow:
 
 
 TABLES: Mapping[str, tuple[PaperRow, ...]] = {
-    "1": (
-        PaperRow(
-            says="OMG-LLaVA",
-            describer="object-caption",
-            localizer="localizer",
-            pck_01=17.26,
-            pck_02=44.80,
-            mpck=31.03,
-        ),
-        PaperRow(says="DAM", describer="region-caption", localizer="localizer", pck_01=28.24, pck_02=57.49, mpck=42.87),
-        PaperRow(
-            says="Talking Points", describer="descriptor", localizer="localizer", pck_01=63.93, pck_02=92.33, mpck=78.13
-        ),
-        PaperRow(
-            says="ground truth", describer="ground-truth", localizer="localizer", pck_01=65.60, pck_02=92.05, mpck=78.83
-        ),
-    ),
-    "3": (
-        PaperRow(
-            says="without the Gaussian mask",
-            describer="descriptor:DIR",
-            localizer="localizer",
-            pck_01=11.54,
-            pck_02=35.72,
-            mpck=23.63,
-        ),
-        PaperRow(says="with it", describer="descriptor", localizer="localizer", pck_01=63.93, pck_02=92.33, mpck=78.13),
-    ),
-    "4": (
-        PaperRow(
-            says="language model not adapted",
-            describer="ground-truth",
-            localizer="localizer:DIR",
-            pck_01=27.90,
-            pck_02=67.30,
-            mpck=47.60,
-        ),
-        PaperRow(
-            says="adapted", describer="ground-truth", localizer="localizer", pck_01=65.60, pck_02=92.05, mpck=78.83
-        ),
-    ),
-    "figure": (
-        PaperRow(
-            says="ChatGPT-5", describer="endpoint:URL,MODEL", localizer="localizer", pck_01=None, pck_02=None, mpck=62
-        ),
-        PaperRow(says="people", describer="file:PATH", localizer="localizer", pck_01=None, pck_02=None, mpck=56),
-        PaperRow(
-            says="Talking Points", describer="descriptor", localizer="localizer", pck_01=63.93, pck_02=92.33, mpck=78.13
-        ),
-        PaperRow(
-            says="ground truth", describer="ground-truth", localizer="localizer", pck_01=65.60, pck_02=92.05, mpck=78.83
-        ),
-    ),
+    number: tuple(PaperRow(**row) for row in rows)
+    for number, rows in json.loads(files(__package__).joinpath("paper_tables.json").read_text("utf-8")).items()
 }
 """By number; "figure" is the row set of Figure 1 (its texts by people and by ChatGPT-5 are of 100 samples).
 Source: paper, Tables 1, 3 and 4, Figure 1. OMG-LLaVA's and DAM's places are taken by our base's own captions."""
@@ -108,18 +59,13 @@ def contestants_of(table: str, describers: Sequence[str], localizers: Sequence[s
 
 
 def beside_paper(table: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The table's rows with the paper's scores and ours.
-
-    Args:
-        table: a key of `TABLES`.
-        rows: summaries of a report.
-    """
+    """The rows of a table with the paper's scores and ours, which are summaries of a report."""
     found = []
     for line in TABLES[table]:
         for row in rows:
-            if row.get("style") or not (_fills(row["describer"], line.describer) or row["describer"] == line.describer):
-                continue
-            if not (_fills(row["localizer"], line.localizer) or row["localizer"] == line.localizer):
+            if row.get("style") or not (
+                _fills(row["describer"], line.describer) and _fills(row["localizer"], line.localizer)
+            ):
                 continue
             scores = {"pck@0.1": line.pck_01, "pck@0.2": line.pck_02, "mpck": line.mpck}
             ours = {key: row[key] for key in (*scores, "mpck_ci", "n")}
@@ -129,6 +75,6 @@ def beside_paper(table: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str
 
 
 def _fills(name: str, place: str) -> bool:
-    """Whether "descriptor:runs/x" stands in the place of "descriptor:DIR"."""
+    """Whether a name stands in a row's place: it is the same, or "descriptor:runs/x" for "descriptor:DIR"."""
     kind, _, rest = name.partition(":")
-    return place in OPEN and bool(rest) and kind == place.partition(":")[0]
+    return name == place or (place in OPEN and bool(rest) and kind == place.partition(":")[0])

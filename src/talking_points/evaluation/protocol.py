@@ -26,6 +26,8 @@ from talking_points.pointing.interfaces import Describer, Localizer, describe_pa
 
 Points = NDArray[np.float64]
 THRESHOLDS = (0.05, 0.1, 0.2)
+BORROWED = ("shuffled", "swapped-photo")
+"""Describers that take the text of another sample."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,34 +55,44 @@ class Row:
     def photos(self) -> list[str]:
         return [s.photo_id for s in self.samples]
 
+    @property
+    def as_written(self) -> bool:
+        """Whether its texts are a describer's about these points, in its own words; references are not."""
+        return self.describer not in ("none", *BORROWED) and not self.style
+
     def summary(self) -> dict[str, Any]:
         """Scores as JSON."""
         errors = self.errors
-        low, high = mpck_interval(errors, self.photos)
-        answered = int(np.isfinite(errors).sum())
         boxes = np.array([s.object_box_xyxy or (np.nan,) * 4 for s in self.samples], float)
         boxed = np.isfinite(boxes).all(axis=1)
+        of_box = box_errors(self.found_px[boxed], self.true_px[boxed], boxes[boxed])
         return {
             "set": self.set_name,
             "describer": self.describer,
             "localizer": self.localizer,
             **({"style": self.style} if self.style else {}),
             "n": len(errors),
-            "unanswered": len(errors) - answered,
+            "unanswered": int((~np.isfinite(errors)).sum()),
             **{f"pck@{threshold:g}": round(pck(errors, threshold), 2) for threshold in THRESHOLDS},
-            "mpck": round(mpck(errors), 2),
-            "mpck_ci": [round(low, 2), round(high, 2)],
+            **scored(errors, self.photos),
             "pck_area@0.2": round(pck_area(errors), 2),
             "error_quantiles": {f"{share:g}": _finite(v, 4) for share, v in error_quantiles(errors).items()},
             "median_px": _finite(error_quantiles(pixel_errors(self.found_px, self.true_px), (0.5,))[0.5], 2),
-            "pck@0.1_of_box": round(pck(box_errors(self.found_px[boxed], self.true_px[boxed], boxes[boxed]), 0.1), 2)
-            if boxed.any()
-            else None,
+            "pck@0.1_of_box": round(pck(of_box, 0.1), 2) if boxed.any() else None,
         }
+
+
+def scored(errors: Points, photos: Sequence[str]) -> dict[str, Any]:
+    """mPCK and its interval as JSON."""
+    low, high = mpck_interval(errors, photos)
+    return {"mpck": round(mpck(errors), 2), "mpck_ci": [round(low, 2), round(high, 2)]}
 
 
 def _finite(value: float, digits: int) -> float | None:
     return round(value, digits) if np.isfinite(value) else None
+
+
+# Asking
 
 
 def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[str]:
@@ -109,20 +121,71 @@ def _opened(samples: Sequence[Sample]) -> dict[str, Image.Image]:
     return {group[0].photo_id: group[0].open_photo() for group in by_photo(samples)}
 
 
-def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:
-    """Percentages of texts that name the object and the part that their point is on: right words, wherever it leads.
+# What a score is worth: rows that no model makes, and texts that must not work
 
-    Of samples whose object and part are known; empty when none is.
+
+def box_centres(samples: Sequence[Sample]) -> Points:
+    """(N, 2) centres of the boxes of the parts (else objects) that the texts name: a perfect detector's answer.
+
+    NaN where no box is known.
     """
-    named = []
-    for sample, text in zip(samples, texts, strict=True):
-        if sample.object_name and sample.part_name:
-            words = words_of(text)
-            named.append((is_named(sample.object_name, words), is_named(sample.part_name, words)))
-    if not named:
-        return {}
-    of_object, of_part = np.mean(named, axis=0) * 100
-    return {"names_object": round(float(of_object), 2), "names_part": round(float(of_part), 2)}
+    boxes = [s.part_box_xyxy or s.object_box_xyxy or (np.nan,) * 4 for s in samples]
+    x0, y0, x1, y1 = np.array(boxes, float).reshape(-1, 4).T
+    return np.stack([(x0 + x1) / 2, (y0 + y1) / 2], axis=1)
+
+
+def constant_points(samples: Sequence[Sample], mean_unit: np.ndarray) -> Points:
+    """(N, 2) one point of [0, 1]^2 in pixels of every photo."""
+    return np.asarray(mean_unit) * np.array([s.size_wh for s in samples], float)
+
+
+def true_points(samples: Sequence[Sample]) -> Points:
+    """(N, 2) the right answers: the oracle, which must score 100."""
+    return np.array([s.point_px for s in samples], float).reshape(-1, 2)
+
+
+def shuffled(samples: Sequence[Sample], *, seed: int) -> list[int]:
+    """For each sample the index of one on another photo, drawn at random; of itself where there is one photo only."""
+    rng = np.random.default_rng(seed)
+    photos = np.array([s.photo_id for s in samples])
+    others = []
+    for index, sample in enumerate(samples):
+        allowed = np.flatnonzero(photos != sample.photo_id)
+        others.append(int(rng.choice(allowed)) if len(allowed) else index)
+    return others
+
+
+def swapped(samples: Sequence[Sample], *, seed: int) -> list[int]:
+    """For each sample the index of one on another photo whose first object is of the same kind, or else on any other.
+
+    A photo's samples go to one other photo together.
+    """
+    rng = np.random.default_rng(seed)
+    groups = by_photo(samples)
+    index_of = {sample.sample_id: index for index, sample in enumerate(samples)}
+    other_of: dict[str, int] = {}
+    for number, group in enumerate(groups):
+        kind = group[0].object_name
+        others = [g for n, g in enumerate(groups) if n != number]
+        alike = [g for g in others if g[0].object_name == kind] or others or [group]
+        other = alike[int(rng.integers(len(alike)))]
+        for place, sample in enumerate(group):
+            other_of[sample.sample_id] = index_of[other[place % len(other)].sample_id]
+    return [other_of[sample.sample_id] for sample in samples]
+
+
+# Scores of kinds of texts and of points
+
+
+def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, float]:
+    """Percentages of texts that name the object and the part that their point is on, where both are known."""
+    named = [
+        (is_named(sample.object_name, words_of(text)), is_named(sample.part_name, words_of(text)))
+        for sample, text in zip(samples, texts, strict=True)
+        if sample.object_name and sample.part_name
+    ]
+    shares = np.mean(named, axis=0) * 100 if named else []
+    return {name: round(float(share), 2) for name, share in zip(("names_object", "names_part"), shares, strict=False)}
 
 
 def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
@@ -139,20 +202,13 @@ def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
         if row.describer in styled:
             of_style = matrix.setdefault(row.describer, {}).setdefault(row.style or "as written", {})
             of_style[row.localizer] = round(mpck(row.errors), 2)
-    judges = list(dict.fromkeys(judge for styles in matrix.values() for judge in styles["as written"]))
-    return {
-        "matrix": matrix,
-        "describers": {
-            who: round(float(np.mean(list(styles["as written"].values()))), 2) for who, styles in matrix.items()
-        },
-        "spread": {
-            judge: {
-                who: round(max(s[judge] for s in styles.values()) - min(s[judge] for s in styles.values()), 2)
-                for who, styles in matrix.items()
-            }
-            for judge in judges
-        },
-    }
+    spread: dict[str, dict[str, float]] = {}
+    for who, styles in matrix.items():
+        for judge in styles["as written"]:
+            scores = [of_judge[judge] for of_judge in styles.values()]
+            spread.setdefault(judge, {})[who] = round(max(scores) - min(scores), 2)
+    means = {who: round(float(np.mean(list(styles["as written"].values()))), 2) for who, styles in matrix.items()}
+    return {"matrix": matrix, "describers": means, "spread": spread}
 
 
 def breakdowns(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
@@ -160,15 +216,12 @@ def breakdowns(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
     errors, photos = row.errors, np.array(row.photos)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, kinds in _kinds(row.samples).items():
-        values = [kind for kind in dict.fromkeys(kinds) if kind is not None]
-        if len(values) < 2:
-            continue
-        found[name] = {}
-        for value in sorted(values):
-            here = np.array([kind == value for kind in kinds])
-            low, high = mpck_interval(errors[here], list(photos[here]))
-            score = {"n": int(here.sum()), "mpck": round(mpck(errors[here]), 2)}
-            found[name][value] = score | {"mpck_ci": [round(low, 2), round(high, 2)]}
+        values = {kind for kind in kinds if kind is not None}
+        if len(values) >= 2:
+            found[name] = {}
+            for value in sorted(values):
+                here = np.array([kind == value for kind in kinds])
+                found[name][value] = {"n": int(here.sum()), **scored(errors[here], list(photos[here]))}
     return found
 
 

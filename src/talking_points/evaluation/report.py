@@ -1,77 +1,163 @@
-"""Scores as a Markdown table, for model cards, READMEs and papers."""
+"""What an evaluation leaves: scores as Markdown, a page of HTML with pictures, and every answer as Parquet."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-SCORES = ("pck@0.1", "pck@0.2", "mpck")
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, select_autoescape
+from PIL import Image
+
+from talking_points.evaluation.figures import draw_points
+from talking_points.evaluation.protocol import Row
+from talking_points.samples import PhotoPoint
+
+CURVE_TO = 0.3
+"""Largest threshold of the curves, in normalised coordinates."""
+BOOTSTRAPS = 300
+SHOWN_SIDE_PX = 840
+SHOWN_A_KIND = 3
+"""Samples shown of the best, of those around the median, and of the worst."""
+_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("set", "describer", "style", "localizer", "sample", "photo", "object", "part")]
+    + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
+    + [("text", pa.string())]
+    + [(name, pa.float64()) for name in ("found_x", "found_y", "error")]
+)
+
+
+def render(template: str, **context: Any) -> str:
+    """A template of this package filled in; what is put into HTML is escaped."""
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(**context)
+
+
+def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Write `samples.parquet`, `report.json`, `report.md` and `report.html`.
+
+    Args:
+        report: as `run.evaluate` returns it.
+        rows: what its rows summarise, in their order.
+    """
+    write_samples(out / "samples.parquet", rows)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.md").write_text(markdown_tables(report), encoding="utf-8")
+    (out / "report.html").write_text(html_page(report, rows), encoding="utf-8")
 
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
-    """One table a set, and how often its texts name the right things.
+    """For model cards, READMEs and papers: one table a set, and how often its texts name the right things."""
+    return render("report.md.j2", report=report)
 
-    Args:
-        report: as `evaluation.run.evaluate` returns it.
+
+def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """One file that needs nothing else: tables, PCK curves, breakdowns, and samples as pictures."""
+    sets = {}
+    for name in dict.fromkeys(row.set_name for row in rows):
+        here = [row for row in rows if row.set_name == name]
+        curves = [_curve(row) for row in here if not row.style and row.localizer != "oracle"]
+        kinds = _by_kind(report["breakdowns"][name])
+        sets[name] = {"curves": curves, "kinds": kinds, "samples": _samples(here)}
+    return render("report.html.j2", report=report, sets=sets)
+
+
+def write_samples(path: Path, rows: Sequence[Row]) -> None:
+    """Every text, point and error as Parquet: a line for each sample of each row.
+
+    Points are pixels, `error` the distance in normalised coordinates; without an answer they are null.
     """
-    tables = []
-    for name in dict.fromkeys(row["set"] for row in report["rows"]):
-        rows = [
-            row
-            for row in report["rows"]
-            if row["set"] == name and row["localizer"] != "oracle" and not row.get("style")
-        ]
-        lines = [
-            f"**{name}** ({rows[0]['n']} points)",
-            "",
-            "| text from | found by | PCK@0.05 | PCK@0.1 | PCK@0.2 | mPCK | 95% interval |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for row in rows:
-            if row["localizer"] == "oracle":
-                continue
-            low, high = row["mpck_ci"]
-            lines.append(
-                f"| {row['describer']} | {row['localizer']} | {row['pck@0.05']:.1f} | {row['pck@0.1']:.1f} "
-                f"| {row['pck@0.2']:.1f} | {row['mpck']:.1f} | {low:.1f} to {high:.1f} |"
-            )
-        said = [
-            f"{describer} {shares['names_object']:.1f}% and {shares['names_part']:.1f}%"
-            for describer, shares in report["texts"][name].items()
-            if shares
-        ]
-        if said:
-            lines += ["", f"Texts that name the right object, and the right part: {'; '.join(said)}."]
-        tables.append("\n".join(lines))
-        tables += _beside_paper([one for one in report["paper"] if one["set"] == name])
-        if name in report["styles"]:
-            tables.append(_style_matrix(report["styles"][name]))
-    return "\n\n".join(tables) + "\n"
-
-
-def _beside_paper(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The paper's row and ours, one above the other."""
-    if not rows:
-        return []
-    lines = ["| row | | PCK@0.1 | PCK@0.2 | mPCK | 95% interval |", "|---|---|---|---|---|---|"]
+    lines = []
     for row in rows:
-        low, high = row["ours"]["mpck_ci"]
-        for whose, interval in (("paper", ""), ("ours", f"{low:.1f} to {high:.1f}")):
-            scores = " | ".join("" if (v := row[whose][k]) is None else f"{v:.1f}" for k in SCORES)
-            name = row["row"] if whose == "paper" else f"{row['describer']} -> {row['localizer']}"
-            lines.append(f"| {name} | {whose} | {scores} | {interval} |")
-    return ["\n".join(lines)]
+        for index, (sample, error) in enumerate(zip(row.samples, row.errors.tolist(), strict=True)):
+            answer = (*row.found_px[index].tolist(), error) if np.isfinite(error) else (None, None, None)
+            values: list[Any] = [
+                row.set_name,
+                row.describer,
+                row.style,
+                row.localizer,
+                sample.sample_id,
+                sample.photo_id,
+            ]
+            values += [sample.object_name, sample.part_name, *sample.size_wh, *row.true_px[index].tolist()]
+            lines.append(dict(zip(_SCHEMA.names, [*values, row.texts[index], *answer], strict=True)))
+    pq.write_table(pa.Table.from_pylist(lines, schema=_SCHEMA), path, compression="zstd")
 
 
-def _style_matrix(panel: Mapping[str, Any]) -> str:
-    """mPCK of each describer in each style by each judge; the judges' spreads last."""
-    spread = panel["spread"]
-    judges = list(spread)
-    lines = [f"| text from | style | {' | '.join(judges)} |", "|---|---|" + "---|" * len(judges)]
-    for who, styles in panel["matrix"].items():
-        lines += [
-            f"| {who} | {style} | {' | '.join(f'{scores[judge]:.1f}' for judge in judges)} |"
-            for style, scores in styles.items()
-        ]
-        lines.append(f"| {who} | *best - worst* | {' | '.join(f'{spread[j][who]:.1f}' for j in judges)} |")
-    return "\n".join(lines)
+def _curve(row: Row) -> dict[str, str]:
+    """PCK at thresholds, and its 95% band over photos, as paths of SVG: 580 wide and 290 high, from (50, 300)."""
+    at = np.linspace(0, CURVE_TO, 61)
+    below = row.errors[:, None] < at
+    photo_of = np.unique(np.array(row.photos), return_inverse=True)[1]
+    counts = np.bincount(photo_of)
+    sums = np.zeros((len(counts), len(at)))
+    np.add.at(sums, photo_of, below)
+    drawn = np.random.default_rng(0).integers(0, len(counts), (BOOTSTRAPS, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1)[:, None], [2.5, 97.5], axis=0)
+
+    def path(shares: np.ndarray, x: np.ndarray = at) -> str:
+        return "L".join(
+            f"{50 + 580 * t / CURVE_TO:.1f} {300 - 290 * share:.1f}" for t, share in zip(x, shares, strict=True)
+        )
+
+    band = f"M{path(low)}L{path(high[::-1], at[::-1])}"
+    return {"label": f"{row.describer} → {row.localizer}", "line": f"M{path(below.mean(0))}", "band": band}
+
+
+def _by_kind(of_rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, list[Any]]]:
+    """Breakdowns turned around: kind -> value -> the score of each row, None where it has none."""
+    turned: dict[str, dict[str, list[Any]]] = {}
+    for number, kinds in enumerate(of_rows.values()):
+        for kind, values in kinds.items():
+            for value, score in values.items():
+                turned.setdefault(kind, {}).setdefault(value, [None] * len(of_rows))[number] = score
+    return turned
+
+
+def _samples(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Best, median and worst of the first row whose texts a model wrote; else of the first row."""
+    real = [row for row in rows if row.as_written]
+    if not real:
+        return []
+    row = next((one for one in real if one.describer != "ground-truth"), real[0])
+    order = np.argsort(row.errors, kind="stable")
+    middle = max(0, len(order) // 2 - SHOWN_A_KIND // 2)
+    chosen = {
+        "best": order[:SHOWN_A_KIND],
+        "median": order[middle : middle + SHOWN_A_KIND],
+        "worst": order[::-1][:SHOWN_A_KIND],
+    }
+    return [_shown(row, int(index), kind) for kind, indices in chosen.items() for index in indices]
+
+
+def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
+    sample, error = row.samples[index], float(row.errors[index])
+    x, y = row.found_px[index].tolist()
+    found = (x, y) if np.isfinite(error) else None
+    picture = draw_points(
+        sample.open_photo(), [PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index])]
+    )
+    picture.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    return {
+        "describer": row.describer,
+        "localizer": row.localizer,
+        "kind": kind,
+        "text": row.texts[index],
+        "sample_id": sample.sample_id,
+        "off": f"{100 * error:.1f}% of the photo off" if found else "no answer",
+        "jpeg": base64.b64encode(stream.getvalue()).decode(),
+    }

@@ -60,11 +60,7 @@ def drawn_evenly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sampl
     """At most `limit` samples: as many of each source as can be, and of a source photos drawn at random, whole ones.
 
     A source with fewer than its share gives all, and the others give more. Of the last photo of a source, as many
-    samples as are still wanted are drawn. The order stays.
-
-    Args:
-        limit: at least 1.
-        seed: equal seeds draw equally.
+    samples as are still wanted are drawn. The order stays. Equal seeds draw equally.
     """
     of_source: dict[str, list[list[Sample]]] = {}
     for group in by_photo(samples):

@@ -12,11 +12,12 @@ from PIL import Image, ImageOps
 
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
-from talking_points.dataset.keypoints import PointSample, sample_points
+from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
 from talking_points.evaluation.composing import compose
 from talking_points.evaluation.samples import Box, Sample
+from talking_points.points import photo_to_unit
 
 SETS = {"plain": "paper", "hard": "place-free"}
 """Set name to the dialect that its texts are written in."""
@@ -26,12 +27,6 @@ CROP_SHARE = (0.6, 0.9)
 """Of the photo's sides that a crop keeps."""
 SIFT_SHARE = 0.5
 """Of the points; the others are drawn anywhere in a part."""
-
-
-def check_set(name: str) -> None:
-    """Raise a ValueError for a name that is no set's."""
-    if name not in (*SETS, *CROSS_PHOTO):
-        raise ValueError(f"set is {name!r}; allowed: {', '.join((*SETS, *CROSS_PHOTO))}")
 
 
 def make_set(
@@ -49,7 +44,8 @@ def make_set(
         long_side: of composed scenes, in pixels.
         texts: False: the same points without any text.
     """
-    check_set(name)
+    if name not in (*SETS, *CROSS_PHOTO):
+        raise ValueError(f"set is {name!r}; allowed: {', '.join((*SETS, *CROSS_PHOTO))}")
     if name in CROSS_PHOTO:
         plain = make_set("plain", scenes, points=points, seed=seed, texts=texts)
         return [changed for sample in plain if (changed := _changed(sample, name, seed)) is not None]
@@ -64,9 +60,37 @@ def make_set(
         if texts:
             facts = list(facts_of_points(shown, [(one.x, one.y) for one in drawn]))
         for number, (one, known) in enumerate(zip(drawn, facts, strict=True)):
-            text = None if known is None else write_point_text(known, DIALECTS[SETS[name]], rng)
-            samples.append(_sample(shown, one, text, known, f"{name}/{index}", number))
+            part = shown.parts[one.part_index]
+            thing = shown.objects[part.object_index]
+            samples.append(
+                Sample(
+                    sample_id=f"{name}/{index}/{number}",
+                    photo_id=f"{name}/{index}/{shown.photo_id}",
+                    open_photo=partial(Image.fromarray, shown.photo),
+                    size_wh=shown.size_wh,
+                    point_px=(one.x, one.y),
+                    text=None if known is None else write_point_text(known, DIALECTS[SETS[name]], rng),
+                    source=shown.source,
+                    object_name=thing.name,
+                    object_category=thing.category,
+                    part_name=part.name,
+                    object_box_xyxy=thing.box_xyxy,
+                    part_box_xyxy=part.box_xyxy,
+                    kind="" if one.kind == "random" else one.kind,
+                    alike=sum(other.name == thing.name for other in shown.objects),
+                    facts=known,
+                )
+            )
     return samples
+
+
+def labelled_points(scenes: Sequence[Scene]) -> np.ndarray:
+    """(N, 2) some points in the labelled parts of scenes, in the [0, 1]^2 of their photos."""
+    units = []
+    for scene in scenes:
+        drawn = sample_points(scene, 4, np.random.default_rng(0)) if scene.parts else []
+        units += [photo_to_unit([(one.x, one.y) for one in drawn], scene.size_wh)] if drawn else []
+    return np.concatenate(units)
 
 
 def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
@@ -119,28 +143,4 @@ def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
         part_box_xyxy=moved(sample.part_box_xyxy),
         facts=None,
         described=sample,
-    )
-
-
-def _sample(
-    scene: Scene, drawn: PointSample, text: str | None, facts: PointFacts | None, photo_id: str, number: int
-) -> Sample:
-    part = scene.parts[drawn.part_index]
-    thing = scene.objects[part.object_index]
-    return Sample(
-        sample_id=f"{photo_id}/{number}",
-        photo_id=f"{photo_id}/{scene.photo_id}",
-        open_photo=partial(Image.fromarray, scene.photo),
-        size_wh=scene.size_wh,
-        point_px=(drawn.x, drawn.y),
-        text=text,
-        source=scene.source,
-        object_name=thing.name,
-        object_category=thing.category,
-        part_name=part.name,
-        object_box_xyxy=thing.box_xyxy,
-        part_box_xyxy=part.box_xyxy,
-        kind="" if drawn.kind == "random" else drawn.kind,
-        alike=sum(other.name == thing.name for other in scene.objects),
-        facts=facts,
     )

@@ -6,96 +6,44 @@ them. Or a language model behind an endpoint writes them all.
 
 from __future__ import annotations
 
-import logging
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.places import DIALECTS, Dialect
-from talking_points.endpoint import Endpoint, RequestRefusedError
-from talking_points.evaluation.pointing import prompt
+from talking_points.endpoint import Endpoint
+from talking_points.evaluation.endpoints import asked_or_nothing, side_by_side
+from talking_points.evaluation.pointing.formats import prompt
 from talking_points.evaluation.samples import Sample
 
-log = logging.getLogger(__name__)
-
-_BRITISH = {
-    "gray": "grey",
-    "center": "centre",
-    "color": "colour",
-    "colored": "coloured",
-    "pants": "trousers",
-    "sneaker": "trainer",
-    "sneakers": "trainers",
-    "sweater": "jumper",
-    "hood": "bonnet",
-    "trunk": "boot",
-    "windshield": "windscreen",
-    "tire": "tyre",
-    "fender": "wing",
-    "purse": "handbag",
-    "toward": "towards",
-}
-_SYNONYMS = {
-    "keypoint": "location",
-    "point": "location",
-    "spot": "location",
-    "mark": "location",
-    "person": "individual",
-    "woman": "lady",
-    "man": "guy",
-    "car": "automobile",
-    "vehicle": "automobile",
-    "photo": "shot",
-    "picture": "shot",
-    "image": "shot",
-    "center": "midpoint",
-    "middle": "midpoint",
-    "slightly": "a little",
-    "smooth": "even",
-    "textured": "patterned",
-    "features": "has",
-    "shows": "has",
-    "toward": "in the direction of",
-    "near": "by",
-    "jacket": "coat",
-    "skin": "bare skin",
-    "pants": "slacks",
-    "bag": "handbag",
-    "shoe": "footwear",
-    "rim": "border",
-}
-_DROPPED = frozenset(
-    re.split(
-        " ",
-        "the a an is are it lies sits located situated found this that which who where there and "
-        "their its own marked point keypoint spot more exactly precisely specifically namely as",
-    )
-)
-_WORD = re.compile(r"[A-Za-z]+")
+_WORDS: dict[str, Any] = json.loads(files(__package__).joinpath("style_words.json").read_text("utf-8"))
+ASKED: Mapping[str, str] = _WORDS["asked"]
+"""Styles that a language model is asked for, in words."""
 
 
-def british(text: str) -> str:
-    """British spelling and words.
+def reworded(text: str, kind: str) -> str:
+    """Other words for the same things. kind: "british" spelling and words, or "synonyms".
 
     Example:
-        >>> british("Below the center of the gray hood.")
+        >>> reworded("Below the center of the gray hood.", "british")
         'Below the centre of the grey bonnet.'
-    """
-    return _reworded(text, _BRITISH)
-
-
-def synonyms(text: str) -> str:
-    """Other words for the same things.
-
-    Example:
-        >>> synonyms("the point is slightly above the middle of the car.")
+        >>> reworded("the point is slightly above the middle of the car.", "synonyms")
         'the location is a little above the midpoint of the automobile.'
     """
-    return _reworded(text, _SYNONYMS)
+
+    def other(match: re.Match[str]) -> str:
+        word = match.group()
+        found: str = _WORDS[kind].get(word.lower(), word)
+        return found.capitalize() if word[0].isupper() and found is not word else found
+
+    return re.sub(r"[A-Za-z]+", other, text)
 
 
 def one_sentence(text: str) -> str:
@@ -137,14 +85,16 @@ def telegraphic(text: str) -> str:
     """
     sentences = []
     for sentence in _sentences(text):
-        clauses = (" ".join(w for w in clause.split() if w.lower() not in _DROPPED) for clause in sentence.split(", "))
+        clauses = (
+            " ".join(w for w in clause.split() if w.lower() not in _WORDS["dropped"]) for clause in sentence.split(", ")
+        )
         sentences.append(", ".join(clause for clause in clauses if clause))
     return ". ".join(s for s in sentences if s) + "." if any(sentences) else text
 
 
 REWORDINGS: Mapping[str, Callable[[str], str]] = {
-    "british": british,
-    "synonyms": synonyms,
+    "british": partial(reworded, kind="british"),
+    "synonyms": partial(reworded, kind="synonyms"),
     "one-sentence": one_sentence,
     "fine-to-coarse": fine_to_coarse,
     "telegraphic": telegraphic,
@@ -157,15 +107,6 @@ REWRITINGS: Mapping[str, Dialect] = {
     "written fine-to-coarse": replace(DIALECTS["paper"], order="fine-to-coarse"),
 }
 """Styles that are written from a sample's facts."""
-ASKED = {
-    "short": "as a person in a hurry would say it, in at most fifteen words",
-    "fine-to-coarse": "from the point's surroundings to the part, and last the object",
-    "synonyms": "with other words for as many things as possible",
-    "british": "in British spelling and British words",
-    "one-sentence": "in a single sentence",
-    "telegraphic": "in telegraphic style, without articles and verbs",
-}
-"""Styles that a language model is asked for, in words."""
 
 
 def styled_texts(samples: Sequence[Sample], texts: Sequence[str], *, written: bool, seed: int) -> dict[str, list[str]]:
@@ -194,26 +135,14 @@ def asked_texts(texts: Sequence[str], endpoint: Endpoint, *, concurrency: int) -
     What a content filter refuses to rewrite is an empty text, a miss, as it is for a describer. So is an empty text.
     """
 
-    def ask(style: str, text: str) -> str:
-        if not text.strip():
-            return ""
-        try:
-            return " ".join(endpoint.ask(prompt("rewrite", style=ASKED[style], text=text), None, seed=0).split())
-        except RequestRefusedError as refusal:
-            log.warning("%s", refusal)
-            return ""
+    def ask(asked: tuple[str, str]) -> str:
+        style, text = asked
+        return (
+            asked_or_nothing(endpoint, prompt("rewrite", style=ASKED[style], text=text), None) if text.strip() else ""
+        )
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="styles") as pool:
-        return {style: list(pool.map(lambda text, s=style: ask(s, text), texts)) for style in ASKED}
-
-
-def _reworded(text: str, words: Mapping[str, str]) -> str:
-    def other(match: re.Match[str]) -> str:
-        word = match.group()
-        found = words.get(word.lower(), word)
-        return found.capitalize() if word[0].isupper() and found is not word else found
-
-    return _WORD.sub(other, text)
+    said = iter(side_by_side(ask, [(style, text) for style in ASKED for text in texts], concurrency))
+    return {style: [next(said) for _ in texts] for style in ASKED}
 
 
 def _sentences(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from talking_points.evaluation.pointing import words_of_prompt
+from talking_points.evaluation.pointing.formats import words_of_prompt
 from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import Task
 from talking_points.serving.schemas import AssistantMessage, ChatAnswer, ChatChoice, ChatMessage, ChatRequest

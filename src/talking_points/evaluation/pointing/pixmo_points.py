@@ -13,16 +13,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
-from talking_points.evaluation.pointing_metrics import pixmo_points_scores, points_on_mask
-from talking_points.evaluation.pointing_sets.masks import Mask, Pixels, checked_mask, nearest_pixel
-from talking_points.evaluation.pointing_sets.task import Entry, Layout, Point, PointingTask, text_of
+from talking_points.evaluation.pointing.tasks import (
+    Entry,
+    Mask,
+    Point,
+    PointingTask,
+    nearest_pixel,
+    points_on_mask,
+    text_of,
+)
 from talking_points.photos import open_photo
 from talking_points.points import scaled_to_photo
 
 COLUMNS = ("image_url", "image_sha256", "label", "points", "masks")
 ROWS_AT_ONCE = 8
 """Rows whose masks are unpacked together."""
+CATEGORIES = ("nothing there", "one thing", "several things")
+"""Ours: by how many things there are to point at."""
 
 
 def entries(folder: Path) -> Iterator[Entry]:
@@ -31,11 +40,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         data/test-*.parquet         as distributed
         images/<image_sha256>.jpg   what `image_url` gave, named by its bytes' SHA-256; any ending, or none
 
-    `points` are in percent of the photo, `masks` of its size, one a point. The category is how many things there are
-    to point at.
-
-    Raises:
-        FileNotFoundError, ValueError: there are no such files, or they have other columns.
+    `points` are in percent of the photo, `masks` of its size, one a point.
     """
     files = sorted((folder / "data").glob("*.parquet"))
     if not files:
@@ -53,6 +58,25 @@ def entries(folder: Path) -> Iterator[Entry]:
                     number += 1
 
 
+def pixmo_points_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """F1, precision and recall of points against the masks of all that a text names.
+
+    Found and labelled points are matched one to one with the least sum of distances; a found point is right when it is
+    on the mask of its labelled one. Where nothing is labelled, no answer scores 100 and any other 0.
+
+    Source: Molmo, olmo/eval/evaluators.py, PointingEval (without the 1e-10 in its F1).
+    """
+    found, labelled = (np.asarray(points, float).reshape(-1, 2) for points in (found_px, task.labelled_px))
+    if not len(labelled) or not len(found):
+        return dict.fromkeys(("f1", "precision", "recall"), 0.0 if len(found) or len(labelled) else 100.0)
+    distances = np.linalg.norm(found[:, None] - labelled[None], axis=-1)
+    pairs = zip(*linear_sum_assignment(distances), strict=True)
+    right = sum(bool(points_on_mask(found[i], task.masks[j].pixels(), rounded=True)[0]) for i, j in pairs)
+    precision, recall = right / len(found), right / len(task.masks)
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
+
+
 def _opened(file: Path) -> pq.ParquetFile:
     try:
         opened = pq.ParquetFile(file)
@@ -68,12 +92,11 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 
 def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.ListScalar) -> list[PointingTask]:
-    text = text_of(row, "label")
-    sha256 = row["image_sha256"]
+    text, sha256 = text_of(row, "label"), row["image_sha256"]
     if not isinstance(sha256, str) or sha256 not in photos:
         raise FileNotFoundError(f"images/ has no file {sha256} (from {row['image_url']!r:.200})")
     path = photos[sha256]
-    if _sha256(path) != sha256:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ValueError(f"{path} is another file than was labelled: its SHA-256 is not its name")
     size_wh = open_photo(path).size
     labelled_px = _labelled(row["points"], size_wh)
@@ -81,7 +104,7 @@ def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.
     kept = _masks(masks, size_wh) if labelled_px else ()
     if len(kept) != len(labelled_px):
         raise ValueError(f"{len(labelled_px)} points and {len(kept)} masks; expected one mask a point")
-    perfect_px = tuple(_on_mask(one.pixels(), point) for one, point in zip(kept, labelled_px, strict=True))
+    perfect_px = tuple(_on_mask(mask, point) for mask, point in zip(kept, labelled_px, strict=True))
     return [
         PointingTask(
             sample_id=task_id,
@@ -91,7 +114,7 @@ def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.
             point_px=perfect_px[0] if perfect_px else (math.nan, math.nan),
             text=text,
             source="pixmo-points",
-            category=("nothing there", "one thing")[len(kept)] if len(kept) < 2 else "several things",
+            category=CATEGORIES[min(len(kept), 2)],
             perfect_px=perfect_px,
             masks=kept,
             labelled_px=labelled_px,
@@ -99,22 +122,13 @@ def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.
     ]
 
 
-def _sha256(path: Path) -> str:
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(partial(file.read, 1 << 20), b""):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
 def _labelled(points: Any, size_wh: tuple[int, int]) -> tuple[Point, ...]:
     if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
         raise ValueError(f"expected a list of points, got {str(points):.100}")
-    numbers = [point.get(axis) for point in points for axis in ("x", "y")]
-    if not all(isinstance(value, int | float) and 0 <= value <= 100 for value in numbers):
+    pairs = [(point.get("x"), point.get("y")) for point in points]
+    if not all(isinstance(value, int | float) and 0 <= value <= 100 for pair in pairs for value in pair):
         raise ValueError(f"points must have x and y from 0 to 100, got {str(points):.100}")
-    pairs = np.asarray(numbers, float).reshape(-1, 2)
-    return tuple((float(x), float(y)) for x, y in scaled_to_photo(pairs, size_wh, full_scale=100)) if numbers else ()
+    return tuple((float(x), float(y)) for x, y in scaled_to_photo(pairs, size_wh, full_scale=100)) if pairs else ()
 
 
 def _masks(masks: pa.ListScalar, size_wh: tuple[int, int]) -> tuple[Mask, ...]:
@@ -122,32 +136,22 @@ def _masks(masks: pa.ListScalar, size_wh: tuple[int, int]) -> tuple[Mask, ...]:
         raise ValueError("there are no masks")
     kept = []
     for number, mask in enumerate(masks):
+        rows = mask.values
+        if rows is None or rows.null_count or len(set(rows.value_lengths().to_pylist())) != 1:
+            raise ValueError(f"mask {number}: expected rows of one length")
+        bits = rows.flatten()
+        if bits.null_count:
+            raise ValueError(f"mask {number}: a pixel is null")
+        pixels = np.asarray(bits.to_numpy(zero_copy_only=False), bool).reshape(len(rows), -1)
         try:
-            kept.append(checked_mask(_pixels(mask), size_wh))
+            kept.append(Mask.of(pixels, size_wh))
         except ValueError as error:
             raise ValueError(f"mask {number}: {error}") from None
     return tuple(kept)
 
 
-def _pixels(mask: pa.ListScalar) -> Pixels:
-    """(H, W) of a list of rows."""
-    rows = mask.values
-    if rows is None or rows.null_count or len(set(rows.value_lengths().to_pylist())) != 1:
-        raise ValueError("expected rows of one length")
-    bits = rows.flatten()
-    if bits.null_count:
-        raise ValueError("a pixel is null")
-    return np.asarray(bits.to_numpy(zero_copy_only=False), bool).reshape(len(rows), -1)
-
-
-def _on_mask(pixels: Pixels, point_px: Point) -> Point:
+def _on_mask(mask: Mask, point_px: Point) -> Point:
     """The labelled point, or where that lies beside its mask, the nearest one that is on it."""
+    pixels = mask.pixels()
     # Whole numbers: the metric rounds, and they are what rounding leaves alone.
     return point_px if points_on_mask(point_px, pixels, rounded=True)[0] else nearest_pixel(pixels, point_px)
-
-
-def _scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
-    return pixmo_points_scores(found_px, task.labelled_px, [mask.pixels() for mask in task.masks])
-
-
-LAYOUT = Layout(entries=entries, scores=_scores)

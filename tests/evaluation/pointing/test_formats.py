@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from talking_points.evaluation.pointing import FORMATS, ask_for_point, format_of_model
+from talking_points.evaluation.pointing.formats import FORMATS, ask_for_point, format_of_model, point_of_answer
 
 SHOWN = (400, 200)
 
@@ -24,7 +24,7 @@ SHOWN = (400, 200)
     ],
 )
 def test_points_of_answers(name: str, answer: str, point: tuple[float, float]) -> None:
-    assert FORMATS[name](answer, SHOWN) == pytest.approx(point)
+    assert point_of_answer(name, answer, SHOWN) == pytest.approx(point)
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
@@ -46,7 +46,7 @@ def test_points_of_answers(name: str, answer: str, point: tuple[float, float]) -
 )
 def test_no_point_is_told_not_guessed(name: str, answer: str) -> None:
     with pytest.raises(ValueError, match="answer"):
-        FORMATS[name](answer, SHOWN)
+        point_of_answer(name, answer, SHOWN)
 
 
 def test_formats_of_models() -> None:

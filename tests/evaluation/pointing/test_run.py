@@ -13,14 +13,14 @@ from PIL import Image
 
 import talking_points
 from talking_points.cli import main
-from talking_points.evaluation.pointing_run import evaluate_pointing
-from talking_points.evaluation.pointing_sets import read_tasks
+from talking_points.evaluation.pointing.benchmarks import read_tasks
+from talking_points.evaluation.pointing.run import evaluate_pointing
 from tests.endpoint_server import completion, serving
-from tests.evaluation.pointing_layouts import write_pixmo_points, write_point_bench, write_refspatial_bench
+from tests.evaluation.pointing.layouts import write_pixmo_points, write_point_bench, write_refspatial_bench
 from tests.shared import SHARED
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "external-sets.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "external-sets.md"
 needs_mini = pytest.mark.skipif(not MINI.is_file(), reason="the embedded checkpoint pretrained/mini is not here")
 
 
@@ -127,7 +127,7 @@ def test_keypoints_count_the_same_however_many_there_are(tmp_path: Path, ap_10k_
 
 def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any beginning of the kept answers gives the same report, and what it holds is not asked again."""
-    monkeypatch.setattr("talking_points.evaluation.run.PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr("talking_points.evaluation.answers.PHOTOS_AT_ONCE", 2)
     write_refspatial_bench(tmp_path)
     out = tmp_path / "out"
     finder = Finder((12, 20))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from talking_points.evaluation.pointing_sets import LAYOUTS, read_tasks
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 
 
 @pytest.fixture

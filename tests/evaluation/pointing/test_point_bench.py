@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.evaluation.pointing_sets import LAYOUTS, read_tasks
-from tests.evaluation.pointing_layouts import LEFT, SIZE_WH, mask_of, save_mask, write_point_bench
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
+from tests.evaluation.pointing.layouts import LEFT, SIZE_WH, mask_of, save_mask, write_point_bench
 
 
 def no_problem(problem: str) -> None:
@@ -42,6 +42,7 @@ def test_a_wrong_entry_is_named_and_passed_over(tmp_path: Path) -> None:
     good, counting = json.loads(path.read_text())
     save_mask(tmp_path / "selected_masks" / "spatial" / "small.png", mask_of(LEFT, size_wh=(30, 40)))
     save_mask(tmp_path / "selected_masks" / "spatial" / "empty.png", mask_of())
+    (tmp_path / "selected_masks" / "spatial" / "broken.png").write_bytes(b"\x89PNG no more")
     wrong: list[tuple[Any, str]] = [
         ("left box", "expected an object, got str"),
         ({k: v for k, v in good.items() if k != "mask_filename"}, "there is no mask_filename"),
@@ -49,6 +50,7 @@ def test_a_wrong_entry_is_named_and_passed_over(tmp_path: Path) -> None:
         ({**good, "mask_filename": "gone.png"}, r"no such mask: .*spatial/gone\.png"),
         ({**good, "mask_filename": "small.png"}, r"small\.png: the mask is 30x40, the photo 60x40"),
         ({**good, "mask_filename": "empty.png"}, r"empty\.png: the mask is empty"),
+        ({**good, "mask_filename": "broken.png"}, r"broken\.png is not a photo"),
         ({**good, "user_input": ""}, '"user_input" must be a text'),
         ({**good, "category": 3}, '"category" must be a text'),
         ({**good, "category": "../.."}, '"category" must be a path below'),

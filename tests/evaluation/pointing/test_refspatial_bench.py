@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from talking_points.evaluation.pointing_sets import LAYOUTS, read_tasks
-from tests.evaluation.pointing_layouts import LEFT, SIZE_WH, mask_of, write_refspatial_bench
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
+from tests.evaluation.pointing.layouts import LEFT, SIZE_WH, mask_of, write_refspatial_bench
 
 
 def no_problem(problem: str) -> None:

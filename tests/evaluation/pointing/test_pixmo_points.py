@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from talking_points.evaluation.pointing_sets import LAYOUTS, read_tasks
-from tests.evaluation.pointing_layouts import (
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
+from tests.evaluation.pointing.layouts import (
     LEFT,
     RIGHT,
     SIZE_WH,

@@ -1,0 +1,237 @@
+"""Pointing benchmarks of others, in the layouts that their authors distribute, and their tasks read from a folder."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.reading import read_json
+from talking_points.dataset.sources.source import Source
+from talking_points.evaluation.data import named_keypoints
+from talking_points.evaluation.metrics import box_errors, pck
+from talking_points.evaluation.pointing import pixmo_points
+from talking_points.evaluation.pointing.tasks import (
+    Entry,
+    Layout,
+    Mask,
+    PointingTask,
+    deepest_point,
+    path_of,
+    points_on_mask,
+    text_of,
+)
+from talking_points.photos import open_photo
+
+REFSPATIAL_FOLDERS = ("Location", "Placement", "Unseen")
+PCK_THRESHOLDS = (0.1, 0.05, 0.2)
+
+
+def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> list[PointingTask]:
+    """Read a benchmark's tasks. Nothing is fetched: photos given by URL are expected as files.
+
+    Args:
+        folder: laid out as the function says that lists the layout's entries.
+        layout: a key of `LAYOUTS`.
+        on_problem: told of every entry that is passed over, with its file, its place there (counted from 0) and
+            what is wrong.
+
+    Raises:
+        FileNotFoundError, ValueError: no such folder or layout, or nothing to score in it; says why.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; allowed: {', '.join(LAYOUTS)}")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    tasks: list[PointingTask] = []
+    problems: list[str] = []
+    for where, read in LAYOUTS[layout].entries(folder):
+        try:
+            found = read()
+            for task in found:
+                if next(iter(LAYOUTS[layout].scores(task, task.perfect_px).values())) < 100:
+                    raise ValueError("no answer would be right: the labelled points do not match their masks")
+        except (ValueError, OSError) as error:
+            problems.append(f"{where}: {' '.join(str(error).split())}")
+            on_problem(problems[-1])
+            continue
+        tasks += found
+    if not tasks:
+        first = f"; the first problem is {problems[0]}" if problems else ""
+        raise ValueError(f"{folder} holds nothing to score{first}")
+    return tasks
+
+
+def _listed(path: Path, read: Callable[[int, dict[str, Any]], PointingTask]) -> Iterator[Entry]:
+    """The entries of a JSON file that holds a list of objects; `read` is given each one's number and itself."""
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of entries, got {type(content).__name__}")
+
+    def checked(number: int, record: Any) -> list[PointingTask]:
+        if not isinstance(record, dict):
+            raise ValueError(f"expected an object, got {type(record).__name__}")
+        return [read(number, record)]
+
+    for number, record in enumerate(content):
+        yield f"{path}, entry {number}", partial(checked, number, record)
+
+
+def _point_bench(folder: Path) -> Iterator[Entry]:
+    """Point-Bench, the benchmark of PointArena (PointArena/pointarena-data): a question, and a mask to point into.
+
+    data.json                                       [{"image_filename", "mask_filename", "category",
+                                                      "user_input", "count"}, ...]
+    selected_images/<category>/<image_filename>     selected_images.zip, unpacked
+    selected_masks/<category>/<mask_filename>       selected_masks.zip, unpacked; set above 127 in any channel
+    """
+
+    def read(number: int, record: dict[str, Any]) -> PointingTask:
+        if "mask_filename" not in record:
+            raise ValueError("there is no mask_filename; the official evaluation leaves such an entry out, too")
+        text, category = text_of(record, "user_input"), text_of(record, "category")
+        photo, mask = (
+            _either_way_composed(path_of(path_of(folder / below, record, "category"), record, name))
+            for below, name in (("selected_images", "image_filename"), ("selected_masks", "mask_filename"))
+        )
+        names = {"sample_id": str(number), "photo_id": f"{category}/{photo.name}", "source": "point-bench"}
+        count = record.get("count", 1) if category == "counting" else None
+        return _masked_task(
+            photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names, text=text, category=category
+        )
+
+    return _listed(folder / "data.json", read)
+
+
+def point_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """Success, 100 or 0: every point is on the mask and, where points are counted, there are as many as asked for.
+
+    Source: PointArena, model_evaluator.py, evaluate_model.
+    """
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"success": 100.0 if len(on) and on.all() and task.count in (None, len(on)) else 0.0}
+
+
+def _refspatial_bench(folder: Path) -> Iterator[Entry]:
+    """RefSpatial-Bench (BAAI/RefSpatial-Bench): things and free places in cluttered rooms, of the folders there are.
+
+        Location/question.json    [{"id", "object", "prompt", "suffix", "rgb_path", "mask_path", "category",
+                                    "step"}, ...], paths relative to Location/
+        Location/image/*.png
+        Location/mask/*.png       set above 0 in the first channel
+        Placement/..., Unseen/... the same
+
+    The text is `object`: what is to be pointed at, without the sentences that ask a model for coordinates.
+    """
+
+    def read(part: Path, number: int, record: dict[str, Any]) -> PointingTask:
+        text, photo = text_of(record, "object"), path_of(part, record, "rgb_path")
+        names = {"sample_id": f"{part.name}/{number}", "photo_id": photo.relative_to(folder).as_posix()}
+        names |= {"source": "refspatial-bench", "category": part.name, "text": text}
+        return _masked_task(
+            photo, path_of(part, record, "mask_path"), lambda rgb: np.asarray(rgb[..., 0] > 0), None, **names
+        )
+
+    found = [folder / name for name in REFSPATIAL_FOLDERS if (folder / name).is_dir()]
+    if not found:
+        raise FileNotFoundError(f"{folder} holds none of the folders {', '.join(REFSPATIAL_FOLDERS)}")
+    for part in found:
+        yield from _listed(part / "question.json", partial(read, part))
+
+
+def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """Accuracy: the share of the points that are on the mask; 0 without a point.
+
+    Source: RoboRefer, Evaluation/summarize_acc.py, compute_accuracy.
+    """
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"accuracy": 100.0 * float(on.mean()) if len(on) else 0.0}
+
+
+def _masked_task(
+    photo: Path, mask: Path, is_set: Callable[[np.ndarray], np.ndarray], count: Any, **names: str
+) -> PointingTask:
+    """A task whose right answers are the points on one mask, so many of them where they are counted.
+
+    is_set: (H, W, 3) uint8 of the mask's picture -> (H, W), which pixels are the mask's.
+    """
+    size_wh = open_photo(photo).size
+    if not mask.is_file():
+        raise FileNotFoundError(f"no such mask: {mask}")
+    pixels = is_set(np.asarray(open_photo(mask)))
+    try:
+        meant = Mask.of(pixels, size_wh)
+    except ValueError as error:
+        raise ValueError(f"{mask}: {error}") from None
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= pixels.sum()):
+        raise ValueError(f'"count" must be a number of points that fit on the mask, got {count!r:.100}')
+    point_px = deepest_point(pixels)
+    return PointingTask(
+        open_photo=partial(open_photo, photo),
+        size_wh=size_wh,
+        point_px=point_px,
+        # The metric asks for points on one mask of all things, not for one on each.
+        perfect_px=(point_px,) * (count or 1),
+        masks=(meant,),
+        count=count,
+        **names,  # type: ignore[arg-type]
+    )
+
+
+def _either_way_composed(path: Path) -> Path:
+    """The file of this name, whichever way its accents are composed: they differ between data.json and the archives."""
+    if path.is_file():
+        return path
+    others = path.parent.iterdir() if path.parent.is_dir() else []
+    wanted = unicodedata.normalize("NFC", path.name)
+    return next((other for other in others if unicodedata.normalize("NFC", other.name) == wanted), path)
+
+
+def _ap_10k(folder: Path) -> Iterator[Entry]:
+    """AP-10K's test photos, in the layout of `dataset.sources.ap_10k`: "the left front paw of the dog".
+
+    A task is a labelled keypoint, hidden ones too, since people estimated their place; its category is the keypoint.
+    """
+
+    def read(source: Source, photo_id: str) -> list[PointingTask]:
+        return [
+            PointingTask.of(
+                sample,
+                text=f"the {sample.part_name} of the {sample.object_name}",
+                category=sample.part_name,
+                perfect_px=(sample.point_px,),
+            )
+            for sample in named_keypoints(source, photo_id, hidden=True)
+        ]
+
+    source = open_source("ap-10k", folder, "test")
+    for photo_id in source.photo_ids:
+        yield f"photo {photo_id}", partial(read, source, photo_id)
+
+
+def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """PCK at each of `PCK_THRESHOLDS`, 100 or 0: the distance to the labelled point over the longer side of the box.
+
+    Of several points the first one counts. The mean over a keypoint's tasks is its PCK, and the mean over keypoints is
+    what mmpose prints.
+
+    Source: mmpose, PCKAccuracy with norm_item "bbox" (strictly below the threshold; hidden points count if labelled).
+    """
+    assert task.object_box_xyxy is not None
+    found = np.asarray(found_px, float).reshape(-1, 2)[:1]
+    errors = box_errors(found, [task.point_px], [task.object_box_xyxy]) if len(found) else np.array([np.inf])
+    return {f"pck@{threshold:g}": pck(errors, threshold) for threshold in PCK_THRESHOLDS}
+
+
+LAYOUTS = {
+    "pixmo-points": Layout(entries=pixmo_points.entries, scores=pixmo_points.pixmo_points_scores),
+    "point-bench": Layout(entries=_point_bench, scores=point_bench_scores),
+    "refspatial-bench": Layout(entries=_refspatial_bench, scores=refspatial_bench_scores),
+    "ap-10k": Layout(entries=_ap_10k, scores=ap_10k_scores, mean_of_categories=True),
+}

@@ -1,0 +1,195 @@
+"""What `talking-points evaluate-pointing` runs: localizers on a pointing benchmark, beside references, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from talking_points.evaluation.answers import KeptAnswers, OnProgress
+from talking_points.evaluation.metrics import grouped_mean, mean_interval
+from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
+from talking_points.evaluation.pointing.tasks import PointingTask
+from talking_points.evaluation.report import render
+from talking_points.evaluation.run import versions
+from talking_points.evaluation.settings import PointingSettings
+from talking_points.pointing.interfaces import Localizer
+from talking_points.pointing.pretrained import find_checkpoint
+
+
+def run(
+    settings: PointingSettings,
+    *,
+    on_problem: Callable[[str], None] = lambda problem: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Evaluate what the settings name, as `evaluate_pointing` does, into their `out`.
+
+    Args:
+        on_problem: told of each entry that is passed over.
+        on_progress: told localizer, tasks done and their number.
+    """
+    problems: list[str] = []
+    tasks = read_tasks(settings.data, settings.layout, problems.append)
+    for problem in problems:
+        on_problem(problem)
+    model = find_checkpoint(settings.model)
+    # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
+    from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
+
+    with open_contestants(settings, model) as (named, _):
+        return evaluate_pointing(
+            settings.layout,
+            tasks,
+            {short_name(name): named(name) for name in settings.localizer},
+            settings.out,
+            settings={
+                "model": settings.model,
+                "quantize": settings.quantize,
+                "localizers": settings.localizer,
+                "sha256": hashes_of(model, settings.localizer),
+            },
+            problems=problems,
+            on_progress=on_progress,
+        )
+
+
+def evaluate_pointing(
+    layout: str,
+    tasks: Sequence[PointingTask],
+    localizers: Mapping[str, Localizer],
+    out: Path,
+    *,
+    settings: Mapping[str, Any],
+    problems: Sequence[str] = (),
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> dict[str, Any]:
+    """Score localizers with a benchmark's official metric, and the references that show what a score is worth.
+
+    Args:
+        layout: a key of `benchmarks.LAYOUTS`.
+        tasks: of it, at least one.
+        localizers: by name.
+        out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md` and `samples.parquet`.
+        settings: model and the like, for the report; a run with other settings does not resume this one.
+        problems: entries that were passed over, for the report.
+        on_progress: told localizer, tasks done and their number.
+
+    Returns:
+        The report.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    texts = [task.text or "" for task in tasks]
+    data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
+    key = json.dumps({"layout": layout, **settings, "data": data}, sort_keys=True)
+    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
+        found_px = {
+            name: [
+                point[None][np.isfinite(point).all(keepdims=True)]
+                for point in answers.points(f"{layout} {name}", localizer, tasks, texts)
+            ]
+            for name, localizer in localizers.items()
+        }
+    found_px |= _references(tasks)
+    metric = LAYOUTS[layout]
+    scores = {
+        name: [metric.scores(task, found) for task, found in zip(tasks, answered, strict=True)]
+        for name, answered in found_px.items()
+    }
+    rows = [
+        {
+            "localizer": name,
+            "unanswered": sum(not len(found) for found in found_px[name]),
+            **_summary(some, tasks, by_category=metric.mean_of_categories),
+        }
+        for name, some in scores.items()
+    ]
+    report = {
+        "layout": layout,
+        **settings,
+        "versions": versions(),
+        "data": data,
+        "metrics": list(scores["oracle"][0]),
+        "mean_of_categories": metric.mean_of_categories,
+        "passed_over": list(problems),
+        "rows": rows,
+        "checks": {"oracle_score": rows[-1]["score"], "passed": rows[-1]["score"] == 100.0},
+    }
+    _write_samples(out / "samples.parquet", tasks, found_px, scores)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.md").write_text(render("pointing.md.j2", report=report), encoding="utf-8")
+    return report
+
+
+def _references(tasks: Sequence[PointingTask]) -> dict[str, list[NDArray[np.float64]]]:
+    """Rows that no model makes: the photo's centre, and right answers.
+
+    Where some ask for more points than one, or for none, also the best that a localizer's one point a text can score.
+    """
+    centres = [np.array([task.size_wh], float) / 2 for task in tasks]
+    perfect = [np.array(task.perfect_px, float).reshape(-1, 2) for task in tasks]
+    # Where nothing is to be pointed at, one point is wrong, wherever it is.
+    one_point = [points[:1] if len(points) else centre for points, centre in zip(perfect, centres, strict=True)]
+    several = any(len(points) != 1 for points in perfect)
+    return {"constant": centres, **({"oracle-one-point": one_point} if several else {}), "oracle": perfect}
+
+
+def _summary(
+    scores: Sequence[Mapping[str, float]], tasks: Sequence[PointingTask], *, by_category: bool
+) -> dict[str, Any]:
+    """A row's scores as JSON: the first metric with its interval, all metrics, and the first in each category."""
+    values = {metric: np.array([one[metric] for one in scores]) for metric in scores[0]}
+    photos, categories = (np.array([getattr(task, name) for task in tasks]) for name in ("photo_id", "category"))
+    groups = list(categories) if by_category else None
+    first = next(iter(values.values()))
+    in_category = {str(one): categories == one for one in sorted(set(categories))}
+    return {
+        **_with_interval(first, list(photos), groups),
+        **{metric: round(grouped_mean(some, groups), 2) for metric, some in values.items()},
+        "categories": {
+            name: _with_interval(first[here], list(photos[here]), None) for name, here in in_category.items()
+        },
+    }
+
+
+def _with_interval(scores: NDArray[np.float64], photos: Sequence[str], groups: Sequence[str] | None) -> dict[str, Any]:
+    low, high = mean_interval(scores, photos, groups)
+    score = round(grouped_mean(scores, groups), 2)
+    return {"n": len(scores), "score": score, "score_ci": [round(low, 2), round(high, 2)]}
+
+
+def _write_samples(
+    path: Path,
+    tasks: Sequence[PointingTask],
+    found_px: Mapping[str, Sequence[NDArray[np.float64]]],
+    scores: Mapping[str, Sequence[Mapping[str, float]]],
+) -> None:
+    """Every answer and its scores as Parquet: a line for each task of each row. Points are lists of pixels x and y."""
+    kinds = dict.fromkeys(("localizer", "sample", "photo", "category", "text"), pa.string())
+    kinds |= dict.fromkeys(("width", "height"), pa.int32())
+    kinds |= dict.fromkeys(("found_x", "found_y"), pa.list_(pa.float64()))
+    lines = []
+    for name, answered in found_px.items():
+        for task, found, scored in zip(tasks, answered, scores[name], strict=True):
+            names = (name, task.sample_id, task.photo_id, task.category, task.text)
+            lines.append(dict(zip(kinds, (*names, *task.size_wh, *found.T.tolist()), strict=True)) | dict(scored))
+    schema = pa.schema(kinds | dict.fromkeys(scores["oracle"][0], pa.float64()))
+    pq.write_table(pa.Table.from_pylist(lines, schema=schema), path, compression="zstd")
+
+
+def _hash(tasks: Sequence[PointingTask]) -> str:
+    """Of ids, texts and what is right: equal for equal data."""
+    hashed = hashlib.sha256()
+    for task in tasks:
+        known = [task.sample_id, task.photo_id, task.size_wh, task.text, task.category, task.labelled_px, task.count]
+        hashed.update(json.dumps([*known, task.perfect_px, task.object_box_xyxy]).encode())
+        for mask in task.masks:
+            hashed.update(np.packbits(mask.pixels()).tobytes())
+    return hashed.hexdigest()[:16]
