@@ -2,7 +2,9 @@
 
 Asked: `photo` (a path), `x` and `y` (pixels of the upright photo), `text`. Answered: `description`, `model`, `found_x`,
 `found_y`, `confidence`, `runner_up_x`, `runner_up_y`, `there`, `error`, `problem`, `line`. `found_x`, `found_y` and
-`there` are always given, null where not known; of the others what is not known is left out.
+`there` are always given, null where not known; of the others what is not known is left out. What is known of the thing
+that a point is on stands under `source`, `object_name`, `object_category`, `part_name`, `object_box_xyxy` and
+`part_box_xyxy`: training and evaluation read it. Other keys are carried along.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from talking_points.points import distance_unit
+from talking_points.points import check_point, distance_unit
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 ANSWER_KEYS = frozenset(
     ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
@@ -47,7 +50,18 @@ class PhotoPoint:
     """Width and height that the point is a pixel of, as stated."""
     point_px: Point | None = None
     text: str | None = None
-    """Given, to be found."""
+    """Given, to be found, or to learn from."""
+    line: int | None = None
+    """Of the file that it was read from, counted from 1."""
+    source: str = ""
+    """Name of the data set, as the next four "" or None where not known."""
+    object_name: str | None = None
+    object_category: str = ""
+    """The broader class of the object, such as the family of an animal."""
+    part_name: str | None = None
+    object_box_xyxy: Box | None = None
+    """x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
+    part_box_xyxy: Box | None = None
     description: str | None = None
     """A model's, of the point."""
     found_px: Point | None = None
@@ -131,6 +145,43 @@ def point_of_record(record: Mapping[str, Any], *, wants_text: bool) -> PhotoPoin
     if not isinstance(text, str):
         raise ValueError(f'"text" must be a text, got {text!r:.100}')
     return PhotoPoint(photo=photo, size_wh=size_wh, text=text)
+
+
+def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> PhotoPoint:
+    """A point to train or score on: with its text where there is one, and what the record knows of object and part.
+
+    Args:
+        record: with `photo`, `x`, `y`, and any of the keys named above.
+        size_wh: width and height of the upright photo.
+
+    Raises:
+        ValueError: a key is missing or wrong, the point is outside the photo, or the record states another size.
+    """
+    asked = point_of_record(record, wants_text=False)
+    if asked.size_wh is not None and asked.size_wh != size_wh:
+        stated, found = ("{}x{}".format(*size) for size in (asked.size_wh, size_wh))
+        raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
+    assert asked.point_px is not None
+    check_point(asked.point_px, size_wh)
+    known: dict[str, Any] = {}
+    for name in ("text", "source", "object_name", "object_category", "part_name"):
+        if (value := record.get(name)) is not None:
+            if not isinstance(value, str) or not (value.strip() or name != "text"):
+                raise ValueError(f'"{name}" must be a text, got {value!r:.100}')
+            known[name] = value
+    for name in ("object_box_xyxy", "part_box_xyxy"):
+        if (box := record.get(name)) is not None:
+            known[name] = _box(name, box)
+    return replace(asked, size_wh=size_wh, **known)
+
+
+def _box(name: str, box: Any) -> Box:
+    if not isinstance(box, list | tuple) or len(box) != 4 or not all(isinstance(one, int | float) for one in box):
+        raise ValueError(f'"{name}" must be [x0, y0, x1, y1] in pixels, got {box!r:.100}')
+    x0, y0, x1, y1 = box
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f'"{name}" is empty, expected x0 < x1 and y0 < y1, got {box!r:.100}')
+    return x0, y0, x1, y1
 
 
 def _number(record: Mapping[str, Any], key: str) -> float:

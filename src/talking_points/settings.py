@@ -31,7 +31,6 @@ import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -102,7 +101,6 @@ class Setting:
         return value
 
 
-@cache
 def settings_of(cls: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order.
 
