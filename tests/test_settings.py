@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from talking_points.cli.options import command
+from talking_points.cli.options import takes
 from talking_points.settings import argument, flag, make, settings_of, to_toml
 
 
@@ -91,7 +91,8 @@ def test_no_such_file(tmp_path: Path) -> None:
 def app() -> typer.Typer:
     app = typer.Typer()
 
-    @command(app, Settings, "look", shown=("photo", "steps", "objects", "balance"))
+    @app.command()
+    @takes(Settings, shown=("photo", "steps", "objects", "balance"))
     def look(settings: Settings, loud: Annotated[bool, typer.Option("--loud")] = False) -> None:
         """Look at a photo."""
         typer.echo(f"{settings} {loud}")

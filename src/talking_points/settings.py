@@ -47,14 +47,14 @@ MAX_BYTES = 2**20
 _SAID = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
-def flag(*declarations: str) -> Mapping[str, Any]:
-    """Metadata of a field: its flags, such as "--object" or "--balance/--no-balance"."""
-    return MappingProxyType({"flags": declarations})
+def flag(declaration: str = "", *, metavar: str | None = None) -> Mapping[str, Any]:
+    """Metadata of a field: its flag, such as "--object" or "--balance/--random", and its value's name in the help."""
+    return MappingProxyType({"flag": declaration, "metavar": metavar})
 
 
 def argument(metavar: str) -> Mapping[str, Any]:
-    """Metadata of a field: given without a flag, by its place. `metavar` is its name in the help."""
-    return MappingProxyType({"argument": metavar})
+    """Metadata of a field that is given by its place, without a flag. `metavar` is its name in the help."""
+    return MappingProxyType({"argument": True, "metavar": metavar})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +73,10 @@ class Setting:
     default: Any
     """`dataclasses.MISSING` where it has to be given."""
     help: str
-    flags: tuple[str, ...]
-    argument: str | None
-    """See `argument`."""
+    flag: str | None
+    """None of an argument, which is given by its place."""
+    metavar: str | None
+    """What its value is called in the help."""
 
     def read(self, value: Any) -> Any:
         """A value of TOML, or of a parsed flag, as the dataclass takes it.
@@ -128,11 +129,19 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
                 optional=len(given) < len(kinds),
                 default=default,
                 help=docs.get(one.name, ""),
-                flags=one.metadata.get("flags", ()),
-                argument=one.metadata.get("argument"),
+                flag=None
+                if one.metadata.get("argument")
+                else one.metadata.get("flag") or _flag_of(one.name, kind, default),
+                metavar=one.metadata.get("metavar"),
             )
         )
     return tuple(found)
+
+
+def _flag_of(name: str, kind: type, default: Any) -> str:
+    """The flag of a name; of a switch that may be on from the start, both ways."""
+    name = name.replace("_", "-")
+    return f"--{name}/--no-{name}" if kind is bool and default is not False else f"--{name}"
 
 
 def _docs_of(cls: type) -> dict[str, str]:
@@ -150,7 +159,20 @@ def _docs_of(cls: type) -> dict[str, str]:
 
 
 def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) -> T:
-    """Settings from a TOML file and from what was given beside it, which goes before the file.
+    """Settings from a TOML file and from what was given beside it; see `read`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`; or a value lacks, or is not allowed.
+    """
+    values = read(cls, given, config=config)
+    for one in settings_of(cls):
+        if one.default is MISSING and one.name not in values:
+            raise ValueError(f"{one.flag or one.metavar} is missing: {one.help or 'it has to be given'}")
+    return cls(**values)
+
+
+def read(cls: type, given: Mapping[str, Any], *, config: Path | None = None) -> dict[str, Any]:
+    """What a TOML file sets and what was given beside it, which goes before the file.
 
     Args:
         cls: the settings' class.
@@ -158,15 +180,12 @@ def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) 
         config: the TOML file. Its relative paths start where the command runs, as those of flags do.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, not TOML, an unknown key, a wrong value, or one that lacks.
+        FileNotFoundError, ValueError: no such file, not TOML, an unknown key, or a value of another type.
     """
     values = {} if config is None else read_toml(cls, config)
-    values |= read_values(cls, {name: value for name, value in given.items() if not _is_nothing(value)})
-    for one in settings_of(cls):
-        if one.default is MISSING and one.name not in values:
-            asked = one.argument or flags_of(one)[0]
-            raise ValueError(f"{asked} is missing: {one.help or 'it has to be given'}")
-    return cls(**values)
+    return values | read_values(
+        cls, {name: value for name, value in given.items() if value is not None and value != []}
+    )
 
 
 def read_toml(cls: type, path: Path) -> dict[str, Any]:
@@ -194,13 +213,6 @@ def read_values(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise ValueError(f"unknown key {name!r}; known: {', '.join(known)}")
     return {name: known[name].read(value) for name, value in values.items()}
-
-
-def flags_of(setting: Setting) -> tuple[str, ...]:
-    """A setting's flags: its own, or its name; of a switch that may be on from the start, both ways."""
-    name = setting.name.replace("_", "-")
-    off_is_needed = setting.kind is bool and setting.default is not False
-    return setting.flags or (f"--{name}/--no-{name}" if off_is_needed else f"--{name}",)
 
 
 def to_toml(cls: type, values: Mapping[str, Any] = MappingProxyType({})) -> str:
@@ -231,7 +243,3 @@ def _toml_of(value: Any) -> str:
         return repr(value)
     # A JSON string is one of TOML, but for the escapes of what is not ASCII.
     return json.dumps(str(value), ensure_ascii=False)
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, list | tuple) and not value)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from talking_points.settings import Setting, flags_of, make, read_toml, read_values, settings_of, to_toml
+from talking_points.settings import Setting, make, read, settings_of, to_toml
 
 Run = TypeVar("Run", bound=Callable[..., None])
+KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 ModelOption = Annotated[str, typer.Option("--model", help="'mini', a checkpoint folder, or a Hub id (owner/name).")]
 DeviceOption = Annotated[
@@ -23,67 +25,57 @@ _CONFIG = typer.Option("--config", metavar="FILE.toml", help="Settings from a fi
 _SHOW = typer.Option("--show-config", help="Print all settings as TOML, the less common ones too, and stop.")
 
 
-def command(app: typer.Typer, cls: type, name: str | None = None, *, shown: Collection[str] = ()) -> Callable[..., Any]:
+def takes(cls: type, *, shown: Collection[str] = ()) -> Callable[[Run], Run]:
     """Decorator: the function becomes a command whose flags are the fields of a settings class.
 
     Every field is a flag and a key of `--config`; a flag goes before the file. The function takes the settings as its
     first parameter; its other parameters are options as typer knows them.
 
     Args:
-        app: takes the command.
         cls: the settings' class; see `talking_points.settings`.
-        name: of the command, unless it is the function's.
         shown: fields that `--help` lists; all unless given. The others are in `--show-config`.
     """
 
-    def register(run: Run) -> Run:
+    def decorate(run: Run) -> Run:
         signature = inspect.signature(run, eval_str=True)
-        own = list(signature.parameters.values())[1:]
+        own = [one.replace(kind=KEYWORD) for one in list(signature.parameters.values())[1:]]
         parameters = [_parameter(one, hidden=bool(shown) and one.name not in shown) for one in settings_of(cls)]
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters += [one.replace(kind=keyword) for one in own]
-        parameters += [
-            inspect.Parameter("config", keyword, default=None, annotation=Annotated[Path | None, _CONFIG]),
-            inspect.Parameter("show_config", keyword, default=False, annotation=Annotated[bool, _SHOW]),
-        ]
+        config = inspect.Parameter("config", KEYWORD, default=None, annotation=Annotated[Path | None, _CONFIG])
+        show = inspect.Parameter("show_config", KEYWORD, default=False, annotation=Annotated[bool, _SHOW])
+        parameters += [*own, config, show]
 
+        @functools.wraps(run)
         def call(config: Path | None, show_config: bool, **given: Any) -> None:
             beside = {one.name: given.pop(one.name) for one in own}
-            given = {field: value for field, value in given.items() if value is not None and value != []}
             if show_config:
-                values = ({} if config is None else read_toml(cls, config)) | read_values(cls, given)
-                typer.echo(to_toml(cls, values), nl=False)
-                return
-            run(make(cls, given, config=config), **beside)
+                typer.echo(to_toml(cls, read(cls, given, config=config)), nl=False)
+            else:
+                run(make(cls, given, config=config), **beside)
 
+        # What typer reads the command's parameters from.
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {one.name: one.annotation for one in parameters}
-        call.__doc__, call.__name__ = run.__doc__, run.__name__
-        app.command(name)(call)
-        return run
+        return cast(Run, call)
 
-    return register
+    return decorate
 
 
 def _parameter(setting: Setting, *, hidden: bool) -> inspect.Parameter:
     """A setting as a parameter of a command; None where nothing is given."""
-    required = setting.default is MISSING
+    default, required = setting.default, setting.default is MISSING
     said = setting.help + (" Required." if required else "")
-    metavar = "|".join(setting.choices) or ("PATH" if setting.kind is Path else None)
-    if setting.argument is not None:
-        info: Any = typer.Argument(metavar=setting.argument, help=said, show_default=False)
+    metavar = setting.metavar or "|".join(setting.choices) or ("PATH" if setting.kind is Path else None)
+    if setting.flag is None:
+        info: Any = typer.Argument(metavar=metavar, help=said, show_default=False)
     else:
-        default = setting.default
-        shown = False if required or default in (None, (), "", False) else _as_flag(default, flags_of(setting)[0])
-        info = typer.Option(*flags_of(setting), metavar=metavar, help=said, show_default=shown, hidden=hidden)
+        shown: str | bool = False if required or default in (None, (), "", False) else _as_shown(default, setting.flag)
+        info = typer.Option(setting.flag, metavar=metavar, help=said, show_default=shown, hidden=hidden)
     kind: Any = list[setting.kind] if setting.many else setting.kind  # type: ignore[name-defined]
-    return inspect.Parameter(
-        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
-    )
+    return inspect.Parameter(setting.name, KEYWORD, default=None, annotation=Annotated[kind | None, info])
 
 
-def _as_flag(default: Any, flag: str) -> str:
-    """A default as it is shown in the help."""
+def _as_shown(default: Any, flag: str) -> str:
+    """A default as the help shows it."""
     if isinstance(default, bool):
         return flag.split("/")[0].removeprefix("--")
     return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
