@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,6 +81,19 @@ def test_what_a_file_may_not_say(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ValueError) as error:
         make(Settings, {}, config=tmp_path / "a.toml")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_recipe_stands_beneath_what_is_given(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Cooked(Settings):
+        @classmethod
+        def beneath(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+            return {"steps": 5, "rate": 0.5} if given.get("device") == "cpu" else {}
+
+    (tmp_path / "a.toml").write_text('rate = 0.25\nphoto = "a"\n')
+    found = make(Cooked, {"device": "cpu"}, config=tmp_path / "a.toml")
+    assert (found.steps, found.rate) == (5, 0.25)
+    assert make(Cooked, {}, config=tmp_path / "a.toml").steps == 300
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@
 
 A field is a str, int, float, bool, Path or Literal of texts, a tuple of any length of one of these, or `| None`. The
 class lies in the package that uses it and imports neither torch nor transformers; a base class gives its fields to
-several commands. `make` reads such a class from a TOML file and from flags, `to_toml` writes it. The shell's side is
+several commands. A class method `beneath(given)` says, from the values given, what holds in place of defaults, as a
+recipe does. `make` reads such a class from a TOML file and from flags, `to_toml` writes it. The shell's side is
 `talking_points.cli.options`.
 """
 
@@ -49,7 +50,7 @@ _SAID = {str: "a text", int: "a whole number", float: "a number", bool: "true or
 
 def flag(declaration: str = "", *, metavar: str | None = None) -> Mapping[str, Any]:
     """Metadata of a field: its flag, such as "--object" or "--balance/--random", and its value's name in the help."""
-    return MappingProxyType({"flag": declaration, "metavar": metavar})
+    return MappingProxyType({"flags": (declaration,) if declaration else (), "metavar": metavar})
 
 
 def argument(metavar: str) -> Mapping[str, Any]:
@@ -68,8 +69,6 @@ class Setting:
     """Of a Literal."""
     many: bool
     """A tuple of `kind`."""
-    optional: bool
-    """May be None."""
     default: Any
     """`dataclasses.MISSING` where it has to be given."""
     help: str
@@ -120,18 +119,16 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
         if kind not in _SAID or len(given) > 1:
             raise TypeError(f"{cls.__name__}.{one.name} is {hints[one.name]}: no type of a setting")
         default = one.default if one.default_factory is MISSING else one.default_factory()
+        flags = one.metadata.get("flags") or (_flag_of(one.name, kind, default),)
         found.append(
             Setting(
                 name=one.name,
                 kind=kind,
                 choices=choices,
                 many=many,
-                optional=len(given) < len(kinds),
                 default=default,
                 help=docs.get(one.name, ""),
-                flag=None
-                if one.metadata.get("argument")
-                else one.metadata.get("flag") or _flag_of(one.name, kind, default),
+                flag=None if one.metadata.get("argument") else flags[0],
                 metavar=one.metadata.get("metavar"),
             )
         )
@@ -172,7 +169,7 @@ def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) 
 
 
 def read(cls: type, given: Mapping[str, Any], *, config: Path | None = None) -> dict[str, Any]:
-    """What a TOML file sets and what was given beside it, which goes before the file.
+    """What a TOML file sets and what was given beside it, which goes before the file; and what is `beneath` both.
 
     Args:
         cls: the settings' class.
@@ -183,9 +180,9 @@ def read(cls: type, given: Mapping[str, Any], *, config: Path | None = None) -> 
         FileNotFoundError, ValueError: no such file, not TOML, an unknown key, or a value of another type.
     """
     values = {} if config is None else read_toml(cls, config)
-    return values | read_values(
-        cls, {name: value for name, value in given.items() if value is not None and value != []}
-    )
+    values |= read_values(cls, {name: value for name, value in given.items() if value is not None and value != []})
+    beneath = getattr(cls, "beneath", None)
+    return values if beneath is None else {**beneath(values), **values}
 
 
 def read_toml(cls: type, path: Path) -> dict[str, Any]:
