@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -16,7 +16,6 @@ from talking_points.settings import Setting, make, read, settings_of, to_toml
 Run = TypeVar("Run", bound=Callable[..., None])
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
-ModelOption = Annotated[str, typer.Option("--model", help="'mini', a checkpoint folder, or a Hub id (owner/name).")]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given.")
 ]
@@ -25,7 +24,7 @@ _CONFIG = typer.Option("--config", metavar="FILE.toml", help="Settings from a fi
 _SHOW = typer.Option("--show-config", help="Print all settings as TOML, the less common ones too, and stop.")
 
 
-def takes(cls: type, *, shown: Collection[str] = ()) -> Callable[[Run], Run]:
+def takes(cls: type, *, shown: Sequence[str] = ()) -> Callable[[Run], Run]:
     """Decorator: the function becomes a command whose flags are the fields of a settings class.
 
     Every field is a flag and a key of `--config`; a flag goes before the file. The function takes the settings as its
@@ -33,13 +32,20 @@ def takes(cls: type, *, shown: Collection[str] = ()) -> Callable[[Run], Run]:
 
     Args:
         cls: the settings' class; see `talking_points.settings`.
-        shown: fields that `--help` lists; all unless given. The others are in `--show-config`.
+        shown: fields that `--help` lists, in this order; all unless given. The others are in `--show-config`.
     """
 
     def decorate(run: Run) -> Run:
         signature = inspect.signature(run, eval_str=True)
         own = [one.replace(kind=KEYWORD) for one in list(signature.parameters.values())[1:]]
-        parameters = [_parameter(one, hidden=bool(shown) and one.name not in shown) for one in settings_of(cls)]
+        settings = {one.name: one for one in settings_of(cls)}
+        hidden = [name for name in settings if shown and name not in shown]
+        # What a recipe may say is no default to show.
+        with_defaults = not hasattr(cls, "beneath")
+        parameters = [
+            _parameter(settings[name], hidden=name in hidden, with_default=with_defaults)
+            for name in [*(shown or settings), *hidden]
+        ]
         config = inspect.Parameter("config", KEYWORD, default=None, annotation=Annotated[Path | None, _CONFIG])
         show = inspect.Parameter("show_config", KEYWORD, default=False, annotation=Annotated[bool, _SHOW])
         parameters += [*own, config, show]
@@ -60,47 +66,18 @@ def takes(cls: type, *, shown: Collection[str] = ()) -> Callable[[Run], Run]:
     return decorate
 
 
-def _parameter(setting: Setting, *, hidden: bool) -> inspect.Parameter:
+def _parameter(setting: Setting, *, hidden: bool, with_default: bool) -> inspect.Parameter:
     """A setting as a parameter of a command; None where nothing is given."""
-    default, required = setting.default, setting.default is MISSING
-    said = setting.help + (" Required." if required else "")
+    said, default = setting.help, setting.default
+    if default is MISSING:
+        said += " Required."
+    elif with_default and default not in (None, (), False, "", Path()):
+        # Not as typer's default: that would look like something given. The backslash is Rich's.
+        said += rf" \[default: {', '.join(map(str, default)) if setting.many else default}]"
     metavar = setting.metavar or "|".join(setting.choices) or ("PATH" if setting.kind is Path else None)
     if setting.flag is None:
         info: Any = typer.Argument(metavar=metavar, help=said, show_default=False)
     else:
-        shown: str | bool = False if required or default in (None, (), "", False) else _as_shown(default, setting.flag)
-        info = typer.Option(setting.flag, metavar=metavar, help=said, show_default=shown, hidden=hidden)
+        info = typer.Option(setting.flag, metavar=metavar, help=said, show_default=False, hidden=hidden)
     kind: Any = list[setting.kind] if setting.many else setting.kind  # type: ignore[name-defined]
     return inspect.Parameter(setting.name, KEYWORD, default=None, annotation=Annotated[kind | None, info])
-
-
-def _as_shown(default: Any, flag: str) -> str:
-    """A default as the help shows it."""
-    if isinstance(default, bool):
-        return flag.split("/")[0].removeprefix("--")
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-SourceOption = Annotated[
-    list[str],
-    typer.Option(
-        "--source",
-        metavar="NAME=DIR",
-        help="Part-labelled photos: pascal-part-116, ade20k-part-234, part-imagenet, ap-10k, label-map, coco-parts or "
-        "coco (objects, joints, boxes). Repeatable.",
-    ),
-]
-
-
-OutOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where results go; an earlier run there resumes.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds make equal choices.")]
-ObjectOption = Annotated[
-    list[str] | None,
-    typer.Option("--object", help="Only points on these: an object's name, or its family in AP-10K. Repeatable."),
-]
-PartOption = Annotated[
-    list[str] | None,
-    typer.Option("--part", help="Only points on these parts, by their name or a word of it. Repeatable."),
-]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from talking_points.pointing.files import Task
 
+OF_ASKING = ("model", "device", "as_json", "figure", "input", "out", "strict", "engine", "workers")
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 
 
@@ -57,7 +58,7 @@ class AnswerSettings:
 class AskSettings(AnswerSettings):
     """One photo, or many in a file."""
 
-    photo: Path | None = field(default=None, metadata=argument("[PHOTO]"))
+    photo: Path | None = field(default=None, metadata=argument("PHOTO"))
     """A photo: JPEG, PNG, WebP, TIFF, ..."""
     input: Path | None = field(default=None, metadata=flag(metavar="FILE"))
     """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see the README."""
@@ -110,7 +111,7 @@ class PointSettings(AskSettings):
 class TextSettings(AskSettings):
     """Of localize."""
 
-    texts: tuple[str, ...] = field(default=(), metadata=argument("[TEXT...]"))
+    texts: tuple[str, ...] = field(default=(), metadata=argument("TEXT..."))
     """What the point is on, in words."""
 
     def __post_init__(self) -> None:
@@ -128,7 +129,7 @@ class DemoSettings(AnswerSettings):
     """Where the figure is written."""
 
 
-@takes(PointSettings)
+@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
 def describe(settings: PointSettings) -> None:
     """Put points of a photo into words."""
     if settings.input is not None:
@@ -144,7 +145,7 @@ def describe(settings: PointSettings) -> None:
     _give(answers, image, settings.photo, settings)
 
 
-@takes(TextSettings)
+@takes(TextSettings, shown=("photo", "texts", *OF_ASKING))
 def localize(settings: TextSettings) -> None:
     """Find the point of a photo that each text is about."""
     if settings.input is not None:
@@ -161,7 +162,7 @@ def localize(settings: TextSettings) -> None:
     _give(answers, image, settings.photo, settings)
 
 
-@takes(PointSettings)
+@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
 def round_trip(settings: PointSettings) -> None:
     """Describe points of a photo, and find them again from the descriptions alone."""
     if settings.input is not None:

@@ -4,19 +4,53 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from talking_points.cli import train_grpo, train_roles
-from talking_points.cli.console import log
-from talking_points.cli.options import DeviceOption
-from talking_points.cli.training import prepare
+from talking_points.cli.console import let_threads_sleep, log
+from talking_points.cli.options import DeviceOption, takes
+from talking_points.memory import keep_freed_memory
+from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print sizes, steps, tokens and memory as JSON; load no weights.")
+]
+ROLE_SHOWN = ("data", "base", "out", "recipe", "epochs", "steps", "photos", "learning_rate", "objects", "device")
+GRPO_SHOWN = ("keypoints", "descriptor", "localizer", "out", "split", "objects", "held_out_objects", "steps")
+GRPO_SHOWN += ("photos", "points", "learning_rate", "reward", "device")
 
 train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=True)
-train_app.command("descriptor")(train_roles.train_descriptor)
-train_app.command("localizer")(train_roles.train_localizer)
+
+
+@train_app.command("descriptor")
+@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "region"))
+def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
+    """Train the descriptor's adapter over a frozen base."""
+    _train_role(settings, dry_run)
+
+
+@train_app.command("localizer")
+@takes(LocalizerSettings, shown=(*ROLE_SHOWN, "head", "blind"))
+def train_localizer(settings: LocalizerSettings, dry_run: DryRunOption = False) -> None:
+    """Train the localizer's adapter, projector and heads over a frozen base."""
+    _train_role(settings, dry_run)
+
+
+def _train_role(settings: DescriptorSettings | LocalizerSettings, dry_run: bool) -> None:
+    _prepare()
+    if dry_run:
+        from talking_points.training.dry_run import plan
+
+        typer.echo(json.dumps(plan(settings), indent=2))
+        return
+    from talking_points.training.roles import train_role
+
+    _finish(train_role(settings), settings.out / "checkpoint")
 
 
 @train_app.command("join")
@@ -26,9 +60,9 @@ def train_join(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
-    prepare()
+    _prepare()
     from talking_points.pointing.pretrained import find_checkpoint
-    from talking_points.training.roles import join_roles
+    from talking_points.training.joining import join_roles
 
     join_roles(find_checkpoint(descriptor), find_checkpoint(localizer), out)
     log(f"wrote {out}")
@@ -38,7 +72,7 @@ def train_join(
 def train_calibrate(
     data: Annotated[
         Path,
-        typer.Option("--data", metavar="PATH", help="A built set, or a JSON-lines file of triplets, not trained on."),
+        typer.Option("--data", metavar="PATH", help="A built set, or a file of points with texts, not trained on."),
     ],
     model: Annotated[str, typer.Option("--model", help="With a localizer: 'mini', or a checkpoint folder.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
@@ -46,7 +80,7 @@ def train_calibrate(
     device: DeviceOption = None,
 ) -> None:
     """Fit how sure the localizer says it is to how often it is right, on photos held out of its training."""
-    prepare()
+    _prepare()
     import torch
 
     from talking_points.evaluation.data import read_samples
@@ -63,4 +97,34 @@ def train_calibrate(
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 
-train_app.command("grpo")(train_grpo.train_grpo)
+@train_app.command("grpo")
+@takes(GRPOSettings, shown=GRPO_SHOWN)
+def train_grpo(settings: GRPOSettings) -> None:
+    """Reinforce a descriptor on points without texts: rewarded is what a localizer finds from its descriptions."""
+    _prepare()
+    from talking_points.training.reinforce import train_grpo as run
+
+    _finish(run(settings), settings.out / "checkpoint")
+
+
+def _prepare() -> None:
+    """Memory, threads, and a log on stderr, of the first process alone."""
+    let_threads_sleep()
+    keep_freed_memory()
+    level = logging.INFO if _is_first_process() else logging.ERROR
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _finish(finished: bool, written: Path) -> None:
+    """Say where the checkpoint is; a training that SIGTERM stopped ends as SIGTERM ends a program."""
+    if not finished:
+        raise typer.Exit(143)
+    if _is_first_process():
+        log(f"wrote {written}")
