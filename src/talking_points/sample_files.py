@@ -29,16 +29,24 @@ HEAD_BYTES = 2**16
 """What is looked at to tell what a file is."""
 ROWS_AT_ONCE = 128
 """Rows of a Parquet file that are read together."""
+_EXPECTED = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
 _NO_TEXT = {
-    codecs.BOM_UTF32_LE: "is UTF-32; save it as UTF-8",
-    codecs.BOM_UTF32_BE: "is UTF-32; save it as UTF-8",
-    codecs.BOM_UTF16_LE: "is UTF-16; save it as UTF-8",
-    codecs.BOM_UTF16_BE: "is UTF-16; save it as UTF-8",
-    b"PAR1": "is a Parquet file; name it .parquet",
-    b"\x1f\x8b": "is compressed; unpack it first",
-    b"PK\x03\x04": "is compressed; unpack it first",
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "is UTF-32; save it as UTF-8",
+    rb"\xff\xfe|\xfe\xff": "is UTF-16; save it as UTF-8",
+    rb".?\0": "looks like UTF-16 without a byte order mark; save it as UTF-8",
+    rb"PAR1": "is a Parquet file; name it .parquet",
+    rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
 }
-"""By the first bytes, what is not read as text. UTF-32's little-endian mark begins with that of UTF-16."""
+"""How a file begins that is no text in UTF-8, and what is said of it."""
+_NO_JSON_LINES = {
+    rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:': "looks like COCO's JSON; name it .json",
+    rb"\[": f"is a JSON array; {_EXPECTED} (jq -c '.[]' makes them)",
+    rb"\{[^\S\n]*\n": f"is JSON over several lines; {_EXPECTED} (jq -c . makes them)",
+    rb"[^\n]*\}[^\S\n]*,[^\S\n]*(\n|\Z)": f"has a comma after the object of its first line; {_EXPECTED}",
+    rb"[^\n]*\r[^\r\n]": "ends its lines with CR alone; save it with LF or CR LF",
+    rb'(?i)(?=[^\n]*photo)(?=[^\n]*[,;\t])[^{"]': f"looks like CSV; name it .csv, or else {_EXPECTED}",
+}
+"""The same of text under the name of JSON lines."""
 
 OnNote = Callable[[str], None]
 
@@ -79,7 +87,7 @@ def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = lamb
 
     ending = path.suffix.lower()
     if ending != ".parquet":
-        _check_is_text(path)
+        _refuse(path, _NO_TEXT)
     for line in _KINDS.get(ending, _json_lines)(path, note):
         record = line.record
         if ending != ".parquet" and ("photo_path" in record or "point_px" in record):
@@ -149,7 +157,7 @@ def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
-    _recognise(path)
+    _refuse(path, _NO_JSON_LINES)
     with path.open("rb") as file:
         for number, raw in _raw_lines(file):
             try:
@@ -210,35 +218,13 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _check_is_text(path: Path) -> None:
-    """ValueError for a file in another encoding, or one that is no text at all."""
+def _refuse(path: Path, beginnings: Mapping[bytes, str]) -> None:
+    """ValueError for a file with one of these beginnings."""
     with path.open("rb") as file:
-        head = file.read(4)
-    for begins, said in _NO_TEXT.items():
-        if head.startswith(begins):
+        head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    for pattern, said in beginnings.items():
+        if re.match(pattern, head):
             raise ValueError(f"{path} {said}")
-    if b"\0" in head[:2]:
-        raise ValueError(f"{path} looks like UTF-16 without a byte order mark; save it as UTF-8")
-
-
-def _recognise(path: Path) -> None:
-    """ValueError for a file of another kind under the name of JSON lines."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).strip()
-    first = head.split(b"\n", 1)[0].strip()
-    expected = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
-    if re.match(rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:', head):
-        raise ValueError(f"{path} looks like COCO's JSON; name it .json, or else {expected}")
-    if first.startswith(b"["):
-        raise ValueError(f"{path} is a JSON array; {expected} (jq -c '.[]' makes them)")
-    if first == b"{":
-        raise ValueError(f"{path} is JSON over several lines; {expected} (jq -c . makes them)")
-    if re.search(rb"\}\s*,$", first):
-        raise ValueError(f"{path} has a comma after the object of its first line; {expected}")
-    if b"\r" in first.rstrip(b"\r"):
-        raise ValueError(f"{path} ends its lines with CR alone; save it with LF or CR LF")
-    if not first.startswith((b"{", b'"')) and b"photo" in first.lower() and re.search(rb"[,;\t]", first):
-        raise ValueError(f"{path} looks like CSV; name it .csv, or else {expected}")
 
 
 # Tables
