@@ -154,6 +154,7 @@ def test_coco_keypoints_are_lines_of_their_own(tmp_path: Path) -> None:
             {"id": 7, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2, 0, 0, 0, 30, 7, 1], "bbox": [1, 2, 3, 4]},
             {"id": 8, "image_id": 3, "category_id": 1, "bbox": [1, 1, 2, 2]},
             {"id": 9, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2], "iscrowd": 1},
+            {"id": 10, "image_id": 3, "category_id": 1, "keypoints": [4, 5]},
         ],
     }
     (tmp_path / "data").mkdir()
@@ -167,8 +168,15 @@ def test_coco_keypoints_are_lines_of_their_own(tmp_path: Path) -> None:
         Line(number=1, record={**thing, "x": 4.5, "y": 5.5, "keypoint": "nose", "part_name": "nose", "hidden": False}),
         # At the width, where no pixel is: the last one is meant.
         Line(number=2, record={**thing, "x": 29.5, "y": 7.5, **eye}),
+        Line(
+            number=3,
+            record={},
+            problem="annotation 10: expected COCO keypoints as one list [x, y, v] * k, got shape (2,)",
+        ),
     ]
-    _, point = read_points(path)
+    problems: list[str] = []
+    _, point = read_points(path, on_problem=problems.append)
+    assert len(problems) == 1
     assert (point.object_name, point.object_category, point.part_name) == ("antelope", "Bovidae", "right eye")
     assert Path(point.photo or "").is_file() and point.size_wh == (30, 20) and point.object_box_xyxy == (1, 2, 4, 6)
     content["annotations"][0]["image_id"] = 4

@@ -335,7 +335,13 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
             if labelled.get("iscrowd"):
                 continue
             photo, category = photos[labelled["image_id"]], categories.get(labelled.get("category_id"), {})
-            for known in _keypoints_of(labelled, photo, category):
+            try:
+                keypoints = list(_keypoints_of(labelled, photo, category))
+            except ValueError as error:
+                number += 1
+                yield Line(number=number, record={}, problem=f"annotation {labelled.get('id')}: {error}")
+                continue
+            for known in keypoints:
                 number += 1
                 yield Line(number=number, record={"photo": folder + photo["file_name"], **known})
     except (KeyError, TypeError, AttributeError) as error:
