@@ -26,7 +26,8 @@ def animals(tmp_path_factory: pytest.TempPathFactory, ap_10k_writer) -> Path:  #
 
 def test_the_papers_direction_and_its_score(animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = ("--descriptor", "mini", "--localizer", "mini", "--out", tmp_path / "run")
-    points = ("--keypoints", animals, "--preset", "bovidae-to-canidae", "--held-out-points", 2)
+    families = ("--split", "all", "--object", "Bovidae", "--held-out-object", "Canidae")
+    points = ("--keypoints", animals, *families, "--held-out-points", 2)
     steps = ("--steps", 2, "--evaluate-every", 2, "--photos", 1, "--points", 1, "--group-size", 2)
     assert run("train", "grpo", *models, *points, *steps) == 0
     assert capsys.readouterr().err.endswith(f"wrote {tmp_path / 'run' / 'checkpoint'}\n")
@@ -40,9 +41,9 @@ def test_the_papers_direction_and_its_score(animals: Path, tmp_path: Path, capsy
     assert report["only"] == "object Canidae"
     assert {row["n"] for row in report["rows"] if row["describer"] == "descriptor"} == {2}
 
-    assert run("train", "grpo", *models, *points, *steps, "--reward", "pck") == 2
+    assert run("train", "grpo", *models, *points, *steps, "--reward", "distance") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "reward mse" in error and "reward pck" in error and "use another --out" in error
+    assert "reward" in error and "distance" in error and "use another --out" in error
 
 
 GRPO = ("train", "grpo", "--descriptor", "mini", "--localizer", "mini", "--out", "x")
@@ -51,13 +52,11 @@ GRPO = ("train", "grpo", "--descriptor", "mini", "--localizer", "mini", "--out",
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (GRPO, "give --keypoints, a set of keypoints, or --source"),
+        (GRPO, "--keypoints is missing: Points without texts"),
         ((*GRPO, "--keypoints", "{animals}", "--group-size", "1"), "group_size is 1; allowed: 2 or more"),
-        ((*GRPO, "--keypoints", "{animals}", "--reward", "iou"), "reward is 'iou'; allowed: mse, distance, pck"),
+        ((*GRPO, "--keypoints", "{animals}", "--reward", "iou"), "reward is 'iou'; allowed: mse, distance"),
         ((*GRPO, "--keypoints", "/nowhere"), "no such file or folder: /nowhere"),
         ((*GRPO, "--keypoints", "{animals}", "--object", "Felidae"), "it has Bovidae, Canidae, antelope, dog"),
-        ((*GRPO, "--keypoints", "{animals}", "--preset", "cats"), "preset is 'cats'; allowed: bovidae-to-canidae"),
-        ((*GRPO, "--source", "ap-10k={animals}"), "--source ap-10k has keypoints and no parts"),
         ((*GRPO, "--keypoints", "{animals}", "--blocks", "99"), "blocks is 99; allowed: at most"),
         ((*GRPO, "--keypoints", "{animals}", "--unseen-localizer", "maxi"), "unknown model 'maxi'"),
         ((*GRPO, "--keypoints", "{animals}", "--evaluate-every", "0"), "evaluate_every is 0; allowed: at least 1"),
