@@ -138,7 +138,7 @@ def point_of_record(record: Mapping[str, Any], *, wants_text: bool) -> PhotoPoin
     photo = record.get("photo")
     if not isinstance(photo, str) or not photo or "\0" in photo:
         raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
-    size_wh = _size_of(record)
+    size_wh = _numbers(record, "size_wh", 2, int, "[width, height] in whole pixels")
     if not wants_text:
         return PhotoPoint(photo=photo, size_wh=size_wh, point_px=(_number(record, "x"), _number(record, "y")))
     text = record.get("text")
@@ -170,18 +170,11 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
                 raise ValueError(f'"{name}" must be a text, got {value!r:.100}')
             known[name] = value
     for name in ("object_box_xyxy", "part_box_xyxy"):
-        if (box := record.get(name)) is not None:
-            known[name] = _box(name, box)
+        if (box := _numbers(record, name, 4, float, "[x0, y0, x1, y1] in pixels")) is not None:
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise ValueError(f'"{name}" is empty, expected x0 < x1 and y0 < y1, got {list(box)}')
+            known[name] = box
     return replace(asked, size_wh=size_wh, **known)
-
-
-def _box(name: str, box: Any) -> Box:
-    if not isinstance(box, list | tuple) or len(box) != 4 or not all(isinstance(one, int | float) for one in box):
-        raise ValueError(f'"{name}" must be [x0, y0, x1, y1] in pixels, got {box!r:.100}')
-    x0, y0, x1, y1 = box
-    if not (x0 < x1 and y0 < y1):
-        raise ValueError(f'"{name}" is empty, expected x0 < x1 and y0 < y1, got {box!r:.100}')
-    return x0, y0, x1, y1
 
 
 def _number(record: Mapping[str, Any], key: str) -> float:
@@ -191,10 +184,12 @@ def _number(record: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
-def _size_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = record.get("size_wh")
-    if size is None:
+def _numbers(record: Mapping[str, Any], key: str, count: int, kind: type, form: str) -> Any:
+    """So many numbers of a kind; None where the record has none."""
+    value = record.get(key)
+    if value is None:
         return None
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(side, int) for side in size):
-        raise ValueError(f'"size_wh" must be [width, height] in whole pixels, got {size!r:.100}')
-    return size[0], size[1]
+    allowed = int if kind is int else int | float
+    if not isinstance(value, list | tuple) or len(value) != count or not all(isinstance(n, allowed) for n in value):
+        raise ValueError(f'"{key}" must be {form}, got {value!r:.100}')
+    return tuple(value)

@@ -52,7 +52,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str]]:
         (["--max-points", "0"], "max_points is 0"),
         (["--max-megapixels", "1000"], "max_pixels is 1,000,000,000"),
         (["--max-megabytes", "nan"], "--max-megabytes"),
-        (["--port", "70000"], "Invalid value for '--port'"),
+        (["--port", "70000"], "port is 70000; allowed: 0 to 65535"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--wait-ms", "-1"], "wait_ms is -1"),
         (["--max-waiting", "0"], "max_waiting is 0"),

@@ -17,7 +17,7 @@ SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "devi
 @takes(ServeSettings, shown=SHOWN)
 def serve(settings: ServeSettings) -> None:
     """Serve a web page and an HTTP API, on this machine alone unless --host says otherwise."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDED if not _has(name)]
     if missing:
         raise ImportError(f"serve needs {', '.join(missing)}: pip install 'talking-points[web]'")
     token = settings.read_token()
@@ -42,6 +42,10 @@ def serve(settings: ServeSettings) -> None:
         run(app, engines, listening)
     finally:
         log("stopped")
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,89 @@
+"""What `talking-points serve` can be told."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+MOST_MEGAPIXELS = 100
+"""As `photos.MAX_PIXELS`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeSettings:
+    """Models, address, limits and permissions of a server. All defaults are ours."""
+
+    model: tuple[str, ...] = ("mini",)
+    """'mini', a checkpoint folder, or a Hub id (owner/name). Of several, requests name one; or the first is asked."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all of this machine's."""
+    port: int = 7860
+    """0 takes a free one."""
+    token_env: str | None = None
+    """Environment variable with the token that callers must send."""
+    allow_urls: bool = False
+    """Fetch photos from public addresses that requests name."""
+    page: bool = True
+    """The web page beside the API."""
+    label_studio: str | None = None
+    """URL of the Label Studio whose tasks name photos by paths; they are fetched with LABEL_STUDIO_API_KEY."""
+    max_megabytes: float = 20.0
+    """Largest photo, as a file."""
+    max_megapixels: float = 50.0
+    """Largest photo, decoded."""
+    max_points: int = 64
+    """Points or texts of a request."""
+    max_text_chars: int = 4000
+    """Longest text; the model's own limit, in tokens, holds as well."""
+    max_waiting: int = 128
+    """Points and texts that may wait for a model; more get a 429."""
+    wait_ms: float = 5.0
+    """How long a request waits for others to go along with it, in milliseconds."""
+    device: str | None = None
+    """Such as 'cpu' or 'cuda'; a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("model is empty; name at least one, such as mini")
+        for name, most in (
+            ("max_megabytes", 10_000),
+            ("max_megapixels", MOST_MEGAPIXELS),
+            ("max_points", 10_000),
+            ("max_text_chars", 1_000_000),
+            ("max_waiting", 1_000_000),
+        ):
+            # Written so that NaN fails, too.
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: above 0, at most {most}")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}; allowed: 0 to 65535")
+        if not 0 <= self.wait_ms <= 1000:
+            raise ValueError(f"wait_ms is {self.wait_ms}; allowed: 0 to 1000 milliseconds")
+        if self.label_studio is not None and not self.label_studio.startswith(("http://", "https://")):
+            raise ValueError(
+                f"label_studio is {self.label_studio!r}; allowed: an address such as http://localhost:8080"
+            )
+
+    @property
+    def max_photo_bytes(self) -> int:
+        return round(self.max_megabytes * 1e6)
+
+    @property
+    def max_pixels(self) -> int:
+        return round(self.max_megapixels * 1e6)
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request: the largest photo as base64, the most texts, and some room."""
+        return self.max_photo_bytes * 4 // 3 + 4 * self.max_points * self.max_text_chars + 65_536
+
+    def read_token(self) -> str | None:
+        """What callers must present; None: nothing. A ValueError when `token_env` is set and holds no good token."""
+        if self.token_env is None:
+            return None
+        token = os.environ.get(self.token_env)
+        if not token:
+            raise ValueError(f"token_env is {self.token_env}: that environment variable is not set, or empty")
+        if len(token) < 8 or not token.isascii():
+            raise ValueError(f"the token in {self.token_env} is too short or not ASCII; at least 8 ASCII characters")
+        return token
