@@ -50,9 +50,8 @@ def show(template: str, **values: Any) -> None:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("talking_points.cli")
-    layout = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    pages = Environment(loader=loader, undefined=StrictUndefined, **layout)
-    typer.echo(pages.get_template(template).render(counted=counted, listed=_listed, **values), nl=False)
+    pages = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    typer.echo(pages.get_template(template).render(counted=counted, listed=_listed, **values))
 
 
 def counted(count: int, noun: str) -> str:

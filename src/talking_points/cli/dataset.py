@@ -15,7 +15,7 @@ from talking_points.dataset.settings import BuildSettings
 from talking_points.memory import keep_freed_memory
 from talking_points.settings import flag
 
-SHOWN = ("sources", "out", "split", "records", "points_per_photo", "dialects")
+SHOWN: tuple[str, ...] = ("sources", "out", "split", "records", "points_per_photo", "dialects")
 SHOWN += ("object_describer", "local_describer", "writer", "workers", "seed", "check", "as_json")
 
 

@@ -21,8 +21,8 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print sizes, steps, tokens and memory as JSON; load no weights.")
 ]
 ROLE_SHOWN = ("data", "base", "out", "recipe", "epochs", "steps", "photos", "learning_rate", "objects", "device")
-GRPO_SHOWN = ("keypoints", "descriptor", "localizer", "out", "split", "objects", "held_out_objects", "steps")
-GRPO_SHOWN += ("photos", "points", "learning_rate", "reward", "device")
+GRPO_SHOWN: tuple[str, ...] = ("keypoints", "descriptor", "localizer", "out", "split", "objects", "held_out_objects")
+GRPO_SHOWN += ("steps", "photos", "points", "learning_rate", "reward", "device")
 
 train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=True)
 
