@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,26 +41,6 @@ def let_threads_sleep() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-
-
-def show(template: str, **values: Any) -> None:
-    """Print an answer by a template of templates/."""
-    # Imported here: most commands have no template.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("talking_points.cli")
-    pages = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    typer.echo(pages.get_template(template).render(counted=counted, listed=_listed, **values))
-
-
-def counted(count: int, noun: str) -> str:
-    """How many of what: "1 record", "1,200 records"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _listed(counts: Mapping[str, int], most: int | None = None) -> str:
-    listed = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
-    return listed + (", ..." if most is not None and len(counts) > most else "")
 
 
 class Progress:

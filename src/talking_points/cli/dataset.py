@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import Progress, counted, log, show
+from talking_points.cli.console import Progress, log
 from talking_points.cli.options import JsonOption, takes
 from talking_points.dataset.settings import BuildSettings
 from talking_points.memory import keep_freed_memory
@@ -51,7 +52,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
         report = build(settings, progress.show)
     alike = [one for one in report.skipped if one[2].startswith("looks like ")]
     skipped = [one for one in report.skipped if one not in alike]
-    show("built.txt.j2", report=report, alike=alike, skipped=skipped, out=settings.out)
+    _print("built.txt.j2", report=report, alike=alike, skipped=skipped, out=settings.out)
     log(f"wrote {settings.out}")
 
 
@@ -59,6 +60,7 @@ def _check(settings: BuildOrCheckSettings) -> None:
     """Print what is wrong with labels; leaves with status 2 where anything is."""
     from talking_points.dataset.check import check_sources
     from talking_points.dataset.sources.loading import parse_sources
+    from talking_points.pages import counted
 
     with Progress() as progress:
         found = check_sources(parse_sources(settings.sources), progress.show)
@@ -97,4 +99,16 @@ def inspect_dataset(
         answers = None if audit is None else asdict(audit)
         typer.echo(json.dumps({**asdict(found), "audit": answers}, indent=2, ensure_ascii=False))
         return
-    show("inspected.txt.j2", found=found, audit=audit)
+    _print("inspected.txt.j2", found=found, audit=audit)
+
+
+def _print(template: str, **values: Any) -> None:
+    # Imported here: Jinja2 is not needed to print help.
+    from talking_points.pages import render
+
+    typer.echo(render("talking_points.cli", template, listed=_listed, **values), nl=False)
+
+
+def _listed(counts: Mapping[str, int], most: int | None = None) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
+    return listed + (", ..." if most is not None and len(counts) > most else "")
