@@ -189,7 +189,7 @@ def _numbers(record: Mapping[str, Any], key: str, count: int, kind: type, form: 
     value = record.get(key)
     if value is None:
         return None
-    allowed = int if kind is int else int | float
+    allowed: tuple[type, ...] = (int,) if kind is int else (int, float)
     if not isinstance(value, list | tuple) or len(value) != count or not all(isinstance(n, allowed) for n in value):
         raise ValueError(f'"{key}" must be {form}, got {value!r:.100}')
     return tuple(value)
