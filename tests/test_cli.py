@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,29 @@ from talking_points.demo import DEMO_POINTS_PX
 from talking_points.pointing import pretrained
 from talking_points.pointing.round_trip import RoundTrip
 from talking_points.samples import FoundPoint
+
+COMMANDS_OF_SETTINGS = [
+    ["describe"],
+    ["localize"],
+    ["round-trip"],
+    ["demo"],
+    ["build-dataset"],
+    ["evaluate"],
+    ["evaluate-pointing"],
+    ["serve"],
+    ["train", "descriptor"],
+    ["train", "localizer"],
+    ["train", "grpo"],
+]
+ALL_COMMANDS = [
+    *COMMANDS_OF_SETTINGS,
+    ["inspect-dataset"],
+    ["compare"],
+    ["import-omg-llava"],
+    ["parity"],
+    ["train", "join"],
+    ["train", "calibrate"],
+]
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 
@@ -411,14 +435,14 @@ class TestBuildDataset:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--photos", "none"], "--photos must be embed or path, got none"),
-            (["--engine", "spark"], "--engine must be local or ray, got spark"),
+            (["--photos", "none"], "photos is 'none'; allowed: embed, path"),
+            (["--engine", "spark"], "engine is 'spark'; allowed: local, ray"),
             (["--audit", "5 percent"], "--audit expects a share such as 5% or 0.05, got '5 percent'"),
             (["--audit", "0"], "--audit expects a share"),
             (["--source", "flickr=/tmp"], "NAME one of"),
             (["--dialect", "latin"], 'unknown dialect "latin"'),
             (["--writer", "endpoint:http://host/v1"], "needs an address and a model"),
-            (["--split", "all"], "split must be one of"),
+            (["--split", "all"], "split is 'all'; allowed: train, val, test"),
             (["--points-per-photo", "0"], "points_per_photo must be at least 1"),
         ],
     )
@@ -444,6 +468,23 @@ class TestHelp:
     def test_options(self, run, command):
         _, out, _ = run(command, "--help")
         assert all(option in out for option in ("--model", "--device", "--json", "--figure"))
+
+    @pytest.mark.parametrize("command", ALL_COMMANDS, ids=" ".join)
+    def test_at_most_fifteen_flags(self, run, command, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "200")
+        status, out, _ = run(*command, "--help")
+        flags = set(re.findall(r"^\W*(--[a-z-]+)", out, re.MULTILINE)) - {"--help"}
+        assert status == 0 and len(flags) <= 15
+
+    @pytest.mark.parametrize("command", COMMANDS_OF_SETTINGS, ids=" ".join)
+    def test_all_settings_are_printed_as_toml_that_can_be_given(self, run, command, tmp_path):
+        status, out, err = run(*command, "--show-config")
+        assert (status, err) == (0, "") and out.startswith("# ") and " = " in out
+        (tmp_path / "a.toml").write_text(out)
+        assert run(*command, "--config", tmp_path / "a.toml", "--show-config")[1] == out
+        (tmp_path / "a.toml").write_text("colour = 1")
+        status, out, err = run(*command, "--config", tmp_path / "a.toml")
+        assert (status, out) == (2, "") and "a.toml: unknown key 'colour'; known: " in err and err.count("\n") == 1
 
     def test_version(self, run):
         assert run("--version") == (0, f"talking-points {talking_points.__version__}\n", "")

@@ -82,7 +82,13 @@ def check_against_cli(words: list[str]) -> None:
         assert name in command.commands, f"no command {name!r}"
         command = command.commands[name]
     with contextlib.suppress(typer.Exit):  # --help and --version
-        command.make_context(name, rest, parent=context, resilient_parsing=elided)
+        given = command.make_context(name, rest, parent=context, resilient_parsing=elided).params
+        if not elided and given.get("config") is None:
+            # Settings that a file may give instead are not required by the parser.
+            lacking = [
+                one.name for one in command.params if (one.help or "").endswith("Required.") and not given[one.name]
+            ]
+            assert not lacking, f"{name} lacks {', '.join(lacking)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -134,7 +140,12 @@ def test_the_commands_of_a_script_exist(
 
 
 def test_a_command_that_does_not_exist_is_seen() -> None:
-    for wrong in ("describe photo.jpg --pont 1,2", "evaluates --out scores/", "train base --out runs/base"):
+    for wrong in (
+        "describe photo.jpg --pont 1,2",
+        "evaluates --out scores/",
+        "train base --out runs/base",
+        "evaluate --data set/",
+    ):
         with pytest.raises((AssertionError, click.ClickException, typer.BadParameter.__mro__[2])):
             check_against_cli(wrong.split())
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from talking_points import sample_files
-from talking_points.sample_files import Line, count_samples, read_samples
+from talking_points.sample_files import Line, count_samples, read_points, read_samples
+from talking_points.samples import PhotoPoint
 
 ONE, TWO = {"photo": "a.jpg", "x": 150, "y": 110, "id": 1}, {"photo": "a.jpg", "x": 170, "y": 300, "id": 2}
 LINES = [json.dumps(ONE), json.dumps(TWO)]
@@ -143,23 +146,70 @@ def test_parquet_of_columns_and_of_a_built_set(tmp_path: Path, monkeypatch: pyte
 
 
 def test_coco_keypoints_are_lines_of_their_own(tmp_path: Path) -> None:
-    content = {
+    names = ["nose", "left_eye", "right_eye"]
+    content: dict[str, Any] = {
         "images": [{"id": 3, "file_name": "a.jpg", "width": 30, "height": 20}],
-        "categories": [{"id": 1, "name": "person", "keypoints": ["nose", "left_eye", "right_eye"]}],
+        "categories": [{"id": 1, "name": "antelope", "supercategory": "Bovidae", "keypoints": names}],
         "annotations": [
-            {"id": 7, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2, 0, 0, 0, 6, 7, 1]},
+            {"id": 7, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2, 0, 0, 0, 30, 7, 1], "bbox": [1, 2, 3, 4]},
             {"id": 8, "image_id": 3, "category_id": 1, "bbox": [1, 1, 2, 2]},
+            {"id": 9, "image_id": 3, "category_id": 1, "keypoints": [4, 5, 2], "iscrowd": 1},
+            {"id": 10, "image_id": 3, "category_id": 1, "keypoints": [4, 5]},
         ],
     }
-    path = written(tmp_path, json.dumps(content), "a.json")
-    of_photo = {"photo": "a.jpg", "annotation_id": 7, "size_wh": [30, 20]}
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "data" / "a.jpg")
+    (tmp_path / "annotations").mkdir()
+    path = written(tmp_path / "annotations", json.dumps(content), "a.json")
+    thing = {"photo": "../data/a.jpg", "annotation_id": 7, "object_name": "antelope", "object_category": "Bovidae"}
+    thing |= {"size_wh": [30, 20], "object_box_xyxy": [1, 2, 4, 6]}
+    eye = {"keypoint": "right_eye", "part_name": "right eye", "hidden": True}
     assert list(read_samples(path)) == [
-        Line(number=1, record={**of_photo, "x": 4.5, "y": 5.5, "keypoint": "nose"}),
-        Line(number=2, record={**of_photo, "x": 6.5, "y": 7.5, "keypoint": "right_eye"}),
+        Line(number=1, record={**thing, "x": 4.5, "y": 5.5, "keypoint": "nose", "part_name": "nose", "hidden": False}),
+        # At the width, where no pixel is: the last one is meant.
+        Line(number=2, record={**thing, "x": 29.5, "y": 7.5, **eye}),
+        Line(
+            number=3,
+            record={},
+            problem="annotation 10: expected COCO keypoints as one list [x, y, v] * k, got shape (2,)",
+        ),
     ]
+    problems: list[str] = []
+    _, point = read_points(path, on_problem=problems.append)
+    assert len(problems) == 1
+    assert (point.object_name, point.object_category, point.part_name) == ("antelope", "Bovidae", "right eye")
+    assert Path(point.photo or "").is_file() and point.size_wh == (30, 20) and point.object_box_xyxy == (1, 2, 4, 6)
     content["annotations"][0]["image_id"] = 4
     with pytest.raises(ValueError, match="is no COCO file: KeyError 4"):
         records(written(tmp_path, json.dumps(content), "a.json"))
+
+
+def test_points_to_train_or_score_on(tmp_path: Path) -> None:
+    """The photo's path as it can be opened, its upright size, and what is known of the thing."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    one = {"photo": "a.jpg", "x": 10, "y": 29.5, "text": "a hood", "source": "own", "object_name": "car", "id": 1}
+    others = [
+        ({"object_box_xyxy": [1, 2, 3]}, '"object_box_xyxy" must be [x0, y0, x1, y1] in pixels, got [1, 2, 3]'),
+        ({"part_box_xyxy": [3, 2, 1, 4]}, '"part_box_xyxy" is empty'),
+        ({"part_name": 7}, '"part_name" must be a text, got 7'),
+        ({"text": " "}, "\"text\" must be a text, got ' '"),
+        ({"x": 25}, "point [25.0, 29.5] is outside the 20x30 photo"),
+        ({"size_wh": [30, 20]}, "the point is of a 30x20 photo, the photo is 20x30 upright"),
+        ({"photo": "b.jpg"}, "no such photo"),
+        ({"y": None}, '"y" must be a number of pixels'),
+    ]
+    path = written(tmp_path, "\n".join(json.dumps(one | change) for change, _ in [({}, ""), *others]))
+    problems: list[str] = []
+    photo = str(tmp_path / "a.jpg")
+    expected = PhotoPoint(photo=photo, size_wh=(20, 30), point_px=(10, 29.5), text="a hood", source="own", line=1)
+    assert read_points(path, on_problem=problems.append) == [replace(expected, object_name="car")]
+    assert len(problems) == len(others)
+    for number, (problem, (_, said)) in enumerate(zip(problems, others, strict=True), start=2):
+        assert problem.startswith(f"{path}, line {number}: ") and said in problem
+    with pytest.raises(ValueError, match="points.jsonl, line 2: "):
+        read_points(path)
 
 
 def test_no_such_file(tmp_path: Path) -> None:

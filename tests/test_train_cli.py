@@ -123,19 +123,23 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert point["found_x"] >= 0 and point["found_y"] >= 0 and 0 <= point["confidence"] <= 1
 
 
-GRPO = ("--descriptor", "mini", "--localizer", "mini", "--out", "x")
+LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "grpo", *GRPO, "--keypoints", "{people}", "--steps", "0"), "steps is 0; allowed"),
-        (("train", "calibrate", "--model", "mini", "--data", "/nowhere", "--out", "x"), "no such file or folder"),
-        (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
+        ((*LOCALIZER, "--data", "{people}", "--steps", "0"), "steps is 0; allowed: at least 1"),
+        ((*LOCALIZER, "--data", "{people}", "--steps", "1", "--epochs", "1"), "give steps or epochs, one of them"),
+        ((*LOCALIZER, "--data", "/nowhere"), "--data /nowhere: no such file or folder"),
         (
-            ("train", "localizer", "--data", "{people}", "--base", "x", "--out", "x", "--head", "votes"),
+            (*LOCALIZER, "--data", "{people}", "--head", "votes"),
             "head is 'votes'; allowed: regression, heatmap, mixture",
         ),
+        ((*LOCALIZER, "--data", "{people}", "--config", "x.toml"), "no such file of settings: x.toml"),
+        (("train", "localizer", "--data", "{people}", "--base", "maxi", "--out", "x"), "unknown model 'maxi'"),
+        (("train", "calibrate", "--model", "mini", "--data", "/nowhere", "--out", "x"), "no such file or folder"),
+        (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -144,3 +148,19 @@ def test_bad_input_is_one_line(
     assert run(*(a.format(here=tmp_path, people=people) for a in arguments)) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
+
+
+@pytest.mark.parametrize(("finished", "status"), [(True, 0), (False, 143)])
+def test_flags_go_before_the_file_and_sigterm_has_its_status(
+    finished: bool, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr("talking_points.training.roles.train_role", lambda settings: given.append(settings) or finished)
+    (tmp_path / "mine.toml").write_text('data = "set"\nepochs = 3\nobjects = ["car"]\nblind = true\n')
+    config = ("--config", tmp_path / "mine.toml", "--object", "person", "--object", "dog", "--photos", 2)
+    assert run(*LOCALIZER, *config) == status
+    assert ("wrote x/checkpoint" in capsys.readouterr().err) == finished
+    [one] = given
+    assert (one.data, one.epochs, one.objects, one.blind, one.photos) == (Path("set"), 3, ("person", "dog"), True, 2)
+    # The recipe of mini's base stands beneath: it says steps, which the file's epochs replace.
+    assert (one.steps, one.lora_rank, one.out) == (None, 32, Path("x"))

@@ -67,33 +67,31 @@ __all__ = [
     "unit_to_photo",
 ]
 
-_MODULE_OF = {
-    "Describer": "pointing.interfaces",
-    "FoundPoint": "samples",
-    "Keypoint": "records",
-    "Localizer": "pointing.interfaces",
-    "PhotoCache": "pointing.encoding",
-    "PointDescriptor": "pointing.descriptor",
-    "PointLocalizer": "pointing.localizer",
-    "RoundTrip": "pointing.round_trip",
-    "SampledText": "pointing.descriptor",
-    "Sampling": "model.generation",
-    "TalkingPoints": "pointing.round_trip",
-    "Triplet": "records",
-    "check_points": "points",
-    "coco_to_photo": "points",
-    "letterbox": "photos",
-    "open_photo": "photos",
-    "photo_to_coco": "points",
-    "photo_to_scaled": "points",
-    "photo_to_square": "points",
-    "photo_to_supervision": "points",
-    "photo_to_unit": "points",
-    "scaled_to_photo": "points",
-    "square_to_photo": "points",
-    "supervision_to_photo": "points",
-    "unit_to_photo": "points",
+_NAMES = {
+    "model.generation": ("Sampling",),
+    "photos": ("letterbox", "open_photo"),
+    "pointing.descriptor": ("PointDescriptor", "SampledText"),
+    "pointing.encoding": ("PhotoCache",),
+    "pointing.interfaces": ("Describer", "Localizer"),
+    "pointing.localizer": ("PointLocalizer",),
+    "pointing.round_trip": ("RoundTrip", "TalkingPoints"),
+    "points": (
+        "check_points",
+        "coco_to_photo",
+        "photo_to_coco",
+        "photo_to_scaled",
+        "photo_to_square",
+        "photo_to_supervision",
+        "photo_to_unit",
+        "scaled_to_photo",
+        "square_to_photo",
+        "supervision_to_photo",
+        "unit_to_photo",
+    ),
+    "records": ("Keypoint", "Triplet"),
+    "samples": ("FoundPoint",),
 }
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

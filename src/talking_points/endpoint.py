@@ -108,7 +108,7 @@ def parse_endpoint(who: str, **settings: Any) -> EndpointConfig:
         >>> parse_endpoint("endpoint:http://localhost:8000/v1,llama").model
         'llama'
     """
-    url, comma, model = who.removeprefix("endpoint:").rpartition(",")
+    url, comma, model = who.removeprefix("endpoint:").partition(",")
     if not who.startswith("endpoint:") or not url or not comma:
         raise ValueError(f"{who!r} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
     return EndpointConfig(url=url.strip(), model=model.strip(), **settings)

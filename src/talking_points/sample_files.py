@@ -1,7 +1,7 @@
 """Files of points of photos: JSON lines, CSV, Parquet or COCO keypoints in, one `Line` after the other out.
 
 What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints), JSON lines for any other. One whose
-content is something else is refused in one line that says what it looks like.
+content is something else is refused in one line that says what it looks like. Here alone the forms before 0.2 are read.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from talking_points.photos import photo_size
 from talking_points.points import coco_to_photo
+from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
 MOST_LINE_BYTES = 2**20
 """A longer line is no line of ours."""
@@ -24,8 +29,24 @@ HEAD_BYTES = 2**16
 """What is looked at to tell what a file is."""
 ROWS_AT_ONCE = 128
 """Rows of a Parquet file that are read together."""
-_BOMS = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16"}
-_BOMS |= {codecs.BOM_UTF16_BE: "UTF-16"}
+_EXPECTED = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
+_NO_TEXT = {
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "is UTF-32; save it as UTF-8",
+    rb"\xff\xfe|\xfe\xff": "is UTF-16; save it as UTF-8",
+    rb".?\0": "looks like UTF-16 without a byte order mark; save it as UTF-8",
+    rb"PAR1": "is a Parquet file; name it .parquet",
+    rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
+}
+"""How a file begins that is no text in UTF-8, and what is said of it."""
+_NO_JSON_LINES = {
+    rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:': "looks like COCO's JSON; name it .json",
+    rb"\[": f"is a JSON array; {_EXPECTED} (jq -c '.[]' makes them)",
+    rb"\{[^\S\n]*\n": f"is JSON over several lines; {_EXPECTED} (jq -c . makes them)",
+    rb"[^\n]*\}[^\S\n]*,[^\S\n]*(\n|\Z)": f"has a comma after the object of its first line; {_EXPECTED}",
+    rb"[^\n]*\r[^\r\n]": "ends its lines with CR alone; save it with LF or CR LF",
+    rb'(?i)(?=[^\n]*photo)(?=[^\n]*[,;\t])[^{"]': f"looks like CSV; name it .csv, or else {_EXPECTED}",
+}
+"""The same of text under the name of JSON lines."""
 
 OnNote = Callable[[str], None]
 
@@ -65,43 +86,70 @@ def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = lamb
             on_note(f"{path}: {message}")
 
     ending = path.suffix.lower()
-    kinds = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}
-    _check_is_text(path, ending)
-    for line in kinds.get(ending, _json_lines)(path, note):
+    if ending != ".parquet":
+        _refuse(path, _NO_TEXT)
+    for line in _KINDS.get(ending, _json_lines)(path, note):
         record = line.record
-        if ending != ".parquet":
-            record = _without_old_form(record, note)
-        if wants_text and record and record.get("text") is None and isinstance(record.get("description"), str):
+        if ending != ".parquet" and ("photo_path" in record or "point_px" in record):
+            note('"photo_path" and "point_px" are read for one more version; write "photo", "x" and "y"')
+            record = _from_columns(record)
+        if wants_text and record.get("text") is None and isinstance(record.get("description"), str):
             note('"description" is read as the "text" to find, for one more version; name it "text"')
             record = {**record, "text": record["description"]}
-        yield Line(number=line.number, record=record, problem=line.problem, photo_bytes=line.photo_bytes)
+        yield replace(line, record=record)
 
 
 def count_samples(path: Path) -> int:
     """How many lines `read_samples` gives."""
-    if path.suffix.lower() in (".csv", ".parquet", ".json"):
+    if path.suffix.lower() in _KINDS:
         return sum(1 for _ in read_samples(path))
     with path.open("rb") as file:
         return sum(1 for _ in _raw_lines(file))
 
 
-def _without_old_form(record: dict[str, Any], note: OnNote) -> dict[str, Any]:
-    """A record as it is written since 0.2: `photo`, `x`, `y`."""
-    if not record or ("photo_path" not in record and "point_px" not in record):
-        return record
-    note('"photo_path" and "point_px" are read for one more version; write "photo", "x" and "y"')
-    return _from_columns(record)
+def read_points(
+    path: Path, *, on_problem: Callable[[str], None] | None = None, on_note: OnNote = lambda note: None
+) -> list[PhotoPoint]:
+    """The points of a file with what is known of them, to train or to score on.
+
+    Args:
+        path: of the file, to which its photos' paths are relative.
+        on_problem: told of each line that is passed over, and why; None: such a line is an error.
+        on_note: told once each what was assumed.
+
+    Returns:
+        Points with the path of their photo as it can be opened, the photo's size, and the line.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_samples`; or a line is wrong, or its photo cannot be opened.
+    """
+    size_of = cache(photo_size)
+    points = []
+    for line in read_samples(path, on_note=on_note):
+        try:
+            if line.problem is not None:
+                raise ValueError(line.problem)
+            if line.photo_bytes is not None:
+                raise ValueError("the photo lies in the row; give the folder of the built set")
+            photo = path.parent / (point_of_record(line.record, wants_text=False).photo or "")
+            point = labelled_point(line.record, size_of(photo))
+        except (ValueError, OSError) as error:
+            problem = f"{path}, line {line.number}: {' '.join(str(error).split())}"
+            if on_problem is None:
+                raise ValueError(problem) from None
+            on_problem(problem)
+            continue
+        points.append(replace(point, photo=str(photo), line=line.number))
+    return points
 
 
 def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`photo_path` and `point_px` taken apart, in front of the other keys."""
+    """`photo_path` and `point_px`, which built sets have, as `photo`, `x` and `y` in front of the other keys."""
     rest = {key: value for key, value in record.items() if key not in ("photo_path", "point_px")}
-    taken: dict[str, Any] = {}
-    if "photo" not in rest and "photo_path" in record:
-        taken["photo"] = record["photo_path"]
+    taken = {"photo": record["photo_path"]} if "photo_path" in record else {}
     point = record.get("point_px")
     if isinstance(point, list | tuple) and len(point) == 2:
-        taken |= {key: value for key, value in zip(("x", "y"), point, strict=True) if key not in rest}
+        taken |= {"x": point[0], "y": point[1]}
     return {**taken, **rest}
 
 
@@ -109,7 +157,7 @@ def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
-    _recognise(path)
+    _refuse(path, _NO_JSON_LINES)
     with path.open("rb") as file:
         for number, raw in _raw_lines(file):
             try:
@@ -152,9 +200,7 @@ def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
         record = json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
     except RecursionError:
         raise ValueError("not a JSON line: nested too deep") from None
-    except _KeyTwiceError:
-        raise
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ValueError(f"not a JSON line: {error}") from None
     if not isinstance(record, dict):
         raise ValueError(
@@ -163,54 +209,22 @@ def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
     return record
 
 
-class _KeyTwiceError(ValueError):
-    pass
-
-
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _KeyTwiceError(f'"{twice:.60}" is given twice; which is meant?')
+        raise ValueError(f'"{twice:.60}" is given twice; which is meant?')
     return record
 
 
-def _check_is_text(path: Path, ending: str) -> None:
-    """ValueError for a file in another encoding, or one that is no text at all."""
+def _refuse(path: Path, beginnings: Mapping[bytes, str]) -> None:
+    """ValueError for a file with one of these beginnings."""
     with path.open("rb") as file:
-        head = file.read(4)
-    if ending == ".parquet":
-        return
-    for mark, name in _BOMS.items():
-        if head.startswith(mark):
-            raise ValueError(f"{path} is {name}; save it as UTF-8")
-    if head[:1] and b"\0" in head[:2]:
-        raise ValueError(f"{path} looks like UTF-16 without a byte order mark; save it as UTF-8")
-    if head == b"PAR1":
-        raise ValueError(f"{path} is a Parquet file; name it .parquet")
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        raise ValueError(f"{path} is compressed; unpack it first")
-
-
-def _recognise(path: Path) -> None:
-    """ValueError for a file of another kind under the name of JSON lines."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).strip()
-    first = head.split(b"\n", 1)[0].strip()
-    expected = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
-    if re.match(rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:', head):
-        raise ValueError(f"{path} looks like COCO's JSON; name it .json, or else {expected}")
-    if first.startswith(b"["):
-        raise ValueError(f"{path} is a JSON array; {expected} (jq -c '.[]' makes them)")
-    if first == b"{":
-        raise ValueError(f"{path} is JSON over several lines; {expected} (jq -c . makes them)")
-    if re.search(rb"\}\s*,$", first):
-        raise ValueError(f"{path} has a comma after the object of its first line; {expected}")
-    if b"\r" in first.rstrip(b"\r"):
-        raise ValueError(f"{path} ends its lines with CR alone; save it with LF or CR LF")
-    if not first.startswith((b"{", b'"')) and b"photo" in first.lower() and re.search(rb"[,;\t]", first):
-        raise ValueError(f"{path} looks like CSV; name it .csv, or else {expected}")
+        head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+    for pattern, said in beginnings.items():
+        if re.match(pattern, head):
+            raise ValueError(f"{path} {said}")
 
 
 # Tables
@@ -296,7 +310,10 @@ def _plain(value: Any) -> Any:
 
 
 def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
-    """The labelled keypoints of a COCO file, each a line of its own."""
+    """The labelled keypoints of a COCO file, each a line of its own.
+
+    Photos are sought beside the file, and in `data/` and `images/` beside its folder, as AP-10K has them.
+    """
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -310,22 +327,50 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line")
     try:
         photos = {one["id"]: one for one in content["images"]}
-        names = {one["id"]: one.get("keypoints") or [] for one in content.get("categories") or []}
+        categories = {one["id"]: one for one in content.get("categories") or []}
+        first = content["images"][0]["file_name"] if photos else ""
+        folder = next((one for one in ("", "../data/", "../images/") if (path.parent / one / first).is_file()), "")
         number = 0
         for labelled in content["annotations"]:
-            photo = photos[labelled["image_id"]]
-            points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
-            known = names.get(labelled.get("category_id"), [])
-            for place, ((x, y), seen) in enumerate(zip(points_px.tolist(), visibility.tolist(), strict=True)):
-                if not seen:
-                    continue
+            if labelled.get("iscrowd"):
+                continue
+            photo, category = photos[labelled["image_id"]], categories.get(labelled.get("category_id"), {})
+            try:
+                keypoints = list(_keypoints_of(labelled, photo, category))
+            except ValueError as error:
                 number += 1
-                record = {"photo": photo["file_name"], "x": x, "y": y, "annotation_id": labelled.get("id")}
-                record["keypoint"] = known[place] if place < len(known) else str(place)
-                if "width" in photo and "height" in photo:
-                    record["size_wh"] = [photo["width"], photo["height"]]
-                yield Line(number=number, record=record)
+                yield Line(number=number, record={}, problem=f"annotation {labelled.get('id')}: {error}")
+                continue
+            for known in keypoints:
+                number += 1
+                yield Line(number=number, record={"photo": folder + photo["file_name"], **known})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no COCO file: {type(error).__name__} {error}") from None
     if not number:
         raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
+
+
+def _keypoints_of(
+    labelled: dict[str, Any], photo: dict[str, Any], category: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The labelled keypoints of an annotation, with what they are on: AP-10K's `supercategory` is the family."""
+    points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
+    names = category.get("keypoints") or []
+    thing: dict[str, Any] = {"annotation_id": labelled.get("id")}
+    thing |= {"object_name": category["name"]} if "name" in category else {}
+    thing |= {"object_category": category["supercategory"]} if category.get("supercategory") else {}
+    x0, y0, width, height = labelled.get("bbox") or (0, 0, 0, 0)
+    if width > 0 and height > 0:
+        thing["object_box_xyxy"] = [x0, y0, x0 + width, y0 + height]
+    if "width" in photo and "height" in photo:
+        thing["size_wh"] = [photo["width"], photo["height"]]
+        # Some of AP-10K's points are at the width: meant is the last pixel.
+        edge = np.array(thing["size_wh"])
+        points_px = np.where(points_px == edge + 0.5, edge - 0.5, points_px)
+    for place, ((x, y), seen) in enumerate(zip(points_px.tolist(), visibility.tolist(), strict=True)):
+        if seen:
+            name = names[place] if place < len(names) else str(place)
+            yield {"x": x, "y": y, **thing, "keypoint": name, "part_name": name.replace("_", " "), "hidden": seen == 1}
+
+
+_KINDS = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}

@@ -2,7 +2,9 @@
 
 Asked: `photo` (a path), `x` and `y` (pixels of the upright photo), `text`. Answered: `description`, `model`, `found_x`,
 `found_y`, `confidence`, `runner_up_x`, `runner_up_y`, `there`, `error`, `problem`, `line`. `found_x`, `found_y` and
-`there` are always given, null where not known; of the others what is not known is left out.
+`there` are always given, null where not known; of the others what is not known is left out. What is known of the thing
+that a point is on stands under `source`, `object_name`, `object_category`, `part_name`, `object_box_xyxy` and
+`part_box_xyxy`: training and evaluation read it. Other keys are carried along.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from talking_points.points import distance_unit
+from talking_points.points import check_point, distance_unit
 
 Point = tuple[float, float]
+Box = tuple[float, float, float, float]
 
 ANSWER_KEYS = frozenset(
     ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
@@ -47,7 +50,18 @@ class PhotoPoint:
     """Width and height that the point is a pixel of, as stated."""
     point_px: Point | None = None
     text: str | None = None
-    """Given, to be found."""
+    """Given, to be found, or to learn from."""
+    line: int | None = None
+    """Of the file that it was read from, counted from 1."""
+    source: str = ""
+    """Name of the data set, as the next four "" or None where not known."""
+    object_name: str | None = None
+    object_category: str = ""
+    """The broader class of the object, such as the family of an animal."""
+    part_name: str | None = None
+    object_box_xyxy: Box | None = None
+    """x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
+    part_box_xyxy: Box | None = None
     description: str | None = None
     """A model's, of the point."""
     found_px: Point | None = None
@@ -124,13 +138,43 @@ def point_of_record(record: Mapping[str, Any], *, wants_text: bool) -> PhotoPoin
     photo = record.get("photo")
     if not isinstance(photo, str) or not photo or "\0" in photo:
         raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
-    size_wh = _size_of(record)
+    size_wh = _numbers(record, "size_wh", 2, int, "[width, height] in whole pixels")
     if not wants_text:
         return PhotoPoint(photo=photo, size_wh=size_wh, point_px=(_number(record, "x"), _number(record, "y")))
     text = record.get("text")
     if not isinstance(text, str):
         raise ValueError(f'"text" must be a text, got {text!r:.100}')
     return PhotoPoint(photo=photo, size_wh=size_wh, text=text)
+
+
+def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> PhotoPoint:
+    """A point to train or score on: with its text where there is one, and what the record knows of object and part.
+
+    Args:
+        record: with `photo`, `x`, `y`, and any of the keys named above.
+        size_wh: width and height of the upright photo.
+
+    Raises:
+        ValueError: a key is missing or wrong, the point is outside the photo, or the record states another size.
+    """
+    asked = point_of_record(record, wants_text=False)
+    if asked.size_wh is not None and asked.size_wh != size_wh:
+        stated, found = ("{}x{}".format(*size) for size in (asked.size_wh, size_wh))
+        raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
+    assert asked.point_px is not None
+    check_point(asked.point_px, size_wh)
+    known: dict[str, Any] = {}
+    for name in ("text", "source", "object_name", "object_category", "part_name"):
+        if (value := record.get(name)) is not None:
+            if not isinstance(value, str) or not (value.strip() or name != "text"):
+                raise ValueError(f'"{name}" must be a text, got {value!r:.100}')
+            known[name] = value
+    for name in ("object_box_xyxy", "part_box_xyxy"):
+        if (box := _numbers(record, name, 4, float, "[x0, y0, x1, y1] in pixels")) is not None:
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise ValueError(f'"{name}" is empty, expected x0 < x1 and y0 < y1, got {list(box)}')
+            known[name] = box
+    return replace(asked, size_wh=size_wh, **known)
 
 
 def _number(record: Mapping[str, Any], key: str) -> float:
@@ -140,10 +184,12 @@ def _number(record: Mapping[str, Any], key: str) -> float:
     return float(value)
 
 
-def _size_of(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    size = record.get("size_wh")
-    if size is None:
+def _numbers(record: Mapping[str, Any], key: str, count: int, kind: type, form: str) -> Any:
+    """So many numbers of a kind; None where the record has none."""
+    value = record.get(key)
+    if value is None:
         return None
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(side, int) for side in size):
-        raise ValueError(f'"size_wh" must be [width, height] in whole pixels, got {size!r:.100}')
-    return size[0], size[1]
+    allowed: tuple[type, ...] = (int,) if kind is int else (int, float)
+    if not isinstance(value, list | tuple) or len(value) != count or not all(isinstance(n, allowed) for n in value):
+        raise ValueError(f'"{key}" must be {form}, got {value!r:.100}')
+    return tuple(value)

@@ -119,7 +119,7 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
         if kind not in _SAID or len(given) > 1:
             raise TypeError(f"{cls.__name__}.{one.name} is {hints[one.name]}: no type of a setting")
         default = one.default if one.default_factory is MISSING else one.default_factory()
-        flags = one.metadata.get("flags") or (_flag_of(one.name, kind, default),)
+        flags = one.metadata.get("flags") or (_flag_of(one.name, kind),)
         found.append(
             Setting(
                 name=one.name,
@@ -135,10 +135,10 @@ def settings_of(cls: type) -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def _flag_of(name: str, kind: type, default: Any) -> str:
-    """The flag of a name; of a switch that may be on from the start, both ways."""
+def _flag_of(name: str, kind: type) -> str:
+    """The flag of a name; of a switch both ways, as a file may have turned it on."""
     name = name.replace("_", "-")
-    return f"--{name}/--no-{name}" if kind is bool and default is not False else f"--{name}"
+    return f"--{name}/--no-{name}" if kind is bool else f"--{name}"
 
 
 def _docs_of(cls: type) -> dict[str, str]:

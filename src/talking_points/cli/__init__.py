@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import talking_points
-from talking_points.cli import dataset, evaluate, pointing, points, serve, train, weights
+from talking_points.cli import dataset, evaluate, points, serve, train, weights
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -37,7 +37,7 @@ app.command("build-dataset")(dataset.build_dataset)
 app.command("inspect-dataset")(dataset.inspect_dataset)
 app.add_typer(train.train_app, name="train")
 app.command()(evaluate.evaluate)
-app.command("evaluate-pointing")(pointing.evaluate_pointing)
+app.command("evaluate-pointing")(evaluate.evaluate_pointing)
 app.command()(evaluate.compare)
 app.command()(serve.serve)
 app.command("import-omg-llava")(weights.import_omg_llava)

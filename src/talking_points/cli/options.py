@@ -81,31 +81,3 @@ def _parameter(setting: Setting, *, hidden: bool, with_default: bool) -> inspect
         info = typer.Option(setting.flag, metavar=metavar, help=said, show_default=False, hidden=hidden)
     kind: Any = list[setting.kind] if setting.many else setting.kind  # type: ignore[name-defined]
     return inspect.Parameter(setting.name, KEYWORD, default=None, annotation=Annotated[kind | None, info])
-
-
-ModelOption = Annotated[str, typer.Option("--model", help="'mini', a checkpoint folder, or a Hub id (owner/name).")]
-
-
-SourceOption = Annotated[
-    list[str],
-    typer.Option(
-        "--source",
-        metavar="NAME=DIR",
-        help="Part-labelled photos: pascal-part-116, ade20k-part-234, part-imagenet, ap-10k, label-map, coco-parts or "
-        "coco (objects, joints, boxes). Repeatable.",
-    ),
-]
-
-
-OutOption = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where results go; an earlier run there resumes.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Equal seeds make equal choices.")]
-ObjectOption = Annotated[
-    list[str] | None,
-    typer.Option("--object", help="Only points on these: an object's name, or its family in AP-10K. Repeatable."),
-]
-PartOption = Annotated[
-    list[str] | None,
-    typer.Option("--part", help="Only points on these parts, by their name or a word of it. Repeatable."),
-]

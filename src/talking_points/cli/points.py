@@ -5,169 +5,179 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 import talking_points
 from talking_points.cli.console import Progress, find_model, log, say
-from talking_points.cli.options import DeviceOption, JsonOption, ModelOption
+from talking_points.cli.options import takes
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
 from talking_points.samples import PhotoPoint, points_as_json
+from talking_points.settings import argument, flag
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from talking_points.pointing.files import Task
 
-
-PhotoArgument = Annotated[
-    Path | None, typer.Argument(metavar="[PHOTO]", help="A photo: JPEG, PNG, WebP, TIFF, ...", show_default=False)
-]
-PointOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--point",
-        metavar="X,Y",
-        help="A point, in pixels of the upright photo from its top-left corner. Give as many as you like.",
-    ),
-]
-
-
-InputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--input",
-        metavar="FILE",
-        help="Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see the README.",
-    ),
-]
-BulkOutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="OUT.jsonl", help="Answers to --input; an earlier run there resumes.")
-]
-StrictOption = Annotated[bool, typer.Option("--strict", help="With --input: stop at a line that cannot be answered.")]
-BulkEngineOption = Annotated[str, typer.Option("--engine", help="With --input: local, or ray for a cluster.")]
-BulkWorkersOption = Annotated[int, typer.Option("--workers", help="With --engine ray: actors, a model each.")]
-FigureOption = Annotated[
-    Path | None,
-    typer.Option("--figure", metavar="OUT.png", help="Draw the points and the texts into a file."),
-]
-
-
+OF_ASKING = ("model", "device", "as_json", "figure", "input", "out", "strict", "engine", "workers")
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 
 
-def describe(
-    photo: PhotoArgument = None,
-    point: PointOption = None,
-    model: ModelOption = "mini",
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
-    figure: FigureOption = None,
-    input_file: InputOption = None,
-    out: BulkOutOption = None,
-    strict: StrictOption = False,
-    engine: BulkEngineOption = "local",
-    workers: BulkWorkersOption = 1,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """Who answers, and how the answers are given."""
+
+    model: str = "mini"
+    """'mini', a checkpoint folder, or a Hub id (owner/name)."""
+    device: str | None = None
+    """'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given."""
+    as_json: bool = field(default=False, metadata=flag("--json"))
+    """Print the answers as JSON."""
+    figure: Path | None = field(default=None, metadata=flag(metavar="OUT.png"))
+    """Draw the points and the texts into a file."""
+
+    def __post_init__(self) -> None:
+        # Found out before the work, not after it.
+        if self.figure is None:
+            return
+        folder = self.figure.absolute().parent
+        if self.figure.suffix.lower() not in FIGURE_FORMATS or self.figure.is_dir():
+            raise ValueError(f"a figure is a file such as figure.png ({', '.join(FIGURE_FORMATS)}), got {self.figure}")
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no such folder for the figure: {self.figure.parent}")
+        if not os.access(self.figure if self.figure.exists() else folder, os.W_OK):
+            raise PermissionError(f"the figure cannot be written: {self.figure}; choose a place you may write to")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskSettings(AnswerSettings):
+    """One photo, or many in a file."""
+
+    photo: Path | None = field(default=None, metadata=argument("PHOTO"))
+    """A photo: JPEG, PNG, WebP, TIFF, ..."""
+    input: Path | None = field(default=None, metadata=flag(metavar="FILE"))
+    """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see the README."""
+    out: Path | None = field(default=None, metadata=flag(metavar="OUT.jsonl"))
+    """Answers to --input; an earlier run there resumes."""
+    strict: bool = False
+    """With --input: stop at a line that cannot be answered."""
+    engine: Literal["local", "ray"] = "local"
+    """With --input: ray for a cluster."""
+    workers: int = 1
+    """With --engine ray: actors, a model each."""
+
+    def check(self, asked: tuple[str, ...], what: str) -> None:
+        """ValueError unless there is either a photo, with what is asked about it, or a file."""
+        AnswerSettings.__post_init__(self)
+        if self.input is None:
+            if self.photo is None or not asked:
+                raise ValueError(f"expected PHOTO and one {what} or more, or --input FILE.jsonl --out OUT.jsonl")
+        elif self.photo or asked or self.as_json or self.figure:
+            raise ValueError(f"--input comes without PHOTO, {what}, --json and --figure: its lines say what to do")
+        elif self.out is None:
+            raise ValueError("--input needs --out OUT.jsonl, the file that the answers go to")
+        if self.workers < 1 or (self.workers > 1 and self.engine == "local"):
+            raise ValueError(f"--workers is {self.workers}; allowed: 1, or 1 and more with --engine ray")
+
+    def open_photo(self) -> Image.Image:
+        assert self.photo is not None
+        return talking_points.open_photo(self.photo)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointSettings(AskSettings):
+    """Of describe and round-trip."""
+
+    points: tuple[str, ...] = field(default=(), metadata=flag("--point", metavar="X,Y"))
+    """A point, in pixels of the upright photo from its top-left corner. Give as many as you like."""
+
+    def __post_init__(self) -> None:
+        self.check(self.points, "--point X,Y")
+
+    def open(self) -> tuple[Image.Image, list[tuple[float, float]]]:
+        """The photo and the points on it."""
+        points = [_parse_point(text) for text in self.points]
+        image = self.open_photo()
+        talking_points.check_points(points, image.size)
+        return image, points
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(AskSettings):
+    """Of localize."""
+
+    texts: tuple[str, ...] = field(default=(), metadata=argument("TEXT..."))
+    """What the point is on, in words."""
+
+    def __post_init__(self) -> None:
+        self.check(self.texts, "TEXT")
+        for number, one in enumerate(self.texts, start=1):
+            if not one.strip():
+                raise ValueError(f"text {number} is empty: expected a description of a point")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSettings(AnswerSettings):
+    """Of demo."""
+
+    figure: Path | None = field(default=Path("talking-points-demo.png"), metadata=flag(metavar="OUT.png"))
+    """Where the figure is written."""
+
+
+@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
+def describe(settings: PointSettings) -> None:
     """Put points of a photo into words."""
-    if input_file is not None:
-        if photo or point or as_json or figure:
-            raise ValueError("--input comes without PHOTO, --point, --json and --figure: its lines say what to do")
-        _bulk("describe", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
-        return
-    photo, image, points = _open_with_points(photo, point)
-    _check_figure(figure)
-    folder = find_model(model)
+    if settings.input is not None:
+        _answer_file("describe", settings)
+    image, points = settings.open()
+    folder = find_model(settings.model)
     from talking_points.pointing.descriptor import PointDescriptor
 
-    speaker = PointDescriptor.from_pretrained(folder, device=device)
+    speaker = PointDescriptor.from_pretrained(folder, device=settings.device)
     say(f"describing {len(points)} point(s)")
     texts = speaker.describe(image, points)
     answers = [PhotoPoint(point_px=p, description=text) for p, text in zip(points, texts, strict=True)]
-    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+    _give(answers, image, settings.photo, settings)
 
 
-def localize(
-    photo: PhotoArgument = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[TEXT...]", help="What the point is on, in words.", show_default=False),
-    ] = None,
-    model: ModelOption = "mini",
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
-    figure: FigureOption = None,
-    input_file: InputOption = None,
-    out: BulkOutOption = None,
-    strict: StrictOption = False,
-    engine: BulkEngineOption = "local",
-    workers: BulkWorkersOption = 1,
-) -> None:
+@takes(TextSettings, shown=("photo", "texts", *OF_ASKING))
+def localize(settings: TextSettings) -> None:
     """Find the point of a photo that each text is about."""
-    if input_file is not None:
-        if photo or text or as_json or figure:
-            raise ValueError("--input comes without PHOTO, TEXT, --json and --figure: its lines say what to do")
-        _bulk("localize", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
-        return
-    if photo is None or not text:
-        raise ValueError("expected PHOTO and one TEXT or more, or --input FILE.jsonl --out OUT.jsonl")
-    image = talking_points.open_photo(photo)
-    for number, one in enumerate(text, start=1):
-        if not one.strip():
-            raise ValueError(f"text {number} is empty: expected a description of a point")
-    _check_figure(figure)
-    folder = find_model(model)
+    if settings.input is not None:
+        _answer_file("localize", settings)
+    image = settings.open_photo()
+    folder = find_model(settings.model)
     from talking_points.pointing.localizer import PointLocalizer
 
-    finder = PointLocalizer.from_pretrained(folder, device=device)
-    say(f"finding {len(text)} point(s)")
-    found = finder.locate(image, text)
-    answers = [PhotoPoint(text=one).answered(place, image.size) for one, place in zip(text, found, strict=True)]
-    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+    finder = PointLocalizer.from_pretrained(folder, device=settings.device)
+    say(f"finding {len(settings.texts)} point(s)")
+    found = finder.locate(image, list(settings.texts))
+    pairs = zip(settings.texts, found, strict=True)
+    answers = [PhotoPoint(text=text).answered(place, image.size) for text, place in pairs]
+    _give(answers, image, settings.photo, settings)
 
 
-def round_trip(
-    photo: PhotoArgument = None,
-    point: PointOption = None,
-    model: ModelOption = "mini",
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
-    figure: FigureOption = None,
-    input_file: InputOption = None,
-    out: BulkOutOption = None,
-    strict: StrictOption = False,
-    engine: BulkEngineOption = "local",
-    workers: BulkWorkersOption = 1,
-) -> None:
+@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
+def round_trip(settings: PointSettings) -> None:
     """Describe points of a photo, and find them again from the descriptions alone."""
-    if input_file is not None:
-        if photo or point or as_json or figure:
-            raise ValueError("--input comes without PHOTO, --point, --json and --figure: its lines say what to do")
-        _bulk("round-trip", input_file, out, model, device, strict=strict, engine=engine, workers=workers)
-        return
-    photo, image, points = _open_with_points(photo, point)
-    _check_figure(figure)
-    answers = _there_and_back(image, points, model, device)
-    _give(answers, image, photo, model, as_json=as_json, figure=figure)
+    if settings.input is not None:
+        _answer_file("round-trip", settings)
+    image, points = settings.open()
+    _give(_there_and_back(image, points, settings), image, settings.photo, settings)
 
 
-def demo(
-    model: ModelOption = "mini",
-    device: DeviceOption = None,
-    as_json: JsonOption = False,
-    figure: Annotated[Path, typer.Option("--figure", metavar="OUT.png", help="Where the figure is written.")] = Path(
-        "talking-points-demo.png"
-    ),
-) -> None:
+@takes(DemoSettings)
+def demo(settings: DemoSettings) -> None:
     """Round trip of a few points on the photo of Grace Hopper that matplotlib ships."""
     path = demo_photo()
     image = talking_points.open_photo(path)
-    _check_figure(figure)
-    answers = _there_and_back(image, DEMO_POINTS_PX, model, device)
-    _give(answers, image, path, model, as_json=as_json, figure=figure)
-    if model == "mini" and not as_json:
+    _give(_there_and_back(image, DEMO_POINTS_PX, settings), image, path, settings)
+    if settings.model == "mini" and not settings.as_json:
         say("(mini learned from whole figures in the street and from cars: of a close-up like this it knows little)")
 
 
@@ -179,68 +189,39 @@ def _parse_point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _open_with_points(
-    photo: Path | None, texts: list[str] | None
-) -> tuple[Path, Image.Image, list[tuple[float, float]]]:
-    if photo is None or not texts:
-        raise ValueError("expected PHOTO and one --point X,Y or more, or --input FILE.jsonl --out OUT.jsonl")
-    points = [_parse_point(text) for text in texts]
-    image = talking_points.open_photo(photo)
-    talking_points.check_points(points, image.size)
-    return photo, image, points
+def _there_and_back(
+    image: Image.Image, points: list[tuple[float, float]], settings: AnswerSettings
+) -> list[PhotoPoint]:
+    folder = find_model(settings.model)
+    from talking_points.pointing.round_trip import TalkingPoints
+
+    both = TalkingPoints.from_pretrained(folder, device=settings.device)
+    say(f"describing {len(points)} point(s) and finding them again")
+    return [trip.as_point() for trip in both.round_trip(image, points)]
 
 
-def _check_figure(path: Path | None) -> None:
-    """Find out before the work, not after it, that the figure cannot be written."""
-    if path is None:
-        return
-    if path.suffix.lower() not in FIGURE_FORMATS or path.is_dir():
-        raise ValueError(f"a figure is a file such as figure.png ({', '.join(FIGURE_FORMATS)}), got {path}")
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"no such folder for the figure: {path.parent}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise PermissionError(f"the figure cannot be written: {path}; choose a place you may write to")
-
-
-def _bulk(
-    task: Task,
-    source: Path,
-    out: Path | None,
-    model: str,
-    device: str | None,
-    *,
-    strict: bool,
-    engine: str,
-    workers: int,
-) -> None:
-    """Answer a file of lines; see `talking_points.pointing.files`."""
-    if out is None:
-        raise ValueError("--input needs --out OUT.jsonl, the file that the answers go to")
-    if engine not in ("local", "ray"):
-        raise ValueError(f"--engine is {engine!r}; allowed: local, ray")
-    if workers < 1 or (workers > 1 and engine == "local"):
-        raise ValueError(f"--workers is {workers}; allowed: 1, or 1 and more with --engine ray")
+def _answer_file(task: Task, settings: AskSettings) -> None:
+    """Answer a file of lines, see `talking_points.pointing.files`, and exit."""
     from talking_points.sample_files import count_samples, read_samples
 
+    assert settings.input is not None and settings.out is not None
     # Before the model is loaded: a file of another kind is refused at once.
-    next(read_samples(source), None)
-    folder = find_model(model)
-    from functools import partial
-
+    next(read_samples(settings.input), None)
+    folder = find_model(settings.model)
     from talking_points.pointing.files import ROLES, run_bulk
     from talking_points.pointing.pretrained import load_network
 
-    total = count_samples(source)
+    total = count_samples(settings.input)
     with Progress() as progress:
         report = run_bulk(
             task,
-            partial(load_network, folder.absolute(), device=device, roles=ROLES[task]),
-            source,
-            out,
-            model=model,
-            strict=strict,
-            engine="ray" if engine == "ray" else "local",
-            workers=workers,
+            partial(load_network, folder.absolute(), device=settings.device, roles=ROLES[task]),
+            settings.input,
+            settings.out,
+            model=settings.model,
+            strict=settings.strict,
+            engine=settings.engine,
+            workers=settings.workers,
             on_progress=lambda lines: progress.show("lines", lines, total),
             on_note=log,
         )
@@ -248,32 +229,19 @@ def _bulk(
     bad = f', {report.bad:,} could not be and say why under "problem"' if report.bad else ""
     if report.bad_before:
         before += f" ({report.bad_before:,} of them could not be)"
-    log(f"{out}: {report.answered:,} lines answered{bad}{before}")
+    log(f"{settings.out}: {report.answered:,} lines answered{bad}{before}")
     raise typer.Exit(report.exit_status)
 
 
-def _there_and_back(
-    image: Image.Image, points: list[tuple[float, float]], model: str, device: str | None
-) -> list[PhotoPoint]:
-    folder = find_model(model)
-    from talking_points.pointing.round_trip import TalkingPoints
-
-    both = TalkingPoints.from_pretrained(folder, device=device)
-    say(f"describing {len(points)} point(s) and finding them again")
-    return [trip.as_point() for trip in both.round_trip(image, points)]
-
-
-def _give(
-    answers: list[PhotoPoint], image: Image.Image, path: Path, model: str, *, as_json: bool, figure: Path | None
-) -> None:
-    if figure is not None:
+def _give(answers: list[PhotoPoint], image: Image.Image, path: Path | None, settings: AnswerSettings) -> None:
+    if settings.figure is not None:
         # Imported here: matplotlib takes a while, and most calls draw nothing.
         from talking_points.evaluation.figures import draw_points
 
-        draw_points(image, answers).save(figure)
-        say(f"wrote {figure}")
-    if as_json:
-        typer.echo(json.dumps(points_as_json(answers, image.size, model=model, path=str(path)), indent=2))
+        draw_points(image, answers).save(settings.figure)
+        say(f"wrote {settings.figure}")
+    if settings.as_json:
+        typer.echo(json.dumps(points_as_json(answers, image.size, model=settings.model, path=str(path)), indent=2))
     else:
         for answer in answers:
             typer.echo(_as_text(answer))
