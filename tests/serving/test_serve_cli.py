@@ -52,7 +52,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str]]:
         (["--max-points", "0"], "max_points is 0"),
         (["--max-megapixels", "1000"], "max_megapixels is 1000"),
         (["--max-megabytes", "nan"], "max_megabytes is nan"),
-        (["--port", "70000"], "Invalid value for '--port'"),
+        (["--port", "70000"], "port is 70000; allowed: 0 to 65535"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--max-waiting", "0"], "max_waiting is 0"),
         (["--label-studio", "localhost:8080"], "label_studio is"),
