@@ -5,7 +5,7 @@ import pytest
 
 from talking_points.dataset.facts import PointFacts, point_facts
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.scene import mosaic
+from talking_points.dataset.scene_edits import mosaic
 from talking_points.evaluation.composing import compose
 
 

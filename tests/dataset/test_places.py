@@ -20,7 +20,7 @@ from talking_points.dataset.places import (
     place_of_box,
     place_of_point,
 )
-from talking_points.dataset.scene import mosaic
+from talking_points.dataset.scene_edits import mosaic
 from talking_points.dataset.wordings import PHRASES
 
 WIDTH = 200
