@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,12 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     ],
 )
 def test_the_commands_of_a_script_exist(
-    script: str, settings: dict[str, str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str,
+    settings: dict[str, str],
+    count: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ap_10k_writer: Callable[..., None],
 ) -> None:
     """The script runs whole, with a program in place of ours that writes down how it was called."""
     program = tmp_path / "talking-points"
@@ -130,11 +136,14 @@ def test_the_commands_of_a_script_exist(
         f"#!{sys.executable}\nimport json, sys\nopen('calls', 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
     )
     program.chmod(0o755)
+    ap_10k_writer(tmp_path / "ap-10k", {"train": ["1"], "val": ["2"], "test": ["3"]})
     for name, value in {"PATH": f"{tmp_path}:{os.environ['PATH']}", **settings}.items():
         monkeypatch.setenv(name, value)
     subprocess.run(["sh", str(ROOT / "examples" / script)], cwd=tmp_path, check=True)
     calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
     assert len(calls) == count
+    joined = json.loads((tmp_path / "ap-10k" / "annotations" / "ap10k-all.json").read_text())
+    assert [one["id"] for one in joined["images"]] == [1, 2, 3] and len(joined["annotations"]) == 15
     for words in calls:
         check_against_cli(words)
 

@@ -19,27 +19,27 @@ def run(*arguments: object) -> int:
 @pytest.fixture(scope="module")
 def animals(tmp_path_factory: pytest.TempPathFactory, ap_10k_writer) -> Path:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("data") / "ap10k"
-    names = {"train": ["000000000001", "000000000002"], "val": ["000000000011"], "test": ["000000000021"]}
-    ap_10k_writer(folder, names)
-    return folder
+    ap_10k_writer(folder, {"train": [f"{k:012d}" for k in range(1, 5)]})
+    return folder / "annotations" / "ap10k-train-split1.json"
 
 
 def test_the_papers_direction_and_its_score(animals: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = ("--descriptor", "mini", "--localizer", "mini", "--out", tmp_path / "run")
-    points = ("--keypoints", animals, "--split", "all", "--object", "Bovidae", "--held-out-object", "Canidae")
-    points += ("--held-out-points", 2)
+    points = ("--keypoints", animals, "--object", "Bovidae", "--held-out-object", "Canidae")
+    points += ("--held-out-points", 5)
     steps = ("--steps", 2, "--evaluate-every", 2, "--photos", 1, "--points", 1, "--group-size", 2)
     assert run("train", "grpo", *models, *points, *steps) == 0
     assert capsys.readouterr().err.endswith(f"wrote {tmp_path / 'run' / 'checkpoint'}\n")
     table = (tmp_path / "run" / "evaluations" / "000002.md").read_text()
-    assert "2 held-out points" in table and table.count("| dog ") == 2
+    assert "5 held-out points" in table and table.count("| dog ") == 5
     assert len((tmp_path / "run" / "training" / "metrics.jsonl").read_text().splitlines()) == 1
 
-    scored = ("--data", animals, "--split", "test", "--object", "Canidae", "--model", tmp_path / "run" / "checkpoint")
-    assert run("evaluate", *scored, "--describer", "descriptor", "--json", "--out", tmp_path / "scores") == 0
+    scored = ("--data", animals, "--object", "Canidae", "--part", "left eye", "--describer", "descriptor")
+    scored += ("--model", tmp_path / "run" / "checkpoint", "--out", tmp_path / "scores")
+    assert run("evaluate", *scored, "--json") == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["only"] == "object Canidae"
-    assert {row["n"] for row in report["rows"] if row["describer"] == "descriptor"} == {2}
+    assert report["only"] == "object Canidae, part left eye"
+    assert {row["n"] for row in report["rows"] if row["describer"] == "descriptor"} == {8}
 
     assert run("train", "grpo", *models, *points, *steps, "--reward", "distance") == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
         supervision_to_photo,
         unit_to_photo,
     )
-    from talking_points.records import Keypoint, Triplet
-    from talking_points.samples import FoundPoint
+    from talking_points.samples import FoundPoint, PhotoPoint
 
 # peft imports bitsandbytes where it is installed, which on CPUs with bf16 instructions warns of a 4-bit kernel that
 # nobody asked for.
@@ -41,16 +40,15 @@ __version__ = "0.1.0"
 __all__ = [
     "Describer",
     "FoundPoint",
-    "Keypoint",
     "Localizer",
     "PhotoCache",
+    "PhotoPoint",
     "PointDescriptor",
     "PointLocalizer",
     "RoundTrip",
     "SampledText",
     "Sampling",
     "TalkingPoints",
-    "Triplet",
     "__version__",
     "check_points",
     "coco_to_photo",
@@ -88,8 +86,7 @@ _NAMES = {
         "supervision_to_photo",
         "unit_to_photo",
     ),
-    "records": ("Keypoint", "Triplet"),
-    "samples": ("FoundPoint",),
+    "samples": ("FoundPoint", "PhotoPoint"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

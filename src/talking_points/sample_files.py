@@ -11,7 +11,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,8 @@ MOST_LINE_BYTES = 2**20
 """A longer line is no line of ours."""
 HEAD_BYTES = 2**16
 """What is looked at to tell what a file is."""
+PHOTOS_SOUGHT = 100
+"""Of a COCO file, to tell in which folder its photos are."""
 ROWS_AT_ONCE = 128
 """Rows of a Parquet file that are read together."""
 _EXPECTED = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
@@ -49,6 +51,7 @@ _NO_JSON_LINES = {
 """The same of text under the name of JSON lines."""
 
 OnNote = Callable[[str], None]
+SizeOf = Callable[[Path], tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,39 +111,52 @@ def count_samples(path: Path) -> int:
 
 
 def read_points(
-    path: Path, *, on_problem: Callable[[str], None] | None = None, on_note: OnNote = lambda note: None
+    path: Path,
+    *,
+    on_problem: Callable[[str], None] | None = None,
+    on_note: OnNote = lambda note: None,
+    size_of: SizeOf = photo_size,
 ) -> list[PhotoPoint]:
     """The points of a file with what is known of them, to train or to score on.
 
     Args:
-        path: of the file, to which its photos' paths are relative.
+        path: of the file, to whose folder its photos' paths are relative.
         on_problem: told of each line that is passed over, and why; None: such a line is an error.
         on_note: told once each what was assumed.
-
-    Returns:
-        Points with the path of their photo as it can be opened, the photo's size, and the line.
+        size_of: see `point_of_line`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_samples`; or a line is wrong, or its photo cannot be opened.
     """
-    size_of = cache(photo_size)
+    size_of = cache(size_of)
     points = []
     for line in read_samples(path, on_note=on_note):
         try:
-            if line.problem is not None:
-                raise ValueError(line.problem)
-            if line.photo_bytes is not None:
-                raise ValueError("the photo lies in the row; give the folder of the built set")
-            photo = path.parent / (point_of_record(line.record, wants_text=False).photo or "")
-            point = labelled_point(line.record, size_of(photo))
+            points.append(point_of_line(line, path.parent, size_of))
         except (ValueError, OSError) as error:
             problem = f"{path}, line {line.number}: {' '.join(str(error).split())}"
             if on_problem is None:
                 raise ValueError(problem) from None
             on_problem(problem)
-            continue
-        points.append(replace(point, photo=str(photo), line=line.number))
     return points
+
+
+def point_of_line(line: Line, folder: Path, size_of: SizeOf) -> PhotoPoint:
+    """A line's point, with its photo's path as written, the photo's size, and the line's number.
+
+    Args:
+        line: of a file in `folder`.
+        size_of: width and height of a photo's file, upright: `photo_size`, or one that opens the whole photo.
+
+    Raises:
+        ValueError, OSError: the line is wrong, or its photo cannot be opened.
+    """
+    if line.problem is not None:
+        raise ValueError(line.problem)
+    if line.photo_bytes is not None:
+        raise ValueError("the photo lies in the row; give the folder of the built set")
+    photo = point_of_record(line.record, wants_text=False).photo or ""
+    return replace(labelled_point(line.record, size_of(folder / photo)), line=line.number)
 
 
 def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -328,8 +344,7 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
     try:
         photos = {one["id"]: one for one in content["images"]}
         categories = {one["id"]: one for one in content.get("categories") or []}
-        first = content["images"][0]["file_name"] if photos else ""
-        folder = next((one for one in ("", "../data/", "../images/") if (path.parent / one / first).is_file()), "")
+        folder = _folder_of_photos(path.parent, [one["file_name"] for one in content["images"][:PHOTOS_SOUGHT]])
         number = 0
         for labelled in content["annotations"]:
             if labelled.get("iscrowd"):
@@ -350,6 +365,12 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
 
 
+def _folder_of_photos(folder: Path, names: Sequence[str]) -> str:
+    """Where photos of these names are, seen from the annotations' folder; "" too when none is found."""
+    known = ("", "../data/", "../images/")
+    return next((one for one in known if any((folder / one / name).is_file() for name in names)), "")
+
+
 def _keypoints_of(
     labelled: dict[str, Any], photo: dict[str, Any], category: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
@@ -360,17 +381,20 @@ def _keypoints_of(
     thing |= {"object_name": category["name"]} if "name" in category else {}
     thing |= {"object_category": category["supercategory"]} if category.get("supercategory") else {}
     x0, y0, width, height = labelled.get("bbox") or (0, 0, 0, 0)
-    if width > 0 and height > 0:
-        thing["object_box_xyxy"] = [x0, y0, x0 + width, y0 + height]
+    x1, y1 = x0 + width, y0 + height
     if "width" in photo and "height" in photo:
         thing["size_wh"] = [photo["width"], photo["height"]]
-        # Some of AP-10K's points are at the width: meant is the last pixel.
+        # Some of AP-10K's points are at the width: meant is the last pixel. Some of its boxes reach beyond.
         edge = np.array(thing["size_wh"])
-        points_px = np.where(points_px == edge + 0.5, edge - 0.5, points_px)
+        points_px = np.where((points_px > edge) & (points_px <= edge + 0.5), edge - 0.5, points_px)
+        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(photo["width"], x1), min(photo["height"], y1)
+    if x0 < x1 and y0 < y1:
+        thing["object_box_xyxy"] = [x0, y0, x1, y1]
     for place, ((x, y), seen) in enumerate(zip(points_px.tolist(), visibility.tolist(), strict=True)):
         if seen:
             name = names[place] if place < len(names) else str(place)
-            yield {"x": x, "y": y, **thing, "keypoint": name, "part_name": name.replace("_", " "), "hidden": seen == 1}
+            part = re.sub(r"\bof (?!the )", "of the ", name.replace("_", " "))  # "root of the tail"
+            yield {"x": x, "y": y, **thing, "keypoint": name, "part_name": part, "hidden": seen == 1}
 
 
 _KINDS = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}

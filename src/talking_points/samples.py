@@ -4,7 +4,7 @@ Asked: `photo` (a path), `x` and `y` (pixels of the upright photo), `text`. Answ
 `found_y`, `confidence`, `runner_up_x`, `runner_up_y`, `there`, `error`, `problem`, `line`. `found_x`, `found_y` and
 `there` are always given, null where not known; of the others what is not known is left out. What is known of the thing
 that a point is on stands under `source`, `object_name`, `object_category`, `part_name`, `object_box_xyxy` and
-`part_box_xyxy`: training and evaluation read it. Other keys are carried along.
+`part_box_xyxy`, and `hidden`: training and evaluation read it. Other keys are carried along.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class PhotoPoint:
     object_box_xyxy: Box | None = None
     """x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
     part_box_xyxy: Box | None = None
+    hidden: bool = False
+    """Something hides it: people estimated its place."""
     description: str | None = None
     """A model's, of the point."""
     found_px: Point | None = None
@@ -163,7 +165,7 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
         raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
     assert asked.point_px is not None
     check_point(asked.point_px, size_wh)
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"hidden": record.get("hidden") is True}
     for name in ("text", "source", "object_name", "object_category", "part_name"):
         if (value := record.get(name)) is not None:
             if not isinstance(value, str) or not (value.strip() or name != "text"):

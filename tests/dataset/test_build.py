@@ -21,7 +21,6 @@ from PIL import Image
 from talking_points.cli import main
 from talking_points.dataset.build import build
 from talking_points.dataset.inspection import inspect_records
-from talking_points.dataset.scan import scan_photo
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.store import BuiltRecord, BuiltSplit
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
@@ -136,21 +135,19 @@ def test_the_same_again_and_with_two_processes_are_the_same_bytes(rules_set, sou
     assert files_of(tmp_path / "two") == before
 
 
-def test_the_papers_sources_keypoints_and_ones_own_in_one_set(
-    sources, tmp_path, pascal_writer, ade_writer, part_imagenet_seg_writer, ap_10k_writer
+def test_the_papers_sources_and_ones_own_in_one_set(
+    sources, tmp_path, pascal_writer, ade_writer, part_imagenet_seg_writer
 ):
     pascal_writer(tmp_path / "pascal", ["2008_000001"], ["2009_000001", "2009_000002"])
     ade_writer(tmp_path / "ade", ["ADE_train_00000001"], ["ADE_val_00000001", "ADE_val_00000002"])
     bottles = ["n04557648_1", "n04557648_2"]
     part_imagenet_seg_writer(tmp_path / "pin", {"train": ["n04557648_3"], "val": ["n04557648_4"], "test": bottles})
-    ap_10k_writer(tmp_path / "ap", {"train": ["000000000001"], "val": ["000000000002"], "test": ["000000000009"]})
-    folders = {"pascal-part-116": "pascal", "ade20k-part-234": "ade", "part-imagenet": "pin", "ap-10k": "ap"}
+    folders = {"pascal-part-116": "pascal", "ade20k-part-234": "ade", "part-imagenet": "pin"}
     everything = sources | {name: tmp_path / folder for name, folder in folders.items()}
     build(config_of(everything, tmp_path / "set", points_per_photo=2))
     records = records_of(tmp_path / "set")
     told = Counter(record.source for record in records if record.text)
-    assert told.keys() == everything.keys() - {"ap-10k"} and len(set(told.values())) == 1
-    assert {record.point_kind for record in records if record.source == "ap-10k"} == {"named"}
+    assert told.keys() == everything.keys() and len(set(told.values())) == 1
     found = inspect_records(records)
     assert found.suspects == [] and found.semantic == 1.0
 
@@ -358,21 +355,6 @@ def test_another_version_does_not_go_on_with_a_build(rules_set, sources, monkeyp
     monkeypatch.setattr("talking_points.__version__", "99.0")
     with pytest.raises(ValueError, match='now it is "99.0"'):
         build(config_of(sources, rules_set[0]))
-
-
-def test_a_named_keypoint_has_a_record_without_a_text(sources, tmp_path, monkeypatch):
-    def with_keypoint(source, photo_id, settings):
-        scan = scan_photo(source, photo_id, settings)
-        named = replace(scan.points[0], point_kind="named", part_name="left eye", part_box_xyxy=None)
-        return replace(scan, points=(named,), facts=(None,))
-
-    monkeypatch.setattr("talking_points.dataset.scan.scan_photo", with_keypoint)
-    report = build(config_of({"label-map": sources["label-map"]}, tmp_path / "set", records=1))
-    # All twelve: named keypoints do not count as records with texts.
-    assert report.total == 12
-    for record in records_of(tmp_path / "set"):
-        assert (record.text, record.writer, record.part_box_xyxy) == (None, None, None)
-        assert (record.point_kind, record.part_name) == ("named", "left eye")
 
 
 def test_what_people_answer_comes_back_into_the_card(sources, tmp_path):

@@ -12,6 +12,7 @@ from talking_points.dataset.build import build
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.settings import BuildSettings
 from talking_points.evaluation.data import mean_training_point, read_samples
+from tests.shared import SHARED
 
 
 def no_problem(problem: str) -> None:
@@ -35,9 +36,8 @@ def test_triplets_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     [sample] = read_samples(file, "test", problems.append)
     assert sample.point_unit == (3 / 40, 0.2) and sample.open_photo().size == (40, 20) and sample.text == "red"
     assert [problem.split(":")[0].rpartition(" ")[2] for problem in problems] == ["2", "3", "4", "5", "6"]
-    for problem, word in zip(
-        problems, ["gone.png", "outside", "text is empty", "the line says", "Expecting"], strict=True
-    ):
+    said = ["gone.png", "outside", '"text" must be a text', "the point is of a 20x40 photo", "Expecting"]
+    for problem, word in zip(problems, said, strict=True):
         assert word in problem
     file.write_text(json.dumps({name: value for name, value in good.items() if name != "text"}))
     assert [one.text for one in read_samples(file, "test", no_problem)] == [None]
@@ -75,40 +75,51 @@ def test_a_built_set_is_what_was_built(label_map_writer: Callable[..., None], tm
     assert mean_training_point(tmp_path / "set", Selection()) == pytest.approx(expected)
 
 
-def test_named_keypoints_have_no_texts(ap_10k_writer: Callable[..., None], tmp_path: Path) -> None:
-    ap_10k_writer(tmp_path / "ap", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
-    samples = read_samples(tmp_path / "ap", "test", no_problem)
-    assert {s.kind for s in samples} == {"named"} and all(s.text is None and s.part_name for s in samples)
-    everything = read_samples(tmp_path / "ap", "all", no_problem)
-    assert {s.photo_id for s in everything} == {"1", "2", "3", "4"}
-    assert {s.object_category for s in everything} == {"Bovidae", "Canidae"}
+def test_coco_keypoints(ap_10k_writer: Callable[..., None], tmp_path: Path) -> None:
+    """Of AP-10K: an antelope and two dogs in each photo, no texts, families; without what something hides."""
+    ap_10k_writer(tmp_path / "ap", {"test": ["3", "4"]})
+    labels = tmp_path / "ap" / "annotations" / "ap10k-test-split1.json"
+    samples = read_samples(labels, "test", no_problem)
+    assert [(s.object_name, s.part_name) for s in samples[:4]] == [
+        ("antelope", "left eye"),
+        ("antelope", "root of the tail"),
+        ("dog", "left eye"),
+        ("dog", "root of the tail"),
+    ]
+    assert {s.object_category for s in samples} == {"Bovidae", "Canidae"} and {s.text for s in samples} == {None}
+    assert samples[0].open_photo().size == (100, 80) and samples[0].point_px == (10.5, 20.5)
+    assert len(samples) == 2 * 7 and len({s.photo_id for s in samples}) == 2
+    assert mean_training_point(labels, Selection()) is None
+    # Where each is marked as hidden, that says nothing.
+    labels.write_text(labels.read_text().replace(", 2", ", 1"))
+    assert len(read_samples(labels, "test", no_problem)) == 2 * 8
+    with pytest.raises(ValueError, match="holds neither a built set nor SPair-71k; of AP-10K and other COCO keypoints"):
+        read_samples(tmp_path / "ap", "test", no_problem)
 
 
 def test_keypoints_in_pairs(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
-    ap_10k_writer(tmp_path / "ap", {"train": [], "val": [], "test": ["000000000007", "000000000009"]})
-    alone = read_samples(tmp_path / "ap", "test", no_problem)
-    paired = read_samples(tmp_path / "ap", "test", no_problem, cross_photo=True)
+    ap_10k_writer(tmp_path / "ap", {"test": ["000000000007", "000000000009"]})
+    labels = tmp_path / "ap" / "annotations" / "ap10k-test-split1.json"
+    alone = read_samples(labels, "test", no_problem)
+    paired = read_samples(labels, "test", no_problem, cross_photo=True)
     assert 0 < len(paired) <= len(alone)
     for sample in paired:
         other = sample.described
         assert other is not None and other.photo_id != sample.photo_id
         assert (other.object_name, other.part_name) == (sample.object_name, sample.part_name)
+    (tmp_path / "t.jsonl").write_text('{"photo": "ap/data/000000000007.jpg", "x": 1, "y": 2}')
+    with pytest.raises(ValueError, match="shows no part_name of an object_name on two photos"):
+        read_samples(tmp_path / "t.jsonl", "test", no_problem, cross_photo=True)
 
 
-def test_the_constant_is_of_the_train_split(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
-    ap_10k_writer(tmp_path / "ap", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
-    seen = read_samples(tmp_path / "ap", "train", no_problem)
-    everything = Selection()
-    assert mean_training_point(tmp_path / "ap", everything) == pytest.approx(
-        np.mean([s.point_unit for s in seen], axis=0)
-    )
-    eyes = [s.point_unit for s in seen if s.part_name == "left eye"]
-    found = mean_training_point(tmp_path / "ap", Selection(parts=("left eye",)))
-    assert 0 < len(eyes) < len(seen) and found == pytest.approx(np.mean(eyes, axis=0))
-    assert mean_training_point(tmp_path / "ap", Selection(objects=("kite",))) is None
-    (listed,) = (tmp_path / "ap").rglob("*train*.json")
-    listed.unlink()
-    assert mean_training_point(tmp_path / "ap", everything) is None
+@pytest.mark.skipif(not (SHARED / "data" / "ap10k_sample").is_dir(), reason="needs ../shared/data/ap10k_sample")
+def test_the_published_sample_of_ap_10k() -> None:
+    samples = read_samples(SHARED / "data" / "ap10k_sample" / "test_ap10k.json", "test", no_problem)
+    assert {s.object_category for s in samples} == {"Bovidae", "Felidae"} and len(samples) == 32
+    for sample in samples:
+        x0, y0, x1, y1 = sample.object_box_xyxy or (0, 0, 0, 0)
+        x, y = sample.point_px
+        assert x0 - 20 <= x <= x1 + 20 and y0 - 20 <= y <= y1 + 20
 
 
 def test_the_constant_of_pairs_and_of_a_file(tmp_path: Path) -> None:

@@ -39,10 +39,9 @@ def points_of(keypoints: Path, **changes: object):  # type: ignore[no-untyped-de
 
 @pytest.fixture
 def animals(tmp_path: Path, ap_10k_writer) -> Path:  # type: ignore[no-untyped-def]
-    """In each photo an antelope with two visible points and a dog with two."""
-    names = {split: [f"{k:012d}" for k in range(first, first + 4)] for split, first in (("train", 1), ("val", 11))}
-    ap_10k_writer(tmp_path / "ap10k", {**names, "test": ["000000000021"]})
-    return tmp_path / "ap10k"
+    """In each of nine photos an antelope with two visible points and dogs with five."""
+    ap_10k_writer(tmp_path / "ap10k", {"train": [f"{k:012d}" for k in range(1, 10)]})
+    return tmp_path / "ap10k" / "annotations" / "ap10k-train-split1.json"
 
 
 def test_lines_and_tables_of_points_with_texts(tmp_path: Path) -> None:
@@ -91,22 +90,30 @@ def test_other_things_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_papers_direction(animals: Path) -> None:
-    learning, held_out = points_of(
-        animals, split="all", objects=("Bovidae",), held_out_objects=("Canidae",), held_out_points=4
-    )
+    learning, held_out = points_of(animals, objects=("Bovidae",), held_out_objects=("Canidae",), held_out_points=10)
     assert {s.object_name for s in learning} == {"antelope"} and {s.object_name for s in held_out} == {"dog"}
-    # Of nine photos two are held out, four points in all; a photo with both families is not learnt from either.
-    assert len(held_out) == 4 and len({s.photo_id for s in held_out}) == 2
+    # Of nine photos two are held out, ten points in all; a photo with both families is not learnt from either.
+    assert len(held_out) == 10 and len({s.photo_id for s in held_out}) == 2
     assert len(learning) == 2 * 7 and not {s.photo_id for s in held_out} & {s.photo_id for s in learning}
     assert {s.text for s in learning} == {None}
 
 
-def test_a_species_and_a_part_watched_on_another_split(animals: Path) -> None:
-    learning, held_out = points_of(animals, objects=("dog",), parts=("tail",), held_out_split="val")
-    assert [(s.object_name, s.part_name) for s in learning] == [("dog", "root of the tail")] * 4
-    assert len(held_out) == 4 and {s.part_name for s in held_out} == {"root of the tail"}
+def test_a_species_and_a_part(animals: Path) -> None:
+    learning, held_out = points_of(animals, objects=("antelope",), parts=("tail",))
+    assert [(s.object_name, s.part_name) for s in learning] == [("antelope", "root of the tail")] * 8
+    assert len(held_out) == 1 and held_out[0].part_name == "root of the tail"
     with pytest.raises(ValueError, match="nothing of object Felidae; it has Bovidae, Canidae, antelope, dog"):
         points_of(animals, objects=("Felidae",))
+    with pytest.raises(ValueError, match="held_out_split is 'val', and a file has no splits: .*split1.json"):
+        points_of(animals, held_out_split="val")
+
+
+def test_another_split_of_a_set_is_watched_by(tmp_path: Path) -> None:
+    for first, split in ((0, "train"), (100, "test")):
+        records = [a_record(first + n, object_name=split) for n in range(3)]
+        write_split(tmp_path, split, records, None)
+    learning, held_out = points_of(tmp_path, held_out_split="test")
+    assert {s.object_name for s in learning} == {"train"} and {s.object_name for s in held_out} == {"test"}
 
 
 def test_of_a_file_some_photos_are_held_out(tmp_path: Path) -> None:

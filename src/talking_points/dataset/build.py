@@ -92,7 +92,7 @@ def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger
     for scan in scan_photos(sources, missing, settings):
         if scan.bad is not None and not settings.skip_bad:
             raise ValueError(f"{scan.bad}; mend or remove it, or pass over such photos with --skip-bad")
-        facts = [None if one is None else one.to_dict() for one in scan.facts]
+        facts = [one.to_dict() for one in scan.facts]
         ledger.keep_photo(scan.source, scan.photo_id, _as_json(scan), facts, skipped=scan.bad or scan.empty)
         done += 1
         on_progress("photos", done, len(photos))
@@ -123,14 +123,13 @@ def _choose(settings: BuildSettings, ledger: Ledger, left_out: Mapping[PhotoKey,
     if not found:
         raise ValueError(_no_photo_has_a_point(ledger.skipped()))
     return Choice(
-        named=[one for one in found if one.point_kind == "named"],
         pools=pools(
-            [one for one in found if one.point_kind != "named"],
+            found,
             records=settings.records,
             equal_shares=settings.equal_shares,
             balance=settings.balance,
             seed=settings.seed,
-        ),
+        )
     )
 
 
@@ -166,11 +165,8 @@ def _write_texts(
     def write_photo(points: Sequence[BuiltRecord]) -> int:
         source, photo_id = points[0].photo_key
         facts = ledger.facts_of(source, photo_id)
-        numbered = [(one, facts[int(one.record_id.rpartition("/")[2])]) for one in points]
-        told = [(one, PointFacts.from_dict(known)) for one, known in numbered if known is not None]
-        rows: list[tuple[BuiltRecord, str | None]] = [(one, None) for one, known in numbered if known is None]
-        if told:
-            rows += put_into_words(sources[source].photo_path(photo_id), told, roles, settings.dialects)
+        told = [(one, PointFacts.from_dict(facts[int(one.record_id.rpartition("/")[2])])) for one in points]
+        rows = put_into_words(sources[source].photo_path(photo_id), told, roles, settings.dialects)
         ledger.keep_records((one.record_id, one.to_row(), rejected) for one, rejected in rows)
         return len(rows)
 

@@ -36,27 +36,24 @@ class Pool:
 class Choice:
     """The points that may become records."""
 
-    named: Sequence[BuiltRecord]
-    """Keypoints that the source names, which are all taken."""
     pools: Sequence[Pool]
-    """The others."""
 
     @property
     def total(self) -> int:
         """All points that were found, in photos that may be used."""
-        return len(self.named) + sum(len(pool.points) for pool in self.pools)
+        return sum(len(pool.points) for pool in self.pools)
 
     def turns(self, outcomes: Mapping[str, str | None]) -> list[BuiltRecord]:
         """The points that are to be written, by what is known of those that are."""
-        return [*self.named, *(one for pool in self.pools for one in pool.turns(outcomes))]
+        return [one for pool in self.pools for one in pool.turns(outcomes)]
 
     def kept(self, outcomes: Mapping[str, str | None]) -> set[str]:
         """Ids of the records that the set keeps, when all `turns` are written."""
-        return {one.record_id for one in self.named} | kept_of(self.pools, outcomes)
+        return kept_of(self.pools, outcomes)
 
 
 def pools(points: Sequence[BuiltRecord], *, records: int, equal_shares: bool, balance: bool, seed: int) -> list[Pool]:
-    """Divide points without a name of their own into pools: one of each source for equal shares, else one of all.
+    """Divide points into pools: one of each source for equal shares, else one of all.
 
     Args:
         points: sorted.

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -51,9 +50,9 @@ class PhotoScan:
     source: str
     photo_id: str
     points: tuple[BuiltRecord, ...] = ()
-    """Records without texts: keypoints that the source names, then the chosen points."""
-    facts: tuple[PointFacts | None, ...] = ()
-    """Of each point; None for a named keypoint, about which nothing is written."""
+    """Records without texts, of the chosen points."""
+    facts: tuple[PointFacts, ...] = ()
+    """Of each point."""
     thumb: np.ndarray | None = None
     """See `look_alikes.thumbnail`; None of a bad photo."""
     problems: tuple[Problem, ...] = ()
@@ -84,42 +83,34 @@ def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoS
         smooth_share=settings.smooth_share,
     )
     points: list[BuiltRecord] = []
-
-    def add(x: float, y: float, object_index: int, **more: Any) -> None:
-        thing = scene.objects[object_index]
+    for number, sample in enumerate(samples):
+        part = scene.parts[sample.part_index]
+        thing = scene.objects[part.object_index]
+        is_sift = sample.kind == "sift"
         points.append(
             BuiltRecord(
-                record_id=f"{source.name}/{photo_id}/{len(points):03d}",
+                record_id=f"{source.name}/{photo_id}/{number:03d}",
                 source=source.name,
                 photo_id=photo_id,
                 photo_width=scene.size_wh[0],
                 photo_height=scene.size_wh[1],
-                point_px=(x, y),
+                point_px=(sample.x, sample.y),
                 object_name=thing.name,
                 object_category=thing.category or thing.name,
                 object_box_xyxy=thing.box_xyxy,
+                part_name=part.name,
+                part_box_xyxy=part.box_xyxy,
+                point_kind=sample.kind,
+                sift_response=sample.response if is_sift else None,
+                sift_scale_px=sample.scale if is_sift else None,
                 seed=settings.seed,
-                **more,
             )
         )
-
-    for one in scene.keypoints:
-        # A hidden point's place was estimated: nobody could find it in the photo.
-        if one.visible:
-            add(one.x, one.y, one.object_index, part_name=one.name, point_kind="named")
-    facts: list[PointFacts | None] = [None] * len(points)
-    facts += facts_of_points(scene, [(sample.x, sample.y) for sample in samples])
-    for sample in samples:
-        part = scene.parts[sample.part_index]
-        more: dict[str, Any] = {"part_name": part.name, "part_box_xyxy": part.box_xyxy, "point_kind": sample.kind}
-        if sample.kind == "sift":
-            more |= {"sift_response": sample.response, "sift_scale_px": sample.scale}
-        add(sample.x, sample.y, part.object_index, **more)
     return PhotoScan(
         source=source.name,
         photo_id=photo_id,
         points=tuple(points),
-        facts=tuple(facts),
+        facts=tuple(facts_of_points(scene, [(sample.x, sample.y) for sample in samples])),
         thumb=thumbnail(scene.photo),
         problems=tuple(scene.problems),
         notes=tuple(scene.notes),

@@ -53,19 +53,6 @@ class ScenePart:
     area_px: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NamedPoint:
-    """A point that people labelled, such as an animal's left front paw; in pixels of the scene's photo."""
-
-    name: str
-    """Left and right are the animal's own."""
-    x: float
-    y: float
-    visible: bool
-    """False when something hides it and its place was estimated."""
-    object_index: int
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Scene:
     """A photo whose pixels know their part and object."""
@@ -81,8 +68,6 @@ class Scene:
     photo_id: str
     object_map: np.ndarray | None = None
     """(H, W) int16: 0 is background, k + 1 is `objects[k]`; None where objects are just their parts."""
-    keypoints: tuple[NamedPoint, ...] = ()
-    """Labelled points, of sources that have these in place of parts."""
     uncounted: frozenset[str] = frozenset()
     """Names of objects of which the photo shows more than `objects` has, as in a crowd: their order is not told."""
     problems: tuple[Problem, ...] = ()

@@ -1,7 +1,6 @@
 """Other scenes from scenes: cut out, scaled, laid beside each other, mirrored.
 
-Each function returns a new scene whose boxes and areas are computed from its own maps. A scene of keypoints, which has
-no masks, is a ValueError.
+Each function returns a new scene whose boxes and areas are computed from its own maps.
 """
 
 from __future__ import annotations
@@ -59,7 +58,6 @@ def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[in
 
 def mirror(scene: Scene) -> Scene:
     """Flip left and right, also in the names: a car's own left door becomes its right door."""
-    _refuse_keypoints(scene)
     width = scene.size_wh[0]
 
     def flipped(box: Box) -> Box:
@@ -88,7 +86,6 @@ def _laid(scenes: Sequence[Scene], cells: Sequence[tuple[int, int, int, int]], s
     part_objects: list[int] = []
     objects: list[ObjectLabel] = []
     for scene, (x0, y0, x1, y1) in zip(scenes, cells, strict=True):
-        _refuse_keypoints(scene)
         cell_wh = (x1 - x0, y1 - y0)
         shrinks = cell_wh[0] < scene.size_wh[0]
         seen = np.s_[max(0, y0) : min(height, y1), max(0, x0) : min(width, x1)]
@@ -127,11 +124,6 @@ def _laid(scenes: Sequence[Scene], cells: Sequence[tuple[int, int, int, int]], s
         problems=[problem for scene in scenes for problem in scene.problems],
         notes=[note for scene in scenes for note in scene.notes],
     )
-
-
-def _refuse_keypoints(scene: Scene) -> None:
-    if scene.keypoints:
-        raise ValueError(f"{scene.source} {scene.photo_id} has keypoints and no masks: it cannot be cut")
 
 
 def _scaled(pixels: np.ndarray, size_wh: tuple[int, int], how: int) -> np.ndarray:

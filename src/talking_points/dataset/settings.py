@@ -21,7 +21,7 @@ class BuildSettings:
     """What to build. Values are the paper's unless marked ours."""
 
     sources: tuple[str, ...] = field(default=(), metadata={"flags": ("--source",)})
-    """Part-labelled photos, as NAME=DIR: pascal-part-116, ade20k-part-234, part-imagenet, ap-10k, label-map, coco-parts
+    """Part-labelled photos, as NAME=DIR: pascal-part-116, ade20k-part-234, part-imagenet, label-map, coco-parts
     or coco (objects, joints, boxes). Repeatable."""
     out: Path
     """Folder of the set; an earlier run there goes on."""
@@ -30,7 +30,7 @@ class BuildSettings:
     seed: int = 0
     """Equal seeds build equal sets."""
     records: int = PAPER_RECORDS
-    """Records with good texts, at most. Named keypoints, which get none, are all taken, and do not count."""
+    """Records with good texts, at most."""
     equal_shares: bool = field(default=True, metadata={"flags": ("--equal-shares/--all-points",)})
     """As many records of each source as of the one that gives the fewest; else all that there are. Counted are those
     whose texts are good: for a rejected one, the next point of its source has its turn."""

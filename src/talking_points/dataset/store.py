@@ -54,11 +54,10 @@ class BuiltRecord:
     """The broader class that the source's authors count by, such as "quadruped"; the name where there is none."""
     object_box_xyxy: Box
     part_name: str
-    """Of a keypoint that its source names: that name, such as "left eye"."""
     part_box_xyxy: Box | None = None
-    """None for a named keypoint, which has no extent."""
+    """None for a named keypoint, which has no extent: see `point_kind`."""
     text: str | None = None
-    """The coarse-to-fine description; None where there is none, as of named keypoints."""
+    """The coarse-to-fine description; None of named keypoints."""
     draft: str | None = None
     """After the first stage of synthesis."""
     relations: str | None = None
@@ -76,7 +75,7 @@ class BuiltRecord:
     prompts_sha256: str | None = None
     """Of the prompts that models were asked with; None when no model was asked."""
     point_kind: str
-    """"sift", "smooth", or "named" for a keypoint of the source."""
+    """"sift" or "smooth"; older sets have "named", too, a keypoint of AP-10K."""
     sift_response: float | None = None
     """Strength of the keypoint, as OpenCV gives it; None for a point that is not SIFT's."""
     sift_scale_px: float | None = None

@@ -1,4 +1,4 @@
-"""Samples from files: a built set (Parquet), points with or without texts (JSON lines, CSV), AP-10K, SPair-71k."""
+"""Samples from files: a built set (Parquet), points with or without texts (any form of `sample_files`), SPair-71k."""
 
 from __future__ import annotations
 
@@ -13,28 +13,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from talking_points import sample_files
 from talking_points.dataset.selection import Selection, nothing_wanted
-from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.source import Source
 from talking_points.dataset.store import SPLITS, BuiltSplit
 from talking_points.evaluation.samples import Sample
 from talking_points.photos import open_photo
 from talking_points.points import check_point
-from talking_points.records import triplet_of_sample
+from talking_points.sample_files import SizeOf, read_points
+from talking_points.samples import PhotoPoint
 
 log = logging.getLogger(__name__)
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
-AP_10K_SPLITS = ("train", "val", "test")
 TRAINING_PHOTOS = 500
 """Enough for a mean point to a hundredth of the photo."""
 OnProblem = Callable[[str], None]
 _Read = Callable[[Path, str, OnProblem, int | None], list[Sample]]
-"""Samples of a split; the number is of the photos, or pairs, that are read of those that have to be opened."""
-_SizeOf = Callable[[Path], tuple[int, int]]
+"""Samples of a split; the number is of the pairs that are read of those whose photos have to be opened."""
 _T = TypeVar("_T")
-_IN_RECORDS = ("size_wh", "point_px", "source", "object_name", "part_name", "object_box_xyxy", "part_box_xyxy")
 
 
 def _reader(path: Path) -> _Read:
@@ -46,7 +41,9 @@ def _reader(path: Path) -> _Read:
     if (path / "PairAnnotation").is_dir():
         return _spair_71k
     if path.is_dir():
-        return _ap_10k
+        raise ValueError(
+            f"{path} holds neither a built set nor SPair-71k; of AP-10K and other COCO keypoints give the .json"
+        )
     raise FileNotFoundError(f"no such file or folder: {path}")
 
 
@@ -54,11 +51,12 @@ def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: 
     """Read what is to be scored.
 
     Args:
-        path: folder of a built set, of AP-10K or of SPair-71k, or a file of points (JSON lines, CSV, Parquet, COCO
-            keypoints), photos relative to it; a line may leave out the text.
-        split: of a folder; "all" is all three of AP-10K's.
+        path: folder of a built set or of SPair-71k, or a file of points (JSON lines, CSV, Parquet, COCO keypoints as
+            AP-10K's), photos relative to it; a line may leave out the text.
+        split: of a folder.
         on_problem: told of every line that is passed over, with its number and what is wrong.
-        cross_photo: of AP-10K, each keypoint is described on another photo of the species and sought here.
+        cross_photo: of a file, each point is described on another photo with the same part of such an object, and
+            sought here.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing to score there; says why.
@@ -68,12 +66,14 @@ def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: 
     samples = read(path, split, problems.append, None)
     for problem in problems:
         on_problem(problem)
-    if cross_photo and read is _ap_10k:
-        samples = _in_pairs(samples)
     if not samples:
         where = f" in its {split} split" if path.is_dir() else ""
         first = f"; the first problem is {problems[0]}" if problems else ""
         raise ValueError(f"{path} holds nothing to score{where}{first}")
+    if cross_photo and read is _lines:
+        samples = _in_pairs(samples)
+        if not samples:
+            raise ValueError(f"{path} shows no part_name of an object_name on two photos, as cross-photo pairs need")
     boxes = {(s.photo_id, s.object_name, s.object_box_xyxy) for s in samples if s.object_box_xyxy is not None}
     counts = Counter((photo, name) for photo, name, _ in boxes)
     return [replace(s, alike=counts[s.photo_id, s.object_name]) for s in samples]
@@ -97,8 +97,8 @@ def _is_selected(sample: Sample, selection: Selection) -> bool:
 def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
     """(2,) mean of the selected points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
 
-    Of AP-10K and SPair-71k at most `TRAINING_PHOTOS` photos or pairs are read. None where nothing is there to learn
-    from: a file has no train split, and a folder need not have one.
+    Of SPair-71k at most `TRAINING_PHOTOS` pairs are read. None where nothing is there to learn from: a file has no
+    train split, and a folder need not have one.
     """
     if path.is_file():
         return None
@@ -115,11 +115,6 @@ def _spread(names: Sequence[_T], most: int | None) -> Sequence[_T]:
     return names if most is None else names[:: max(1, -(-len(names) // most))]
 
 
-def _known(record: Any) -> dict[str, Any]:
-    """What records and samples have in common."""
-    return {name: getattr(record, name) for name in _IN_RECORDS}
-
-
 def _built(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
     if split not in SPLITS:
         raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
@@ -130,86 +125,52 @@ def _built(folder: Path, split: str, on_problem: OnProblem, most: int | None) ->
             photo_id=f"{record.source}/{record.photo_id}",
             open_photo=partial(opened.photo, index),
             text=record.text,
+            size_wh=record.size_wh,
+            point_px=record.point_px,
+            source=record.source,
+            object_name=record.object_name,
             object_category=record.object_category,
+            part_name=record.part_name,
+            object_box_xyxy=record.object_box_xyxy,
+            part_box_xyxy=record.part_box_xyxy,
             kind=record.point_kind,
-            **_known(record),
         )
         for index, record in enumerate(opened)
     ]
 
 
 def _lines(path: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
-    """Points of a file, see `sample_files`, with what it knows of the object and the part."""
-    size_of: _SizeOf = cache(lambda photo: open_photo(photo).size)
-    samples = []
-    for line in sample_files.read_samples(path, on_note=log.warning):
-        try:
-            if line.problem is not None:
-                raise ValueError(line.problem)
-            if line.photo_bytes is not None:
-                raise ValueError("the photo lies in the row; give the folder of the built set")
-            given = {key: value for key, value in line.record.items() if value is not None}
-            photo = path.parent / str(given.get("photo", ""))
-            # A point without a text can be described and found; only the true text is not there to compare with.
-            record = triplet_of_sample({"text": "-", **given}, size_of(photo))
-        except (ValueError, OSError) as error:
-            on_problem(f"{path}, line {line.number}: {' '.join(str(error).split())}")
-            continue
-        samples.append(
-            Sample(
-                sample_id=f"line {line.number}",
-                photo_id=record.photo_path,
-                open_photo=partial(open_photo, photo),
-                text=record.text if "text" in given else None,
-                **_known(record),
-            )
-        )
-    return samples
+    """Points of a file, see `sample_files`, without those that something hides; of a file that marks each so, all."""
+    points = read_points(path, on_problem=on_problem, on_note=log.warning, size_of=size_of_opened)
+    samples = [sample_of(point, path.parent) for point in points]
+    # A hidden point's place was estimated: nobody could find it in the photo.
+    seen = [sample for sample in samples if not sample.hidden] or samples
+    if len(seen) < len(samples):
+        log.info("%s: %d hidden points are left out", path, len(samples) - len(seen))
+    return seen
 
 
-def _ap_10k(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
-    if split == "all":
-        return [sample for one in AP_10K_SPLITS for sample in _ap_10k(folder, one, on_problem, most)]
-    source = open_source("ap-10k", folder, split)
-    samples = []
-    for photo_id in _spread(source.photo_ids, most):
-        try:
-            samples += named_keypoints(source, photo_id)
-        except (ValueError, OSError) as error:
-            on_problem(" ".join(str(error).split()))
-    return samples
+def size_of_opened(photo: Path) -> tuple[int, int]:
+    """Width and height of a photo once it is known to be whole: a broken one is told before a model is asked."""
+    return open_photo(photo).size
 
 
-def named_keypoints(source: Source, photo_id: str, *, hidden: bool = False) -> list[Sample]:
-    """The named keypoints of a photo of AP-10K, which have no texts. hidden: also those that are not visible."""
-    scene = source.read(photo_id)
-    return [
-        Sample(
-            sample_id=f"{photo_id}/{number}",
-            photo_id=photo_id,
-            open_photo=partial(open_photo, source.photo_path(photo_id)),
-            size_wh=scene.size_wh,
-            point_px=(point.x, point.y),
-            source="ap-10k",
-            object_name=scene.objects[point.object_index].name,
-            object_category=scene.objects[point.object_index].category,
-            part_name=point.name,
-            object_box_xyxy=scene.objects[point.object_index].box_xyxy,
-            kind="named",
-        )
-        for number, point in enumerate(scene.keypoints)
-        if point.visible or hidden
-    ]
+def sample_of(point: PhotoPoint, folder: Path) -> Sample:
+    """A point of a file in a folder, as `sample_files` reads it."""
+    assert point.photo is not None
+    opened = partial(open_photo, folder / point.photo)
+    return Sample.of(point, sample_id=f"line {point.line}", photo_id=point.photo, open_photo=opened)
 
 
 def _in_pairs(samples: list[Sample]) -> list[Sample]:
-    """Each keypoint with the one of the same name and species on the next photo that has it, which is described.
+    """Each point with the one of the same part of such an object on the next photo that has it, which is described.
 
-    Keypoints that no other photo has are left out.
+    Points that no other photo has are left out, as are those whose object or part has no name.
     """
-    alike: dict[tuple[str | None, str | None], dict[str, list[Sample]]] = {}
+    alike: dict[tuple[str, str], dict[str, list[Sample]]] = {}
     for sample in samples:
-        alike.setdefault((sample.object_name, sample.part_name), {}).setdefault(sample.photo_id, []).append(sample)
+        if sample.object_name and sample.part_name:
+            alike.setdefault((sample.object_name, sample.part_name), {}).setdefault(sample.photo_id, []).append(sample)
     described: dict[str, Sample] = {}
     for of_photo in alike.values():
         photos = list(of_photo.values())
@@ -229,7 +190,7 @@ def _spair_71k(folder: Path, split: str, on_problem: OnProblem, most: int | None
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
     # A photo is in many pairs.
-    size_of: _SizeOf = cache(lambda photo: open_photo(photo).size)
+    size_of = cache(size_of_opened)
     samples = []
     for path in _spread(sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")), most):
         try:
@@ -245,7 +206,7 @@ def _spair_71k(folder: Path, split: str, on_problem: OnProblem, most: int | None
     return samples
 
 
-def _side_of_pair(folder: Path, name: str, pair: Any, side: str, size_of: _SizeOf) -> list[Sample]:
+def _side_of_pair(folder: Path, name: str, pair: Any, side: str, size_of: SizeOf) -> list[Sample]:
     """The points of one photo of a pair, "src" or "trg"."""
     category = str(pair["category"])
     photo = folder / "JPEGImages" / category / Path(str(pair[f"{side}_imname"])).name

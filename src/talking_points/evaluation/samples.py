@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from talking_points.dataset.facts import PointFacts
+from talking_points.samples import PhotoPoint, Point
 
-Box = tuple[float, float, float, float]
+_AnySample = TypeVar("_AnySample", bound="Sample")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """A point of a photo, its text, and what is known of the object and the part it lies on."""
+class Sample(PhotoPoint):
+    """A point of a photo that can be opened, the true text where there is one, and what else is known of it."""
 
     sample_id: str
     photo_id: str
     open_photo: Callable[[], Image.Image]
     """Gives the photo, RGB and upright."""
     size_wh: tuple[int, int]
-    point_px: tuple[float, float]
-    text: str | None = None
-    """The ground-truth description; None where there is none."""
-    source: str = ""
-    object_name: str | None = None
-    object_category: str = ""
-    """The broader class of the object, such as its family; "" where there is none."""
-    part_name: str | None = None
-    object_box_xyxy: Box | None = None
-    """Pixels, as `part_box_xyxy`."""
-    part_box_xyxy: Box | None = None
+    point_px: Point
     kind: str = ""
     """"sift", "smooth", "named", or "" for a point anywhere."""
     alike: int = 0
@@ -41,6 +33,11 @@ class Sample:
     """What rules wrote the text from; None where they did not."""
     described: Sample | None = None
     """Cross-photo: the point of another photo that is described, to be found again here. None: this one."""
+
+    @classmethod
+    def of(cls: type[_AnySample], point: PhotoPoint, **known: Any) -> _AnySample:
+        """A point, or a sample, and what else is known of it."""
+        return cls(**{one.name: getattr(point, one.name) for one in fields(point)} | known)
 
     @property
     def point_unit(self) -> tuple[float, float]:

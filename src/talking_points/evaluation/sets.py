@@ -16,8 +16,9 @@ from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
 from talking_points.evaluation.composing import compose
-from talking_points.evaluation.samples import Box, Sample
+from talking_points.evaluation.samples import Sample
 from talking_points.points import photo_to_unit
+from talking_points.samples import Box
 
 SETS = {"plain": "paper", "hard": "place-free"}
 """Set name to the dialect that its texts are written in."""

@@ -52,7 +52,7 @@ class EvaluationSettings(ContestSettings):
     """What is scored, by whom, and how it is shown."""
 
     data: tuple[Path, ...] = ()
-    """A built set, a file of points (JSON lines, CSV, COCO keypoints), AP-10K or SPair-71k. Repeatable."""
+    """A built set, a file of points (JSON lines, CSV, COCO keypoints as AP-10K's) or SPair-71k. Repeatable."""
     source: tuple[str, ...] = ()
     """NAME=DIR: or part-labelled photos, to draw points from. Repeatable."""
     sets: tuple[Literal["plain", "hard", "mirrored", "cropped", "recoloured"], ...] = field(
@@ -74,8 +74,8 @@ class EvaluationSettings(ContestSettings):
     style_writer: str | None = None
     """endpoint:URL,MODEL that rewrites for styles; rules unless given."""
     cross_photo: bool = False
-    """Described in one photo, found in another: with AP-10K the same keypoint of the same species, with source the
-    photo mirrored, cropped and recoloured."""
+    """Described in one photo, found in another: of a file the same part of such an object, with source the photo
+    mirrored, cropped and recoloured."""
     objects: tuple[str, ...] = field(default=(), metadata={"flags": ("--object",)})
     """Only points on these: an object's name, or its family in AP-10K. Repeatable."""
     parts: tuple[str, ...] = field(default=(), metadata={"flags": ("--part",)})
@@ -119,7 +119,7 @@ class PointingSettings(ContestSettings):
     """Which pointing benchmark of others is scored."""
 
     data: Path
-    """The benchmark's files, as distributed."""
+    """The benchmark's folder, as distributed; of AP-10K a file of annotations."""
     layout: str
     """pixmo-points, point-bench, refspatial-bench or ap-10k: whose files they are."""
 

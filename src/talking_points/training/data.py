@@ -45,6 +45,10 @@ def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:
     Raises:
         FileNotFoundError, ValueError: there are no such points, or none is left to learn on.
     """
+    if settings.held_out_split is not None and settings.keypoints.is_file():
+        raise ValueError(
+            f"held_out_split is {settings.held_out_split!r}, and a file has no splits: {settings.keypoints}"
+        )
     selection = Selection(objects=settings.objects, parts=settings.parts)
     others = replace(selection, objects=settings.held_out_objects or settings.objects)
     learning = _read(settings.keypoints, settings.split, selection)

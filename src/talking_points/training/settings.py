@@ -191,15 +191,15 @@ class GRPOSettings(TrainingSettings):
     base_field = "descriptor"
 
     keypoints: Path
-    """Points without texts: a built set, a file of points, COCO keypoints, or AP-10K's folder."""
+    """Points without texts: a built set, or a file of points, such as AP-10K's COCO keypoints."""
     descriptor: str
     """Checkpoint to start from, which is the reference, too."""
     localizer: str
     """Checkpoint of the judge, frozen. On the descriptor's base, it shares it."""
     split: str = "train"
-    """To learn on, of a set; AP-10K has "all", too."""
+    """To learn on, of a set."""
     held_out_split: str | None = None
-    """To watch by; else some photos of what is learnt on, a fifth at most."""
+    """Of a set, to watch by; else some photos of what is learnt on, a fifth at most."""
     held_out_objects: tuple[str, ...] = field(default=(), metadata=flag("--held-out-object"))
     """As --object; the same ones unless given. Repeatable."""
     held_out_points: int = 200

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,8 +53,3 @@ def test_photos_of_a_later_split_again_are_left_out(tmp_path, label_map_writer, 
         assert [scene.photo_id for scene in load_scenes(sources, "train")] == ["0001"]
     assert "1 photos left out as look-alikes (0002 looks like test photo 0009 of label-map)" in caplog.text
     assert [scene.photo_id for scene in load_scenes(sources, "test")] == ["0009"]
-
-
-def test_keypoints_are_no_parts():
-    with pytest.raises(ValueError, match="ap-10k has keypoints and no parts"):
-        load_scenes({"ap-10k": Path()}, "train")

@@ -4,12 +4,12 @@ from talking_points.dataset.sources import SOURCES, open_source
 
 
 def test_names():
-    published = {"ade20k-part-234", "ap-10k", "part-imagenet", "pascal-part-116"}
+    published = {"ade20k-part-234", "part-imagenet", "pascal-part-116"}
     assert SOURCES.keys() == published | {"coco", "coco-parts", "label-map"}
 
 
 def test_what_cannot_be_opened(tmp_path):
-    with pytest.raises(ValueError, match='unknown source "pascal"; known are ade20k-part-234, ap-10k'):
+    with pytest.raises(ValueError, match='unknown source "pascal"; known are ade20k-part-234, coco'):
         open_source("pascal", tmp_path, "test")
     for name in SOURCES:
         with pytest.raises(ValueError, match='split must be one of train, val, test, got "dev"'):

@@ -62,7 +62,7 @@ def test_another_layout_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "Placement").mkdir()
     with pytest.raises(FileNotFoundError, match=r"question\.json is missing"):
         read_tasks(tmp_path, "refspatial-bench", no_problem)
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read_tasks(tmp_path / "nothing", "refspatial-bench", no_problem)
     with pytest.raises(ValueError, match="layout is 'where2place'; allowed: pixmo-points, point-bench, "):
         read_tasks(tmp_path, "where2place", no_problem)

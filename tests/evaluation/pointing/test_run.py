@@ -112,9 +112,9 @@ def test_no_answer_is_counted_and_scores_nothing(tmp_path: Path) -> None:
 
 
 def test_keypoints_count_the_same_however_many_there_are(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
-    ap_10k_writer(tmp_path, {"train": ["1"], "val": ["2"], "test": ["3"]})
+    ap_10k_writer(tmp_path, {"test": ["3"]})
     # Two left eyes, a right eye, two roots of tails; the dog's right eye alone is found.
-    report = run("ap-10k", tmp_path, tmp_path / "out", Finder((66.5, 20.5)))
+    report = run("ap-10k", tmp_path / "annotations" / "ap10k-test-split1.json", tmp_path / "out", Finder((66.5, 20.5)))
     row = report["rows"][0]
     assert {name: one["n"] for name, one in row["categories"].items()} == {
         "left eye": 2,
@@ -165,7 +165,7 @@ def test_the_guide_s_commands_run_on_small_copies(
     write_pixmo_points(tmp_path / "pixmo-points-eval")
     write_point_bench(tmp_path / "pointarena-data")
     write_refspatial_bench(tmp_path / "RefSpatial-Bench")
-    ap_10k_writer(tmp_path / "ap-10k", {"train": ["1"], "val": ["2"], "test": ["3", "4"]})
+    ap_10k_writer(tmp_path / "ap-10k", {"test": ["3", "4"]})
     monkeypatch.chdir(tmp_path)
     commands = commands_of_docs()
     assert [command[:2] for command in commands] == [["talking-points", "evaluate-pointing"]] * 5
@@ -190,7 +190,8 @@ def test_the_guide_s_commands_run_on_small_copies(
 @needs_mini
 @pytest.mark.skipif(not (SHARED / "data" / "ap10k_sample").is_dir(), reason="needs ../shared/data/ap10k_sample")
 def test_mini_on_the_published_sample_of_ap_10k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(SHARED / "data" / "ap10k_sample"), "--layout", "ap-10k", "--device", "cpu"]
+    labels = SHARED / "data" / "ap10k_sample" / "test_ap10k.json"
+    arguments = ["--data", str(labels), "--layout", "ap-10k", "--device", "cpu"]
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate-pointing", *arguments, "--json", "--out", str(tmp_path)])
     assert stopped.value.code == 0
@@ -208,7 +209,7 @@ def test_mini_on_the_published_sample_of_ap_10k(tmp_path: Path, capsys: pytest.C
     [
         (["--layout", "ap-10k"], "--data is missing"),
         (["--data", ".", "--layout", "coco"], "layout is 'coco'; allowed: pixmo-points, point-bench, "),
-        (["--data", "nowhere", "--layout", "point-bench"], "no such folder: nowhere"),
+        (["--data", "nowhere", "--layout", "point-bench"], "no such file or folder: nowhere"),
         (["--data", ".", "--layout", "point-bench"], "data.json is missing"),
         (["--data", ".", "--layout", "point-bench", "--concurrency", "0"], "--concurrency is 0; allowed: at least 1"),
     ],

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.ade20k_part_234 import open_ade20k_part_234
-from talking_points.dataset.sources.ap_10k import open_ap_10k
 from talking_points.dataset.sources.coco_objects import open_coco
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
@@ -18,7 +17,6 @@ from talking_points.dataset.sources.source import SPLITS, Source
 
 SOURCES: dict[str, Callable[[Path, str], Source]] = {
     "ade20k-part-234": open_ade20k_part_234,
-    "ap-10k": open_ap_10k,
     "coco": open_coco,
     "coco-parts": open_coco_parts,
     "label-map": open_label_map,
@@ -26,11 +24,6 @@ SOURCES: dict[str, Callable[[Path, str], Source]] = {
     "pascal-part-116": open_pascal_part_116,
 }
 """Source name to what opens it."""
-
-
-def kind_of(name: str) -> str:
-    """The key of `SOURCES` in a source's name: "coco" of "coco.people"."""
-    return name.partition(".")[0]
 
 
 def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -> Source:
@@ -47,7 +40,7 @@ def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -
         ValueError: an unknown name or split, a folder of another layout, or labels that cannot be used as they are.
         FileNotFoundError: the folder or one of its files is missing; the message names it.
     """
-    kind = kind_of(name)
+    kind = name.partition(".")[0]
     if kind not in SOURCES:
         raise ValueError(f'unknown source "{name}"; known are {", ".join(sorted(SOURCES))}')
     if split not in SPLITS:

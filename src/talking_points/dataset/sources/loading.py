@@ -12,7 +12,7 @@ from talking_points.dataset.other_splits import look_alikes_of, protected_source
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
-from talking_points.dataset.sources import SOURCES, kind_of, open_source
+from talking_points.dataset.sources import SOURCES, open_source
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +60,6 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     """
     scenes: list[Scene] = []
     names: set[str] = set()
-    if any(kind_of(name) == "ap-10k" for name in sources):
-        raise ValueError("--source ap-10k has keypoints and no parts, and this needs parts: use another source")
     opened, _ = protected_sources(sources, split)
     others = {
         (name, other, photo_id): thumb

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.reading import read_json
-from talking_points.dataset.sources.source import Source
-from talking_points.evaluation.data import named_keypoints
+from talking_points.evaluation.data import sample_of, size_of_opened
 from talking_points.evaluation.metrics import box_errors, pck
 from talking_points.evaluation.pointing import pixmo_points
 from talking_points.evaluation.pointing.tasks import (
@@ -28,6 +26,7 @@ from talking_points.evaluation.pointing.tasks import (
     text_of,
 )
 from talking_points.photos import open_photo
+from talking_points.sample_files import Line, point_of_line, read_samples
 
 REFSPATIAL_FOLDERS = ("Location", "Placement", "Unseen")
 PCK_THRESHOLDS = (0.1, 0.05, 0.2)
@@ -37,7 +36,7 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
     """Read a benchmark's tasks. Nothing is fetched: photos given by URL are expected as files.
 
     Args:
-        folder: laid out as the function says that lists the layout's entries.
+        folder: laid out as the function says that lists the layout's entries; of AP-10K, a file.
         layout: a key of `LAYOUTS`.
         on_problem: told of every entry that is passed over, with its file, its place there (counted from 0) and
             what is wrong.
@@ -47,8 +46,8 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; allowed: {', '.join(LAYOUTS)}")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
+    if not folder.exists():
+        raise FileNotFoundError(f"no such file or folder: {folder}")
     tasks: list[PointingTask] = []
     problems: list[str] = []
     for where, read in LAYOUTS[layout].entries(folder):
@@ -193,26 +192,28 @@ def _either_way_composed(path: Path) -> Path:
     return next((other for other in others if unicodedata.normalize("NFC", other.name) == wanted), path)
 
 
-def _ap_10k(folder: Path) -> Iterator[Entry]:
-    """AP-10K's test photos, in the layout of `dataset.sources.ap_10k`: "the left front paw of the dog".
+def _ap_10k(path: Path) -> Iterator[Entry]:
+    """A file of AP-10K, annotations/ap10k-test-split1.json with the photos in data/: "the left front paw of the dog".
 
     A task is a labelled keypoint, hidden ones too, since people estimated their place; its category is the keypoint.
+    Animals without a box, by which errors are measured, are none, as in AP-10K's own loader.
     """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file of annotations, such as annotations/ap10k-test-split1.json")
+    size_of = cache(size_of_opened)
 
-    def read(source: Source, photo_id: str) -> list[PointingTask]:
-        return [
-            PointingTask.of(
-                sample,
-                text=f"the {sample.part_name} of the {sample.object_name}",
-                category=sample.part_name,
-                perfect_px=(sample.point_px,),
-            )
-            for sample in named_keypoints(source, photo_id, hidden=True)
-        ]
+    def read(line: Line) -> list[PointingTask]:
+        point = point_of_line(line, path.parent, size_of)
+        if point.object_box_xyxy is None:
+            return []
+        if point.object_name is None or point.part_name is None:
+            raise ValueError("the animal or its keypoint has no name")
+        text = f"the {point.part_name} of the {point.object_name}"
+        known = {"text": text, "category": point.part_name, "perfect_px": (point.point_px,)}
+        return [PointingTask.of(sample_of(point, path.parent), **known)]
 
-    source = open_source("ap-10k", folder, "test")
-    for photo_id in source.photo_ids:
-        yield f"photo {photo_id}", partial(read, source, photo_id)
+    for line in read_samples(path):
+        yield f"{path}, line {line.number}", partial(read, line)
 
 
 def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -60,11 +60,6 @@ class PointingTask(Sample):
     """PixMo-Points: a labelled point for each of `masks`, pixels."""
     count: int | None = None
     """Point-Bench's counting tasks: how many points are asked for."""
-
-    @classmethod
-    def of(cls, sample: Sample, **known: Any) -> PointingTask:
-        """A sample, and what else is known of the task."""
-        return cls(**{one.name: getattr(sample, one.name) for one in fields(sample)} | known)
 
 
 Entry = tuple[str, Callable[[], list[PointingTask]]]
