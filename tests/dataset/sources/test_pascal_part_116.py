@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.pascal_part_116 import OBJECTS, PARTS, instances_of_class
+from talking_points.dataset.sources.published import PUBLISHED, instances_of_class, part_classes
 
 NAME = "pascal-part-116"
+OBJECTS, PARTS = PUBLISHED[NAME]["objects"], part_classes(NAME)
 
 
 @pytest.fixture

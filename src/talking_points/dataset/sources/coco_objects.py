@@ -19,7 +19,7 @@ import numpy as np
 from talking_points.dataset.names import NAMES, called, read_table
 from talking_points.dataset.places import Box
 from talking_points.dataset.problems import LabelError, Problem, refuse
-from talking_points.dataset.scene import ObjectLabel, Scene, box_area, make_scene
+from talking_points.dataset.scene import Scene, SceneObject, box_area, make_scene
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
 from talking_points.dataset.sources.coco_layouts import find_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo, is_number
@@ -245,13 +245,14 @@ def _stated_breed(record: Mapping[str, Any]) -> str:
     return " ".join(value.replace("_", " ").lower().split())
 
 
-def _label(thing: _Thing, breed_of_photo: str) -> ObjectLabel:
+def _label(thing: _Thing, breed_of_photo: str) -> SceneObject:
     name = called(thing.name)
     breed = _stated_breed(thing.annotation) or breed_of_photo
-    return ObjectLabel(
+    return SceneObject(
         name=name,
         breed="" if breed == name.lower() else breed,
-        box_xyxy=thing.own_box,
+        box_xyxy=thing.box,
+        has_own_box=thing.own_box is not None,
         outlined=thing.mask is not None,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from talking_points.dataset.names import called
 from talking_points.dataset.problems import LabelError, Problem, problem_of
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene import Scene, SceneObject, make_scene
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
 from talking_points.dataset.sources.coco_layouts import find_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
@@ -146,7 +146,7 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
         part_names,
         part_objects,
         # A car's roof and fenders have no label.
-        [ObjectLabel(name=owner, outlined=False) for owner, _ in owners],
+        [SceneObject(name=owner, outlined=False) for owner, _ in owners],
         source=dataset,
         photo_id=photo_id,
         uncounted=frozenset(uncounted),
