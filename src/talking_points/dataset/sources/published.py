@@ -158,13 +158,12 @@ def _look_at_pascal(object_maps: Path, part_maps: Path, photo: SourcePhoto) -> t
     ]
 
 
-@dataclass(slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Pieces:
-    """Blobs taken for one thing so far."""
+    """Blobs taken for one thing so far, the box of the largest, and the labels of `ONCE` parts seen in them."""
 
     blobs: list[int]
     once: set[int]
-    """Labels of `ONCE` parts seen in it."""
     box: Box
 
     def gap_share(self, box: Box) -> float:
@@ -180,12 +179,7 @@ def instances_of_class(mask: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
     A lamp post in front of a dog cuts it in two. So a blob belongs to a larger one nearby when it shows no part
     that the other already has and a thing has once; two heads are two dogs. Things that touch stay one.
 
-    Args:
-        mask: (H, W) bool, all pixels of the class.
-        parts: (H, W) part labels of PascalPart116.
-
-    Returns:
-        (H, W) bool masks whose union is `mask`.
+    `mask` has all pixels of the class, `parts` the part labels of PascalPart116; the union of the masks is `mask`.
     """
     count, blobs, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count == 2:
@@ -312,11 +306,10 @@ def _look_at_polygons(coco: CocoFile, photo: SourcePhoto) -> tuple[np.ndarray, l
     photo_id = photo.path.stem
     frame = frame_of_photo(coco, photo_id, photo)
     masks = []
-    for annotation in sound_annotations(coco, photo_id):
-        if not is_crowd(annotation):
-            label = int(annotation["category_id"])
-            _check_label(label, photo.path, coco.path)
-            masks.append((frame.pixels(annotation), label))
+    for annotation in (one for one in sound_annotations(coco, photo_id) if not is_crowd(one)):
+        label = int(annotation["category_id"])
+        _check_label(label, photo.path, coco.path)
+        masks.append((frame.pixels(annotation), label))
     labels = np.full(photo.pixels.shape[:2], PART_IMAGENET_BACKGROUND, dtype=np.uint8)
     # Larger first: an eye-high side mirror in front of the body stays visible.
     for mask, label in sorted(masks, key=lambda item: -int(item[0].sum())):
