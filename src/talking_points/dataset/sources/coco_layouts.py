@@ -69,12 +69,11 @@ def open_split(folder: Path, split: str, *, means_nothing: Callable[[str], bool]
 def find_split(folder: Path, split: str) -> SplitFiles:
     """Look for a split in each layout that `coco_objects.open_coco` shows; FileNotFoundError where there is none."""
     single = [path for name in FILES if (path := folder / name).is_file()]
-    own = {name: path for name in FOLDERS if (path := _own_file(folder, name)) is not None}
     found: dict[str, tuple[tuple[Path, ...], Path]] = {}
     for layout in (
         {"train": _beside(single[0])} if single else {},
         {name: files for name in ("train", "val") if (files := _coco_files(folder, name)) is not None},
-        {name: _beside(path) for name, path in own.items()},
+        {name: _beside(file) for name in FOLDERS if (file := _own_file(folder, name)) is not None},
     ):
         if "test" not in layout and "val" in layout:
             # With two splits, the second is the test.

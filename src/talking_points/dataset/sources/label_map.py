@@ -99,7 +99,8 @@ def open_label_map(folder: Path, split: str) -> Source:
         if Path(name).suffix.casefold() in PHOTO_ENDINGS:
             files[composed(Path(name).stem)].append(folder / "photos" / name)
     listed = {_id_of(name, files) for name in splits[wanted]}
-    others = splits.get(other) if isinstance(splits.get(other), list) else []
+    others = splits.get(other)
+    others = others if isinstance(others, list) else []
     in_both = sorted(listed & {_id_of(name, files) for name in others if isinstance(name, str)})
     twice = {photo_id: files[photo_id] for photo_id in sorted(listed & files.keys()) if len(files[photo_id]) > 1}
     found = 'is in both "train" and "test"'

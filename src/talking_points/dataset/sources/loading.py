@@ -85,7 +85,8 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
             log.info("%s %s: %d photos left out as look-alikes (%s)", name, split, len(alike), first)
             found = {key: scene for key, scene in found.items() if key not in alike}
         for scene in found.values():
-            names |= {one.name for one in (*scene.objects, *(scene.parts if selection.parts else ()))}
+            names |= {one.name for one in scene.objects}
+            names |= {one.name for one in scene.parts if selection.parts}
         wanted = [scene for scene in (select(one, selection) for one in found.values()) if scene.parts]
         log.info("%s %s: %d photos", name, split, len(wanted))
         scenes += wanted
