@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene import Scene, SceneObject, make_scene
 
 
 def same_scene(a: Scene, b: Scene) -> bool:
@@ -40,7 +40,7 @@ def scene_of_two_dogs() -> Scene:
         part_map,
         ["head"],
         [0],
-        [ObjectLabel(name="dog", category="quadruped", breed=breed) for breed in ("pug", "")],
+        [SceneObject(name="dog", category="quadruped", breed=breed) for breed in ("pug", "")],
         source="dogs",
         photo_id="1",
         object_map=object_map,

@@ -3,7 +3,7 @@ import pytest
 
 from talking_points.dataset.looks import BACKGROUND, PartColours, _line_through, dominant_colour, look_at
 from talking_points.dataset.places import mirror_words
-from talking_points.dataset.scene import ObjectLabel, make_scene
+from talking_points.dataset.scene import SceneObject, make_scene
 from talking_points.dataset.scene_edits import mirror
 
 
@@ -475,7 +475,7 @@ def gap_scene(outlined=True):
     photo[20:80, 20:80], part_map[20:80, 20:80] = RED, 1
     photo[46:54, 46:54] = 255
     photo[30:38, 30:38] = (40, 90, 180)
-    thing = ObjectLabel(name="horse", outlined=outlined)
+    thing = SceneObject(name="horse", outlined=outlined)
     return make_scene(photo.astype(np.uint8), part_map, ["leg"], [0], [thing], source="drawn", photo_id="1")
 
 

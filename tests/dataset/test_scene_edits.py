@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset.scene import ObjectLabel, make_scene
+from talking_points.dataset.scene import SceneObject, make_scene
 from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
 from tests.dataset.scenes import assert_consistent, same_scene, scene_of_two_dogs
 
@@ -59,7 +59,7 @@ def test_object_masks_follow_the_photo(car):
     assert right.objects[0].category == "quadruped"
     flipped = mirror(scene)
     assert flipped.objects[0].box_xyxy == (60, 10, 90, 50)
-    assert flipped.object_mask(0)[30, 70]
+    assert flipped.object_map[30, 70] == 1
     assert same_scene(mirror(flipped), scene)
     double = resize(scene, (200, 120))
     assert double.objects[1].box_xyxy == (120, 40, 180, 100)
@@ -79,10 +79,10 @@ def test_a_labelled_box_counts_an_object_that_has_no_pixels_and_moves_with_the_p
         [],
         [],
         [
-            ObjectLabel(name="cup", box_xyxy=(10, 20, 30, 40)),
-            ObjectLabel(name="cup", box_xyxy=(80, 20, 120, 40)),
+            SceneObject(name="cup", box_xyxy=(10, 20, 30, 40), has_own_box=True),
+            SceneObject(name="cup", box_xyxy=(80, 20, 120, 40), has_own_box=True),
             # Nothing of it is in the photo.
-            ObjectLabel(name="cup", box_xyxy=(100, 20, 120, 40)),
+            SceneObject(name="cup", box_xyxy=(100, 20, 120, 40), has_own_box=True),
         ],
         source="t",
         photo_id="1",

@@ -28,7 +28,7 @@ from talking_points.dataset.grammar import (
 )
 from talking_points.dataset.looks import LocalLook
 from talking_points.dataset.places import DIALECTS
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene import Scene, SceneObject, make_scene
 from tests.dataset.choices import Tape, all_ways
 
 SIZE = 200
@@ -49,7 +49,9 @@ def drawn(*things: Thing, **more: object) -> Scene:
             part_map[y0:y1, x0:x1] = len(names)
         object_map[box[1] : box[3], box[0] : box[2]] = number + 1
     photo = np.full((SIZE, SIZE, 3), 120, dtype=np.uint8)
-    labels = [ObjectLabel(name=name, box_xyxy=box) for name, box, _ in things]
+    labels = [
+        SceneObject(name=name, box_xyxy=box or (0, 0, 0, 0), has_own_box=box is not None) for name, box, _ in things
+    ]
     return make_scene(
         photo, part_map, names, owners, labels, source="drawn", photo_id="1", object_map=object_map, **more
     )
@@ -475,7 +477,7 @@ def test_beside_a_part_of_an_object_without_outline_nothing_is_known():
     part_map[60:100, 60:100], part_map[60:100, 100:140] = 1, 2
     photo = np.full((SIZE, SIZE, 3), 120, dtype=np.uint8)
     for outlined, beside in ((True, OUTLINE), (False, None)):
-        car = ObjectLabel(name="car", outlined=outlined)
+        car = SceneObject(name="car", outlined=outlined)
         scene = make_scene(photo, part_map, ["hood", "trunk"], [0, 0], [car], source="drawn", photo_id="1")
         assert point_facts(scene, (62.5, 80.5)).neighbour == beside
         assert point_facts(scene, (98.5, 80.5)).neighbour == "the trunk"
@@ -628,7 +630,10 @@ def test_a_breed_is_said_and_does_not_mislead_the_count():
     part_map = np.zeros((SIZE, SIZE), dtype=np.int16)
     for number, (_, (x0, y0, x1, y1), _) in enumerate(things):
         part_map[y0:y1, x0:x1] = number + 1
-    labels = [ObjectLabel(name="dog", breed="pug" if k == 0 else "", box_xyxy=things[k][1]) for k in range(3)]
+    labels = [
+        SceneObject(name="dog", breed="pug" if k == 0 else "", box_xyxy=things[k][1], has_own_box=True)
+        for k in range(3)
+    ]
     photo = np.full((SIZE, SIZE, 3), 120, dtype=np.uint8)
     scene = make_scene(photo, part_map, ["dog"] * 3, [0, 1, 2], labels, source="drawn", photo_id="1")
     facts = point_facts(scene, (12.5, 95.5))

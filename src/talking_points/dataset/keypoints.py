@@ -7,6 +7,7 @@ fast way for training, which draws anew at every step.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -84,23 +85,15 @@ def select_points(
     if not any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
         return []
     wants_smooth = rng.random(points_per_photo) < smooth_share
-    supply: dict[str, dict[int, list[PointSample]]] = {"smooth": {}, "sift": {}}
-    if not wants_smooth.all():
-        supply["sift"] = _responses(scene, well_inside=True)
-    if wants_smooth.any():
-        supply["smooth"] = _smooth_places(scene, rng, per_part)
-    distance = SPREAD_SHARE * max(scene.size_wh)
+    sift = _responses(scene, well_inside=True)
+    smooth = _smooth_places(scene, rng, per_part) if wants_smooth.any() else {}
     looks = PartColours(scene)
     chosen: list[PointSample] = []
-    for smooth in wants_smooth:
-        kinds = ("smooth", "sift") if smooth else ("sift",)
-        if smooth and not supply["sift"]:
-            supply["sift"] = _responses(scene, well_inside=True)
-        for kind in kinds:
-            point = _next_point(scene, supply[kind], chosen, per_part, distance, looks)
-            if point is not None:
-                chosen.append(point)
-                break
+    for supplies in ((smooth, sift) if wanted else (sift,) for wanted in wants_smooth):
+        # Lazy: what is asked for a point gives it away.
+        points = (_next_point(scene, supply, chosen, per_part, looks) for supply in supplies)
+        point = next((one for one in points if one is not None), None)
+        chosen += [] if point is None else [point]
     return chosen
 
 
@@ -109,15 +102,12 @@ def _next_point(
     supply: dict[int, list[PointSample]],
     chosen: Sequence[PointSample],
     per_part: int,
-    distance: float,
     looks: PartColours,
 ) -> PointSample | None:
     """The first fitting point of the part whose turn it is, taken from the supply."""
-    of_object = [0] * len(scene.objects)
-    of_part = [0] * len(scene.parts)
-    for point in chosen:
-        of_object[scene.parts[point.part_index].object_index] += 1
-        of_part[point.part_index] += 1
+    distance = SPREAD_SHARE * max(scene.size_wh)
+    of_part = Counter(point.part_index for point in chosen)
+    of_object = Counter(scene.parts[point.part_index].object_index for point in chosen)
 
     def turn(k: int) -> tuple[int, int, float]:
         return of_object[scene.parts[k].object_index], of_part[k], -supply[k][0].response
@@ -201,9 +191,7 @@ def sample_points(
     chosen = rng.choice(len(candidates), size=count, p=weights / weights.sum())
     # First drawn, then looked up: SIFT's points do not change which parts come.
     wants_sift = rng.random(count) < sift_share
-    strongest: dict[int, list[PointSample]] = {}
-    if wants_sift.any():
-        strongest = _responses(scene, well_inside=False)
+    strongest = _responses(scene, well_inside=False) if wants_sift.any() else {}
     pixels: dict[int, np.ndarray] = {}
     points = []
     for slot, number in enumerate(chosen):
@@ -213,8 +201,7 @@ def sample_points(
             continue
         if k not in pixels:
             pixels[k] = _inner_pixels(scene, k)
-        column, row = pixels[k][int(rng.integers(len(pixels[k])))]
-        points.append(PointSample(x=float(column) + 0.5, y=float(row) + 0.5, part_index=k, kind="random"))
+        points.append(_centre(pixels[k][int(rng.integers(len(pixels[k])))], k, "random"))
     return points
 
 
@@ -264,17 +251,15 @@ def _responses(scene: Scene, *, well_inside: bool) -> dict[int, list[PointSample
         kept, parts = kept[fits], parts[fits]
     by_part: dict[int, list[PointSample]] = {}
     for index, k in zip(kept.tolist(), parts.tolist(), strict=True):
-        column, row = pixels[index].tolist()
-        sample = PointSample(
-            x=column + 0.5,
-            y=row + 0.5,
-            part_index=k,
-            kind="sift",
-            response=float(responses[index]),
-            scale=float(sizes[index]),
-        )
-        by_part.setdefault(k, []).append(sample)
+        answer = {"response": float(responses[index]), "scale": float(sizes[index])}
+        by_part.setdefault(k, []).append(_centre(pixels[index], k, "sift", **answer))
     return by_part
+
+
+def _centre(pixel: np.ndarray, part_index: int, kind: PointKind, **more: float) -> PointSample:
+    """The point in the middle of a pixel, given by its column and row."""
+    column, row = (int(value) for value in pixel)
+    return PointSample(x=column + 0.5, y=row + 0.5, part_index=part_index, kind=kind, **more)
 
 
 def _detected(photo: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -314,15 +299,6 @@ def _smooth_places(scene: Scene, rng: np.random.Generator, per_part: int) -> dic
         inside = cv2.erode(own, window, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         rows, columns = np.nonzero(inside & smooth[y0:y1, x0:x1])
         if len(rows) and scene.parts[k].area_px >= MIN_POINT_AREA_PX:
-            drawn = rng.permutation(len(rows))[: 4 * per_part]
-            supply[k] = [
-                PointSample(
-                    x=x0 + float(columns[n]) + 0.5,
-                    y=y0 + float(rows[n]) + 0.5,
-                    part_index=k,
-                    kind="smooth",
-                    scale=float(side),
-                )
-                for n in drawn
-            ]
+            pixels = np.stack([columns + x0, rows + y0], axis=1)[rng.permutation(len(rows))[: 4 * per_part]]
+            supply[k] = [_centre(pixel, k, "smooth", scale=float(side)) for pixel in pixels]
     return supply

@@ -6,7 +6,7 @@ Boxes are x0, y0, x1, y1 in pixels of the scene's photo, x1 and y1 exclusive.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -26,14 +26,15 @@ class SceneObject:
     """A whole thing, such as a person or a car."""
 
     name: str
-    box_xyxy: Box
-    """The box around its mask, where the source has one; else around all its labelled parts."""
+    box_xyxy: Box = (0, 0, 0, 0)
+    """Its labelled box, else the box around its mask or, without one, around all its labelled parts; the last two are
+    found by `make_scene`."""
     category: str = ""
     """The broader class that the source's authors count by, as "quadruped" of a "golden retriever"; "" is `name`."""
     breed: str = ""
     """Which kind of `name` it is, where the source says so: "egyptian mau" of a cat."""
     has_own_box: bool = False
-    """Its box was labelled and does not follow from its pixels, of which it may have none."""
+    """Its box was labelled and does not follow from its pixels. Without pixels it is counted, not pointed at."""
     outlined: bool = True
     """All its pixels are labelled. Where not, as of a car with some parts, what lies beside a part is not known."""
 
@@ -80,19 +81,8 @@ class Scene:
         """Width and height in pixels."""
         return self.photo.shape[1], self.photo.shape[0]
 
-    def object_mask(self, object_index: int) -> np.ndarray:
-        """(H, W) bool: the pixels of an object; without an `object_map`, those of its parts."""
-        if self.object_map is not None:
-            return self.object_map == object_index + 1
-        owned = np.array([False, *(part.object_index == object_index for part in self.parts)])
-        return owned[self.part_map]
-
     def part_index_at(self, point_px: tuple[float, float]) -> int | None:
-        """Index of the part under a point in pixels of the photo, None on background.
-
-        Raises:
-            ValueError: the point lies outside the photo.
-        """
+        """Index of the part under a point in pixels of the photo, None on background; ValueError outside the photo."""
         x, y = point_px
         width, height = self.size_wh
         if not (0 <= x <= width and 0 <= y <= height):
@@ -101,24 +91,12 @@ class Scene:
         return label - 1 if label else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectLabel:
-    """What a source says of an object besides its pixels; see `SceneObject`."""
-
-    name: str
-    category: str = ""
-    breed: str = ""
-    box_xyxy: Box | None = None
-    """The labelled box; None where the pixels tell. An object with a box and no pixels is counted, not pointed at."""
-    outlined: bool = True
-
-
 def make_scene(
     photo: np.ndarray,
     part_map: np.ndarray,
     part_names: Sequence[str],
     part_objects: Sequence[int],
-    objects: Sequence[str | ObjectLabel],
+    objects: Sequence[str | SceneObject],
     *,
     source: str,
     photo_id: str,
@@ -137,7 +115,7 @@ def make_scene(
         part_map: (H, W) integers: 0 is background, k + 1 is part k.
         part_names: class of each part; see `ScenePart.name`.
         part_objects: for each part, the index of its object in `objects`.
-        objects: what is said of each object, or just its name. Boxes are cut at the photo's border.
+        objects: each object, or just its name; a box of its own is cut at the photo's border, others are replaced.
         source, photo_id, uncounted, problems, notes: see `Scene`.
         object_map: (H, W) integers: 0 is background, k + 1 is object k; under a part, the part's object counts.
 
@@ -148,17 +126,17 @@ def make_scene(
     _check_sizes(photo, part_map, object_map, where)
     if len(part_names) != len(part_objects):
         raise ValueError(f"{where}: {len(part_names)} part names but {len(part_objects)} part objects")
-    labels = [ObjectLabel(name=one) if isinstance(one, str) else one for one in objects]
+    things = [SceneObject(name=one) if isinstance(one, str) else one for one in objects]
     areas = _areas(part_map, len(part_names), f"{where}: part")
     owner_of = np.array([0, *(k + 1 for k in part_objects)], dtype=np.int16)
     if object_map is None:
-        object_areas = np.zeros(len(labels), dtype=np.int64)
+        object_areas = np.zeros(len(things), dtype=np.int64)
         named = areas >= MIN_PART_AREA_PX
         np.add.at(object_areas, np.asarray(part_objects, dtype=np.int64)[named], areas[named])
     else:
         object_map = np.where(part_map > 0, owner_of[part_map], object_map).astype(np.int16)
-        object_areas = _areas(object_map, len(labels), f"{where}: object")
-    boxes = [_cut_box(label.box_xyxy, photo) for label in labels]
+        object_areas = _areas(object_map, len(things), f"{where}: object")
+    boxes = [_cut_box(thing.box_xyxy, photo) if thing.has_own_box else None for thing in things]
     owners = [
         k
         for k, (area, box) in enumerate(zip(object_areas, boxes, strict=True))
@@ -176,11 +154,15 @@ def make_scene(
         for new, old in enumerate(kept)
     )
     if object_map is not None:
-        object_map = _renumbered(object_map, owners, len(labels))
+        object_map = _renumbered(object_map, owners, len(things))
     return Scene(
         photo=photo,
         objects=tuple(
-            _object(labels[old], boxes[old] or _box_of_object(new, parts, object_map), boxes[old] is not None)
+            replace(
+                things[old],
+                box_xyxy=boxes[old] or _box_of_object(new, parts, object_map),
+                has_own_box=boxes[old] is not None,
+            )
             for new, old in enumerate(owners)
         ),
         parts=parts,
@@ -203,17 +185,6 @@ def _check_sizes(photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray
         raise ValueError(f"{where}: object map is {object_map.shape[::-1]}, part map is {part_map.shape[::-1]}")
 
 
-def _object(label: ObjectLabel, box_xyxy: Box, has_own_box: bool) -> SceneObject:
-    return SceneObject(
-        name=label.name,
-        box_xyxy=box_xyxy,
-        category=label.category,
-        breed=label.breed,
-        has_own_box=has_own_box,
-        outlined=label.outlined,
-    )
-
-
 def box_area(box: Box) -> float:
     """Pixels of a box; 0 where it has none."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
@@ -227,10 +198,8 @@ def _areas(labels: np.ndarray, count: int, what: str) -> np.ndarray:
     return areas
 
 
-def _cut_box(box: Box | None, photo: np.ndarray) -> Box | None:
+def _cut_box(box: Box, photo: np.ndarray) -> Box | None:
     """A box cut at the photo's border; None where nothing is left of it."""
-    if box is None:
-        return None
     height, width = photo.shape[:2]
     x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

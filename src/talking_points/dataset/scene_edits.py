@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from talking_points.dataset.places import Box, mirror_words
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene import Scene, SceneObject, make_scene
 
 
 def crop(scene: Scene, box_xyxy: Box) -> Scene:
@@ -84,7 +84,7 @@ def _laid(scenes: Sequence[Scene], cells: Sequence[tuple[int, int, int, int]], s
     object_map = np.zeros((height, width), dtype=np.int16) if with_objects else None
     part_names: list[str] = []
     part_objects: list[int] = []
-    objects: list[ObjectLabel] = []
+    objects: list[SceneObject] = []
     for scene, (x0, y0, x1, y1) in zip(scenes, cells, strict=True):
         cell_wh = (x1 - x0, y1 - y0)
         shrinks = cell_wh[0] < scene.size_wh[0]
@@ -102,15 +102,7 @@ def _laid(scenes: Sequence[Scene], cells: Sequence[tuple[int, int, int, int]], s
         for thing in scene.objects:
             ax, ay, bx, by = thing.box_xyxy
             box = (ax * scale[0] + x0, ay * scale[1] + y0, bx * scale[0] + x0, by * scale[1] + y0)
-            objects.append(
-                ObjectLabel(
-                    name=thing.name,
-                    category=thing.category,
-                    breed=thing.breed,
-                    box_xyxy=box if thing.has_own_box else None,
-                    outlined=thing.outlined,
-                )
-            )
+            objects.append(replace(thing, box_xyxy=box))
     return make_scene(
         photo,
         part_map,

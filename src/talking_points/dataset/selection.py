@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
+from talking_points.dataset.scene import Scene, make_scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,24 +54,17 @@ def select(scene: Scene, selection: Selection) -> Scene:
     object_map = scene.object_map
     if object_map is None and selection.parts:
         object_map = np.array([0, *(one.object_index + 1 for one in scene.parts)], dtype=np.int16)[scene.part_map]
-    labels = [
-        ObjectLabel(
-            name=one.name,
-            category=one.category,
-            breed=one.breed,
-            # An object that is not wanted must not stay by its box.
-            box_xyxy=one.box_xyxy if one.has_own_box and kept_objects[k + 1] else None,
-            # Of the parts that are not wanted nothing is known any more.
-            outlined=False,
-        )
-        for k, one in enumerate(scene.objects)
+    # An object that is not wanted must not stay by its box; of parts that are not wanted nothing is known any more.
+    objects = [
+        replace(one, has_own_box=bool(one.has_own_box and kept), outlined=False)
+        for one, kept in zip(scene.objects, kept_objects[1:], strict=True)
     ]
     return make_scene(
         scene.photo,
         np.where(kept_parts[scene.part_map], scene.part_map, 0).astype(np.int16),
         [one.name for one in scene.parts],
         [one.object_index for one in scene.parts],
-        labels,
+        objects,
         source=scene.source,
         photo_id=scene.photo_id,
         object_map=None if object_map is None else np.where(kept_objects[object_map], object_map, 0).astype(np.int16),

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.ade20k_part_234 import OBJECTS, PARTS
+from talking_points.dataset.sources.published import PUBLISHED, part_classes
 
 NAME = "ade20k-part-234"
+OBJECTS, PARTS = PUBLISHED[NAME]["objects"], part_classes(NAME)
 PHOTO = "ADE_val_00000001"
 
 

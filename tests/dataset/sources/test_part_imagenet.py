@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.part_imagenet import PARTS, SYNSETS
+from talking_points.dataset.sources.published import PUBLISHED, part_classes
 
 NAME = "part-imagenet"
+SYNSETS, PARTS = PUBLISHED[NAME]["synsets"], part_classes(NAME)
 PHOTO = "n02823428_0012"
 IDS = {"train": [PHOTO, "n04591713_0003"], "val": ["n03983396_0001"], "test": ["n04557648_0009"]}
 

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.pascal_part_116 import OBJECTS, PARTS, instances_of_class
+from talking_points.dataset.sources.published import PUBLISHED, instances_of_class, part_classes
 
 NAME = "pascal-part-116"
+OBJECTS, PARTS = PUBLISHED[NAME]["objects"], part_classes(NAME)
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def test_boxes_are_of_the_object_not_of_its_parts(folder):
     scene = open_source(NAME, folder, "test").read("2009_000001")
     dog = next(k for k, thing in enumerate(scene.objects) if thing.box_xyxy[0] == 4)
     assert min(part.box_xyxy[1] for part in scene.parts if part.object_index == dog) == 12
-    assert scene.object_mask(dog)[11, 10]
-    assert not scene.object_mask(dog)[30, 33]  # the post
+    assert scene.object_map[11, 10] == dog + 1
+    assert scene.object_map[30, 33] != dog + 1  # the post
 
 
 def test_the_part_map_wins_where_the_maps_disagree(folder):

@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from talking_points.dataset.problems import LabelError
-from talking_points.dataset.sources.ade20k_part_234 import open_ade20k_part_234
 from talking_points.dataset.sources.coco_objects import open_coco
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
-from talking_points.dataset.sources.part_imagenet import open_part_imagenet
-from talking_points.dataset.sources.pascal_part_116 import open_pascal_part_116
+from talking_points.dataset.sources.published import open_ade20k_part_234, open_part_imagenet, open_pascal_part_116
 from talking_points.dataset.sources.source import SPLITS, Source
 
 SOURCES: dict[str, Callable[[Path, str], Source]] = {

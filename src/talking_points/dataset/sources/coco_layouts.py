@@ -1,10 +1,14 @@
-"""Where the files of a data set in COCO's form lie: people's own folders, COCO's, Roboflow's, Car-Parts'."""
+"""One split of a data set in COCO's form: where its files lie, in people's own folders or published ones; opened."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from talking_points.dataset.sources.coco import CocoFile, read_coco
+from talking_points.dataset.sources.reading import find_photos, of_split
 
 PHOTO_FOLDERS = ("images", "JPEGImages", "photos", "")
 """Beside an annotation file, the first of these that is there; "" is the file's own folder."""
@@ -33,40 +37,55 @@ class SplitFiles:
     holds_out: bool
     """"val" is a share of "train": the folder has no photos of its own for it."""
 
-    @property
-    def folder(self) -> Path:
-        """Where what else there is of this split lies, such as landmarks.json."""
-        return self.annotations[0].parent
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocoSplit:
+    """One split of a data set, its annotation files read."""
+
+    coco: CocoFile
+    paths: Mapping[str, Path]
+    """The split's photos by id: those with annotations."""
+    dataset: str
+    """Its folder's name."""
+
+
+def open_split(folder: Path, split: str, *, means_nothing: Callable[[str], bool] | None = None) -> CocoSplit:
+    """Find and read a split; what makes it unsure is in `CocoFile.refused`. Errors as `find_split` and `read_coco`.
+
+    `means_nothing`: of a category's name, whether a photo with that alone is not listed.
+    """
+    files = find_split(folder, split)
+    coco = read_coco(*files.annotations, lenient=True)
+    nothing = {k for k, one in coco.categories.items() if means_nothing is not None and means_nothing(str(one["name"]))}
+    wanted = {
+        photo_id: photo.file_name
+        for photo_id, photo in coco.photos.items()
+        if (not files.holds_out or of_split(photo_id, split))
+        and (photo.problems or any(one["category_id"] not in nothing for one in photo.annotations))
+    }
+    return CocoSplit(coco=coco, paths=find_photos(files.photos, wanted), dataset=folder.name)
 
 
 def find_split(folder: Path, split: str) -> SplitFiles:
-    """Look for a split in each layout that `coco_objects.open_coco` shows.
-
-    Args:
-        folder: the data set's.
-        split: "train", "val" or "test".
-
-    Raises:
-        FileNotFoundError: the folder has no annotation file where one could lie.
-    """
-    own = {name: path for name in FOLDERS if (path := _own_file(folder, name)) is not None}
-    coco = {name: files for name in ("train", "val") if (files := _coco_files(folder, name)) is not None}
-    single = next((path for name in FILES if (path := folder / name).is_file()), None)
-    if "test" not in own and "val" in own:
-        # With two splits, the second is the test.
-        own["test"] = own.pop("val")
-    if split in own:
-        return _beside(own[split], holds_out=split == "train" and "val" not in own)
-    if split == "val" and "train" in own:
-        return _beside(own["train"], holds_out=True)
-    wanted = "val" if split == "test" else "train"
-    if wanted in coco:
-        return coco[wanted]
-    if single is not None and split != "test":
-        return _beside(single, holds_out=True)
+    """Look for a split in each layout that `coco_objects.open_coco` shows; FileNotFoundError where there is none."""
+    single = [path for name in FILES if (path := folder / name).is_file()]
+    found: dict[str, tuple[tuple[Path, ...], Path]] = {}
+    for layout in (
+        {"train": _beside(single[0])} if single else {},
+        {name: files for name in ("train", "val") if (files := _coco_files(folder, name)) is not None},
+        {name: _beside(file) for name in FOLDERS if (file := _own_file(folder, name)) is not None},
+    ):
+        if "test" not in layout and "val" in layout:
+            # With two splits, the second is the test.
+            layout["test"] = layout.pop("val")
+        found |= layout
+    name = "train" if split == "val" and split not in found else split
+    if name in found:
+        annotations, photos = found[name]
+        return SplitFiles(annotations=annotations, photos=photos, holds_out=split != "test" and "val" not in found)
     if split == "test" and (folder / "test").is_dir():
         raise FileNotFoundError(f"{folder / 'test' / FILES[0]} is missing")
-    if split == "test" and (own or coco or single):
+    if split == "test" and found:
         remedy = "put some in test/ as they are in train/, or take --split train, of which --test-share holds some back"
         raise FileNotFoundError(f"{folder}: there are photos to train on and none to test on; {remedy}")
     raise FileNotFoundError(f"{folder}: no annotation file of the {split} split; expected one of {KNOWN}")
@@ -77,15 +96,14 @@ def _own_file(folder: Path, split: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _beside(path: Path, *, holds_out: bool) -> SplitFiles:
-    photos = next(path.parent / name for name in PHOTO_FOLDERS if (path.parent / name).is_dir())
-    return SplitFiles(annotations=(path,), photos=photos, holds_out=holds_out)
+def _beside(path: Path) -> tuple[tuple[Path, ...], Path]:
+    return (path,), next(path.parent / name for name in PHOTO_FOLDERS if (path.parent / name).is_dir())
 
 
-def _coco_files(folder: Path, name: str) -> SplitFiles | None:
+def _coco_files(folder: Path, name: str) -> tuple[tuple[Path, ...], Path] | None:
     """`name`: "train" or "val". Of several years the last."""
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted((folder / "annotations").glob("*.json")) if (folder / "annotations").is_dir() else []:
+    for path in (folder / "annotations").glob("*.json"):
         match = COCO_FILE.fullmatch(path.name)
         if match and match[2].startswith(name):
             found.setdefault(match[2], {})[match[1]] = path
@@ -95,4 +113,4 @@ def _coco_files(folder: Path, name: str) -> SplitFiles | None:
     # Objects first: their file lists all photos.
     files = tuple(found[year][kind] for kind in ("instances", "person_keypoints") if kind in found[year])
     photos = next((path for path in (folder / year, folder / "images" / year) if path.is_dir()), folder / year)
-    return SplitFiles(annotations=files, photos=photos, holds_out=name == "train")
+    return files, photos

@@ -53,7 +53,7 @@ class CocoFrame:
         if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], dict):
             segmentation = segmentation[0]
         if segmentation is None:
-            raise self._refuse_empty(annotation)
+            raise self._refuse(annotation, _why_empty(annotation, self.stated_wh), "draw its outline, or remove it")
         try:
             if isinstance(segmentation, list):
                 mask = mask_of_polygons(_polygons(segmentation), self.stated_wh, self.turn.own_wh)
@@ -64,25 +64,18 @@ class CocoFrame:
             else:
                 raise ValueError(f"expected polygons or run lengths as segmentation, got {str(segmentation)[:40]}")
         except (TypeError, ValueError, OverflowError, IndexError) as error:
-            found = " ".join(str(error).split())
-            record = record_of(annotation, self.photo_name)
-            raise refuse(self.file, record, found, "draw it again, or remove it") from None
+            raise self._refuse(annotation, " ".join(str(error).split()), "draw it again, or remove it") from None
         return self.turn.turn_map(mask.astype(bool))
 
     def mask(self, annotation: dict[str, Any]) -> np.ndarray:
-        """`pixels`, at least one of them.
-
-        Raises:
-            LabelError: it has no segmentation, one that cannot be read, or one that covers nothing.
-        """
+        """`pixels`, at least one of them: it is a LabelError, too, where they are none."""
         mask = self.pixels(annotation)
         if not mask.any():
-            raise self._refuse_empty(annotation)
+            raise self._refuse(annotation, _why_empty(annotation, self.stated_wh), "draw its outline, or remove it")
         return mask
 
-    def _refuse_empty(self, annotation: dict[str, Any]) -> LabelError:
-        found = _why_empty(annotation, self.stated_wh)
-        return refuse(self.file, record_of(annotation, self.photo_name), found, "draw its outline, or remove it")
+    def _refuse(self, annotation: dict[str, Any], found: str, remedy: str) -> LabelError:
+        return refuse(self.file, record_of(annotation, self.photo_name), found, remedy)
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """(N, 2) x and y as the file counts them, as pixels of the upright photo; both count from the corner."""
@@ -99,11 +92,7 @@ class CocoFrame:
 def frame_of_photo(coco: CocoFile, photo_id: str, photo: SourcePhoto, *, tolerance: float = 0.0) -> CocoFrame:
     """How the file's numbers of a photo become its pixels: checked against its size, scaled, and turned upright.
 
-    Args:
-        coco: the file.
-        photo_id: in it.
-        photo: its file, opened.
-        tolerance: a photo of another size than the file says is taken when the aspect ratios agree within this share.
+    A photo of another size than the file says is taken when the aspect ratios agree within the share `tolerance`.
 
     Raises:
         LabelError: the photo is not of the stated size, or nothing tells in which frame its labels are; see

@@ -7,7 +7,6 @@ parts the object itself. Larger objects first, smaller ones over them; what is i
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,9 +18,9 @@ import numpy as np
 from talking_points.dataset.names import NAMES, called, read_table
 from talking_points.dataset.places import Box
 from talking_points.dataset.problems import LabelError, Problem, refuse
-from talking_points.dataset.scene import ObjectLabel, Scene, box_area, make_scene
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
-from talking_points.dataset.sources.coco_layouts import find_split
+from talking_points.dataset.scene import Scene, SceneObject, box_area
+from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
+from talking_points.dataset.sources.coco_layouts import CocoSplit, open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo, is_number
 from talking_points.dataset.sources.landmarks import (
     FACE,
@@ -32,8 +31,9 @@ from talking_points.dataset.sources.landmarks import (
     landmark_parts,
     read_landmarks,
 )
-from talking_points.dataset.sources.reading import find_photos, of_split, read_photo
-from talking_points.dataset.sources.shapes import NamedMask, Point, box_of_mask, disc, ellipse, rectangle
+from talking_points.dataset.sources.painting import Painting
+from talking_points.dataset.sources.reading import read_photo
+from talking_points.dataset.sources.shapes import NamedMask, Point, box_of_mask, ellipse, is_near, rectangle
 from talking_points.dataset.sources.skeletons import (
     LABELLED,
     VISIBLE,
@@ -86,29 +86,22 @@ def open_coco(folder: Path, split: str) -> Source:
         LabelError, ValueError: an annotation file is not COCO's, or there is nothing to test on.
         FileNotFoundError: there is no annotation file where one could lie.
     """
-    files = find_split(folder, split)
-    labels = read_coco(*files.annotations, lenient=True)
+    opened = open_split(folder, split)
+    labels = opened.coco
     every = [annotation for photo in labels.photos.values() for annotation in photo.annotations]
     lists = (one.get("keypoints") for one in every)
     marks = {mark for numbers in lists if isinstance(numbers, list) for mark in numbers[2::3] if mark in (1, 2)}
-    listed = [
-        photo_id
-        for photo_id, photo in labels.photos.items()
-        if (photo.annotations or photo.problems) and (not files.holds_out or of_split(photo_id, split))
-    ]
     reading = _Reading(
-        labels=labels,
-        paths=find_photos(files.photos, {photo_id: labels.photos[photo_id].file_name for photo_id in listed}),
-        dataset=folder.name,
+        opened=opened,
         skeletons={number: read_skeleton(labels.path, one) for number, one in labels.categories.items()},
         chosen=_chosen(labels, every),
         visible_from=LABELLED if marks == {LABELLED} else VISIBLE,
-        landmarks=read_landmarks(files.folder / "landmarks.json"),
+        landmarks=read_landmarks(labels.path.parent / "landmarks.json"),
     )
     return Source(
         name="coco",
         split=split,
-        paths=reading.paths,
+        paths=opened.paths,
         read=partial(_read_scene, reading),
         problems=labels.problems,
         refused=labels.refused,
@@ -117,17 +110,15 @@ def open_coco(folder: Path, split: str) -> Source:
 
 def _chosen(labels: CocoFile, annotations: Iterable[dict[str, Any]]) -> frozenset[str]:
     """Names of the classes of which all annotations, and many, have joints."""
-    count: Counter[int] = Counter()
-    jointed: Counter[int] = Counter()
+    jointed: dict[int, list[bool]] = {number: [] for number in labels.categories}
     for annotation in annotations:
         numbers = annotation.get("keypoints")
-        number = int(annotation["category_id"])
-        count[number] += 1
-        jointed[number] += isinstance(numbers, list) and any(numbers[2::3]) and not is_crowd(annotation)
+        has_joints = isinstance(numbers, list) and any(numbers[2::3]) and not is_crowd(annotation)
+        jointed.setdefault(int(annotation["category_id"]), []).append(has_joints)
     return frozenset(
-        str(labels.categories[number]["name"])
-        for number, of_class in count.items()
-        if number in labels.categories and of_class >= FEW and jointed[number] == of_class
+        str(one["name"])
+        for number, one in labels.categories.items()
+        if len(jointed[number]) >= FEW and all(jointed[number])
     )
 
 
@@ -135,10 +126,7 @@ def _chosen(labels: CocoFile, annotations: Iterable[dict[str, Any]]) -> frozense
 class _Reading:
     """All that photos are read with."""
 
-    labels: CocoFile
-    paths: Mapping[str, Path]
-    """Of the photos, by id."""
-    dataset: str
+    opened: CocoSplit
     skeletons: Mapping[int, Skeleton]
     chosen: frozenset[str]
     """Classes of which the file has only those with joints: there may be more of them in a photo."""
@@ -147,18 +135,16 @@ class _Reading:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Thing:
-    """An annotation on its way to an object or a part, in pixels of the photo."""
+class _Thing(Body):
+    """An annotation on its way to an object or a part, in pixels of the photo; its box is empty where it has none."""
 
     name: str
     """As the file calls its category."""
     category: dict[str, Any]
     annotation: dict[str, Any]
-    mask: np.ndarray | None
     own_box: Box | None
     """As labelled, or around its joints where it has no mask, either."""
     skeleton: Skeleton
-    visible: Mapping[str, Point]
     labelled: Sequence[Point]
     """Visible joints and hidden ones."""
     problems: Sequence[Problem]
@@ -174,22 +160,14 @@ class _Thing:
             return float(self.mask.sum())
         return 0.5 * box_area(self.own_box) if self.own_box else 0.0
 
-    @property
-    def box(self) -> Box:
-        """Its own box, or else that of its mask; empty without both."""
-        if self.own_box is not None or self.mask is None:
-            return self.own_box or (0, 0, 0, 0)
-        return box_of_mask(self.mask)
-
 
 def _read_scene(reading: _Reading, photo_id: str) -> Scene:
-    labels, stated = reading.labels, reading.labels.photos[photo_id]
-    photo = read_photo(reading.paths[photo_id])
+    labels = reading.opened.coco
+    stated, photo = labels.photos[photo_id], read_photo(reading.opened.paths[photo_id])
     frame = frame_of_photo(labels, photo_id, photo, tolerance=ASPECT_TOLERANCE)
     things: list[_Thing] = []
     uncounted: set[str] = set()
-    problems = list(stated.problems)
-    notes = list(frame.notes)
+    problems, notes = list(stated.problems), list(frame.notes)
     for annotation in stated.annotations:
         category = labels.category_of(annotation)
         if is_crowd(annotation):
@@ -197,7 +175,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
             notes.append(CROWD_NOTE)
             continue
         try:
-            thing = _thing(reading, annotation, frame)
+            thing = _thing(reading, annotation, category, frame)
         except LabelError as error:
             problems += error.problems
             continue
@@ -212,27 +190,24 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     names = {str(category.get("name")) for category in labels.categories.values()}
     objects, lonely = _with_parts(things, names, photo.size_wh)
     notes += [LONELY_NOTE] * lonely
-    # What nobody says covers what is behind it, so it is painted with the rest.
     objects.sort(key=lambda thing: -thing.size)
     said = [thing for thing in objects if thing.name not in buildings["nobody_says"]]
-    painting = _Painting(photo.size_wh)
-    extra = _landmarks_of(said, reading.landmarks.get(photo.path.name, NOTHING_FOUND), photo.size_wh)
+    painting = Painting(photo.size_wh, with_objects=True)
+    people = [thing for thing in said if is_person(thing.name)]
+    found = reading.landmarks.get(photo.path.name, NOTHING_FOUND)
+    extra = {people[k]: parts for k, parts in landmark_parts(found, people, photo.size_wh).items()}
     for thing in objects:
-        if thing.name not in buildings["nobody_says"]:
-            number = next(k for k, other in enumerate(said) if other is thing)
-            _paint(painting, number, thing, extra.get(number, ()))
+        if thing in said:
+            _paint(painting, said.index(thing), thing, extra.get(thing, ()), photo.size_wh)
         elif thing.mask is not None:
+            # What nobody says covers what is behind it.
             painting.clear(thing.mask)
     breed = _stated_breed(stated.record) if len(said) == 1 else ""
-    return make_scene(
+    return painting.scene(
         photo.pixels,
-        painting.part_map,
-        painting.names,
-        painting.owners,
         [_label(thing, breed) for thing in said],
-        source=reading.dataset,
+        source=reading.opened.dataset,
         photo_id=photo_id,
-        object_map=painting.object_map,
         uncounted=frozenset(uncounted),
         problems=problems,
         notes=notes,
@@ -245,13 +220,14 @@ def _stated_breed(record: Mapping[str, Any]) -> str:
     return " ".join(value.replace("_", " ").lower().split())
 
 
-def _label(thing: _Thing, breed_of_photo: str) -> ObjectLabel:
+def _label(thing: _Thing, breed_of_photo: str) -> SceneObject:
     name = called(thing.name)
     breed = _stated_breed(thing.annotation) or breed_of_photo
-    return ObjectLabel(
+    return SceneObject(
         name=name,
         breed="" if breed == name.lower() else breed,
-        box_xyxy=thing.own_box,
+        box_xyxy=thing.box_xyxy,
+        has_own_box=thing.own_box is not None,
         outlined=thing.mask is not None,
     )
 
@@ -259,9 +235,8 @@ def _label(thing: _Thing, breed_of_photo: str) -> ObjectLabel:
 # --- from annotations to things -------------------------------------------------------------------------------
 
 
-def _thing(reading: _Reading, annotation: dict[str, Any], frame: CocoFrame) -> _Thing:
+def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, Any], frame: CocoFrame) -> _Thing:
     """An annotation in pixels of the photo; LabelError where nothing of it can be used."""
-    category = reading.labels.category_of(annotation)
     record = f"annotation {annotation.get('id')} of {frame.photo_name}"
     box = read_box(record, annotation, frame)
     mask = None
@@ -279,7 +254,7 @@ def _thing(reading: _Reading, annotation: dict[str, Any], frame: CocoFrame) -> _
     skeleton = reading.skeletons[int(annotation["category_id"])]
     joints = read_joints(record, annotation, skeleton, frame)
     seen = [joint for joint in joints if joint.mark >= reading.visible_from]
-    on_it = [joint for joint in seen if mask is None or _is_on(mask, joint.point)]
+    on_it = [joint for joint in seen if mask is None or is_near(mask, joint.point, JOINT_SLACK_PX)]
     notes = [LABELLED_NOTE] if seen and reading.visible_from == LABELLED else []
     notes += [OUTSIDE_NOTE] * (len(seen) - len(on_it))
     if box is None and mask is None and on_it:
@@ -290,17 +265,15 @@ def _thing(reading: _Reading, annotation: dict[str, Any], frame: CocoFrame) -> _
         category=category,
         annotation=annotation,
         mask=mask,
+        box_xyxy=box or ((0, 0, 0, 0) if mask is None else box_of_mask(mask)),
         own_box=box,
         skeleton=skeleton,
-        visible={joint.name: joint.point for joint in on_it},
+        joints={joint.name: joint.point for joint in on_it},
+        has_joints=bool(joints),
         labelled=[joint.point for joint in joints],
         problems=problems,
         notes=notes,
     )
-
-
-def _is_on(mask: np.ndarray, point: Point) -> bool:
-    return bool((disc((mask.shape[1], mask.shape[0]), point, JOINT_SLACK_PX) & mask).any())
 
 
 def read_box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:
@@ -328,24 +301,15 @@ def _with_parts(things: Sequence[_Thing], names: set[str], size_wh: tuple[int, i
     `names`: of the categories. A window is part of a facade in files that have facades.
     """
     parts_of = read_table(NAMES)["buildings"]["parts_of"]
-    objects: list[_Thing] = []
-    parts: list[tuple[_Thing, str]] = []
-    for thing in things:
-        wanted = parts_of.get(thing.name)
-        if thing.category.get("supercategory") == PART:
-            parts.append((thing, ""))
-        elif wanted in names:
-            parts.append((thing, wanted))
-        else:
-            objects.append(thing)
+    wanted = {thing: parts_of[thing.name] for thing in things if parts_of.get(thing.name) in names}
+    wanted |= {thing: "" for thing in things if thing.category.get("supercategory") == PART}
+    objects = [thing for thing in things if thing not in wanted]
     lonely = 0
-    for thing, wanted in parts:
-        owner = _owner(thing, objects, wanted)
+    for thing in (one for one in things if one in wanted):
+        owner = _owner(thing, objects, wanted[thing])
         if owner is None:
             lonely += 1
-            continue
-        pixels = _part_pixels(thing, owner, size_wh)
-        if pixels is not None:
+        elif (pixels := _part_pixels(thing, owner, size_wh)) is not None:
             owner.parts.append((called(thing.name), pixels))
     for thing in objects:
         thing.parts.sort(key=lambda part: -int(part[1].sum()))
@@ -365,11 +329,9 @@ def _share_inside(part: _Thing, thing: _Thing) -> float:
     """How much of a part is inside an object: of pixels where both have them, of boxes otherwise."""
     if part.mask is not None and thing.mask is not None:
         return float((part.mask & thing.mask).sum() / part.mask.sum())
-    inner, outer = part.box, thing.box
-    if not box_area(inner):
-        return 0.0
-    common = (max(inner[0], outer[0]), max(inner[1], outer[1]), min(inner[2], outer[2]), min(inner[3], outer[3]))
-    return box_area(common) / box_area(inner)
+    (ax, ay, bx, by), (cx, cy, dx, dy) = part.box_xyxy, thing.box_xyxy
+    common = (max(ax, cx), max(ay, cy), min(bx, dx), min(by, dy))
+    return box_area(common) / box_area(part.box_xyxy) if box_area(part.box_xyxy) else 0.0
 
 
 def _part_pixels(part: _Thing, owner: _Thing, size_wh: tuple[int, int]) -> np.ndarray | None:
@@ -385,60 +347,19 @@ def _part_pixels(part: _Thing, owner: _Thing, size_wh: tuple[int, int]) -> np.nd
 # --- painting -------------------------------------------------------------------------------------------------
 
 
-class _Painting:
-    """The maps of a scene while objects are painted over each other."""
-
-    def __init__(self, size_wh: tuple[int, int]) -> None:
-        self.part_map = np.zeros(size_wh[::-1], dtype=np.int16)
-        self.object_map = np.zeros(size_wh[::-1], dtype=np.int16)
-        self.names: list[str] = []
-        self.owners: list[int] = []
-
-    def clear(self, mask: np.ndarray) -> None:
-        """Make pixels nobody's."""
-        self.part_map[mask] = 0
-        self.object_map[mask] = 0
-
-    def part(self, owner: int, name: str, mask: np.ndarray, *, joins: bool = False) -> None:
-        """Paint a part over all else; with `joins`, pixels of equal names of an object are one part."""
-        known = [k for k, one in enumerate(self.names) if joins and one == name and self.owners[k] == owner]
-        if not known:
-            self.names.append(name)
-            self.owners.append(owner)
-            known = [len(self.names) - 1]
-        self.part_map[mask] = known[0] + 1
-        self.object_map[mask] = owner + 1
-
-
-def _paint(painting: _Painting, number: int, thing: _Thing, found: Sequence[NamedMask]) -> None:
+def _paint(
+    painting: Painting, number: int, thing: _Thing, found: Sequence[NamedMask], size_wh: tuple[int, int]
+) -> None:
     """Paint an object: itself, its labelled parts, limbs, joints, and on top what landmarks show."""
-    size_wh = painting.part_map.shape[1], painting.part_map.shape[0]
     if thing.mask is not None:
         painting.part(number, called(thing.name), thing.mask)
     for name, mask in thing.parts:
         painting.part(number, name, mask)
-    faces = [layer for layer in found if not is_of_hand(layer[0])]
-    joints = joint_parts(thing.visible, thing.labelled, thing.box, size_wh, without={name for name, _ in found})
-    layers = [
-        *limb_parts(thing.skeleton, thing.visible, thing.mask is not None, size_wh),
-        *[layer for layer in faces if layer[0] == FACE],
-        *[layer for layer in joints if not layer[0].endswith("wrist")],
-        *[layer for layer in faces if layer[0] != FACE],
-        # A hand is in front of the face that it holds, whatever joints are said to be visible behind it.
-        *[layer for layer in found if is_of_hand(layer[0])],
-        *[layer for layer in joints if layer[0].endswith("wrist")],
-    ]
-    for name, mask in layers:
+    joints = joint_parts(thing.joints, thing.labelled, thing.box_xyxy, size_wh, without={name for name, _ in found})
+    # A hand is in front of the face that it holds, whatever joints are said to be visible behind it.
+    layers = [(0 if name == FACE else 3 if is_of_hand(name) else 2, (name, mask)) for name, mask in found]
+    layers += [(4 if name.endswith("wrist") else 1, (name, mask)) for name, mask in joints]
+    layers.sort(key=lambda layer: layer[0])
+    limbs = limb_parts(thing.skeleton, thing.joints, thing.mask is not None, size_wh)
+    for name, mask in [*limbs, *(layer for _, layer in layers)]:
         painting.part(number, name, mask if thing.mask is None else mask & thing.mask, joins=True)
-
-
-def _landmarks_of(
-    objects: Sequence[_Thing], found: PhotoLandmarks, size_wh: tuple[int, int]
-) -> dict[int, list[NamedMask]]:
-    """Parts of faces and hands, by the number of the person that they belong to."""
-    people = [k for k, thing in enumerate(objects) if is_person(thing.name)]
-    bodies = [
-        Body(mask=one.mask, box_xyxy=one.box, joints=one.visible, has_joints=bool(one.labelled))
-        for one in (objects[k] for k in people)
-    ]
-    return {people[k]: parts for k, parts in landmark_parts(found, bodies, size_wh).items()}

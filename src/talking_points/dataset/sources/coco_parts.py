@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import numpy as np
 
 from talking_points.dataset.names import called
 from talking_points.dataset.problems import LabelError, Problem, problem_of
-from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
-from talking_points.dataset.sources.coco_layouts import find_split
+from talking_points.dataset.scene import Scene, SceneObject
+from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
+from talking_points.dataset.sources.coco_layouts import CocoSplit, open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
-from talking_points.dataset.sources.reading import find_photos, means_nothing, of_split, read_photo, split_blobs
+from talking_points.dataset.sources.painting import Painting
+from talking_points.dataset.sources.reading import means_nothing, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
 
 SEPARATE_THINGS = frozenset({"wheel"})
@@ -45,23 +45,14 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         LabelError: annotations.json is not COCO's, or its categories are whole objects.
         FileNotFoundError: it is missing.
     """
-    files = find_split(folder, split)
-    coco = read_coco(files.annotations[0], lenient=True)
-    background = {number for number, category in coco.categories.items() if means_nothing(str(category["name"]))}
-    listed = [
-        photo_id
-        for photo_id, photo in coco.photos.items()
-        if (not files.holds_out or of_split(photo_id, split))
-        and (photo.problems or any(one["category_id"] not in background for one in photo.annotations))
-    ]
-    paths = find_photos(files.photos, {photo_id: coco.photos[photo_id].file_name for photo_id in listed})
+    opened = open_split(folder, split, means_nothing=means_nothing)
     return Source(
         name="coco-parts",
         split=split,
-        paths=paths,
-        read=partial(_read_scene, coco, paths, folder.name),
-        problems=coco.problems,
-        refused=(*coco.refused, *_whole_objects(coco)),
+        paths=opened.paths,
+        read=partial(_read_scene, opened),
+        problems=opened.coco.problems,
+        refused=(*opened.coco.refused, *_whole_objects(opened.coco)),
     )
 
 
@@ -100,11 +91,10 @@ def _plain(name: str) -> str:
     return name.strip().casefold().replace("_", " ")
 
 
-def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_id: str) -> Scene:
-    photo = read_photo(paths[photo_id])
+def _read_scene(opened: CocoSplit, photo_id: str) -> Scene:
+    coco, photo = opened.coco, read_photo(opened.paths[photo_id])
     frame = frame_of_photo(coco, photo_id, photo, tolerance=ASPECT_TOLERANCE)
-    problems: list[Problem] = list(coco.photos[photo_id].problems)
-    notes = list(frame.notes)
+    problems, notes = list(coco.photos[photo_id].problems), list(frame.notes)
     uncounted: set[str] = set()
     masks: list[tuple[tuple[str, str, str], np.ndarray]] = []
     for annotation in coco.photos[photo_id].annotations:
@@ -130,24 +120,16 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
     for key, mask in masks:
         layers[mask] = keys.index(key) + 1
     owners = sorted({key[:2] for key in keys})
-    part_map = np.zeros_like(layers)
-    part_names: list[str] = []
-    part_objects: list[int] = []
+    painting = Painting(photo.size_wh)
     for number, (owner, object_id, name) in enumerate(keys, start=1):
-        mask = layers == number
-        word = called(name)
+        mask, word = layers == number, called(name)
         for blob in split_blobs(mask) if word in SEPARATE_THINGS else [mask]:
-            part_names.append(word)
-            part_objects.append(owners.index((owner, object_id)))
-            part_map[blob] = len(part_names)
-    return make_scene(
+            painting.part(owners.index((owner, object_id)), word, blob)
+    return painting.scene(
         photo.pixels,
-        part_map,
-        part_names,
-        part_objects,
         # A car's roof and fenders have no label.
-        [ObjectLabel(name=owner, outlined=False) for owner, _ in owners],
-        source=dataset,
+        [SceneObject(name=owner, outlined=False) for owner, _ in owners],
+        source=opened.dataset,
         photo_id=photo_id,
         uncounted=frozenset(uncounted),
         problems=problems,

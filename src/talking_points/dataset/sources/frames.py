@@ -71,17 +71,14 @@ def frame_of_labels(
 ) -> LabelFrame:
     """In which frame a photo's labels are: as somebody says, or as the sizes tell.
 
+    Whether `own_wh` fits the frame is the caller's to check.
+
     Args:
         file: the photo or its label map, for the error.
-        orientation: by which the photo was turned when it was opened.
-        size_wh: of the upright photo.
+        orientation: by which the photo was turned when it was opened; `size_wh` is that of the upright photo.
         own_wh: size of the photo as the labels say it; None where they do not.
-        said: "stored", "upright", or None where nothing is said.
-        where: the file in which "labels_frame" can be said; None where there is none.
+        said: what "labels_frame" says, which can be said in the file `where`; None where nothing is said.
         tolerance: shapes are equal whose aspect ratios agree within this share.
-
-    Returns:
-        The frame. Whether `own_wh` fits it is the caller's to check.
 
     Raises:
         LabelError: the photo is turned, nothing is said, and the sizes cannot tell.

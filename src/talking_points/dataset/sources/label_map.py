@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from talking_points.dataset.names import NAMES, read_table
-from talking_points.dataset.problems import LabelError, problem_of, refuse
-from talking_points.dataset.scene import Scene, make_scene
+from talking_points.dataset.problems import problem_of, refuse
+from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.frames import read_said_frame
 from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
+from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.people import person_parts
 from talking_points.dataset.sources.reading import (
     NO_LABEL_NAMES,
@@ -45,10 +46,10 @@ PERSON = "person"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LabelNames:
-    """What labels.json says."""
+class _Reading:
+    """All that photos are read with."""
 
-    file: Path
+    folder: Path
     names: tuple[str, ...]
     """Of each label."""
     object_name: str
@@ -56,14 +57,6 @@ class LabelNames:
     """Labels that mean that nothing is labelled."""
     frame: str | None
     """"stored", "upright" or None; see `frame_of_labels`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reading:
-    """All that photos are read with."""
-
-    folder: Path
-    names: LabelNames
     photos: Mapping[str, Path]
     """By id."""
     maps: Mapping[str, Path]
@@ -87,14 +80,20 @@ def open_label_map(folder: Path, split: str) -> Source:
         LabelError: one of the JSON files is not as above, a photo is in both splits, or two have one ID.
         FileNotFoundError: one of the JSON files is missing.
     """
-    names = _read_names(folder)
-    splits_path = folder / "splits.json"
-    splits = read_json(splits_path)
+    names_path, splits_path = folder / "labels.json", folder / "splits.json"
+    said, splits = read_json(names_path), read_json(splits_path)
+    if not isinstance(said, dict) or not isinstance(said.get("names"), list):
+        raise refuse(names_path, "", 'expected an object with a list "names"', "list the name of each label, from 0 on")
+    object_name, ignored = said.get("object", PERSON), said.get("ignore", [])
+    ignored = ignored if isinstance(ignored, list) else [ignored]
+    if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in ignored):
+        found = f"is {str(said['ignore'])[:40]}"
+        raise refuse(names_path, '"ignore"', found, "expected labels as numbers, such as [255]")
     wanted, other = ("test", "train") if split == "test" else ("train", "test")
     if not isinstance(splits, dict) or not isinstance(splits.get(wanted), list):
         raise refuse(splits_path, "", f'expected an object with a list "{wanted}"', "add it")
-    if not all(isinstance(name, str) for name in splits[wanted]):
-        raise _texts_only(folder)
+    if not all(isinstance(name, str) for name in [object_name, *said["names"], *splits[wanted]]):
+        raise refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
     files: dict[str, list[Path]] = defaultdict(list)
     for name in file_names(folder / "photos"):
         if Path(name).suffix.casefold() in PHOTO_ENDINGS:
@@ -102,17 +101,22 @@ def open_label_map(folder: Path, split: str) -> Source:
     listed = {_id_of(name, files) for name in splits[wanted]}
     others = splits.get(other)
     others = others if isinstance(others, list) else []
-    in_both = listed & {_id_of(name, files) for name in others if isinstance(name, str)}
-    twice = sorted(photo_id for photo_id in listed if len(files.get(photo_id, ())) > 1)
+    in_both = sorted(listed & {_id_of(name, files) for name in others if isinstance(name, str)})
+    twice = {photo_id: files[photo_id] for photo_id in sorted(listed & files.keys()) if len(files[photo_id]) > 1}
+    found = 'is in both "train" and "test"'
+    refused = [problem_of(splits_path, f'photo "{photo_id}"', found, "leave it in one") for photo_id in in_both]
+    for photo_id, paths in twice.items():
+        both = " and ".join(path.name for path in paths)
+        refused.append(problem_of(folder / "photos", both, f'are both photo "{photo_id}"', "rename or remove one"))
+    maps = [name for name in file_names(folder / "labels") if name.casefold().endswith(".png")]
     reading = _Reading(
         folder=folder,
-        names=names,
+        names=tuple(said["names"]),
+        object_name=object_name,
+        ignored=frozenset(ignored),
+        frame=read_said_frame(said.get("labels_frame"), names_path),
         photos={one: files[one][0] if one in files else folder / "photos" / f"{one}.jpg" for one in listed},
-        maps={
-            composed(Path(name).stem): folder / "labels" / name
-            for name in file_names(folder / "labels")
-            if name.casefold().endswith(".png")
-        },
+        maps={composed(Path(name).stem): folder / "labels" / name for name in maps},
         landmarks=read_landmarks(folder / "landmarks.json"),
     )
     return Source(
@@ -120,47 +124,8 @@ def open_label_map(folder: Path, split: str) -> Source:
         split=split,
         paths={photo_id: path for photo_id, path in reading.photos.items() if of_split(photo_id, split)},
         read=partial(_read_scene, reading),
-        refused=(
-            *(
-                problem_of(splits_path, f'photo "{photo_id}"', 'is in both "train" and "test"', "leave it in one")
-                for photo_id in sorted(in_both)
-            ),
-            *(
-                problem_of(
-                    folder / "photos",
-                    " and ".join(path.name for path in files[photo_id]),
-                    f'are both photo "{photo_id}"',
-                    "rename or remove one",
-                )
-                for photo_id in twice
-            ),
-        ),
+        refused=tuple(refused),
     )
-
-
-def _read_names(folder: Path) -> LabelNames:
-    path = folder / "labels.json"
-    said = read_json(path)
-    if not isinstance(said, dict) or not isinstance(said.get("names"), list):
-        raise refuse(path, "", 'expected an object with a list "names"', "list the name of each label, from 0 on")
-    object_name = said.get("object", PERSON)
-    if not all(isinstance(name, str) for name in [object_name, *said["names"]]):
-        raise _texts_only(folder)
-    ignored = said.get("ignore", [])
-    ignored = ignored if isinstance(ignored, list) else [ignored]
-    if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in ignored):
-        raise refuse(path, '"ignore"', f"is {str(said['ignore'])[:40]}", "expected labels as numbers, such as [255]")
-    return LabelNames(
-        file=path,
-        names=tuple(said["names"]),
-        object_name=object_name,
-        ignored=frozenset(ignored),
-        frame=read_said_frame(said.get("labels_frame"), path),
-    )
-
-
-def _texts_only(folder: Path) -> LabelError:
-    return refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
 
 
 def _id_of(name: str, files: Collection[str]) -> str:
@@ -173,20 +138,20 @@ def _id_of(name: str, files: Collection[str]) -> str:
 
 
 def _read_scene(reading: _Reading, photo_id: str) -> Scene:
-    known = reading.names
     photo = read_photo(reading.photos[photo_id])
     path = reading.maps.get(photo_id, reading.folder / "labels" / f"{photo_id}.png")
-    labels, frame = read_labels(path, photo, said=known.frame, where=known.file)
-    labels, void = _without_void(labels, known, path)
+    labels, frame = read_labels(path, photo, said=reading.frame, where=reading.folder / "labels.json")
+    labels, void = _without_void(labels, reading, path)
     notes = [*frame.notes, *(f"label {label} taken as no label" for label in void)]
-    first = known.names[BACKGROUND] if known.names else ""
+    first = reading.names[BACKGROUND] if reading.names else ""
     if first.strip(" _").casefold() not in NO_NAMES:
         notes.append(f'label 0 taken as background, though labels.json calls it "{first}"')
     masks: dict[str, np.ndarray] = {}
-    clothes = read_table(NAMES)["clothes"] if known.object_name == PERSON else {"words": {}, "pairs": {}}
+    of_person = reading.object_name == PERSON
+    clothes = read_table(NAMES)["clothes"] if of_person else {"words": {}, "pairs": {}}
     for label in present_labels(labels):
         if label != BACKGROUND:
-            name = known.names[label].replace("_", " ")
+            name = reading.names[label].replace("_", " ")
             name = clothes["words"].get(name, name)
             mask = labels == label
             masks[name] = masks[name] | mask if name in masks else mask
@@ -195,24 +160,16 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
         blobs = split_blobs(mask) if name in clothes["pairs"] else [mask]
         # More than a pair is one thing in pieces: straps of a sandal, a trouser leg in front of it.
         parts += [(clothes["pairs"][name], blob) for blob in blobs] if len(blobs) == 2 else [(name, mask)]
-    if known.object_name == PERSON:
+    if of_person:
         parts = person_parts(parts, reading.landmarks.get(photo.path.name, NOTHING_FOUND))
-    part_map = np.zeros(labels.shape, dtype=np.int16)
-    for number, (_, mask) in enumerate(parts, start=1):
-        part_map[mask] = number
-    return make_scene(
-        photo.pixels,
-        part_map,
-        [name for name, _ in parts],
-        [0] * len(parts),
-        [known.object_name],
-        source=reading.folder.name,
-        photo_id=photo_id,
-        notes=notes,
-    )
+    painting = Painting(photo.size_wh)
+    for name, mask in parts:
+        painting.part(0, name, mask)
+    thing = SceneObject(name=reading.object_name)
+    return painting.scene(photo.pixels, [thing], source=reading.folder.name, photo_id=photo_id, notes=notes)
 
 
-def _without_void(labels: np.ndarray, known: LabelNames, path: Path) -> tuple[np.ndarray, list[int]]:
+def _without_void(labels: np.ndarray, known: _Reading, path: Path) -> tuple[np.ndarray, list[int]]:
     """The map with background where nothing is labelled, and the labels that were taken to mean that unsaid."""
     present = present_labels(labels)
     beyond = [label for label in present if label >= len(known.names) and label not in known.ignored]

@@ -203,15 +203,13 @@ def face_parts(
         for name in table["face_regions"]
         if len(face.get(name, ())) >= 3 and not name.startswith(gone)
     ]
-    under: list[NamedMask] = []
-    over: list[NamedMask] = []
-    for name, (word, share) in table["spots"].items():
-        if len(face.get(name, ())) == 1 and not name.startswith(gone):
-            spot = disc(size_wh, face[name][0], share * height)
-            if name in table["on_skin"]:
-                under.append((word, spot & oval))
-            else:
-                over.append((word, spot))
+    spots = {
+        name: (word, disc(size_wh, face[name][0], share * height))
+        for name, (word, share) in table["spots"].items()
+        if len(face.get(name, ())) == 1 and not name.startswith(gone)
+    }
+    under = [(word, spot & oval) for name, (word, spot) in spots.items() if name in table["on_skin"]]
+    over = [spot for name, spot in spots.items() if name not in table["on_skin"]]
     return [regions[0], *under, *regions[1:], *over]
 
 
@@ -236,18 +234,13 @@ def _hidden_sides(face: Mapping[str, Sequence[Point]], body: Body | None) -> set
 def hand_side(hand: Hand, wrists: Mapping[str, Point]) -> str:
     """The side of a hand: that of the wrist joint which is much nearer to it than the other, and "" where none is near.
 
-    Where the detector says the other side, the two contradict each other, and the side is not told.
-
-    Args:
-        hand: what was found.
-        wrists: the person's visible wrists by side, in pixels of the photo.
+    Where the detector says the other side, the two contradict each other, and the side is not told. `wrists`: those of
+    the person that are visible, by side.
     """
     near = sorted((math.dist(point, hand.points[0]), side) for side, point in wrists.items())
-    if not near or near[0][0] > NEAR_PALMS * _palm_length(hand):
+    if not near or near[0][0] > NEAR_PALMS * _palm_length(hand) or near[0][1] != hand.side:
         return ""
-    if len(near) > 1 and near[1][0] < 2 * near[0][0]:
-        return ""
-    return near[0][1] if near[0][1] == hand.side else ""
+    return "" if len(near) > 1 and near[1][0] < 2 * near[0][0] else hand.side
 
 
 def owner_of_hand(hand: Hand, bodies: Sequence[Body]) -> int | None:

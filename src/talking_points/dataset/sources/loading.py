@@ -69,28 +69,25 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     }
     for name, folder in sources.items():
         source = open_source(name, folder, split)
-        found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
-        problems = [*source.problems, *(problem for scene in found for problem in scene.problems)]
+        found = {(name, photo_id): _shrunk(source.read(photo_id)) for photo_id in source.photo_ids}
+        problems = [*source.problems, *(problem for scene in found.values() for problem in scene.problems)]
         if problems:
             left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
             log.warning(left_out, name, split, len(problems), problems[0])
-        if others:
-            thumbs = {(name, key): thumbnail(one.photo) for key, one in zip(source.photo_ids, found, strict=True)}
-            alike = look_alikes_of(thumbs, others)
-            if len(alike) == len(found):
-                log.warning("%s %s: each photo is in a later split, too; all are kept", name, split)
-                alike = {}
-            found = [one for key, one in zip(source.photo_ids, found, strict=True) if (name, key) not in alike]
-            if alike:
-                first = "; ".join(f"{key} {why}" for (_, key), why in sorted(alike.items())[:3])
-                log.info("%s %s: %d photos left out as look-alikes (%s)", name, split, len(alike), first)
-        for scene in found:
+        thumbs = {key: thumbnail(scene.photo) for key, scene in found.items()} if others else {}
+        alike = look_alikes_of(thumbs, others) if others else {}
+        if alike and len(alike) == len(found):
+            log.warning("%s %s: each photo is in a later split, too; all are kept", name, split)
+        elif alike:
+            first = "; ".join(f"{key} {why}" for (_, key), why in sorted(alike.items())[:3])
+            log.info("%s %s: %d photos left out as look-alikes (%s)", name, split, len(alike), first)
+            found = {key: scene for key, scene in found.items() if key not in alike}
+        for scene in found.values():
             names |= {one.name for one in scene.objects}
-            if selection.parts:
-                names |= {one.name for one in scene.parts}
-        found = [scene for scene in (select(one, selection) for one in found) if scene.parts]
-        log.info("%s %s: %d photos", name, split, len(found))
-        scenes += found
+            names |= {one.name for one in scene.parts if selection.parts}
+        wanted = [scene for scene in (select(one, selection) for one in found.values()) if scene.parts]
+        log.info("%s %s: %d photos", name, split, len(wanted))
+        scenes += wanted
     if not scenes and selection != EVERYTHING:
         raise nothing_wanted(selection, f"the {split} split", sorted(names))
     return scenes

@@ -24,7 +24,7 @@ from talking_points.dataset.sources.landmarks import (
     hand_side,
     is_on,
 )
-from talking_points.dataset.sources.shapes import NamedMask, Point, capsule, disc, hull
+from talking_points.dataset.sources.shapes import NamedMask, Point, capsule, hull, is_near
 
 SKIN = "skin"
 SKIN_LIMB_HALF_WIDTH = 0.22
@@ -49,14 +49,8 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     A part of a pair has a side when joints of that side lie in it and none of the other, whose place is known, and the
     same does not hold for the other part of the pair. Plurals ("shoes") have none: where joints show one side only,
     the other shoe is in the blob all the same in every second photo. What is labelled just "skin" is told by the joints
-    and the face in it; the face and the hands are painted over bare skin only.
-
-    Args:
-        parts: as labelled; masks do not overlap.
-        found: in this photo.
-
-    Returns:
-        Parts that do not overlap; a name comes twice only where `parts` had it twice.
+    and the face in it; the face and the hands are painted over bare skin only. Neither the
+    masks given nor those returned overlap; a name comes twice only where `parts` had it twice.
     """
     if not parts or found == NOTHING_FOUND:
         return list(parts)
@@ -115,8 +109,11 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
     for limb, bones in table["skin_limbs"].items():
         for side, bone in product(SIDES, bones):
             ends = [joints[name, side] for name in bone if (name, side) in joints]
+            if len(ends) < 2:
+                continue
+            (ax, ay), (bx, by) = ends
             # One end may be in a sleeve or a shoe.
-            if len(ends) == 2 and any(_is_near(skin, end) for end in ends) and _is_near(skin, _middle(*ends)):
+            if any(_is_near(skin, end) for end in ends) and _is_near(skin, ((ax + bx) / 2, (ay + by) / 2)):
                 radius = SKIN_LIMB_HALF_WIDTH * math.dist(*ends)
                 layers.append((f"{side} {limb}", capsule(size_wh, ends[0], ends[1], radius) & skin))
     for side in SIDES:
@@ -125,10 +122,6 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
         if len(points) == len(wanted) and all(_is_near(skin, point) for point in points):
             layers.append((f"{side} hand", hull(size_wh, points) & skin))
     return layers
-
-
-def _middle(a: Point, b: Point) -> Point:
-    return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
 
 
 def _hand_over(
@@ -173,8 +166,7 @@ def _is_whole(mask: np.ndarray) -> bool:
 
 
 def _is_near(mask: np.ndarray, point: Point) -> bool:
-    near = NEAR_SHARE * max(mask.shape)
-    return bool((disc((mask.shape[1], mask.shape[0]), point, max(1.0, near)) & mask).any())
+    return is_near(mask, point, max(1.0, NEAR_SHARE * max(mask.shape)))
 
 
 def _painted(parts: Sequence[NamedMask], layers: Sequence[NamedMask]) -> list[NamedMask]:

@@ -98,10 +98,7 @@ def read_labels(
 ) -> tuple[np.ndarray, LabelFrame]:
     """Read the label map of a photo, in the depth it is stored in.
 
-    Args:
-        path: of the map.
-        photo: of the same size.
-        said, where: see `frame_of_labels`.
+    `said` and `where` are those of `frame_of_labels`.
 
     Returns:
         (H, W) uint8, uint16 or int32 in the upright photo's frame: values are never scaled, cut or looked up in a
@@ -153,14 +150,9 @@ def check_labels(labels: np.ndarray, path: Path, count: int, unlabelled: int) ->
 
 
 def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
-    """Separate blobs of a mask that are big enough to be things of their own, from left to right.
+    """Separate blobs of an (H, W) bool mask that are big enough to be things of their own, from left to right.
 
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        (H, W) bool masks. Crumbs join the nearest big blob, so that the masks' union is `mask`. Empty when
-        `mask` is empty.
+    Crumbs join the nearest big blob, so that the masks' union is `mask`.
     """
     pixels = mask.view(np.uint8)
     x, y, width, height = cv2.boundingRect(pixels)
@@ -207,16 +199,12 @@ def stems(folder: Path, ending: str) -> set[str]:
 
 
 def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
-    """The files of photos in a folder, by id.
+    """The files of photos in a folder, by id; no file is given twice.
 
-    Args:
-        folder: where they are.
-        wanted: id to file name as written by somebody: with folders that may not be here, on a machine that does not
-            tell capital letters apart, with accents in another form, or with "%20" for a blank.
-
-    Returns:
-        A path for each id: of the file with just that name, else of the one that differs only so; where there is none,
-        or where several differ so, that of the name as written, which is no file. No file is given twice.
+    `wanted` is id to file name as written by somebody: with folders that may not be here, on a machine that does not
+    tell capital letters apart, with accents in another form, or with "%20" for a blank. Found is the file with just
+    that name, else the one that differs only so; where there is none, or where several differ so, the path is that of
+    the name as written, which is no file.
     """
     listed: dict[Path, dict[str, list[str]]] = {}
     exact: dict[str, Path] = {}

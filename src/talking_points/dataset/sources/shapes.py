@@ -86,3 +86,8 @@ def box_of_mask(mask: np.ndarray) -> Box:
     """The box around the pixels of a mask that has any."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (x, y, x + width, y + height)
+
+
+def is_near(mask: np.ndarray, point: Point, radius: float) -> bool:
+    """Whether a pixel of a mask is no farther from a point than `radius`."""
+    return bool((disc((mask.shape[1], mask.shape[0]), point, radius) & mask).any())

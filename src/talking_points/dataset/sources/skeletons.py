@@ -167,13 +167,9 @@ def _sided(joint: str) -> tuple[str, str]:
 def limb_parts(
     skeleton: Skeleton, visible: Mapping[str, Point], has_mask: bool, size_wh: tuple[int, int]
 ) -> list[NamedMask]:
-    """The torso and the limbs whose joints are all visible, longer limbs first.
+    """The torso and the limbs whose joints are all visible, longer limbs first; wider where a mask will cut them.
 
-    Args:
-        skeleton: of the object's category.
-        visible: place of each visible joint, in pixels of the photo.
-        has_mask: a mask will cut them, so they may be drawn wider.
-        size_wh: of the photo.
+    `visible`: place of each visible joint, in pixels of the photo.
     """
     parts: list[NamedMask] = []
     if skeleton.is_person and skeleton.edges and visible.keys() >= set(TORSO):
@@ -197,14 +193,9 @@ def joint_parts(
     *,
     without: Collection[str] = (),
 ) -> list[NamedMask]:
-    """A disc around each visible joint, but for those named in `without`, which are told better.
+    """A disc around each visible joint of an object, but for those named in `without`, which are told better.
 
-    Args:
-        visible: place of each visible joint, in pixels of the photo.
-        labelled: places of these and of hidden ones.
-        box: around the object.
-        size_wh: of the photo.
-        without: names.
+    `labelled`: places of the visible joints and of the hidden ones, in pixels of the photo.
     """
     parts = []
     for name, point in visible.items():
