@@ -105,9 +105,8 @@ class Watch:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path(steps, "md").write_text(_table(found, self.samples, texts, errors))
         self._path(steps, "json").write_text(json.dumps(found, indent=2) + "\n")
-        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self.policy.parameters.items()}
         new = self._weights.with_suffix(".new")
-        save_file(weights, new, metadata={"steps": str(steps)})
+        save_file(dict(self.policy.parameters), new, metadata={"steps": str(steps)})
         new.replace(self._weights)
         scores = ", ".join(f"{name} {scores['mpck']:.1f}" for name, scores in found["localizers"].items())
         log.info("after %d steps, held-out mPCK: %s; texts in %s", steps, scores, self._path(steps, "md"))
