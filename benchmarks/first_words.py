@@ -33,10 +33,10 @@ OF_IMPORT, PLUS_SECONDS = 1.5, 1.0
 WITH_TRANSFORMERS = """
 import sys
 from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.model.checkpoint import load_checkpoint
+from talking_points.bases.loading import load_base
 from talking_points.pointing.pretrained import find_checkpoint
 x, y = map(float, sys.argv[2].split(","))
-print(PointDescriptor(load_checkpoint(find_checkpoint("mini"), roles=("descriptor",))).describe(sys.argv[1], [(x, y)]))
+print(PointDescriptor(load_base(find_checkpoint("mini"), roles=("descriptor",))).describe(sys.argv[1], [(x, y)]))
 """
 
 
@@ -89,14 +89,14 @@ def compare(runs: int) -> dict[str, Any]:
 def in_one_process(counts: Sequence[int], runs: int) -> dict[str, Any]:
     """Processor seconds of descriptions by either Llama, by the number of points."""
     # Imported here: nothing of this may be in the way of what is measured before.
-    from talking_points.model.checkpoint import load_checkpoint
+    from talking_points.bases.loading import load_base
     from talking_points.pointing.descriptor import PointDescriptor
     from talking_points.pointing.pretrained import find_checkpoint
 
     folder = find_checkpoint("mini")
     descriptors = {
-        "plain": PointDescriptor(load_checkpoint(folder, answers_only=True)),
-        "transformers and PEFT": PointDescriptor(load_checkpoint(folder)),
+        "plain": PointDescriptor(load_base(folder, answers_only=True)),
+        "transformers and PEFT": PointDescriptor(load_base(folder)),
     }
     rng = random.Random(0)
     points = [(rng.uniform(0, 512), rng.uniform(0, 600)) for _ in range(max(counts))]

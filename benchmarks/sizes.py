@@ -14,9 +14,9 @@ from collections.abc import Iterable
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from talking_points.bases.loading import attach_role
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig
-from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
 from talking_points.pointing.pretrained import find_checkpoint
 
@@ -34,11 +34,11 @@ def seven_b() -> PointNetwork:
         num_attention_heads=32,
         num_key_value_heads=8,
     )
-    tokenizer = load_checkpoint(find_checkpoint("mini")).prompts.tokenizer  # its words do not matter here
+    tokenizer = load_checkpoint(find_checkpoint("mini"), roles=()).prompts.tokenizer  # its words do not matter here
     with torch.device("meta"):
         network = PointNetwork(ModelConfig(name="7b"), LlamaForCausalLM(llama), tokenizer)
         for role in ("descriptor", "localizer"):
-            attach_role(network, role, lora_config(role))
+            attach_role(network, role, rank=512, alpha=256, dropout=0.05)
     return network
 
 

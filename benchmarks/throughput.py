@@ -35,9 +35,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import talking_points
 from talking_points import TalkingPoints
+from talking_points.bases.loading import attach_role
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
-from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import PointNetwork
 from talking_points.photos import letterbox, open_photo
 from talking_points.pointing import descriptor, localizer, role
@@ -256,7 +256,7 @@ def random_network(size: str, device: torch.device) -> PointNetwork:
         language = LlamaForCausalLM(llama)
         network = PointNetwork(ModelConfig(name=size, vision=vision), language, tokenizer)
         for role in ("descriptor", "localizer"):
-            attach_role(network, role, lora_config(role, rank=rank, alpha=rank // 2, dropout=0.0))
+            attach_role(network, role, rank=rank, alpha=rank // 2, dropout=0.0)
     torch.set_default_dtype(torch.float32)
     network.requires_grad_(False)
     return network.eval().place(device, dtype)

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 
 import talking_points
+from talking_points.bases.base import Base
+from talking_points.bases.loading import load_base
 from talking_points.evaluation.samples import Sample
 from talking_points.memory import keep_freed_memory
-from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.network import PointNetwork
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.settings import make
 from talking_points.training.batches import SORTED_TOGETHER, PointBatch, PointBatches
@@ -59,7 +59,7 @@ def apart(batch: PointBatch) -> PointBatch:
     )
 
 
-def kept_bytes(network: PointNetwork, run: Callable[[], Tensor]) -> int:
+def kept_bytes(network: nn.Module, run: Callable[[], Tensor]) -> int:
     """What autograd keeps of a forward pass, weights left out."""
     storages: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
@@ -76,7 +76,8 @@ def kept_bytes(network: PointNetwork, run: Callable[[], Tensor]) -> int:
 
 def measure_role(settings: Settings, samples: list[Sample], folder: Path, turns: int) -> dict[str, Any]:
     role = settings.section
-    network = load_checkpoint(find_checkpoint(settings.base), roles=())
+    network = load_base(find_checkpoint(settings.base), roles=())
+    assert isinstance(network, nn.Module)
     attach(network, settings)
     parameters = role_parameters(network, role)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-5)
@@ -84,7 +85,8 @@ def measure_role(settings: Settings, samples: list[Sample], folder: Path, turns:
     batches = [drawn[step] for step in range(STEPS)]
     objective = descriptor_objective if role == "descriptor" else localizer_objective
     plain, cached = FrozenVision(network, role), FrozenVision(network, role, FeatureCache(folder / role, 10**10))
-    network.language.train()
+    for module in network.role_modules(role).values():
+        module.train()
 
     def step(batch: PointBatch, vision: FrozenVision, recompute: bool = False) -> None:
         network.recompute(recompute)
@@ -132,7 +134,7 @@ def measure_role(settings: Settings, samples: list[Sample], folder: Path, turns:
     }
 
 
-def padding(samples: list[Sample], network: PointNetwork) -> dict[str, float]:
+def padding(samples: list[Sample], network: Base) -> dict[str, float]:
     """Share of text tokens that are padding in batches of 8 texts, as drawn and grouped by length."""
     texts = [samples[k].text or "" for k in np.random.default_rng(1).permutation(len(samples))[:1024].tolist()]
     texts = texts[: len(texts) // 8 * 8]
@@ -176,7 +178,7 @@ def main() -> None:
             "python": platform.python_version(),
         },
         "roles": roles,
-        "padding_share": padding(samples, load_checkpoint(find_checkpoint(given.base), roles=())),
+        "padding_share": padding(samples, load_base(find_checkpoint(given.base), roles=())),
     }
     print(json.dumps(result, indent=2))
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from talking_points.bases.base import Base
-from talking_points.bases.loading import load_base, save_base
+from talking_points.bases.loading import attach_role, load_base, load_joined, load_outline, load_role, save_base
+from talking_points.pointing.pretrained import find_checkpoint
 from tests.tiny import tiny_network
 
 TEXTS = ("the left shoe", "the hood of the car")
@@ -64,3 +65,36 @@ def test_a_base_comes_back_from_its_folder(tmp_path) -> None:  # type: ignore[no
     with torch.no_grad():
         found = [where(base, pixels, packed=False) for base in (tiny_network(), load_base(tmp_path / "base"))]
     torch.testing.assert_close(*found)
+
+
+def test_roles_trained_apart_meet_over_their_base_whatever_the_head(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    save_base(tiny_network(roles=()), tmp_path / "base")
+    for role, changes in (("descriptor", {"region": "predicted-mask"}), ("localizer", {"head": "mixture"})):
+        base = load_base(tmp_path / "base", roles=())
+        attach_role(base, role, rank=4, alpha=8, dropout=0.0, **changes)
+        with torch.no_grad():
+            for parameter in base.role_weights(role).values():
+                assert not parameter.requires_grad
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        save_base(base, tmp_path / role)
+    save_base(load_joined(tmp_path / "descriptor", tmp_path / "localizer"), tmp_path / "joined")
+    joined, pixels = load_base(tmp_path / "joined"), torch.randn(2, 3, 64, 64)
+    assert joined.roles == ("descriptor", "localizer")
+    for role in joined.roles:
+        alone = load_role(tmp_path / role, role).role_weights(role)
+        assert all(torch.equal(alone[name], weight) for name, weight in joined.role_weights(role).items())
+    localizer, descriptor = load_role(tmp_path / "localizer", "localizer"), load_base(tmp_path / "descriptor")
+    with torch.no_grad():
+        torch.testing.assert_close(*(where(one, pixels, packed=False) for one in (joined, localizer)))
+        points = torch.rand(2, 3, 2)
+        seen = [one.encode_points(one.encode_photos(pixels), points) for one in (joined, descriptor)]
+    torch.testing.assert_close(*seen)
+
+
+def test_an_outline_has_the_sizes_and_no_weights() -> None:
+    outline, mini = load_outline(find_checkpoint("mini")), load_base(find_checkpoint("mini"), roles=())
+    assert outline.device.type == "meta" and outline.sizes == mini.sizes and outline.side == mini.side
+    with pytest.raises(ValueError, match="this base has no heatmap; allowed: regression, mixture"):
+        attach_role(
+            tiny_network(roles=(), head="regression"), "localizer", rank=4, alpha=4, dropout=0.0, head="heatmap"
+        )

@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from talking_points import PointDescriptor, Sampling, TalkingPoints
 from talking_points.model import plain
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-from talking_points.model.hugging_face import attach_role, lora_config, with_transformers
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.language import LlamaLike
 from talking_points.model.network import PointNetwork
 from talking_points.model.plain import read_plain
@@ -191,7 +191,10 @@ def test_what_is_saved_is_byte_for_byte_what_transformers_saves(
 ) -> None:
     for name in ("plain", "transformers"):
         save_checkpoint(load_checkpoint(tiny, roles=roles, answers_only=name == "plain"), tmp_path / name, dtype=dtype)
-    assert contents(tmp_path / "plain") == contents(tmp_path / "transformers")
+    plain, theirs = (contents(tmp_path / name) for name in ("plain", "transformers"))
+    # transformers adds to a tokenizer's settings where it was read from.
+    settings = [json.loads(files.pop("language_model/tokenizer_config.json")) for files in (plain, theirs)]
+    assert plain == theirs and settings[1] == {**settings[0], "is_local": True, "local_files_only": True}
     again = load_checkpoint(tmp_path / "plain", roles=roles, answers_only=True)
     assert again.language_files is not None and again.roles == roles
 
@@ -210,13 +213,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_it_is_not_to_be_trained(tiny: Path) -> None:
-    ours, theirs = both(tiny)
     with pytest.raises(ValueError, match=r"loaded to answer only; load it with load_checkpoint\(folder\) to train it"):
-        attach_role(ours, "descriptor", lora_config("descriptor"))
-    whole = with_transformers(ours)
-    assert whole.state_dict().keys() == theirs.state_dict().keys()
-    assert all(torch.equal(whole.state_dict()[name], tensor) for name, tensor in theirs.state_dict().items())
-    assert with_transformers(theirs) is theirs
+        attach_role(load_checkpoint(tiny, answers_only=True), "descriptor", lora_config("descriptor"))
 
 
 def edited(path: str, **changes: Any) -> Callable[[Path], None]:

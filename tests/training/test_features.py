@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,7 +82,7 @@ def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ig
         changed = FrozenVision(network, role, FeatureCache(tmp_path, ROOM))
         objective(network, drawn[0], changed)
         assert changed.encoded > 0
-        network.segmenter.config = replace(network.segmenter.config, region="predicted-mask")
+        network.change(region="predicted-mask")
         changed = FrozenVision(network, role, FeatureCache(tmp_path, ROOM))
         objective(network, drawn[0], changed)
         assert changed.encoded > 0

@@ -154,25 +154,29 @@ def test_other_batches_are_refused(tmp_path: Path) -> None:
         train({"m": model}, dict(model.named_parameters()), Others(5), lambda b: (model(b).sum(), {}), told(), tmp_path)
 
 
-def test_a_broken_state_is_passed_over_for_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole, _ = run(tmp_path / "whole", 10)
-    run(tmp_path / "cut", 9)  # saves after steps 3, 6 and 9, and keeps two
-    before, last = sorted((tmp_path / "cut").glob("state-*.pt"))
-    assert (before.name, last.name) == ("state-00000006.pt", "state-00000009.pt")
-    content = last.read_bytes()
+def test_the_state_is_one_file_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    run(tmp_path, 6)
+    content = (tmp_path / "state-00000006.pt").read_bytes()
+    (tmp_path / "state.part").write_bytes(b"cut off by a kill")
+    run(tmp_path, 9)  # saves after steps 3, 6 and 9
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000009.pt"]
+    last = tmp_path / "state-00000009.pt"
+    whole = last.read_bytes()
     weights = torch.load(last, weights_only=True)["parameters"]["0.weight"].numpy().tobytes()
-    place = content.index(weights)
-    last.write_bytes(content[:place] + bytes([weights[0] ^ 1]) + content[place + 1 :])
-    (tmp_path / "cut" / "state.part").write_bytes(b"cut off by a kill")
-    resumed, _ = run(tmp_path / "cut", 10)
-    assert f"{last} is broken" in caplog.text
-    assert losses(tmp_path / "cut").keys() == losses(tmp_path / "whole").keys()
-    # The resumed run has written its own.
-    assert {path.name for path in (tmp_path / "cut").glob("state-*")} == {"state-00000009.pt", "state-00000010.pt"}
-    for path in (tmp_path / "cut").glob("state-*.pt"):
-        path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="every training state in .* is broken, state-00000010.pt first; delete them"):
-        run(tmp_path / "cut", 12)
+    place = whole.index(weights)
+    last.write_bytes(whole[:place] + bytes([weights[0] ^ 1]) + whole[place + 1 :])
+    # Killed between writing one and dropping the one before it.
+    (tmp_path / "state-00000006.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="state-00000009.pt is broken: its bytes are not those .*; delete it to go on"):
+        run(tmp_path, 10)
+    last.unlink()
+    run(tmp_path, 10)
+    assert losses(tmp_path).keys() == set(range(1, 11))
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000010.pt"]
+    last = tmp_path / "state-00000010.pt"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="state-00000010.pt is broken"):
+        run(tmp_path, 12)
 
 
 def curve(folder: Path, *, accumulate: int = 1) -> dict[int, float]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from talking_points.model.config import Sizes
 from talking_points.model.generation import GREEDY, GeneratedText, Sampling
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.prompts import Prompts
@@ -69,10 +70,6 @@ class Base(Protocol):
     @property
     def roles(self) -> tuple[str, ...]:
         """Of "descriptor" and "localizer", those that are trained."""
-
-    @property
-    def end_id(self) -> int:
-        """The token that ends a text."""
 
     @property
     def num_blocks(self) -> int:
@@ -182,10 +179,11 @@ class Base(Protocol):
         """Whether gradients come from activations that are computed again instead of kept."""
 
     @property
-    def encoder(self) -> nn.Module:
-        """The frozen vision side: its weights and `encoder_settings` say whose features `pack_photos` packs."""
+    def sizes(self) -> Sizes:
+        """What is estimated before a training."""
 
-    def encoder_settings(self) -> dict[str, Any]: ...
+    def features_key(self, role: str) -> str:
+        """Equal where `pack_photos` of a role, and `encode_points`, give the same of the same photos."""
 
     def pack_photos(self, features: Any, role: str) -> list[dict[str, Tensor]]:
         """For each photo the tensors that training a role reads, to be kept on disk."""

@@ -61,10 +61,12 @@ def train_join(
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
     _prepare()
-    from talking_points.pointing.pretrained import find_checkpoint
-    from talking_points.training.joining import join_roles
+    import torch
 
-    join_roles(find_checkpoint(descriptor), find_checkpoint(localizer), out)
+    from talking_points.bases.loading import load_joined, save_base
+    from talking_points.pointing.pretrained import find_checkpoint
+
+    save_base(load_joined(find_checkpoint(descriptor), find_checkpoint(localizer)), out, dtype=torch.float16)
     log(f"wrote {out}")
 
 
@@ -83,17 +85,17 @@ def train_calibrate(
     _prepare()
     import torch
 
+    from talking_points.bases.loading import load_base, save_base
     from talking_points.evaluation.data import read_samples
-    from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
     folder = find_checkpoint(model)
     samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"))
-    network = load_checkpoint(folder, device=choose_device(device))
-    found = calibrate(PointLocalizer(network), [sample for sample in samples if sample.text is not None])
-    save_checkpoint(network, out, dtype=torch.float16)
+    base = load_base(folder, device=choose_device(device))
+    found = calibrate(PointLocalizer(base), [sample for sample in samples if sample.text is not None])
+    save_base(base, out, dtype=torch.float16)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 

@@ -21,11 +21,16 @@ from torch import nn
 
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
-from talking_points.model.plain import read_plain
+from talking_points.model.plain import read_plain, save_files
 from talking_points.model.weights import load_weights, read_json, read_tensors, save_tensors
 
+HEADS = Path("localizer", "heads.safetensors")
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
+
+
+class DifferentBases(ValueError):
+    """Two checkpoints were to share a base and do not."""
 
 
 class VisionSide(nn.ModuleDict):
@@ -46,18 +51,20 @@ def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype |
     """
     if getattr(network.llama, "is_quantized", False):
         raise ValueError("a quantized network cannot be saved: what it has lost is lost; load it without quantize")
-    # Imported here, and only here: what answers without transformers must not wait for it.
-    from talking_points.model import hugging_face
-
-    network = hugging_face.with_transformers(network)
     with replacing(folder) as new:
         (new / "config.json").write_text(json.dumps(network.config.to_dict(), indent=2) + "\n")
         save_tensors(VisionSide(network).state_dict(), new / "vision.safetensors", dtype)
-        hugging_face.save_language_model(network, new / "language_model", dtype)
-        for role in network.roles:
-            hugging_face.save_adapter(network, role, new / role, dtype)
+        if network.language_files is not None:
+            save_files(network.language_files, new, dtype or network.dtype)
+        else:
+            # Imported where it is needed: what answers without transformers must not wait for it.
+            from talking_points.model import hugging_face
+
+            hugging_face.save_language_model(network, new / "language_model", dtype)
+            for role in network.roles:
+                hugging_face.save_adapter(network, role, new / role, dtype)
         if network.localizer is not None and "localizer" in network.roles:
-            save_tensors(network.localizer.state_dict(), new / "localizer" / "heads.safetensors", dtype)
+            save_tensors(network.localizer.state_dict(), new / HEADS, dtype)
 
 
 def load_checkpoint(
@@ -84,7 +91,7 @@ def load_checkpoint(
         FileNotFoundError: a file is missing.
         ValueError: another format version, or weights that are missing, unknown or misshaped; they are named.
     """
-    config = ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
+    config = read_config(folder)
     plain = read_plain(folder, roles=roles, dtype=dtype, quantize=quantize) if answers_only else None
     if plain is not None:
         network = PointNetwork(
@@ -104,10 +111,47 @@ def load_checkpoint(
     if "localizer" in network.roles:
         if network.localizer is None:
             network.localizer = network.new_localizer_parts()
-        heads_path = folder / "localizer" / "heads.safetensors"
-        load_weights(network.localizer, read_tensors(heads_path), source=str(heads_path))
+        load_weights(network.localizer, read_tensors(folder / HEADS), source=str(folder / HEADS))
     network.requires_grad_(False)
     return network.place(device, dtype).eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Sizes of the network in a folder. Errors are those of `ModelConfig.from_dict`."""
+    return ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
+
+
+def load_role(folder: Path, role: str, *, device: torch.device | str = "cpu") -> PointNetwork:
+    """A checkpoint with one of its roles, in fp32.
+
+    Raises:
+        ValueError: it has no such role.
+    """
+    if not (folder / role).is_dir():
+        raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
+    return load_checkpoint(folder, device=device, roles=(role,))
+
+
+def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str = "cpu") -> PointNetwork:
+    """One network of two roles trained over the same base, in fp32.
+
+    Raises:
+        ValueError: a role is missing; `DifferentBases`: the two bases differ.
+    """
+    other = load_role(localizer, "localizer", device=device)
+    network = load_role(descriptor, "descriptor", device=device)
+    mine, theirs = network.base_weights(), other.base_weights()
+    different = [name for name in theirs if name not in mine or not torch.equal(mine[name], theirs[name])]
+    if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
+        different.append("the tokenizer")
+    if different:
+        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {different[0]} differs")
+    from talking_points.model import hugging_face
+
+    network.change(head=other.config.coordinate_head)
+    hugging_face.load_adapter(network, "localizer", localizer / "localizer")
+    network.localizer = other.localizer
+    return network.eval()
 
 
 @contextmanager

@@ -147,6 +147,24 @@ class ModelConfig:
             raise ValueError(f"{source}: {error}") from None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """What the memory of a training follows from: counts of numbers."""
+
+    weights: int
+    vision: int
+    """Of the weights those that compute coordinates, which are in fp32."""
+    linear: int
+    """Of the weights those of the language model's blocks, which can be quantized."""
+    width: int
+    """Of the language model; `inside` of its MLPs, `keys` of a token's keys in a block."""
+    inside: int
+    keys: int
+    vocabulary: int
+    photo_tokens: int
+    """Of a prefix, about."""
+
+
 def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     """Lists become tuples; a key that the class does not have is an error naming those it has."""
     known = {one.name for one in fields(cls)}

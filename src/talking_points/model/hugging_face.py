@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,6 +16,7 @@ from torch import nn
 from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.weights import (
     check_names_and_shapes,
@@ -91,7 +91,7 @@ def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float 
 def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
     """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
 
-    The localizer's projector, text-to-vision MLP and heatmap start as copies of the base's.
+    Nothing has gradients yet. The localizer's projector, text-to-vision MLP and heatmap start as copies of the base's.
 
     Raises:
         ValueError: no such role, or the network only answers.
@@ -118,6 +118,7 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
             assert network.heatmap is not None
             parts.head.heatmap.load_state_dict(network.heatmap.state_dict())
         network.localizer = parts
+    network.requires_grad_(False)
     network.place(network.device, network.dtype)
 
 
@@ -144,26 +145,14 @@ def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dt
     network.language.peft_config[role].save_pretrained(str(folder))
 
 
-def with_transformers(network: PointNetwork) -> PointNetwork:
-    """The network itself; or of one that only answers the same network anew, to be written or trained.
-
-    Its language side is read again from the bytes that it came from; the other parts are shared with it.
-    """
-    if network.language_files is None:
-        return network
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for path, content in network.language_files.items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(content)
-        language, tokenizer = load_language_model(folder / "language_model", network.dtype, None, network.device)
-        whole = PointNetwork(network.config, language, tokenizer)
-        for role in network.roles:
-            load_adapter(whole, role, folder / role)
-    for part in ("segmenter", "projector", "text_to_vision", "heatmap", "localizer"):
-        setattr(whole, part, getattr(network, part))
-    whole.requires_grad_(False)
-    return whole.place(network.device, network.dtype).eval()
+def load_outline(folder: Path, config: ModelConfig) -> PointNetwork:
+    """A checkpoint's base without weights, on the meta device: of the folder configs and tokenizer are read."""
+    folder = folder / "language_model"
+    read_json(folder / "config.json")
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        language = LlamaForCausalLM(LlamaConfig.from_pretrained(str(folder), local_files_only=True))
+        return PointNetwork(config, language, tokenizer)
 
 
 def load_language_model(

@@ -8,22 +8,23 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from talking_points.model.config import ModelConfig
+from talking_points.model.config import ModelConfig, Sizes
 from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
 from talking_points.model.localizer_head import Heatmap, LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
-from talking_points.model.segmenter import ImageFeatures, Segmenter
+from talking_points.model.segmenter import MAPS, TOKENS, ImageFeatures, Segmenter
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from talking_points.model.tokenizer import Tokenizer
+from talking_points.model.weights import fingerprint
 
 ROLES = ("descriptor", "localizer")
 
@@ -71,6 +72,29 @@ class PointNetwork(nn.Module):
         """Parts of the right sizes, weights untrained."""
         return LocalizerParts(self.config.vision, self.llama.config.hidden_size, head=self.config.coordinate_head)
 
+    def base_weights(self) -> dict[str, Tensor]:
+        """Weights that both roles share, under one name whether or not an adapter wraps their layer."""
+        return {
+            name.replace(".base_layer.", "."): tensor
+            for name, tensor in self.state_dict().items()
+            if ".lora_" not in name and not name.startswith("localizer.")
+        }
+
+    def change(self, *, head: str | None = None, region: str | None = None) -> None:
+        """Take another coordinate head for a localizer to come, another region around keypoints; None: as it is.
+
+        Raises:
+            ValueError: a heatmap starts as the base's copy, and the base has none.
+        """
+        head = head or self.config.coordinate_head
+        if head == "heatmap" and self.heatmap is None:
+            raise ValueError("this base has no heatmap; allowed: regression, mixture")
+        if head != "heatmap":
+            self.heatmap = None
+        vision = replace(self.config.vision, region=region or self.config.vision.region)
+        self.config = replace(self.config, coordinate_head=head, vision=vision)
+        self.segmenter.config = vision
+
     def place(self, device: torch.device | str, dtype: torch.dtype) -> PointNetwork:
         """Move to a device: language model and projectors in `dtype`, whatever computes coordinates in fp32.
 
@@ -110,22 +134,38 @@ class PointNetwork(nn.Module):
         return self.config.vision.image_size
 
     @property
-    def end_id(self) -> int:
-        return self.prompts.end_id
-
-    @property
     def num_blocks(self) -> int:
         return len(self.llama.model.layers)
 
+    @property
+    def sizes(self) -> Sizes:
+        vision, llama = self.config.vision, self.llama.config
+        layers = self.llama.model.layers.named_parameters()
+        return Sizes(
+            weights=sum(p.numel() for p in self.parameters()),
+            vision=sum(p.numel() for part in (self.segmenter, self.text_to_vision) for p in part.parameters()),
+            linear=sum(p.numel() for name, p in layers if "norm" not in name),
+            width=llama.hidden_size,
+            inside=llama.intermediate_size,
+            keys=self._keys,
+            vocabulary=llama.vocab_size,
+            # Of the queries, those that win a cell; all at most.
+            photo_tokens=len(self.prompts.prefix()) + vision.cells_per_side**2 + 1 + min(vision.num_queries, 50),
+        )
+
+    @property
+    def _keys(self) -> int:
+        """Width of a token's keys in a block."""
+        llama = self.llama.config
+        return (llama.num_key_value_heads or llama.num_attention_heads) * llama.hidden_size // llama.num_attention_heads
+
     def prompt_bytes(self, tokens: int) -> int:
         """Keys and values of the prefix and the tokens, and the photo's maps."""
-        vision, llama = self.config.vision, self.llama.config
-        keys = (llama.num_key_value_heads or llama.num_attention_heads) * llama.hidden_size // llama.num_attention_heads
-        token = 2 * llama.num_hidden_layers * keys * self.dtype.itemsize
-        cells = (vision.image_size // 4) ** 2
+        vision = self.config.vision
+        token = 2 * self.num_blocks * self._keys * self.dtype.itemsize
         # A token a cell of the last stage folded, one a query at most. Strides 8 to 32 add a third to the mask feature.
-        prefix = cells // (64 * vision.pixel_shuffle**2) + vision.num_queries
-        return token * (prefix + tokens) + cells * vision.width * 4 * 4 // 3
+        prefix = vision.cells_per_side**2 + vision.num_queries
+        return token * (prefix + tokens) + (vision.image_size // 4) ** 2 * vision.width * 4 * 4 // 3
 
     @contextmanager
     def acting_as(self, role: str) -> Iterator[None]:
@@ -204,7 +244,7 @@ class PointNetwork(nn.Module):
         self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, states_PSD: Tensor, **settings: Any
     ) -> list[list[GeneratedText]]:
         """settings: as `generation.generate` takes them, but for the end token."""
-        return generate(self.llama, prefix, photo_of_prompt_P, states_PSD, end_id=self.end_id, **settings)
+        return generate(self.llama, prefix, photo_of_prompt_P, states_PSD, end_id=self.prompts.end_id, **settings)
 
     # --- The localizer
 
@@ -255,12 +295,9 @@ class PointNetwork(nn.Module):
     def recompute(self, on: bool) -> None:
         self.llama.model.gradient_checkpointing = on
 
-    @property
-    def encoder(self) -> nn.Module:
-        return self.segmenter
-
-    def encoder_settings(self) -> dict[str, Any]:
-        return asdict(self.config.vision)
+    def features_key(self, role: str) -> str:
+        read = " ".join(sorted(MAPS + TOKENS if self._reads_maps(role) else TOKENS))
+        return f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
 
     def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
         """Tokens in the projector's type, which casts them so in any case; maps only for a heatmap."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from talking_points.model.llama import Llama, build, merged
 from talking_points.model.tokenizer import PlainTokenizer
+from talking_points.model.weights import save_tensors
 
 LARGEST_BYTES = 2**26
 """Most that language model and adapters may have on disk. Ours: each role in memory is one more copy of the blocks."""
@@ -99,6 +100,20 @@ def read_plain(folder: Path, *, roles: Sequence[str], dtype: torch.dtype, quanti
         return _read(folder, [role for role in roles if (folder / role).is_dir()])
     except Exception:  # special or broken, in any way: transformers reads it, or says what is wrong
         return None
+
+
+def save_files(files: Mapping[str, bytes], folder: Path, dtype: torch.dtype) -> None:
+    """Write `PlainLanguage.files` into a checkpoint's folder as they were read, but for the type of the weights."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".safetensors":
+            save_tensors(load(content), path, dtype)
+        elif name == f"{LANGUAGE}/config.json":
+            config = {**json.loads(content), "dtype": str(dtype).removeprefix("torch.")}
+            path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        else:
+            path.write_bytes(content)
 
 
 def _read(folder: Path, roles: Sequence[str]) -> PlainLanguage:

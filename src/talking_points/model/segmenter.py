@@ -19,6 +19,8 @@ from talking_points.model.trunk import Trunk
 
 TOKENS = ("image_tokens", "query_feat_pos", "wins")
 """Of `ImageFeatures.tensors`, what the projector reads."""
+MAPS = ("mask_feature", *(f"cells_{level}" for level in range(len(LEVEL_STRIDES))))
+"""The others, which the mask decoder reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,14 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, dtype: torch.dtype | No
         for n, t in tensors.items()
     }
     save_file(state, path, metadata={"format": "pt"})
+
+
+def fingerprint(weights: Iterable[Tensor]) -> str:
+    """Of weights in an order: other ones have another."""
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in weights:
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

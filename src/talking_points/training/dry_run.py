@@ -1,19 +1,14 @@
 """What a role's training will take, from sizes alone: no weights are read."""
 
-# D width of the language model, I of its MLPs' inside, K of its keys, V vocabulary
-
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from talking_points.model.config import ModelConfig
-from talking_points.model.network import PointNetwork
-from talking_points.model.weights import read_json
+from talking_points.bases.loading import load_outline
+from talking_points.model.config import Sizes
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import read_texts
@@ -27,46 +22,31 @@ BYTES_QUANTIZED = {"nf4": 0.52, "int8": 1.0}
 """Of a weight in a block's linear layers; nf4 with its scales."""
 
 
-def empty_network(base: Path) -> PointNetwork:
-    """A base's network without weights, on the meta device: of the folder configs and tokenizer are read."""
-    config = ModelConfig.from_dict(read_json(base / "config.json"), source=str(base / "config.json"))
-    folder = base / "language_model"
-    read_json(folder / "config.json")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        language = LlamaForCausalLM(LlamaConfig.from_pretrained(str(folder), local_files_only=True))
-        return PointNetwork(config, language, tokenizer)
-
-
 def plan(settings: Settings) -> dict[str, Any]:
     """Sizes, steps, tokens and an estimate of memory. Of the base configs and tokenizer are read, no weights."""
-    network = empty_network(find_checkpoint(settings.base))
-    batches = PointBatches(read_texts(settings), settings, side=network.side)
-    weights = _count(network)
-    blocks = sum(p.numel() for name, p in network.llama.model.layers.named_parameters() if "norm" not in name)
-    vision_weights = _count(network.segmenter) + _count(network.text_to_vision)
+    base = load_outline(find_checkpoint(settings.base))
+    sizes, prompts = base.sizes, base.prompts
+    batches = PointBatches(read_texts(settings), settings, side=base.side)
     with torch.device("meta"):
-        attach(network, settings)
+        attach(base, settings)
     language = not settings.frozen_language_model
-    trained = sum(p.numel() for p in role_parameters(network, settings.section, language=language).values())
-    is_descriptor, vision, prompts = settings.section == "descriptor", network.config.vision, network.prompts
+    trained = sum(p.numel() for p in role_parameters(base, settings.section, language=language).values())
+    is_descriptor = settings.section == "descriptor"
     texts = [text for step in range(min(LOOKED_AT, len(batches))) for row in batches[step].texts for text in row]
     length = sum(map(len, prompts.tokenizer(texts, add_special_tokens=False)["input_ids"])) / len(texts)
     text_tokens = length + (len(prompts.describe()) + 1 if is_descriptor else len(prompts.localize("x")) - 1)
-    # Of the queries, those that win a cell; all at most.
-    photo_tokens = len(prompts.prefix()) + vision.cells_per_side**2 + 1 + min(vision.num_queries, 50)
     samples_a_step = settings.photos * settings.points
     share = processes() * settings.accumulate
     samples = math.ceil(samples_a_step / share)
-    tokens = math.ceil(settings.photos / share) * photo_tokens + samples * text_tokens
+    tokens = math.ceil(settings.photos / share) * sizes.photo_tokens + samples * text_tokens
     itemsize = 2 if settings.precision == "bf16" else 4
     memory = {
-        "frozen_weights": (weights - vision_weights - blocks) * itemsize
-        + vision_weights * 4
-        + blocks * BYTES_QUANTIZED.get(settings.quantize or "", itemsize),
+        "frozen_weights": (sizes.weights - sizes.vision - sizes.linear) * itemsize
+        + sizes.vision * 4
+        + sizes.linear * BYTES_QUANTIZED.get(settings.quantize or "", itemsize),
         "trained_weights_gradients_moments": trained * BYTES_OF_TRAINED,
-        "activations": tokens * _kept_numbers(network, settings) * itemsize
-        + is_descriptor * length * samples * network.llama.config.vocab_size * 4 * 2,
+        "activations": tokens * _kept_numbers(sizes, base.num_blocks, settings) * itemsize
+        + is_descriptor * length * samples * sizes.vocabulary * 4 * 2,
     }
     return {
         "role": settings.section,
@@ -74,31 +54,23 @@ def plan(settings: Settings) -> dict[str, Any]:
         "steps": len(batches),
         "samples_a_step": samples_a_step,
         "processes": processes(),
-        "weights": weights,
+        "weights": sizes.weights,
         "trained_weights": trained,
-        "tokens_a_photo": photo_tokens,
+        "tokens_a_photo": sizes.photo_tokens,
         "tokens_a_text": round(text_tokens, 1),
-        "tokens_in_all": round(len(batches) * (settings.photos * photo_tokens + samples_a_step * text_tokens)),
+        "tokens_in_all": round(len(batches) * (settings.photos * sizes.photo_tokens + samples_a_step * text_tokens)),
         "memory_gb": {name: round(size / 1e9, 3) for name, size in {**memory, "all": sum(memory.values())}.items()},
     }
 
 
-def _count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def _kept_numbers(network: PointNetwork, settings: Settings) -> float:
+def _kept_numbers(sizes: Sizes, blocks: int, settings: Settings) -> float:
     """Numbers a token that all blocks keep for the gradients.
 
     Of a block: its input; queries, keys, values and what attention gives; the inputs of the adapters, their inner
     numbers and, with dropout, what it left; four of the MLP's inside. With `recompute` the first two, and the others of
     one block at a time.
     """
-    llama = network.llama.config
-    D, I, r = llama.hidden_size, llama.intermediate_size, settings.lora_rank  # noqa: E741
-    K = D // llama.num_attention_heads * (llama.num_key_value_heads or llama.num_attention_heads)
-    kept = 4 * D + 2 * K
-    dropped = 2 * (6 * D + I) if settings.lora_dropout else 0
-    others = 6 * D + 4 * I + 7 * r + dropped
-    blocks = llama.num_hidden_layers
+    kept = 4 * sizes.width + 2 * sizes.keys
+    dropped = 2 * (6 * sizes.width + sizes.inside) if settings.lora_dropout else 0
+    others = 6 * sizes.width + 4 * sizes.inside + 7 * settings.lora_rank + dropped
     return float(blocks * kept + (others if settings.recompute else blocks * others))

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.training.batches import PointBatch
-from talking_points.training.joining import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -74,34 +73,36 @@ class FrozenVision:
     weights and the photo's pixels.
     """
 
-    def __init__(self, base: Base, role: str, cache: FeatureCache | None = None) -> None:
+    def __init__(self, base: Base, role: str, cache: FeatureCache | None = None, *, blind: bool = False) -> None:
         """
         Args:
             base: its encoder does not change any more.
             cache: None: everything is computed each time.
+            blind: nothing is seen of any photo: the text-only reference.
         """
         self.base, self.role, self.cache = base, role, cache
         self.encoded = 0
         """Photos that went through the encoder."""
-        if cache is not None:
-            encoder = base.encoder
-            self._encoder = f"{fingerprint(encoder.state_dict().values())} {encoder.config} {base.dtype}"
-            # Roles that read the same of a photo share it.
+        self._key = "" if cache is None else base.features_key(role)
+        self._blank: PhotoFeatures | None = None
+        if blind:
             with torch.no_grad():
-                one = base.encode_photos(torch.zeros(1, 3, base.side, base.side, device=base.device))
-            self._read = " ".join(sorted(base.pack_photos(one, role)[0]))
+                one = torch.zeros(1, 3, base.side, base.side, device=base.device)
+                self._blank = base.encode_photos(one).blank()
 
     @torch.no_grad()
     def photos(self, batch: PointBatch) -> PhotoFeatures:
         """Features of a batch's photos; what comes from a cache has only what the role reads."""
         everything = range(len(batch.pixels_B3SS))
+        if self._blank is not None:
+            return self._blank.select(torch.zeros(len(everything), dtype=torch.long, device=self.base.device))
         if self.cache is None:
             return self._encode(batch, everything)
 
         def make(missing: Sequence[int]) -> list[Tensors]:
             return self.base.pack_photos(self._encode(batch, missing), self.role)
 
-        return self.base.unpack_photos(self._kept(self._read, batch.photo_keys, make), self.role)
+        return self.base.unpack_photos(self._kept(self.cache, self._key, batch.photo_keys, make), self.role)
 
     @torch.no_grad()
     def points(self, batch: PointBatch, features: PhotoFeatures) -> Tensor:
@@ -122,22 +123,22 @@ class FrozenVision:
             for key, points_P2 in zip(batch.photo_keys, batch.points_BP2, strict=True)
             for point_2 in points_P2
         ]
-        rows = self._kept("points", asked, make)
+        rows = self._kept(self.cache, f"{self._key} points", asked, make)
         return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.base.device)
 
     def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
         self.encoded += len(photos)
         return self.base.encode_photos(batch.pixels_B3SS[list(photos)].to(self.base.device))
 
-    def _kept(self, kind: str, keys: Sequence[bytes], make: Callable[[Sequence[int]], list[Tensors]]) -> list[Tensors]:
+    @staticmethod
+    def _kept(
+        cache: FeatureCache, kind: str, keys: Sequence[bytes], make: Callable[[Sequence[int]], list[Tensors]]
+    ) -> list[Tensors]:
         """For each key what the cache holds, or what is made of it and kept."""
-        assert self.cache is not None
-        told = f"{self._encoder} {kind} ".encode()
-        names = [hashlib.blake2b(told + key, digest_size=16).hexdigest() for key in keys]
-        rows = [self.cache.get(name) for name in names]
+        names = [hashlib.blake2b(f"{kind} ".encode() + key, digest_size=16).hexdigest() for key in keys]
+        rows = [cache.get(name) for name in names]
         missing = [index for index, row in enumerate(rows) if row is None]
-        if missing:
-            for index, made in zip(missing, make(missing), strict=True):
-                rows[index] = made
-                self.cache.put(names[index], made)
+        for index, made in zip(missing, make(missing) if missing else [], strict=True):
+            rows[index] = made
+            cache.put(names[index], made)
         return [row for row in rows if row is not None]

@@ -40,22 +40,9 @@ def descriptor_objective(base: Base, batch: PointBatch, vision: FrozenVision) ->
     return loss, {"loss": loss.item(), "weight": float(len(places))}
 
 
-def localizer_objective(
-    base: Base, batch: PointBatch, vision: FrozenVision, *, blind: bool = False
-) -> tuple[Tensor, Metrics]:
-    """The loss of the localizer's head: `localizer_loss`.
-
-    Args:
-        vision: as `descriptor_objective` takes it.
-        blind: blank what is seen of the photo: the text-only reference.
-    """
-    if blind:
-        with torch.no_grad():
-            # All blank photos are the same one.
-            one = base.encode_photos(batch.pixels_B3SS[:1].to(base.device)).blank()
-            features = one.select(torch.zeros(len(batch.texts), dtype=torch.long, device=base.device))
-    else:
-        features = vision.photos(batch)
+def localizer_objective(base: Base, batch: PointBatch, vision: FrozenVision) -> tuple[Tensor, Metrics]:
+    """The loss of the localizer's head: `localizer_loss`. vision: as `descriptor_objective` takes it."""
+    features = vision.photos(batch)
     prompts = [base.prompts.localize(text) for row in batch.texts for text in row]
     _, prefix = base.read_prefix(*base.embed_prefix(features, "localizer"))
     located = base.locate(features, prefix, _photo_of_text(batch, base), prompts)

@@ -145,7 +145,7 @@ class Policy:
         hidden_NLD = base.read(prefix, rollout.photo_of_text_N, states_NLD, blocks=self._learning)
         # The question's last token foretells the text's first.
         foretelling_NTD = hidden_NLD[:, rollout.question_length - 1 :][:, : is_token_NT.shape[1]]
-        said = [token for one in rollout.texts for token in one.ids + [base.end_id] * one.ended]
+        said = [token for one in rollout.texts for token in one.ids + [base.prompts.end_id] * one.ended]
         logits_MV = base.logits(foretelling_NTD[is_token_NT]).float()
         logprobs_M = -F.cross_entropy(logits_MV, torch.tensor(said, device=logits_MV.device), reduction="none")
         return logprobs_M.new_zeros(is_token_NT.shape).masked_scatter(is_token_NT, logprobs_M)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
+from talking_points.bases.loading import load_joined, load_role, save_base
 from talking_points.evaluation.samples import Sample
-from talking_points.model.checkpoint import save_checkpoint
+from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.generation import Sampling
-from talking_points.model.network import PointNetwork
+from talking_points.model.weights import fingerprint
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
@@ -34,7 +35,6 @@ from talking_points.training.grpo import (
     policy_loss,
     total_loss,
 )
-from talking_points.training.joining import DifferentBases, fingerprint, load_joined, load_role
 from talking_points.training.loop import Metrics, OnStep, go_on, train
 from talking_points.training.policy import Policy
 from talking_points.training.settings import GRPOSettings
@@ -164,7 +164,7 @@ def train_grpo(
         raise ValueError(
             f"the localizer sees photos at {judge.side} px, the descriptor at {network.side}; give one of the same size"
         )
-    unseen = [load_role(folders[name], "localizer", device) for name in settings.unseen_localizers]
+    unseen = [load_role(folders[name], "localizer", device=device) for name in settings.unseen_localizers]
     told = {name: getattr(settings, name) for name in TOLD}
     told["descriptor"] = fingerprint(policy.reference.values())
     told["localizer"] = fingerprint(judge.role_weights("localizer").values())
@@ -201,16 +201,16 @@ def train_grpo(
         reason = {"reason": watch.stopped, "checkpoint_after_steps": steps}
         (out / "stopped.json").write_text(json.dumps(reason) + "\n")
     if finished or watch.stopped is not None:
-        save_checkpoint(network, out / "checkpoint")
+        save_base(network, out / "checkpoint")
         return True
     return False
 
 
-def load_judged(descriptor: Path, localizer: Path, device: torch.device) -> tuple[PointNetwork, PointNetwork]:
-    """A descriptor's network and its judge's: the same one where they stand on the same base."""
+def load_judged(descriptor: Path, localizer: Path, device: torch.device) -> tuple[Base, Base]:
+    """A descriptor's base and its judge's: the same one where they stand on the same base."""
     try:
         network = load_joined(descriptor, localizer, device=device)
         return network, network
     except DifferentBases as error:
         log.warning("%s; the localizer is loaded beside, whole", error)
-        return load_role(descriptor, "descriptor", device), load_role(localizer, "localizer", device)
+        return load_role(descriptor, "descriptor", device=device), load_role(localizer, "localizer", device=device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Sequence
@@ -10,16 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from talking_points.bases.base import Base
+from talking_points.bases.loading import attach_role, load_base, save_base
 from talking_points.evaluation.samples import Sample
-from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-from talking_points.model.hugging_face import attach_role, lora_config
-from talking_points.model.network import PointNetwork
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
 from talking_points.training.data import read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
-from talking_points.training.joining import copy_role
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
 from talking_points.training.settings import DescriptorSettings, LocalizerSettings
@@ -50,31 +47,32 @@ def train_role(
     if data is None:
         data = read_texts(settings)
     device = own_device(settings.device)
-    network = load_checkpoint(
+    base = load_base(
         folder,
         device=device,
         dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
         roles=(),
         quantize=settings.quantize,
     )
-    batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=network.side)
-    attach(network, settings)
-    parameters = role_parameters(network, role, language=not settings.frozen_language_model)
-    network.recompute(settings.recompute)
-    cache = settings.feature_cache
-    room = int(settings.feature_cache_gb * 1e9)
-    vision = FrozenVision(network, role, None if cache is None else FeatureCache(cache, room))
+    batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side)
+    attach(base, settings)
+    parameters = role_parameters(base, role, language=not settings.frozen_language_model)
+    base.recompute(settings.recompute)
+    cache = None
+    if settings.feature_cache is not None:
+        cache = FeatureCache(settings.feature_cache, int(settings.feature_cache_gb * 1e9))
+    blind = isinstance(settings, LocalizerSettings) and settings.blind
+    vision = FrozenVision(base, role, cache, blind=blind)
+    minimised = descriptor_objective if role == "descriptor" else localizer_objective
 
     def objective(batch: PointBatch) -> tuple[Tensor, Metrics]:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
-            if isinstance(settings, LocalizerSettings):
-                return localizer_objective(network, batch, vision, blind=settings.blind)
-            return descriptor_objective(network, batch, vision)
+            return minimised(base, batch, vision)
 
     settings.out.mkdir(parents=True, exist_ok=True)
     (settings.out / "settings.toml").write_text(to_toml(type(settings), vars(settings)))
     finished = train(
-        network.role_modules(role),
+        base.role_modules(role),
         parameters,
         batches,
         objective,
@@ -87,41 +85,39 @@ def train_role(
     if finished and is_main_process():
         if settings.quantize is not None or settings.shard:
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
-            trained, network = network, load_checkpoint(folder, dtype=network.dtype, roles=())
-            attach(network, settings)
-            copy_role(role, trained, network)
-        save_checkpoint(network, settings.out / "checkpoint")
+            trained, base = base.role_weights(role), load_base(folder, dtype=base.dtype, roles=())
+            attach(base, settings)
+            with torch.no_grad():
+                for name, parameter in base.role_weights(role).items():
+                    parameter.copy_(trained[name])
+        save_base(base, settings.out / "checkpoint")
     return finished
 
 
-def attach(network: PointNetwork, settings: Settings) -> None:
+def attach(base: Base, settings: Settings) -> None:
     """Give a base without roles the untrained one that the settings are of, and what they change of the base.
 
     Raises:
         ValueError: the base has no such head.
     """
-    role = settings.section
-    if isinstance(settings, DescriptorSettings) and settings.region is not None:
-        vision = dataclasses.replace(network.config.vision, region=settings.region)
-        network.config = dataclasses.replace(network.config, vision=vision)
-        network.segmenter.config = vision
     head = None
     if isinstance(settings, LocalizerSettings):
         head = "regression" if settings.blind else settings.head
-    if head is not None and head != network.config.coordinate_head:
-        if head == "heatmap":
-            raise ValueError("this base has no heatmap; allowed: regression, mixture")
-        network.config = dataclasses.replace(network.config, coordinate_head=head)
-        network.heatmap = None
     torch.manual_seed(settings.seed)
-    lora = lora_config(role, rank=settings.lora_rank, alpha=settings.lora_alpha, dropout=settings.lora_dropout)
-    attach_role(network, role, lora)
+    attach_role(
+        base,
+        settings.section,
+        rank=settings.lora_rank,
+        alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        head=head,
+        region=settings.region if isinstance(settings, DescriptorSettings) else None,
+    )
 
 
-def role_parameters(network: PointNetwork, role: str, *, language: bool = True) -> dict[str, nn.Parameter]:
+def role_parameters(base: Base, role: str, *, language: bool = True) -> dict[str, nn.Parameter]:
     """What a role's training updates: its LoRA weights, if `language`, and the localizer's own parts."""
-    network.requires_grad_(False)
-    parameters = dict(network.role_weights(role, language=language))
+    parameters = dict(base.role_weights(role, language=language))
     for parameter in parameters.values():
         # fp32 whatever the base's type: small steps are lost in bf16.
         parameter.data = parameter.data.float()

@@ -1,4 +1,4 @@
-"""The state of a training on disk: the last two, each a whole file or not there at all.
+"""The state of a training on disk: the last one, a whole file or not there at all.
 
 Not accelerate's `save_state`: that writes the frozen base each time, in files that a kill leaves half written.
 """
@@ -11,17 +11,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
-log = logging.getLogger(__name__)
+from talking_points.model.weights import shapes_of
 
-KEPT = 2
-"""States kept: should the last one be broken, the one before it serves."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +33,7 @@ class TrainingState:
     """What they are drawn from."""
 
     def save(self, accelerator: Accelerator, step: int) -> None:
-        """Write the state beside those before it, then drop all but the last `KEPT`. Every process calls this."""
+        """Write the state, and when it is on the disk drop the one before. Every process calls this."""
         random_states = gather_object([torch.get_rng_state()])
         cuda_states = gather_object([torch.cuda.get_rng_state() if torch.cuda.is_available() else None])
         if accelerator.is_main_process:
@@ -52,41 +50,38 @@ class TrainingState:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            path = self.folder / f"state-{step:08d}.pt"
-            unfinished.replace(path)
-            others = [one for one in self._files() if one != path]
-            # States of this step and later ones are here only if they were broken, and this run started before them.
-            broken = [one for one in others if _step_of(one) >= step]
-            for old in broken + [one for one in others if one not in broken][KEPT - 1 :]:
-                old.unlink()
+            before = self._files()
+            path = unfinished.replace(self.folder / f"state-{step:08d}.pt")
+            for old in before:
+                if old != path:
+                    old.unlink()
         accelerator.wait_for_everyone()
 
     def resume(self, process: int) -> int:
-        """Load the last whole state, if there is one. Returns the step to go on from.
+        """Load the last state, if there is one. Returns the step to go on from.
 
         Raises:
-            ValueError: the state is of another training or version, or there are states and every one is broken.
+            ValueError: the state is broken, or of another training or version.
         """
-        found = self._last()
-        if found is None:
+        files = self._files()
+        if not files:
             return 0
-        path, state = found
-        saved = state["parameters"]
-        different = sorted(
-            saved.keys() ^ self.parameters.keys()
-            | {
-                name
-                for name in saved.keys() & self.parameters.keys()
-                if saved[name].shape != self.parameters[name].shape
-            }
-        )
+        path = files[-1]
+        if not _is_whole(path):
+            raise ValueError(
+                f"{path} is broken: its bytes are not those that were written; delete it to go on from the one before, "
+                "or, where there is none, to start anew"
+            )
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        different = sorted(shapes_of(state["parameters"]).items() ^ shapes_of(self.parameters).items())
         if different:
-            raise ValueError(f"{path} is of another training: parameter {different[0]!r} differs; use another --out")
+            name = different[0][0]
+            raise ValueError(f"{path} is of another training: parameter {name!r} differs; use another --out")
         if state["batches"] != self.batches:
             raise ValueError(f"{path} was trained on {state['batches']}, not on {self.batches}; use another --out")
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(saved[name])
+                parameter.copy_(state["parameters"][name])
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError:
@@ -99,25 +94,9 @@ class TrainingState:
         log.info("resuming at step %d", state["step"])
         return int(state["step"])
 
-    def _last(self) -> tuple[Path, dict[str, Any]] | None:
-        paths = self._files()
-        for path in paths:
-            if _is_whole(path):
-                return path, torch.load(path, weights_only=True, map_location="cpu")
-            log.warning("%s is broken: its bytes are not those that were written; using the state before it", path)
-        if paths:
-            raise ValueError(
-                f"every training state in {self.folder} is broken, {paths[0].name} first; delete them to start anew"
-            )
-        return None
-
     def _files(self) -> list[Path]:
-        """Last first."""
-        return sorted(self.folder.glob("state-*.pt"), key=_step_of, reverse=True)
-
-
-def _step_of(path: Path) -> int:
-    return int(path.stem.split("-")[1])
+        """One; with the one before it, where a kill came between writing and dropping."""
+        return sorted(self.folder.glob("state-*.pt"))
 
 
 def _is_whole(path: Path) -> bool:

@@ -14,6 +14,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from talking_points.pages import write_whole
+
 log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
@@ -106,6 +108,4 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line)
         except ValueError:
             log.warning("%s: passed over a line that was cut off", path)
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text("".join(f"{line}\n" for line in kept))
-    unfinished.replace(path)
+    write_whole(path, "".join(f"{line}\n" for line in kept))

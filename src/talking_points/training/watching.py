@@ -19,6 +19,7 @@ from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
 from talking_points.model.weights import read_tensors
+from talking_points.pages import render, write_whole
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
@@ -103,11 +104,11 @@ class Watch:
             },
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._path(steps, "md").write_text(_table(found, self.samples, texts, errors))
-        self._path(steps, "json").write_text(json.dumps(found, indent=2) + "\n")
-        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self.policy.parameters.items()}
+        shown = _shown(self.samples, texts, errors)
+        write_whole(self._path(steps, "md"), render(__package__, "evaluation.md.j2", found=found, shown=shown))
+        write_whole(self._path(steps, "json"), json.dumps(found, indent=2) + "\n")
         new = self._weights.with_suffix(".new")
-        save_file(weights, new, metadata={"steps": str(steps)})
+        save_file(dict(self.policy.parameters), new, metadata={"steps": str(steps)})
         new.replace(self._weights)
         scores = ", ".join(f"{name} {scores['mpck']:.1f}" for name, scores in found["localizers"].items())
         log.info("after %d steps, held-out mPCK: %s; texts in %s", steps, scores, self._path(steps, "md"))
@@ -138,25 +139,12 @@ def stop_reason(settings: GRPOSettings, metrics: Metrics) -> str | None:
     return None
 
 
-def _table(found: Mapping[str, Any], samples: Sequence[Sample], texts: Sequence[str], errors: Mapping[str, Any]) -> str:
-    """An evaluation as Markdown, to be read by people: scores, then texts with how far from their points they lead."""
-    lines = [f"# After {found['steps']} steps", "", f"{found['points']} held-out points.", ""]
-    lines += ["| localizer | PCK@0.1 | PCK@0.2 | mPCK |", "|---|---|---|---|"]
-    for name, scores in found["localizers"].items():
-        lines.append(f"| {name} | {scores['pck@0.1']:.1f} | {scores['pck@0.2']:.1f} | {scores['mpck']:.1f} |")
-    lines += [
-        "",
-        f"{found['words']:.1f} words a text, distinct-1 {found['distinct_1']:.3f}, distinct-2 "
-        f"{found['distinct_2']:.3f}, {found['own_text']:.0%} of the texts differ.",
-        "",
-        "| photo | point | on | " + " | ".join(f"error, {name}" for name in errors) + " | text |",
-        "|---|---|---|" + "---|" * len(errors) + "---|",
-    ]
-    # Of all photos, not of the first ones.
+def _shown(samples: Sequence[Sample], texts: Sequence[str], errors: Mapping[str, NDArray[np.float64]]) -> list[Any]:
+    """Cells of some texts, of all photos and not of the first ones, with how far from their points they lead."""
+    rows = []
     for k in np.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).astype(int):
         sample = samples[k]
         on = " ".join(filter(None, (sample.object_name, sample.part_name)))
-        cells = [sample.photo_id, "{:.0f}, {:.0f}".format(*sample.point_px), on]
-        cells += [f"{e[k]:.3f}" for e in errors.values()] + [texts[k]]
-        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+        point = "{:.0f}, {:.0f}".format(*sample.point_px)
+        rows.append([sample.photo_id, point, on, *(f"{one[k]:.3f}" for one in errors.values()), texts[k]])
+    return rows
