@@ -21,6 +21,7 @@ import numpy as np
 
 from talking_points.photos import photo_size
 from talking_points.points import coco_to_photo
+from talking_points.progress import OnNote, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
 MOST_LINE_BYTES = 2**20
@@ -48,8 +49,6 @@ _NO_JSON_LINES = {
 }
 """The same of text under the name of JSON lines."""
 
-OnNote = Callable[[str], None]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
@@ -65,7 +64,7 @@ class Line:
     """The photo's file where it lies in the row, as in built sets."""
 
 
-def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = lambda note: None) -> Iterator[Line]:
+def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unheard) -> Iterator[Line]:
     """Lines of a file, one at a time.
 
     Args:
@@ -108,7 +107,7 @@ def count_samples(path: Path) -> int:
 
 
 def read_points(
-    path: Path, *, on_problem: Callable[[str], None] | None = None, on_note: OnNote = lambda note: None
+    path: Path, *, on_problem: Callable[[str], None] | None = None, on_note: OnNote = unheard
 ) -> list[PhotoPoint]:
     """The points of a file with what is known of them, to train or to score on.
 

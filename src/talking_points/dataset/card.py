@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import inspect_records, part_category
 from talking_points.dataset.store import BuiltRecord, ReadPhoto
-from talking_points.pages import counted, render, write_whole
+from talking_points.files import write_whole
+from talking_points.pages import counted, render
 from talking_points.photos import decode_photo
 
 LARGEST_TABLE = 20

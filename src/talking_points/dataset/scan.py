@@ -166,7 +166,7 @@ def scan_photos(
         OSError: a worker died, for lack of memory as a rule.
     """
     if settings.engine == "ray":
-        actors = start_actors(Scanner, sources, settings, workers=settings.workers)
+        actors = start_actors(Scanner, sources, settings, workers=settings.workers, gpus=False)
         from ray.util import ActorPool  # an extra, which is there when actors have started
 
         yield from ActorPool(actors).map_unordered(lambda actor, photo: actor.scan.remote(photo), photos)

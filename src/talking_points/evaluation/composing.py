@@ -8,9 +8,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
+from talking_points.points import Box
 
 WHOLE_SHARE = 0.18
 """Of whole photos; of the others, two in five are crops and three in five mosaics."""

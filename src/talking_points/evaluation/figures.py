@@ -10,11 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from talking_points.points import distance_unit
+from talking_points.points import Box, Point, distance_unit
 from talking_points.samples import PhotoPoint
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
 
 ASKED_COLOUR = "#e3120b"
 FOUND_COLOUR = "#12b76a"

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import PointNetwork
-from talking_points.model.weights import read_json
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import read_texts

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES, called, read_table
-from talking_points.dataset.places import Box
+from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import ObjectLabel, Scene, box_area, make_scene
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, read_coco
@@ -33,7 +32,7 @@ from talking_points.dataset.sources.landmarks import (
     read_landmarks,
 )
 from talking_points.dataset.sources.reading import find_photos, of_split, read_photo
-from talking_points.dataset.sources.shapes import NamedMask, Point, box_of_mask, disc, ellipse, rectangle
+from talking_points.dataset.sources.shapes import NamedMask, box_of_mask, disc, ellipse, rectangle
 from talking_points.dataset.sources.skeletons import (
     LABELLED,
     VISIBLE,
@@ -45,6 +44,8 @@ from talking_points.dataset.sources.skeletons import (
     read_skeleton,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.files import read_table
+from talking_points.points import Box, Point
 
 PART = "part"
 """The supercategory of what is part of another object, as the "head" of a cat."""

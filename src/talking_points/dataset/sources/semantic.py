@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talking_points.dataset.names import read_table
 from talking_points.dataset.scene import ObjectLabel, Scene, make_scene
 from talking_points.dataset.sources.reading import SourcePhoto, split_blobs
+from talking_points.files import read_table
 
 PUBLISHED = read_table(Path(__file__).with_name("published.toml"))
 """Classes of the published sets, by source."""
