@@ -22,6 +22,11 @@ def unheard(*_: Any) -> None:
     """In place of any of these where nobody listens."""
 
 
+def one_line(error: Exception) -> str:
+    """An error's message, its lines joined."""
+    return " ".join(str(error).split())
+
+
 class Progress:
     """Shows the progress of a long command. A context manager."""
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from talking_points.photos import photo_size
 from talking_points.points import coco_to_photo
-from talking_points.progress import OnNote, unheard
+from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
 MOST_LINE_BYTES = 2**20
@@ -133,7 +133,7 @@ def read_points(
             photo = path.parent / (point_of_record(line.record, wants_text=False).photo or "")
             point = labelled_point(line.record, size_of(photo))
         except (ValueError, OSError) as error:
-            problem = f"{path}, line {line.number}: {' '.join(str(error).split())}"
+            problem = f"{path}, line {line.number}: {one_line(error)}"
             if on_problem is None:
                 raise ValueError(problem) from None
             on_problem(problem)
@@ -162,7 +162,7 @@ def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
             try:
                 yield Line(number=number, record=_parse(raw, note))
             except ValueError as error:
-                yield Line(number=number, record={}, problem=" ".join(str(error).split()))
+                yield Line(number=number, record={}, problem=one_line(error))
 
 
 def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

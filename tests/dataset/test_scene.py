@@ -59,13 +59,8 @@ def test_objects_have_masks_of_their_own():
     scene = scene_of_two_dogs()
     assert [thing.box_xyxy for thing in scene.objects] == [(10, 10, 40, 50), (60, 20, 90, 50)]
     assert [thing.category for thing in scene.objects] == ["quadruped", "quadruped"]
-    assert [int(scene.object_mask(k).sum()) for k in (0, 1)] == [1200, 900]
+    assert [int((scene.object_map == k + 1).sum()) for k in (0, 1)] == [1200, 900]
     assert [part.object_index for part in scene.parts] == [0]
-
-
-def test_without_an_object_map_an_object_is_its_parts(person):
-    assert person.object_map is None
-    assert np.array_equal(person.object_mask(0), person.part_map > 0)
 
 
 def test_a_part_s_pixels_are_its_object_s():

@@ -12,7 +12,7 @@ from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import SPLITS, Source
 from talking_points.files import sha256_of
-from talking_points.progress import OnProgress, unheard
+from talking_points.progress import OnProgress, one_line, unheard
 
 MEND = "mend or remove it"
 
@@ -78,7 +78,7 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
     """
     if isinstance(error, LabelError):
         return error.problems
-    message = " ".join(str(error).split())
+    message = one_line(error)
     named = re.match(r"(\S.*?\.\w{2,5}):? ((?:is|has|holds|cannot)\b.*)", message)
     missing = re.match(r"no such photo: (.+)", message)
     if named:

@@ -14,7 +14,7 @@ from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
 from talking_points.files import sha256_of
 from talking_points.journal import Ledger
-from talking_points.progress import OnProgress
+from talking_points.progress import OnProgress, one_line
 
 PROTECTED = {"train": ("test", "val"), "val": ("test",), "test": ()}
 """Of which splits a split holds no look-alikes: a photo belongs to test before val before train."""
@@ -104,7 +104,7 @@ def protected_sources(folders: Mapping[str, Path], split: str) -> tuple[dict[tup
                 opened[name, other] = open_source(name, folders[name], other)
             except (ValueError, OSError) as error:
                 # A copy of a dataset without its test photos can be learned from, too.
-                unchecked.append(f"{name} {other}: {' '.join(str(error).split())}")
+                unchecked.append(f"{name} {other}: {one_line(error)}")
     return opened, unchecked
 
 

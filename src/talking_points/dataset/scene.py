@@ -95,13 +95,6 @@ class Scene:
         """Width and height in pixels."""
         return self.photo.shape[1], self.photo.shape[0]
 
-    def object_mask(self, object_index: int) -> np.ndarray:
-        """(H, W) bool: the pixels of an object; without an `object_map`, those of its parts."""
-        if self.object_map is not None:
-            return self.object_map == object_index + 1
-        owned = np.array([False, *(part.object_index == object_index for part in self.parts)])
-        return owned[self.part_map]
-
     def part_index_at(self, point_px: tuple[float, float]) -> int | None:
         """Index of the part under a point in pixels of the photo, None on background.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ PHOTOS_AT_ONCE = 64
 class KeptAnswers:
     """Answers in a file of JSON lines, begun anew by a run that is of anything else. A context manager."""
 
-    def __init__(self, path: Path, key: str, on_progress: OnProgress = unheard) -> None:
-        """key: of all that the answers depend on."""
-        self._path, self._head, self._on_progress = path, f"{json.dumps(key)}\n".encode(), on_progress
+    def __init__(self, out: Path, of: Mapping[str, Any], on_progress: OnProgress = unheard) -> None:
+        """out: the run's folder. of: all that the answers depend on."""
+        out.mkdir(parents=True, exist_ok=True)
+        self._path, self._on_progress = out / "answers.jsonl", on_progress
+        self._head = f"{json.dumps(json.dumps(of, sort_keys=True))}\n".encode()
         self._known: dict[tuple[str, str], list[Any]] = {}
 
     def __enter__(self) -> KeptAnswers:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from talking_points.evaluation.figures import draw_points
 from talking_points.evaluation.protocol import Row
 from talking_points.files import write_whole
 from talking_points.pages import render
+from talking_points.photos import encode_photo
 from talking_points.samples import PhotoPoint
 
 CURVE_TO = 0.3
@@ -139,8 +139,6 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
         sample.open_photo(), [PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index])]
     )
     picture.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
     return {
         "describer": row.describer,
         "localizer": row.localizer,
@@ -148,5 +146,5 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
         "text": row.texts[index],
         "sample_id": sample.sample_id,
         "off": f"{100 * error:.1f}% of the photo off" if found else "no answer",
-        "jpeg": base64.b64encode(stream.getvalue()).decode(),
+        "jpeg": base64.b64encode(encode_photo(picture, quality=80)).decode(),
     }

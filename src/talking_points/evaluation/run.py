@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -188,12 +187,10 @@ def evaluate(
     Returns:
         The report.
     """
-    out.mkdir(parents=True, exist_ok=True)
     data = {
         one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
     }
-    key = json.dumps({**settings, "seed": seed, "data": data}, sort_keys=True)
-    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
+    with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
         rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, restyle)]
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}

@@ -21,7 +21,7 @@ from talking_points.bases.base import Base
 from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.progress import OnNote, unheard
+from talking_points.progress import OnNote, one_line, unheard
 from talking_points.ray_actors import start_actors
 from talking_points.sample_files import Line, read_samples
 from talking_points.samples import ANSWER_KEYS, PhotoPoint, answer_as_json, point_of_record
@@ -96,7 +96,7 @@ class Answerer:
             photo = prepare_photo(given, self.tp.network.side)
             point.check_on(photo.size_wh)
         except (ValueError, OSError) as error:
-            return _Asked(line=line, problem=" ".join(str(error).split()))
+            return _Asked(line=line, problem=one_line(error))
         return _Asked(line=line, point=point, photo=photo)
 
     def answer(self, window: Sequence[_Asked]) -> list[Answered]:

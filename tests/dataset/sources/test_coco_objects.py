@@ -356,7 +356,7 @@ def test_what_stands_before_a_building_covers_its_windows(tmp_path):
     assert part_at(scene, 15.5, 25.5) == "car"
     # Nobody says "traffic infrastructure", and the building is not seen behind it.
     assert part_at(scene, 75.5, 50.5) is None
-    assert not scene.object_mask(0)[:, 70:80].any()
+    assert not (scene.object_map == 1)[:, 70:80].any()
 
 
 def test_windows_of_files_without_facades_are_objects(tmp_path):

@@ -58,8 +58,8 @@ def test_boxes_are_of_the_object_not_of_its_parts(folder):
     scene = open_source(NAME, folder, "test").read("2009_000001")
     dog = next(k for k, thing in enumerate(scene.objects) if thing.box_xyxy[0] == 4)
     assert min(part.box_xyxy[1] for part in scene.parts if part.object_index == dog) == 12
-    assert scene.object_mask(dog)[11, 10]
-    assert not scene.object_mask(dog)[30, 33]  # the post
+    assert scene.object_map[11, 10] == dog + 1
+    assert scene.object_map[30, 33] != dog + 1  # the post
 
 
 def test_the_part_map_wins_where_the_maps_disagree(folder):

@@ -206,7 +206,7 @@ def test_mini_on_the_published_sample_of_ap_10k(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layout", "ap-10k"], "Missing option '--data'"),
+        (["--layout", "ap-10k"], "--data is missing"),
         (["--data", ".", "--layout", "coco"], "layout is 'coco'; allowed: pixmo-points, point-bench, "),
         (["--data", "nowhere", "--layout", "point-bench"], "no such folder: nowhere"),
         (["--data", ".", "--layout", "point-bench"], "data.json is missing"),

@@ -13,6 +13,7 @@ from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, kind_of, open_source
+from talking_points.photos import scaled_size
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     }
     for name, folder in sources.items():
         source = open_source(name, folder, split)
-        found = [_shrunk(source.read(photo_id)) for photo_id in source.photo_ids]
+        whole = (source.read(photo_id) for photo_id in source.photo_ids)
+        found = [resize(one, scaled_size(one.size_wh, min(1.0, MAX_SIDE / max(one.size_wh)))) for one in whole]
         problems = [*source.problems, *(problem for scene in found for problem in scene.problems)]
         if problems:
             left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
@@ -96,9 +98,3 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     if not scenes and selection != EVERYTHING:
         raise nothing_wanted(selection, f"the {split} split", sorted(names))
     return scenes
-
-
-def _shrunk(scene: Scene) -> Scene:
-    scale = min(1.0, MAX_SIDE / max(scene.size_wh))
-    width, height = scene.size_wh
-    return resize(scene, (max(1, round(width * scale)), max(1, round(height * scale))))

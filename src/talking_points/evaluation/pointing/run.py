@@ -87,11 +87,9 @@ def evaluate_pointing(
     Returns:
         The report.
     """
-    out.mkdir(parents=True, exist_ok=True)
     texts = [task.text or "" for task in tasks]
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
-    key = json.dumps({"layout": layout, **settings, "data": data}, sort_keys=True)
-    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
+    with KeptAnswers(out, {"layout": layout, **settings, "data": data}, on_progress) as answers:
         found_px = {
             name: [
                 point[None][np.isfinite(point).all(keepdims=True)]
