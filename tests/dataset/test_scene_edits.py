@@ -59,7 +59,7 @@ def test_object_masks_follow_the_photo(car):
     assert right.objects[0].category == "quadruped"
     flipped = mirror(scene)
     assert flipped.objects[0].box_xyxy == (60, 10, 90, 50)
-    assert flipped.object_mask(0)[30, 70]
+    assert flipped.object_map[30, 70] == 1
     assert same_scene(mirror(flipped), scene)
     double = resize(scene, (200, 120))
     assert double.objects[1].box_xyxy == (120, 40, 180, 100)
