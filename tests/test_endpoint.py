@@ -11,7 +11,6 @@ from talking_points.endpoint import (
     Endpoint,
     EndpointConfig,
     EndpointDownError,
-    as_jpeg,
     parse_endpoint,
 )
 from talking_points.journal import Ledger, Spent
@@ -63,11 +62,6 @@ def test_a_picture_goes_along(ledger):
         endpoint_at(server.url + "/chat/completions", ledger).ask("what?", Image.new("RGB", (6, 4)), seed=0)
         assert server.paths == ["/v1/chat/completions"]
         assert prompt_of(server.requests[0]) == "what?" and picture_of(server.requests[0]).size == (6, 4)
-
-
-def test_equal_pictures_have_equal_files():
-    photo = Image.new("RGB", (50, 40), (10, 200, 30))
-    assert as_jpeg(photo) == as_jpeg(photo.copy())
 
 
 def test_no_key_no_header(ledger, monkeypatch):

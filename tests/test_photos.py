@@ -15,6 +15,7 @@ from talking_points.photos import (
     CLIP_MEAN_RGB,
     CLIP_STD_RGB,
     decode_photo,
+    encode_photo,
     letterbox,
     open_photo,
     open_turned_photo,
@@ -437,3 +438,9 @@ def test_how_a_photo_was_turned_is_told(tmp_path, orientation):
     photo, applied = open_turned_photo(path)
     assert applied == (orientation if 1 <= orientation <= 8 else 1)
     assert photo.size == ((5, 7) if applied >= 5 else (7, 5))
+
+
+def test_equal_photos_are_encoded_as_equal_files():
+    photo = Image.new("RGB", (50, 40), (10, 200, 30))
+    assert encode_photo(photo) == encode_photo(photo.copy())
+    assert decode_photo(encode_photo(photo, "PNG")).getpixel((3, 3)) == (10, 200, 30)

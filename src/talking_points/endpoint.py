@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from talking_points.journal import Ledger, Spent
+from talking_points.photos import encode_photo
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Endpoint:
         """
         content: str | list[dict[str, Any]] = prompt
         if picture is not None:
-            data = base64.b64encode(as_jpeg(picture)).decode()
+            data = base64.b64encode(encode_photo(picture, quality=88)).decode()
             image = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
             content = [{"type": "text", "text": prompt}, image]
         sampling = {"max_tokens": self.config.max_answer_tokens, "temperature": self.config.temperature}
@@ -291,10 +291,3 @@ def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, in
     prompt_tokens = getattr(completion.usage, "prompt_tokens", min(len(json.dumps(request)) // 4, _PROMPT_TOKENS))
     answer_tokens = getattr(completion.usage, "completion_tokens", len(content) // 4)
     return _THOUGHTS.sub("", content).strip(), int(prompt_tokens), int(answer_tokens)
-
-
-def as_jpeg(picture: Image.Image) -> bytes:
-    """The picture as a JPEG file; equal pictures give equal bytes."""
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=88)
-    return stream.getvalue()

@@ -1,9 +1,7 @@
-"""Files and pages that people read: filled in from a package's templates, and whole or not there at all."""
+"""Pages that people read, filled in from a package's templates."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -31,10 +29,3 @@ def render(package: str, template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     return pages.get_template(template).render(counted=counted, **values)
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file; what was there before stays until the new one is complete."""
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(unfinished, path)

@@ -137,6 +137,23 @@ def _is_heic(source: Path | io.BytesIO, name: str) -> bool:
     return True
 
 
+def encode_photo(photo: Image.Image, form: str = "JPEG", *, quality: int = 90) -> bytes:
+    """A photo as a file: form "JPEG" or "PNG". Equal photos give equal bytes."""
+    stream = io.BytesIO()
+    photo.save(stream, form, quality=quality)
+    return stream.getvalue()
+
+
+def scaled_size(size_wh: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Width and height, times a scale, in whole pixels, at least one.
+
+    Example:
+        >>> scaled_size((200, 1), 0.25)
+        (50, 1)
+    """
+    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
+
+
 def letterbox(
     photo: Image.Image,
     side: int,

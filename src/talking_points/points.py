@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import supervision
 
 FloatArray = NDArray[np.float64]
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1, the last two exclusive."""
 
 
 def check_points(points_px: ArrayLike, size_wh: tuple[int, int]) -> FloatArray:

@@ -21,6 +21,7 @@ import numpy as np
 
 from talking_points.photos import photo_size
 from talking_points.points import coco_to_photo
+from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
 MOST_LINE_BYTES = 2**20
@@ -50,7 +51,6 @@ _NO_JSON_LINES = {
 }
 """The same of text under the name of JSON lines."""
 
-OnNote = Callable[[str], None]
 SizeOf = Callable[[Path], tuple[int, int]]
 
 
@@ -68,7 +68,7 @@ class Line:
     """The photo's file where it lies in the row, as in built sets."""
 
 
-def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = lambda note: None) -> Iterator[Line]:
+def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unheard) -> Iterator[Line]:
     """Lines of a file, one at a time.
 
     Args:
@@ -114,7 +114,7 @@ def read_points(
     path: Path,
     *,
     on_problem: Callable[[str], None] | None = None,
-    on_note: OnNote = lambda note: None,
+    on_note: OnNote = unheard,
     size_of: SizeOf = photo_size,
 ) -> list[PhotoPoint]:
     """The points of a file with what is known of them, to train or to score on.
@@ -134,7 +134,7 @@ def read_points(
         try:
             points.append(point_of_line(line, path.parent, size_of))
         except (ValueError, OSError) as error:
-            problem = f"{path}, line {line.number}: {' '.join(str(error).split())}"
+            problem = f"{path}, line {line.number}: {one_line(error)}"
             if on_problem is None:
                 raise ValueError(problem) from None
             on_problem(problem)
@@ -179,7 +179,7 @@ def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
             try:
                 yield Line(number=number, record=_parse(raw, note))
             except ValueError as error:
-                yield Line(number=number, record={}, problem=" ".join(str(error).split()))
+                yield Line(number=number, record={}, problem=one_line(error))
 
 
 def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -14,10 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from talking_points.points import check_point, distance_unit
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
+from talking_points.points import Box, Point, check_point, distance_unit
 
 ANSWER_KEYS = frozenset(
     ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
@@ -78,6 +75,14 @@ class PhotoPoint:
     def words(self) -> str | None:
         """The description, or the text that was given in its place."""
         return self.text if self.description is None else self.description
+
+    def check_on(self, size_wh: tuple[int, int]) -> None:
+        """ValueError where the point is of a photo of another size, or outside one of this size."""
+        if self.size_wh is not None and self.size_wh != size_wh:
+            stated, found = ("{}x{}".format(*size) for size in (self.size_wh, size_wh))
+            raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
+        if self.point_px is not None:
+            check_point(self.point_px, size_wh)
 
     def answered(self, found: FoundPoint, size_wh: tuple[int, int]) -> PhotoPoint:
         """The same point with where its words lead on a photo of this size."""
@@ -160,11 +165,7 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
         ValueError: a key is missing or wrong, the point is outside the photo, or the record states another size.
     """
     asked = point_of_record(record, wants_text=False)
-    if asked.size_wh is not None and asked.size_wh != size_wh:
-        stated, found = ("{}x{}".format(*size) for size in (asked.size_wh, size_wh))
-        raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
-    assert asked.point_px is not None
-    check_point(asked.point_px, size_wh)
+    asked.check_on(size_wh)
     known: dict[str, Any] = {"hidden": record.get("hidden") is True}
     for name in ("text", "source", "object_name", "object_category", "part_name"):
         if (value := record.get(name)) is not None:

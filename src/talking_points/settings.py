@@ -28,7 +28,6 @@ import ast
 import inspect
 import json
 import math
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -36,10 +35,7 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from talking_points.files import read_toml
 
 T = TypeVar("T")
 
@@ -179,22 +175,21 @@ def read(cls: type, given: Mapping[str, Any], *, config: Path | None = None) -> 
     Raises:
         FileNotFoundError, ValueError: no such file, not TOML, an unknown key, or a value of another type.
     """
-    values = {} if config is None else read_toml(cls, config)
+    values = {} if config is None else _of_file(cls, config)
     values |= read_values(cls, {name: value for name, value in given.items() if value is not None and value != []})
     beneath = getattr(cls, "beneath", None)
     return values if beneath is None else {**beneath(values), **values}
 
 
-def read_toml(cls: type, path: Path) -> dict[str, Any]:
+def _of_file(cls: type, path: Path) -> dict[str, Any]:
     """What a TOML file sets, checked as `read_values` does; the errors name the file."""
     if not path.is_file():
         raise FileNotFoundError(f"no such file of settings: {path}")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; a file of settings has at most {MAX_BYTES}")
+    content = read_toml(path)
     try:
-        return read_values(cls, tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None
+        return read_values(cls, content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -2,7 +2,12 @@
 
 import numpy as np
 
+from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.scene import Scene, SceneObject, make_scene
+
+
+def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
+    return facts_of_points(scene, [point_px])[0]
 
 
 def same_scene(a: Scene, b: Scene) -> bool:

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from talking_points.dataset.checks import find_problems, is_named, number_for_a_place, out_of_order, words_of
-from talking_points.dataset.facts import point_facts
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.places import DIALECTS
+from tests.dataset.scenes import point_facts
 from tests.shared import SHARED, needs_photos
 
 GOOD = (

@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from talking_points.dataset.facts import PointFacts, point_facts
+from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.scene_edits import mosaic
 from talking_points.evaluation.composing import compose
+from tests.dataset.scenes import point_facts
 
 
 def rng(seed=0):

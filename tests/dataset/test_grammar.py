@@ -5,7 +5,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from talking_points.dataset.facts import point_facts
 from talking_points.dataset.grammar import (
     MAX_WORDS,
     write_local_text,
@@ -19,6 +18,7 @@ from talking_points.dataset.places import DIALECTS, Dialect, mirror_words
 from talking_points.dataset.scene_edits import mirror, mosaic
 from talking_points.dataset.wordings import PHRASES
 from talking_points.evaluation.composing import compose
+from tests.dataset.scenes import point_facts
 
 BACKWARD = Dialect(name="backward", object_place=True, place_bins=7, local=True, order="fine-to-coarse", length="full")
 ALL_DIALECTS = [*DIALECTS.values(), BACKWARD]

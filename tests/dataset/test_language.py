@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset import language
-from talking_points.dataset.facts import point_facts
 from talking_points.dataset.language import (
     PROMPTS,
     DescriptorDescriber,
@@ -23,6 +22,7 @@ from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.windows import CUT_SIDE_PX
 from talking_points.endpoint import RequestRefusedError
 from talking_points.pointing.descriptor import PointDescriptor
+from tests.dataset.scenes import point_facts
 from tests.tiny import tiny_network
 
 GOOD = (

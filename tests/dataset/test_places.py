@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talking_points.dataset.facts import point_facts
 from talking_points.dataset.grammar import write_relations
 from talking_points.dataset.places import (
     AT_EDGE,
@@ -22,6 +21,7 @@ from talking_points.dataset.places import (
 )
 from talking_points.dataset.scene_edits import mosaic
 from talking_points.dataset.wordings import PHRASES
+from tests.dataset.scenes import point_facts
 
 WIDTH = 200
 boxes = st.tuples(st.integers(0, 180), st.integers(0, 180), st.integers(1, 20), st.integers(1, 20)).map(

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from talking_points.dataset.facts import OUTLINE, point_facts
+from talking_points.dataset.facts import OUTLINE
 from talking_points.dataset.grammar import (
     Words,
     named_part,
@@ -30,6 +30,7 @@ from talking_points.dataset.looks import LocalLook
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene, SceneObject, make_scene
 from tests.dataset.choices import Tape, all_ways
+from tests.dataset.scenes import point_facts
 
 SIZE = 200
 Part = tuple[str, tuple[int, int, int, int]]

@@ -137,10 +137,12 @@ def test_intervals_are_those_of_2000_draws_and_seed_0() -> None:
     # Photos of 1, 3, 5, ... points, so that no two draws have the same mean.
     errors, photos = np.random.default_rng(3).uniform(0, 0.4, 64), [f"{math.isqrt(n)}" for n in range(64)]
     same = {"seed": 0, "draws": 2000}
-    assert mpck_interval(errors, photos) == mpck_interval(errors, photos, **same)
-    assert mpck_interval(errors, photos) != mpck_interval(errors, photos, seed=1)
-    assert mean_interval(errors, photos) == mean_interval(errors, photos, **same)
-    assert mpck_difference(errors, errors[::-1], photos) == mpck_difference(errors, errors[::-1], photos, **same)
+    scores = np.mean([errors < 0.1, errors < 0.2], axis=0) * 100
+    assert mean_interval(scores, photos) == mean_interval(scores, photos, **same)
+    assert mean_interval(scores, photos) != mean_interval(scores, photos, seed=1)
+    assert mpck_interval(errors, photos) == mean_interval(scores, photos, **same)
+    apart = scores - scores[::-1]
+    assert mpck_difference(errors, errors[::-1], photos) == (apart.mean(), *mean_interval(apart, photos, **same))
 
 
 def test_a_share_that_is_reached_exactly_is_enough() -> None:

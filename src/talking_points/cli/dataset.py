@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import Progress, log
+from talking_points.cli.console import log
 from talking_points.cli.options import JsonOption, takes
 from talking_points.dataset.settings import BuildSettings
 from talking_points.memory import keep_freed_memory
+from talking_points.progress import Progress
 from talking_points.settings import flag
 
 SHOWN: tuple[str, ...] = ("sources", "out", "split", "records", "points_per_photo", "dialects")
@@ -48,7 +49,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
         return
     from talking_points.dataset.build import build
 
-    with Progress() as progress:
+    with Progress(log) as progress:
         report = build(settings, progress.show)
     alike = [one for one in report.skipped if one[2].startswith("looks like ")]
     skipped = [one for one in report.skipped if one not in alike]
@@ -62,7 +63,7 @@ def _check(settings: BuildOrCheckSettings) -> None:
     from talking_points.dataset.sources.loading import parse_sources
     from talking_points.pages import counted
 
-    with Progress() as progress:
+    with Progress(log) as progress:
         found = check_sources(parse_sources(settings.sources), progress.show)
     for note, count in found.notes.items():
         log(f"noted: {count:,} x {note}")

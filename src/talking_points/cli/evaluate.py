@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import Progress, find_model, log
+from talking_points.cli.console import find_model, log
 from talking_points.cli.options import JsonOption, takes
 from talking_points.evaluation.settings import EvaluationSettings, PointingSettings
 from talking_points.memory import keep_freed_memory
+from talking_points.progress import Progress
 
 SHOWN = ("data", "out", "model", "describer", "localizer", "split", "table", "styles", "limit", "objects", "device")
 POINTING_SHOWN = ("data", "layout", "out", "model", "localizer", "concurrency", "max_requests", "max_tokens", "device")
@@ -24,7 +25,7 @@ def evaluate(settings: EvaluationSettings, as_json: JsonOption = False) -> None:
     find_model(settings.model)
     from talking_points.evaluation.run import run
 
-    with Progress() as progress:
+    with Progress(log) as progress:
         report = run(settings, on_problem=_pass_over, on_progress=progress.show)
     for name, check in report["checks"].items():
         if not check["passed"]:
@@ -40,7 +41,7 @@ def evaluate_pointing(settings: PointingSettings, as_json: JsonOption = False) -
     find_model(settings.model)
     from talking_points.evaluation.pointing.run import run
 
-    with Progress() as progress:
+    with Progress(log) as progress:
         report = run(settings, on_problem=_pass_over, on_progress=progress.show)
     if not report["checks"]["passed"]:
         log('warning: right answers do not score 100, see "checks" in the report')

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 import talking_points
-from talking_points.cli.console import Progress, find_model, log, say
+from talking_points.cli.console import find_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
+from talking_points.progress import Progress
 from talking_points.samples import PhotoPoint, points_as_json
 from talking_points.settings import argument, flag
 
@@ -212,7 +213,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     from talking_points.pointing.pretrained import load_network
 
     total = count_samples(settings.input)
-    with Progress() as progress:
+    with Progress(log) as progress:
         report = run_bulk(
             task,
             partial(load_network, folder.absolute(), device=settings.device, roles=ROLES[task]),

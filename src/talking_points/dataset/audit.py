@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from talking_points.dataset.store import BuiltRecord, ReadPhoto
-from talking_points.pages import render, write_whole
+from talking_points.files import write_whole
+from talking_points.pages import render
 from talking_points.photos import decode_photo
 
 ANSWERS = Path("audit") / "answers.csv"

@@ -24,7 +24,7 @@ from talking_points.dataset.finish import BuildReport, write_set
 from talking_points.dataset.look_alikes import thumb_to_text
 from talking_points.dataset.other_splits import find_look_alikes
 from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos
-from talking_points.dataset.settings import BuildSettings, OnProgress
+from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.sources.source import Source
@@ -32,6 +32,7 @@ from talking_points.dataset.splits import PhotoKey
 from talking_points.dataset.store import BuiltRecord, record_of_row
 from talking_points.dataset.texts import Roles, names_of_roles, open_roles, put_into_words
 from talking_points.journal import LEDGER_NAME, Ledger
+from talking_points.progress import OnProgress, unheard
 
 SET_DEPENDS_ON = (
     *("split", "seed", "records", "equal_shares", "balance", "test_share", "points_per_photo", "per_part"),
@@ -40,7 +41,7 @@ SET_DEPENDS_ON = (
 """Settings that another run in the same folder must agree on, beside the sources, the roles and the version."""
 
 
-def build(settings: BuildSettings, on_progress: OnProgress = lambda stage, done, total: None) -> BuildReport:
+def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildReport:
     """Build a set into `settings.out`, or go on with one that was begun there.
 
     Writes data/*.parquet, README.md (the dataset card), figures/, report.json, rejected.jsonl, and the ledger.

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from talking_points.dataset.audit import AuditResult
 from talking_points.dataset.inspection import inspect_records, part_category
 from talking_points.dataset.store import BuiltRecord, ReadPhoto
-from talking_points.pages import counted, render, write_whole
-from talking_points.photos import decode_photo
+from talking_points.files import write_whole
+from talking_points.pages import counted, render
+from talking_points.photos import decode_photo, scaled_size
 
 LARGEST_TABLE = 20
 """Rows of a table in the card; the rest is one row."""
@@ -116,8 +117,7 @@ def draw_contact_sheet(records: Sequence[BuiltRecord], read_photo: ReadPhoto, *,
     for axes, number in zip(grid.ravel(), sorted(drawn), strict=False):
         record = records[int(number)]
         photo = decode_photo(read_photo(record))
-        scale = min(1.0, 400 / max(photo.size))
-        shown = photo.resize((max(1, round(photo.width * scale)), max(1, round(photo.height * scale))))
+        shown = photo.resize(scaled_size(photo.size, min(1.0, 400 / max(photo.size))))
         axes.imshow(shown, extent=(0, photo.width, photo.height, 0))
         axes.plot(*record.point_px, "*", color="#e3120b", markersize=15, markeredgecolor="white", markeredgewidth=1)
         axes.set(xlim=(0, photo.width), ylim=(photo.height, 0))

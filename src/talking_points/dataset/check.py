@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import SPLITS, Source
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with the stage's name, how many things are done, and how many there are."""
+from talking_points.files import sha256_of
+from talking_points.progress import OnProgress, one_line, unheard
 
 MEND = "mend or remove it"
 
@@ -31,9 +29,7 @@ class CheckReport:
     """What was assumed, or left out as it should be, and how often; no problems."""
 
 
-def check_sources(
-    sources: Mapping[str, Path], on_progress: OnProgress = lambda stage, done, total: None
-) -> CheckReport:
+def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard) -> CheckReport:
     """Read all photos of all splits that the sources' folders have, and gather what is wrong with them.
 
     Besides what reading them tells: a photo's file that is in the test split and, with the same content, in another.
@@ -82,7 +78,7 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
     """
     if isinstance(error, LabelError):
         return error.problems
-    message = " ".join(str(error).split())
+    message = one_line(error)
     named = re.match(r"(\S.*?\.\w{2,5}):? ((?:is|has|holds|cannot)\b.*)", message)
     missing = re.match(r"no such photo: (.+)", message)
     if named:
@@ -124,7 +120,7 @@ def _in_both_splits(splits: list[Source]) -> list[Problem]:
             continue
         digests: dict[bool, dict[str, Path]] = {True: {}, False: {}}
         for of_test, path in files:
-            digests[of_test].setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
+            digests[of_test].setdefault(sha256_of(path.read_bytes()), path)
         for digest in sorted(digests[True].keys() & digests[False].keys(), key=lambda one: str(digests[True][one])):
             twin = digests[False][digest]
             found = f"is the same photo as {twin}, which is not of the test split"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import Dialect
-from talking_points.dataset.wordings import KINDS, SAID, read_table
+from talking_points.dataset.wordings import KINDS, SAID
+from talking_points.files import read_table
 
 MIN_WORDS = {"full": 15, "short": 4}
 MAX_WORDS = {"full": 120, "short": 30}
 """Of texts by language models, by a dialect's length. Ours."""
 
-_PATTERNS = {name: "|".join(some) for name, some in read_table("checks").items()}
+_PATTERNS = {name: "|".join(some) for name, some in read_table(Path(__file__).with_name("checks.toml")).items()}
 _MEASURES = re.compile(_PATTERNS["measures"], re.IGNORECASE)
 _QUOTED = re.compile(_PATTERNS["quoted"])
 _NAMING_DIGITS = re.compile(_PATTERNS["naming_digits"])

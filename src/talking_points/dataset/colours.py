@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from talking_points.dataset.wordings import read_table
+from talking_points.files import read_table
 
-_EXAMPLES: dict[str, list[list[int]]] = read_table("colours")
+_EXAMPLES: dict[str, list[list[int]]] = read_table(Path(__file__).with_name("colours.toml"))
 COLOURS = tuple(_EXAMPLES)
 """The colour words, all of them."""
 

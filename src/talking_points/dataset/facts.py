@@ -78,11 +78,6 @@ class PointFacts:
         return cls(**{**values, **places, "point_px": (float(x), float(y)), "look": LocalLook(**values["look"])})
 
 
-def point_facts(scene: Scene, point_px: tuple[float, float]) -> PointFacts:
-    """`facts_of_points` of one point."""
-    return facts_of_points(scene, [point_px])[0]
-
-
 def facts_of_points(scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[PointFacts]:
     """Gather the facts about points of parts. What is said of an object is measured once for all its points.
 

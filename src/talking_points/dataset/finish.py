@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,13 @@ from talking_points.dataset.audit import read_audit, write_audit
 from talking_points.dataset.choosing import Choice
 from talking_points.dataset.other_splits import LookAlikes
 from talking_points.dataset.problems import Problem
-from talking_points.dataset.settings import BuildSettings, OnProgress
+from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import assign_splits
 from talking_points.dataset.store import SPLITS, BuiltRecord, ReadPhoto, record_of_row, write_split
+from talking_points.files import sha256_of, write_whole
 from talking_points.journal import Ledger, Spent
-from talking_points.pages import write_whole
+from talking_points.progress import OnProgress
 
 MOST_LEFT_OUT = 1000
 """So many annotations that were left out are listed in the report; all are counted."""
@@ -148,7 +148,7 @@ def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Probl
 
 def _write_parquet(out: Path, ledger: Ledger, kept: Sequence[BuiltRecord], read_photo: ReadPhoto | None) -> None:
     """Write the Parquet files, unless the ledger says that exactly these are there."""
-    content = hashlib.sha256(repr([kept, read_photo is not None]).encode()).hexdigest()
+    content = sha256_of(repr([kept, read_photo is not None]).encode())
     data = out / "data"
     done = ledger.note("parquet")
     if done == {"content": content, "files": _sizes(data)}:

@@ -11,7 +11,8 @@ import numpy as np
 
 from talking_points.dataset.audit import AuditResult, read_audit
 from talking_points.dataset.checks import is_named, words_of
-from talking_points.dataset.store import SPLITS, Box, BuiltRecord, BuiltSplit
+from talking_points.dataset.store import SPLITS, BuiltRecord, BuiltSplit
+from talking_points.points import Box
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ import numpy as np
 
 from talking_points.dataset.looks import PartColours
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
+from talking_points.photos import scaled_size
 
 SIFT_LONG_SIDE = (256, 768)
 """`select_points` shows SIFT the photo at half its size, within these limits of the long side, in pixels. OpenCV
@@ -270,8 +271,7 @@ def _detected(photo: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, 
     """
     seen = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     if scale < 1:
-        shown_wh = (max(1, round(seen.shape[1] * scale)), max(1, round(seen.shape[0] * scale)))
-        seen = cv2.resize(seen, shown_wh, interpolation=cv2.INTER_AREA)
+        seen = cv2.resize(seen, scaled_size(seen.shape[::-1], scale), interpolation=cv2.INTER_AREA)
     scale_x, scale_y = photo.shape[1] / seen.shape[1], photo.shape[0] / seen.shape[0]
     found = cv2.SIFT.create().detect(seen, None)
     places = np.array([one.pt for one in found], dtype=np.float64).reshape(-1, 2)

@@ -1,23 +1,10 @@
-"""What people call things: the table `names.toml`, and how such tables beside the code are read."""
+"""What people call things: the table `names.toml`."""
 
 from __future__ import annotations
 
-import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
-@cache
-def read_table(path: Path) -> dict[str, Any]:
-    """A TOML file of this package, read once; nobody changes what it gives."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
+from talking_points.files import read_table
 
 NAMES = Path(__file__).with_name("names.toml")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from talking_points.dataset.look_alikes import same_shots, shot_among, text_to_thumb, thumb_to_text, thumbnail_of_file
-from talking_points.dataset.settings import OnProgress
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
+from talking_points.files import sha256_of
 from talking_points.journal import Ledger
+from talking_points.progress import OnProgress, one_line
 
 PROTECTED = {"train": ("test", "val"), "val": ("test",), "test": ()}
 """Of which splits a split holds no look-alikes: a photo belongs to test before val before train."""
@@ -54,7 +53,7 @@ def find_look_alikes(
     opened, unchecked = protected_sources(folders, split)
     others = _thumbs_of_others(opened, ledger, on_progress)
     # Photos may have been added or mended since.
-    of = hashlib.sha256(json.dumps([sorted(thumbs.items()), sorted(others.items())]).encode()).hexdigest()
+    of = sha256_of([sorted(thumbs.items()), sorted(others.items())])
     noted = ledger.note("look-alikes")
     if noted is None or noted["of"] != of:
         own = {key: text_to_thumb(text) for key, text in sorted(thumbs.items())}
@@ -105,7 +104,7 @@ def protected_sources(folders: Mapping[str, Path], split: str) -> tuple[dict[tup
                 opened[name, other] = open_source(name, folders[name], other)
             except (ValueError, OSError) as error:
                 # A copy of a dataset without its test photos can be learned from, too.
-                unchecked.append(f"{name} {other}: {' '.join(str(error).split())}")
+                unchecked.append(f"{name} {other}: {one_line(error)}")
     return opened, unchecked
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-Box = tuple[float, float, float, float]
+from talking_points.points import Box
+
 """x0, y0, x1, y1 in pixels of the photo; x1 and y1 are exclusive, so the width is x1 - x0."""
 
 Degree = Literal["center", "slight", "plain", "edge"]

@@ -29,6 +29,7 @@ from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
 from talking_points.dataset.store import BuiltRecord
 from talking_points.memory import keep_freed_memory
+from talking_points.progress import one_line
 from talking_points.ray_actors import start_actors
 
 PHOTOS_AT_ONCE = 4
@@ -74,7 +75,7 @@ def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoS
     try:
         scene = source.read(photo_id)
     except (ValueError, OSError) as error:
-        return PhotoScan(source=source.name, photo_id=photo_id, bad=" ".join(str(error).split()))
+        return PhotoScan(source=source.name, photo_id=photo_id, bad=one_line(error))
     samples = select_points(
         scene,
         np.random.default_rng(seed_of(f"{source.name}/{photo_id}", settings.seed)),
@@ -157,7 +158,7 @@ def scan_photos(
         OSError: a worker died, for lack of memory as a rule.
     """
     if settings.engine == "ray":
-        actors = start_actors(Scanner, sources, settings, workers=settings.workers)
+        actors = start_actors(Scanner, sources, settings, workers=settings.workers, gpus=False)
         from ray.util import ActorPool  # an extra, which is there when actors have started
 
         yield from ActorPool(actors).map_unordered(lambda actor, photo: actor.scan.remote(photo), photos)

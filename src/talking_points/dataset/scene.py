@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box
 from talking_points.dataset.problems import Problem
+from talking_points.points import Box
 
 MIN_PART_AREA_PX = 12
 """Smaller remains of a part are background: nobody could name them."""

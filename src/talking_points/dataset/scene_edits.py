@@ -11,8 +11,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box, mirror_words
+from talking_points.dataset.places import mirror_words
 from talking_points.dataset.scene import Scene, SceneObject, make_scene
+from talking_points.points import Box
 
 
 def crop(scene: Scene, box_xyxy: Box) -> Scene:

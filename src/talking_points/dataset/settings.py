@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with the stage's name, how many things are done, and how many there are."""
 
 PAPER_RECORDS = 21_000
 """17K train and 4K test, paper 3.1."""

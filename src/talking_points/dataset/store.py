@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,11 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from talking_points.files import appears_whole
 from talking_points.photos import decode_photo, open_photo
+from talking_points.points import Box, Point
 
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the photo, x1 and y1 exclusive."""
 ReadPhoto = Callable[["BuiltRecord"], bytes]
 """Gives the bytes of a record's photo file."""
 
@@ -171,9 +169,8 @@ def write_split(folder: Path, split: str, records: Sequence[BuiltRecord], read_p
     files = []
     for number, start in enumerate(starts):
         path = data / f"{split}-{number:05d}-of-{len(starts):05d}.parquet"
-        unfinished = path.with_name(f"{path.name}.part")
-        _write_file(unfinished, records[start : start + ROWS_A_FILE], read_photo)
-        os.replace(unfinished, path)
+        with appears_whole(path) as unfinished:
+            _write_file(unfinished, records[start : start + ROWS_A_FILE], read_photo)
         files.append(path)
     return files
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from talking_points.photos import scaled_size
+
 CUT_SIGMA_SHARE = 0.05
 """Standard deviation of the fading, as a share of the photo's long side. Ours."""
 CUT_RADIUS_SIGMAS = 2.5
@@ -16,7 +18,7 @@ _GRAY = 128.0
 def ringed_photo(photo: Image.Image, point_px: tuple[float, float], max_side_px: int) -> Image.Image:
     """The RGB photo, scaled down to a long side of at most `max_side_px`, with a red ring around a point of it."""
     scale = min(1.0, max_side_px / max(photo.size))
-    size_wh = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    size_wh = scaled_size(photo.size, scale)
     shown = photo.resize(size_wh, Image.Resampling.BICUBIC) if size_wh != photo.size else photo.copy()
     x, y = point_px[0] * size_wh[0] / photo.width, point_px[1] * size_wh[1] / photo.height
     radius = max(5.0, 0.018 * max(size_wh))

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
 from talking_points.dataset.places import AT_EDGE, EDGES, ORDINALS
+from talking_points.files import read_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
-def read_table(name: str) -> dict[str, Any]:
-    """The content of `<name>.toml` beside this file."""
-    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
-
-
-_TABLES = read_table("words")
+_TABLES = read_toml(Path(__file__).with_name("words.toml"))
 
 KINDS: dict[str, frozenset[str]] = {name: frozenset(names) for name, names in _TABLES.pop("kinds").items()}
 """Names of objects, parts and colours by what they have in common, such as KINDS["vehicles"]."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,22 @@ import numpy as np
 
 from talking_points.evaluation.protocol import Points, describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
+from talking_points.progress import OnProgress, unheard
 
 PHOTOS_AT_ONCE = 64
 """Photos that are opened, described and searched together; what is lost when a run is killed."""
-OnProgress = Callable[[str, int, int], None]
-"""Told a stage, samples done and their number."""
 
 
 class KeptAnswers:
     """Answers in a file of JSON lines, begun anew by a run that is of anything else. A context manager."""
 
-    def __init__(self, path: Path, key: str, on_progress: OnProgress = lambda stage, done, total: None) -> None:
-        """key: of all that the answers depend on."""
-        self._path, self._head, self._on_progress = path, f"{json.dumps(key)}\n".encode(), on_progress
+    def __init__(self, out: Path, of: Mapping[str, Any], on_progress: OnProgress = unheard) -> None:
+        """out: the run's folder. of: all that the answers depend on."""
+        out.mkdir(parents=True, exist_ok=True)
+        self._path, self._on_progress = out / "answers.jsonl", on_progress
+        self._head = f"{json.dumps(json.dumps(of, sort_keys=True))}\n".encode()
         self._known: dict[tuple[str, str], list[Any]] = {}
 
     def __enter__(self) -> KeptAnswers:
@@ -63,7 +64,7 @@ class KeptAnswers:
             return [None if np.isnan(point).any() else point.tolist() for point in points]
 
         # Texts of a file may have changed since an earlier run.
-        version = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16]
+        version = sha256_of(list(texts))[:16]
         found = self._of(stage, f"{stage} {version}", samples, find)
         return np.array([point or (np.nan, np.nan) for point in found], float).reshape(-1, 2)
 

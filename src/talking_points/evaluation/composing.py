@@ -8,9 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.scene_edits import crop, mirror, mosaic, resize
+from talking_points.photos import scaled_size
+from talking_points.points import Box
 
 WHOLE_SHARE = 0.18
 """Of whole photos; of the others, two in five are crops and three in five mosaics."""
@@ -48,7 +49,7 @@ def compose(scenes_pool: Sequence[Scene], rng: np.random.Generator, long_side: i
         else:
             count = int(rng.choice([2, 2, 2, 3, 3, 4]))
             scene = _random_mosaic(_drawn_together(scenes_pool, count, rng), rng, long_side)
-        scene = resize(scene, _fitted(scene.size_wh, long_side))
+        scene = resize(scene, scaled_size(scene.size_wh, long_side / max(scene.size_wh)))
         if any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
             return replace(scene, photo=_jittered(scene.photo, rng))
     raise ValueError(
@@ -73,11 +74,6 @@ def _drawn_together(pool: Sequence[Scene], count: int, rng: np.random.Generator)
         if not same_source or scene.source == first.source:
             drawn.append(scene)
     return drawn
-
-
-def _fitted(size_wh: tuple[int, int], long_side: int) -> tuple[int, int]:
-    scale = long_side / max(size_wh)
-    return max(1, round(size_wh[0] * scale)), max(1, round(size_wh[1] * scale))
 
 
 def _stretched(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -115,7 +111,8 @@ def _random_mosaic(scenes: Sequence[Scene], rng: np.random.Generator, long_side:
     row_aspects = [sum(next(left) for _ in range(count)) for count in rows]
     aspect = 1 / sum(1 / value for value in row_aspects)
     aspect = float(np.clip(aspect * rng.uniform(0.75, 1.35), 0.45, 2.3))
-    size_wh = _fitted((round(1000 * aspect), 1000), long_side)
+    canvas_wh = round(1000 * aspect), 1000
+    size_wh = scaled_size(canvas_wh, long_side / max(canvas_wh))
     cells = _random_cells(rows, size_wh, rng)
     tiles = [_cut_for_cell(scene, cell, rng) for scene, cell in zip(scenes, cells, strict=True)]
     return mosaic(tiles, cells, size_wh)

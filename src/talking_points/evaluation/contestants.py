@@ -14,7 +14,7 @@ from PIL import Image
 
 from talking_points.bases.base import Base
 from talking_points.endpoint import Budget, Endpoint, parse_endpoint
-from talking_points.evaluation.endpoints import EndpointContestant, ManyAtOnce, Point
+from talking_points.evaluation.endpoints import EndpointContestant, ManyAtOnce
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
@@ -22,6 +22,7 @@ from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.points import Point
 from talking_points.ray_actors import start_actors
 from talking_points.samples import FoundPoint
 

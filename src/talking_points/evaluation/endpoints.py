@@ -14,11 +14,11 @@ from PIL import Image
 from talking_points.dataset.windows import ringed_photo
 from talking_points.endpoint import Endpoint, RequestRefusedError
 from talking_points.evaluation.pointing.formats import ask_for_point, format_of_model, point_of_answer, prompt
+from talking_points.points import Point
 from talking_points.samples import FoundPoint
 
 log = logging.getLogger(__name__)
 
-Point = tuple[float, float]
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -10,11 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from talking_points.points import distance_unit
+from talking_points.points import Box, Point, distance_unit
 from talking_points.samples import PhotoPoint
-
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
 
 ASKED_COLOUR = "#e3120b"
 FOUND_COLOUR = "#12b76a"
@@ -61,7 +58,7 @@ def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image
     figure = Image.new("RGB", (text_width + 2 * MARGIN, height), "white")
     left = (figure.width - shown.width) // 2
     figure.paste(shown, (left, MARGIN))
-    mark_points(figure, points, photo.size, (left, MARGIN, left + shown.width, MARGIN + shown.height))
+    _mark_points(figure, points, photo.size, (left, MARGIN, left + shown.width, MARGIN + shown.height))
     draw = ImageDraw.Draw(figure)
     top = MARGIN + shown.height
     if points:
@@ -80,24 +77,16 @@ def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image
     return figure
 
 
-def mark_points(
-    picture: Image.Image,
-    points: Sequence[PhotoPoint | None],
-    size_wh: tuple[int, int],
-    box_xyxy: Box,
-    *,
-    radius: float = MARKER_RADIUS,
-) -> None:
+def _mark_points(picture: Image.Image, points: Sequence[PhotoPoint], size_wh: tuple[int, int], box_xyxy: Box) -> None:
     """Draw stars at asked points, rings at found ones and lines between the two onto a picture, in place.
 
     Args:
-        points: numbered from 1 where there are several; None is left out, but counted.
+        points: numbered from 1 where there are several.
         size_wh: of the photo, whose pixels the points are in.
         box_xyxy: where on the picture the photo is, in pixels of the picture.
-        radius: of the markers, in pixels of the picture.
     """
     left, top, right, bottom = box_xyxy
-    draw = ImageDraw.Draw(picture)
+    draw, radius = ImageDraw.Draw(picture), MARKER_RADIUS
 
     def place(point_px: Point | None) -> Point | None:
         if point_px is None:
@@ -106,7 +95,7 @@ def mark_points(
         return left + u * (right - left), top + v * (bottom - top)
 
     for number, point in enumerate(points, start=1):
-        asked, found = (None, None) if point is None else (place(point.point_px), place(point.found_px))
+        asked, found = place(point.point_px), place(point.found_px)
         if asked and found:
             _join(draw, asked, found, radius)
         if found:

@@ -76,9 +76,7 @@ def pck_area(errors: ArrayLike, limit: float = 0.2) -> float:
     return float((1 - np.minimum(_some(errors), limit) / limit).mean() * 100)
 
 
-def mpck_difference(
-    one: ArrayLike, other: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000
-) -> tuple[float, float, float]:
+def mpck_difference(one: ArrayLike, other: ArrayLike, photos: Sequence[str]) -> tuple[float, float, float]:
     """mPCK of one row minus that of another, and the low and high end of its 95% bootstrap interval over photos.
 
     one, other: (N,) normalised distances of the same samples in the same order; photos: (N,) the photo of each.
@@ -86,13 +84,13 @@ def mpck_difference(
     if np.shape(one) != np.shape(other):
         raise ValueError(f"the rows have {np.shape(one)} and {np.shape(other)} errors; expected the same samples")
     differences = _scores(one) - _scores(other)
-    low, high = mean_interval(differences, photos, seed=seed, draws=draws)
+    low, high = mean_interval(differences, photos)
     return float(differences.mean()), low, high
 
 
-def mpck_interval(errors: ArrayLike, photos: Sequence[str], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
+def mpck_interval(errors: ArrayLike, photos: Sequence[str]) -> tuple[float, float]:
     """95% bootstrap interval of mPCK of (N,) normalised distances; see `mean_interval`."""
-    return mean_interval(_scores(errors), photos, seed=seed, draws=draws)
+    return mean_interval(_scores(errors), photos)
 
 
 def _scores(errors: ArrayLike) -> NDArray[np.float64]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from talking_points.files import read_table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +26,7 @@ class PaperRow:
 
 TABLES: Mapping[str, tuple[PaperRow, ...]] = {
     number: tuple(PaperRow(**row) for row in rows)
-    for number, rows in json.loads(files(__package__).joinpath("paper_tables.json").read_text("utf-8")).items()
+    for number, rows in read_table(Path(__file__).with_name("paper_tables.json")).items()
 }
 """By number; "figure" is the row set of Figure 1 (its texts by people and by ChatGPT-5 are of 100 samples).
 Source: paper, Tables 1, 3 and 4, Figure 1. OMG-LLaVA's and DAM's places are taken by our base's own captions."""

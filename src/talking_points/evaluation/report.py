@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from talking_points.evaluation.figures import draw_points
 from talking_points.evaluation.protocol import Row
+from talking_points.files import write_whole
+from talking_points.pages import render
+from talking_points.photos import encode_photo
 from talking_points.samples import PhotoPoint
 
 CURVE_TO = 0.3
@@ -33,18 +34,6 @@ _SCHEMA = pa.schema(
 )
 
 
-def render(template: str, **context: Any) -> str:
-    """A template of this package filled in; what is put into HTML is escaped."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(**context)
-
-
 def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Write `samples.parquet`, `report.json`, `report.md` and `report.html`.
 
@@ -53,14 +42,14 @@ def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> N
         rows: what its rows summarise, in their order.
     """
     write_samples(out / "samples.parquet", rows)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
     (out / "report.md").write_text(markdown_tables(report), encoding="utf-8")
     (out / "report.html").write_text(html_page(report, rows), encoding="utf-8")
 
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
     """For model cards, READMEs and papers: one table a set, and how often its texts name the right things."""
-    return render("report.md.j2", report=report)
+    return render(__package__, "report.md.j2", report=report)
 
 
 def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -71,7 +60,7 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
         curves = [_curve(row) for row in here if not row.style and row.localizer != "oracle"]
         kinds = _by_kind(report["breakdowns"][name])
         sets[name] = {"curves": curves, "kinds": kinds, "samples": _samples(here)}
-    return render("report.html.j2", report=report, sets=sets)
+    return render(__package__, "report.html.j2", report=report, sets=sets)
 
 
 def write_samples(path: Path, rows: Sequence[Row]) -> None:
@@ -150,8 +139,6 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
         sample.open_photo(), [PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index])]
     )
     picture.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
     return {
         "describer": row.describer,
         "localizer": row.localizer,
@@ -159,5 +146,5 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
         "text": row.texts[index],
         "sample_id": sample.sample_id,
         "off": f"{100 * error:.1f}% of the photo off" if found else "no answer",
-        "jpeg": base64.b64encode(stream.getvalue()).decode(),
+        "jpeg": base64.b64encode(encode_photo(picture, quality=80)).decode(),
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import numpy as np
 import talking_points
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
-from talking_points.evaluation.answers import KeptAnswers, OnProgress
+from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.paper import beside_paper
@@ -38,8 +36,10 @@ from talking_points.evaluation.samples import Sample, drawn_evenly
 from talking_points.evaluation.sets import CROSS_PHOTO, SETS, labelled_points, make_set
 from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.evaluation.styles import asked_texts, styled_texts
+from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
 PHOTO_CENTRE = "the photo's centre, as there is no train split with such points"
@@ -61,8 +61,8 @@ class SampleSet:
 def run(
     settings: EvaluationSettings,
     *,
-    on_problem: Callable[[str], None] = lambda problem: None,
-    on_progress: OnProgress = lambda stage, done, total: None,
+    on_problem: OnNote = unheard,
+    on_progress: OnProgress = unheard,
 ) -> dict[str, Any]:
     """Evaluate what the settings name, as `evaluate` does, into their `out`.
 
@@ -168,7 +168,7 @@ def evaluate(
     restyle: Restyle | None = None,
     table: str | None = None,
     problems: Sequence[str] = (),
-    on_progress: OnProgress = lambda stage, done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> dict[str, Any]:
     """Score every describer through every localizer, and the references that show what a score is worth.
 
@@ -187,12 +187,10 @@ def evaluate(
     Returns:
         The report.
     """
-    out.mkdir(parents=True, exist_ok=True)
     data = {
         one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
     }
-    key = json.dumps({**settings, "seed": seed, "data": data}, sort_keys=True)
-    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
+    with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
         rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, restyle)]
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
@@ -315,4 +313,4 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
 def _hash(samples: Sequence[Sample]) -> str:
     """Of ids, points and texts: equal for equal data."""
     content = [(s.sample_id, s.photo_id, s.size_wh, s.point_px, s.text) for s in samples]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return sha256_of(content)[:16]

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from talking_points.dataset.facts import PointFacts
-from talking_points.samples import PhotoPoint, Point
+from talking_points.points import Point
+from talking_points.samples import PhotoPoint
 
 _AnySample = TypeVar("_AnySample", bound="Sample")
 

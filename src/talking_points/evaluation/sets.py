@@ -17,8 +17,7 @@ from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
 from talking_points.evaluation.composing import compose
 from talking_points.evaluation.samples import Sample
-from talking_points.points import photo_to_unit
-from talking_points.samples import Box
+from talking_points.points import Box, photo_to_unit
 
 SETS = {"plain": "paper", "hard": "place-free"}
 """Set name to the dialect that its texts are written in."""

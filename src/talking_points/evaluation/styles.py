@@ -6,12 +6,11 @@ them. Or a language model behind an endpoint writes them all.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from talking_points.endpoint import Endpoint
 from talking_points.evaluation.endpoints import asked_or_nothing, side_by_side
 from talking_points.evaluation.pointing.formats import prompt
 from talking_points.evaluation.samples import Sample
+from talking_points.files import read_table
 
-_WORDS: dict[str, Any] = json.loads(files(__package__).joinpath("style_words.json").read_text("utf-8"))
+_WORDS: dict[str, Any] = read_table(Path(__file__).with_name("style_words.json"))
 ASKED: Mapping[str, str] = _WORDS["asked"]
 """Styles that a language model is asked for, in words."""
 

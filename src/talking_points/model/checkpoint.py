@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.plain import read_plain, save_files
-from talking_points.model.weights import load_weights, read_json, read_tensors, save_tensors
+from talking_points.model.weights import load_weights, read_tensors, save_tensors
 
 HEADS = Path("localizer", "heads.safetensors")
 KEPT_FILES = ("README.md", "report.json")

@@ -16,11 +16,11 @@ from torch import nn
 from transformers import AutoTokenizer, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.weights import (
     check_names_and_shapes,
-    read_json,
     read_shapes,
     read_tensors,
     save_tensors,

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from talking_points.files import read_json
 from talking_points.model.prompts import CHAT_TOKENS
-from talking_points.model.weights import check_names_and_shapes, read_json
+from talking_points.model.weights import check_names_and_shapes
 from talking_points.omg_llava.names import INTERNLM2, rename
 from talking_points.omg_llava.weight_files import WeightFile, open_folder, write_json, write_shards
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import chain, zip_longest
@@ -11,15 +10,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from talking_points.files import read_table
 
 Table = Mapping[str, str]
 """Published name to our name; both with placeholders as names.toml explains them."""
 
-_TABLES = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+_TABLES = read_table(Path(__file__).with_name("names.toml"))
 SEGMENTER: Table = _TABLES["segmenter"]
 PROJECTOR: Table = _TABLES["projector"]
 TEXT_TO_VISION: Table = _TABLES["text_to_vision"]

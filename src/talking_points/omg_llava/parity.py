@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from talking_points.files import read_json
 from talking_points.model.config import VisionConfig
 from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
-from talking_points.model.weights import load_weights, read_json, read_tensors
+from talking_points.model.weights import load_weights, read_tensors
 from talking_points.omg_llava.language_model import llama_state
 from talking_points.omg_llava.vision import projector_states, segmenter_state, vision_config_of
 

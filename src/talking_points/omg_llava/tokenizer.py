@@ -13,8 +13,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
+from talking_points.files import read_json
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
-from talking_points.model.weights import read_json
 from talking_points.omg_llava.weight_files import write_json
 
 CHAT_TEMPLATE = (

@@ -18,7 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from talking_points.model.weights import read_json, read_shapes, shapes_of
+from talking_points.files import read_json
+from talking_points.model.weights import read_shapes, shapes_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

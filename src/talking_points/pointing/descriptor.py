@@ -16,9 +16,7 @@ from talking_points.model.generation import GREEDY, Sampling
 from talking_points.pointing.encoding import EncodedPhotos, Photo, PreparedPhoto, prepare_photo, role_prefix
 from talking_points.pointing.pairs import Asked, by_photo, check_pairs
 from talking_points.pointing.role import Role
-from talking_points.points import check_point, check_points, photo_to_square
-
-Point = tuple[float, float]
+from talking_points.points import Point, check_point, check_points, photo_to_square
 
 MAX_NEW_TOKENS = 160
 """Longest description, in tokens. Ours."""

@@ -108,12 +108,6 @@ class PhotoCache:
                 _, dropped = self._kept.popitem(last=False)
                 self.bytes -= dropped.bytes
 
-    def forget(self, kind: str) -> None:
-        """Drop all values of a kind, such as a role's whose weights have changed."""
-        with self._lock:
-            for kept in [one for one in self._kept if one[0] == kind]:
-                self.bytes -= self._kept.pop(kept).bytes
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedPhotos:

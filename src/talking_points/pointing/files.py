@@ -21,9 +21,9 @@ from talking_points.bases.base import Base
 from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.points import check_point
+from talking_points.progress import OnNote, one_line, unheard
 from talking_points.ray_actors import start_actors
-from talking_points.sample_files import Line, OnNote, read_samples
+from talking_points.sample_files import Line, read_samples
 from talking_points.samples import ANSWER_KEYS, PhotoPoint, answer_as_json, point_of_record
 
 Task = Literal["describe", "localize", "round-trip"]
@@ -94,13 +94,9 @@ class Answerer:
             assert point.photo is not None
             given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
             photo = prepare_photo(given, self.tp.network.side)
-            if point.size_wh is not None and point.size_wh != photo.size_wh:
-                stated, found = ("{}x{}".format(*size) for size in (point.size_wh, photo.size_wh))
-                raise ValueError(f"the point is of a {stated} photo, the photo is {found} upright")
-            if point.point_px is not None:
-                check_point(point.point_px, photo.size_wh)
+            point.check_on(photo.size_wh)
         except (ValueError, OSError) as error:
-            return _Asked(line=line, problem=" ".join(str(error).split()))
+            return _Asked(line=line, problem=one_line(error))
         return _Asked(line=line, point=point, photo=photo)
 
     def answer(self, window: Sequence[_Asked]) -> list[Answered]:
@@ -136,8 +132,8 @@ def run_bulk(
     strict: bool = False,
     engine: Engine = "local",
     workers: int = 1,
-    on_progress: Callable[[int], None] = lambda lines: None,
-    on_note: OnNote = lambda note: None,
+    on_progress: Callable[[int], None] = unheard,
+    on_note: OnNote = unheard,
 ) -> BulkReport:
     """Answer the lines of a file that `out` does not hold yet.
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from PIL import Image
 
-Point = tuple[float, float]
+from talking_points.points import Point
+
 Q = TypeVar("Q")
 R = TypeVar("R")
 

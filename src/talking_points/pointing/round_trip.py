@@ -10,12 +10,12 @@ import torch
 
 from talking_points.bases.base import Base
 from talking_points.bases.loading import save_base
-from talking_points.pointing.descriptor import Point, PointDescriptor, points_of_photo
+from talking_points.pointing.descriptor import PointDescriptor, points_of_photo
 from talking_points.pointing.encoding import Photo, PhotoCache, prepare_photo
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pairs import Asked, answer_pairs, check_pairs, opened
 from talking_points.pointing.pretrained import load_network
-from talking_points.points import check_point
+from talking_points.points import Point, check_point
 from talking_points.samples import FoundPoint, PhotoPoint
 
 

@@ -6,7 +6,6 @@ what a browser cannot do is here: showing any photo that the API reads, upright,
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
 from talking_points.evaluation.figures import draw_points
+from talking_points.photos import encode_photo
 from talking_points.samples import PhotoPoint
 from talking_points.serving.schemas import PointAnswer
 from talking_points.serving.service import Service
@@ -51,7 +51,11 @@ def add_page(app: FastAPI, service: Service) -> None:
     @app.post("/page/figure", include_in_schema=False)
     async def figure(photo: UploadFile, points: Annotated[Json[list[PointAnswer]], Form()]) -> Response:
         answers = [_point_of(point) for point in points]
-        png = await service.with_photo(await photo.read(), lambda image: _encoded(draw_points(image, answers), "PNG"))
+
+        def drawn(image: Image.Image) -> bytes:
+            return encode_photo(draw_points(image, answers), "PNG")
+
+        png = await service.with_photo(await photo.read(), drawn)
         return Response(png, media_type="image/png")
 
     app.mount("/static", StaticFiles(directory=static))
@@ -61,13 +65,7 @@ def _shown(photo: Image.Image) -> tuple[bytes, tuple[int, int]]:
     """A photo as the page shows it, and its own width and height."""
     size_wh = photo.size
     photo.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX))
-    return _encoded(photo, "JPEG"), size_wh
-
-
-def _encoded(image: Image.Image, form: str) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, quality=90)
-    return stream.getvalue()
+    return encode_photo(photo), size_wh
 
 
 def _point_of(point: PointAnswer) -> PhotoPoint:

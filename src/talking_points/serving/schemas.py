@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, Strict, WithJsonSchema
 
-from talking_points.samples import PhotoPoint, Point
+from talking_points.points import Point
+from talking_points.samples import PhotoPoint
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
 PHOTO = "The photo's file as base64, plain or as a data URL; or, where the server allows it, an http(s) address."

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from talking_points.photos import decode_photo
 from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.progress import one_line
 from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import BusyError, Engine, OnText, StoppedError, Task
 from talking_points.serving.fetching import fetch
@@ -121,7 +122,7 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise HTTPException(400, " ".join(str(error).split())) from None
+        raise HTTPException(400, one_line(error)) from None
     except BusyError as busy:
         raise HTTPException(429, str(busy), headers={"Retry-After": str(busy.retry_after_s)}) from None
     except StoppedError as stopped:

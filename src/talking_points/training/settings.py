@@ -7,22 +7,16 @@ of no recipe, and their defaults hold: the paper's for the 7B unless marked ours
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import talking_points
+from talking_points.files import read_json, read_table
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.settings import flag, read_values
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 RECIPES = Path(talking_points.__file__).parent / "recipes"
 """A file each, with a section for each kind of training."""
@@ -82,7 +76,7 @@ class TrainingSettings:
         if cls.base_field not in given:
             return {}
         name = given.get("recipe") or recipe_of(find_checkpoint(given[cls.base_field]))
-        values = read_values(cls, tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8"))[cls.section])
+        values = read_values(cls, read_table(RECIPES / f"{name}.toml")[cls.section])
         if "steps" in given or "epochs" in given:
             values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
         return values
@@ -239,7 +233,7 @@ def recipe_of(folder: Path) -> str:
     """The recipe that a base's config.json names; where it names none, a square of 512 px and more means the 7B's."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         name = config.get("recipe") or ("7b" if config["vision"]["image_size"] >= 512 else "mini")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no config of a base: {type(error).__name__} {error}") from None

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, TensorBoardTracker
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from talking_points.pages import write_whole
+from talking_points.files import write_whole
+from talking_points.progress import LINE_EVERY_S, Progress
 
 log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
-LINE_EVERY_S = 10.0
-"""Between lines in a log file; a terminal has a bar that moves at every step."""
 
 
 class Tracking:
@@ -58,25 +55,23 @@ class Tracking:
             self._trackers.append(LOGGER_TYPE_TO_CLASS[tracker]("talking-points", **options))
         for one in self._trackers:
             one.start()
-        console = Console(stderr=True)
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[now]}")
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("", total=steps, completed=start, now="")
-        self._bar.start()
+        self._bar = Progress()
         self._begun = self._last_line = time.monotonic()
 
     def __enter__(self) -> Tracking:
+        self._bar.__enter__()
+        self._bar.show("", self.start, self.steps)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        self._bar.__exit__()
         self._metrics.close()
         for tracker in self._trackers:
             tracker.finish()
 
     def step(self, done: int, loss: float) -> None:
         """A step is done: its loss, for the bar."""
-        self._bar.update(self._task, completed=done, now=f"loss {loss:.4f}  {self._speed(done):.3g} samples/s")
+        self._bar.show("", done, self.steps, f"loss {loss:.4f}  {self._speed(done):.3g} samples/s")
 
     def log(self, done: int, metrics: Mapping[str, float]) -> None:
         """Means of the steps since the last call."""
@@ -85,7 +80,7 @@ class Tracking:
         for tracker in self._trackers:
             tracker.log({**told, "speed/samples_a_second": self._speed(done)}, step=done)
         now = time.monotonic()
-        if self._bar.disable and (done == self.steps or now - self._last_line >= LINE_EVERY_S):
+        if not self._bar.on_terminal and (done == self.steps or now - self._last_line >= LINE_EVERY_S):
             self._last_line = now
             left_min = (self.steps - done) * (now - self._begun) / max(1, done - self.start) / 60
             said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())

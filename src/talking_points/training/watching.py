@@ -18,8 +18,9 @@ from talking_points.bases.base import Base
 from talking_points.evaluation.metrics import mpck, normalised_errors, pck
 from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
+from talking_points.files import write_whole
 from talking_points.model.weights import read_tensors
-from talking_points.pages import render, write_whole
+from talking_points.pages import render
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from talking_points.dataset.names import read_table
 from talking_points.dataset.sources.landmarks import POSE_COUNT, TABLE, Hand
+from talking_points.files import read_table
 
 SIZE = (200, 160)
 

@@ -1,7 +1,7 @@
 import pytest
 
-from talking_points.dataset.names import read_table
 from talking_points.dataset.sources.skeletons import TABLE, joint_words, limb_between
+from talking_points.files import read_table
 
 
 @pytest.mark.parametrize(

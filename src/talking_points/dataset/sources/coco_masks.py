@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box
 from talking_points.dataset.problems import LabelError, refuse
 from talking_points.dataset.sources.coco import CocoFile, record_of
 from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels, same_shape, say_frame
 from talking_points.dataset.sources.reading import SourcePhoto
+from talking_points.points import Box
 
 NO_SIZE_NOTE = "a photo whose width and height the labels do not say, taken as its file's own"
 ASPECT_TOLERANCE = 0.02

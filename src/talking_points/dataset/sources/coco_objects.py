@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES, called, read_table
-from talking_points.dataset.places import Box
+from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, SceneObject, box_area
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
@@ -33,7 +32,7 @@ from talking_points.dataset.sources.landmarks import (
 )
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import read_photo
-from talking_points.dataset.sources.shapes import NamedMask, Point, box_of_mask, ellipse, is_near, rectangle
+from talking_points.dataset.sources.shapes import NamedMask, box_of_mask, ellipse, is_near, rectangle
 from talking_points.dataset.sources.skeletons import (
     LABELLED,
     VISIBLE,
@@ -45,6 +44,8 @@ from talking_points.dataset.sources.skeletons import (
     read_skeleton,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.files import read_table
+from talking_points.points import Box, Point
 
 PART = "part"
 """The supercategory of what is part of another object, as the "head" of a cat."""

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES, read_table
+from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import problem_of, refuse
 from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.frames import read_said_frame
@@ -35,6 +35,7 @@ from talking_points.dataset.sources.reading import (
 )
 from talking_points.dataset.sources.shapes import NamedMask
 from talking_points.dataset.sources.source import Source
+from talking_points.files import read_table
 
 BACKGROUND = 0
 NO_NAMES = NO_LABEL_NAMES | {"", "0", "n/a", "na", "nil", "no label", "none", "not labelled", "nothing", "null"}

@@ -13,6 +13,7 @@ from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, open_source
+from talking_points.photos import scaled_size
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,4 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
 
 
 def _shrunk(scene: Scene) -> Scene:
-    scale = min(1.0, MAX_SIDE / max(scene.size_wh))
-    width, height = scene.size_wh
-    return resize(scene, (max(1, round(width * scale)), max(1, round(height * scale))))
+    return resize(scene, scaled_size(scene.size_wh, min(1.0, MAX_SIDE / max(scene.size_wh))))

@@ -9,7 +9,6 @@ from itertools import product
 import cv2
 import numpy as np
 
-from talking_points.dataset.names import read_table
 from talking_points.dataset.places import mirror_words
 from talking_points.dataset.sources.landmarks import (
     FACE,
@@ -24,7 +23,9 @@ from talking_points.dataset.sources.landmarks import (
     hand_side,
     is_on,
 )
-from talking_points.dataset.sources.shapes import NamedMask, Point, capsule, hull, is_near
+from talking_points.dataset.sources.shapes import NamedMask, capsule, hull, is_near
+from talking_points.files import read_table
+from talking_points.points import Point
 
 SKIN = "skin"
 SKIN_LIMB_HALF_WIDTH = 0.22

@@ -14,8 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from talking_points.dataset.names import called, read_table
-from talking_points.dataset.places import Box
+from talking_points.dataset.names import called
 from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject, make_scene
 from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, sound_annotations
 from talking_points.dataset.sources.coco_masks import frame_of_photo
@@ -31,6 +30,8 @@ from talking_points.dataset.sources.reading import (
     stems,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.files import read_table
+from talking_points.points import Box
 
 PUBLISHED = read_table(Path(__file__).with_name("published.toml"))
 """Classes of the published sets, by source."""

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from talking_points.dataset.problems import refuse
 from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels
 from talking_points.photos import open_turned_photo
+from talking_points.progress import one_line
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""
@@ -124,7 +125,7 @@ def _open_labels(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             labels = np.asarray(image)
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        found = f"cannot be read as a label map: {' '.join(str(error).split())}"
+        found = f"cannot be read as a label map: {one_line(error)}"
         raise refuse(path, "", found, "write it anew as a PNG") from None
     if labels.dtype == np.bool_:
         labels = labels.astype(np.uint8)

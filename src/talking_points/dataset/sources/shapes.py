@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from talking_points.dataset.places import Box
+from talking_points.points import Box, Point
 
-Point = tuple[float, float]
 """x, y in pixels of the photo."""
 NamedMask = tuple[str, np.ndarray]
 """A part's name and its pixels, (H, W) bool."""

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.names import read_table
-from talking_points.dataset.places import Box
 from talking_points.dataset.problems import refuse
 from talking_points.dataset.scene import box_area
 from talking_points.dataset.sources.coco_masks import CocoFrame, is_number
-from talking_points.dataset.sources.shapes import NamedMask, Point, capsule, disc, hull
+from talking_points.dataset.sources.shapes import NamedMask, capsule, disc, hull
+from talking_points.files import read_table
+from talking_points.points import Box, Point
 
 TABLE = Path(__file__).with_name("skeletons.toml")
 

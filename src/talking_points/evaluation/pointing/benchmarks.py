@@ -26,6 +26,7 @@ from talking_points.evaluation.pointing.tasks import (
     text_of,
 )
 from talking_points.photos import open_photo
+from talking_points.progress import one_line
 from talking_points.sample_files import Line, point_of_line, read_samples
 
 REFSPATIAL_FOLDERS = ("Location", "Placement", "Unseen")
@@ -57,7 +58,7 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
                 if next(iter(LAYOUTS[layout].scores(task, task.perfect_px).values())) < 100:
                     raise ValueError("no answer would be right: the labelled points do not match their masks")
         except (ValueError, OSError) as error:
-            problems.append(f"{where}: {' '.join(str(error).split())}")
+            problems.append(f"{where}: {one_line(error)}")
             on_problem(problems[-1])
             continue
         tasks += found

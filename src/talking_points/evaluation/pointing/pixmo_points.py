@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -18,14 +17,14 @@ from scipy.optimize import linear_sum_assignment
 from talking_points.evaluation.pointing.tasks import (
     Entry,
     Mask,
-    Point,
     PointingTask,
     nearest_pixel,
     points_on_mask,
     text_of,
 )
+from talking_points.files import sha256_of
 from talking_points.photos import open_photo
-from talking_points.points import scaled_to_photo
+from talking_points.points import Point, scaled_to_photo
 
 COLUMNS = ("image_url", "image_sha256", "label", "points", "masks")
 ROWS_AT_ONCE = 8
@@ -96,7 +95,7 @@ def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.
     if not isinstance(sha256, str) or sha256 not in photos:
         raise FileNotFoundError(f"images/ has no file {sha256} (from {row['image_url']!r:.200})")
     path = photos[sha256]
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+    if sha256_of(path.read_bytes()) != sha256:
         raise ValueError(f"{path} is another file than was labelled: its SHA-256 is not its name")
     size_wh = open_photo(path).size
     labelled_px = _labelled(row["points"], size_wh)

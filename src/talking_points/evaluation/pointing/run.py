@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from talking_points.evaluation.answers import KeptAnswers, OnProgress
+from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
-from talking_points.evaluation.report import render
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.settings import PointingSettings
+from talking_points.files import write_whole
+from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
 from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.progress import OnNote, OnProgress, unheard
 
 
 def run(
     settings: PointingSettings,
     *,
-    on_problem: Callable[[str], None] = lambda problem: None,
-    on_progress: OnProgress = lambda stage, done, total: None,
+    on_problem: OnNote = unheard,
+    on_progress: OnProgress = unheard,
 ) -> dict[str, Any]:
     """Evaluate what the settings name, as `evaluate_pointing` does, into their `out`.
 
@@ -69,7 +71,7 @@ def evaluate_pointing(
     *,
     settings: Mapping[str, Any],
     problems: Sequence[str] = (),
-    on_progress: OnProgress = lambda stage, done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> dict[str, Any]:
     """Score localizers with a benchmark's official metric, and the references that show what a score is worth.
 
@@ -85,11 +87,9 @@ def evaluate_pointing(
     Returns:
         The report.
     """
-    out.mkdir(parents=True, exist_ok=True)
     texts = [task.text or "" for task in tasks]
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
-    key = json.dumps({"layout": layout, **settings, "data": data}, sort_keys=True)
-    with KeptAnswers(out / "answers.jsonl", key, on_progress) as answers:
+    with KeptAnswers(out, {"layout": layout, **settings, "data": data}, on_progress) as answers:
         found_px = {
             name: [
                 point[None][np.isfinite(point).all(keepdims=True)]
@@ -123,8 +123,10 @@ def evaluate_pointing(
         "checks": {"oracle_score": rows[-1]["score"], "passed": rows[-1]["score"] == 100.0},
     }
     _write_samples(out / "samples.parquet", tasks, found_px, scores)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    (out / "report.md").write_text(render("pointing.md.j2", report=report), encoding="utf-8")
+    write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
+    (out / "report.md").write_text(
+        render("talking_points.evaluation", "pointing.md.j2", report=report), encoding="utf-8"
+    )
     return report
 
 

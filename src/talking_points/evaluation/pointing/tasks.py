@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from talking_points.evaluation.samples import Sample
+from talking_points.points import Point
 
-Point = tuple[float, float]
 Pixels = NDArray[np.bool_]
 MOST_TEXT_CHARS = 1000
 """A longer text is none that a person wrote to be pointed at; the published ones stay far below."""

@@ -1,0 +1,64 @@
+"""Small files: tables of TOML and JSON, hashes of what results depend on, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@cache
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML or JSON file of this package, read once; nobody changes what it gives."""
+    return read_json(path) if path.suffix == ".json" else read_toml(path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file, with a byte order mark or without; anything else is a ValueError naming it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; anything else is a ValueError naming it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        data = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} holds {type(data).__name__}, expected an object")
+    return data
+
+
+def sha256_of(content: Any) -> str:
+    """Of what JSON can hold, or of bytes, in hex: equal for equal content."""
+    return hashlib.sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
+
+
+@contextmanager
+def appears_whole(path: Path) -> Iterator[Path]:
+    """Where to write a file; what was there before stays until the new one is complete."""
+    unfinished = path.with_name(f"{path.name}.part")
+    yield unfinished
+    os.replace(unfinished, path)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file that `appears_whole`."""
+    with appears_whole(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
