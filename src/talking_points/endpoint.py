@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 60.0
 """Between two attempts, also when the endpoint asks for more."""
+LONGEST_ANSWER = 1_000_000
+"""Characters; no description is near it, and answers are kept."""
 # A first guess of what a request with a photo costs, until one has been seen.
 _PROMPT_TOKENS, _ANSWER_TOKENS = 2000, 400
 # What content filters call themselves in a refusal: the only refusals that concern one request alone.
@@ -251,6 +253,8 @@ class Endpoint:
 
         # The client insists on a key; without one of ours, none is sent.
         headers = {} if self._key else {"Authorization": openai.Omit()}
+        # The client takes these from the environment; they are OpenAI's alone, and this may be anybody's endpoint.
+        headers |= {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
         try:
             completion: Any = self._client.chat.completions.create(**request, extra_headers=headers)
             return _read_answer(completion, request)
@@ -285,6 +289,8 @@ class Endpoint:
 def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, int]:
     """See `Endpoint._send`. The client checks no types: a completion that is none raises one of many errors."""
     content = completion.choices[0].message.content or ""
+    if len(content) > LONGEST_ANSWER:
+        raise ValueError("the answer is too long")
     if isinstance(content, list):
         content = "".join(part["text"] for part in content if part.get("type") == "text")
     # Without a count of its own: four characters a token, as a rule of thumb.

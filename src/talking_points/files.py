@@ -54,8 +54,12 @@ def sha256_of(content: Any) -> str:
 def appears_whole(path: Path) -> Iterator[Path]:
     """Where to write a file; what was there before stays until the new one is complete."""
     unfinished = path.with_name(f"{path.name}.part")
-    yield unfinished
-    os.replace(unfinished, path)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -89,7 +89,8 @@ def photo_size(photo: Path) -> tuple[int, int]:
         warnings.simplefilter("ignore")
         try:
             with Image.open(photo, formats=_FORMATS) as image:
-                turned = image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
+                # Of a TIFF Pillow says the upright size by itself.
+                turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
                 return image.size[::-1] if turned else image.size
         except (*_DECODING_ERRORS, Image.DecompressionBombError):
             # HEIC, an EXIF block that cannot be read, or no photo: opening it tells.

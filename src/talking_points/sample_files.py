@@ -276,9 +276,17 @@ def _check_columns(path: Path, names: list[str]) -> None:
         raise ValueError(f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text")
 
 
+_CELLS_OF_JSON = ("hidden", "size_wh", "object_box_xyxy", "part_box_xyxy")
+
+
 def _cell(name: str, cell: str) -> Any:
     if not cell:
         return None
+    if name in _CELLS_OF_JSON:
+        try:
+            return json.loads(cell.lower() if name == "hidden" else cell)
+        except ValueError:
+            return cell
     if name not in ("x", "y"):
         return cell
     try:

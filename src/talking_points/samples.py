@@ -166,7 +166,10 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
     """
     asked = point_of_record(record, wants_text=False)
     asked.check_on(size_wh)
-    known: dict[str, Any] = {"hidden": record.get("hidden") is True}
+    hidden = record.get("hidden")
+    if hidden not in (None, False, True, 0, 1):
+        raise ValueError(f'"hidden" must be true or false, got {hidden!r:.100}')
+    known: dict[str, Any] = {"hidden": bool(hidden)}
     for name in ("text", "source", "object_name", "object_category", "part_name"):
         if (value := record.get(name)) is not None:
             if not isinstance(value, str) or not (value.strip() or name != "text"):

@@ -225,3 +225,17 @@ def test_what_is_packed_stays_packed(host: Any, monkeypatch: pytest.MonkeyPatch)
     packed = gzip.compress(bytes(10_000))
     host.answer = send(packed, **{"Content-Encoding": "gzip"})
     assert fetch("http://a.example/", max_bytes=100) == packed
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "//h:abc/", "http://a\x01b/", "/" * 70_000])
+def test_a_redirect_that_is_no_address_is_one_line(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def redirect(*_: Any) -> str:
+        return location
+
+    async def public(*_: Any) -> str:
+        return "93.184.216.34"
+
+    monkeypatch.setattr(fetching, "_get", redirect)
+    monkeypatch.setattr(fetching, "public_address", public)
+    with pytest.raises(ValueError, match="the photo's URL|a photo's URL"):
+        fetch("http://example.org/a.jpg", max_bytes=1)

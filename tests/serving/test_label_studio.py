@@ -80,7 +80,7 @@ def test_photos_in_label_studio(client_of: Callable[..., TestClient], monkeypatc
         asked.extend([url, options["trusted_headers"]])
         return PHOTO
 
-    monkeypatch.setattr("talking_points.serving.label_studio.fetch", fetch)
+    monkeypatch.setattr("talking_points.serving.service.fetch", fetch)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
     client = client_of(label_studio="http://localhost:8080/")
     assert predict(client, [keypoint("a", 1, 1)], data=data).status_code == 200

@@ -123,6 +123,7 @@ def test_rate_warms_up_and_decays() -> None:
         ),
         (GRPOSettings, {"group_size": 1}, "group_size is 1; allowed: 2 or more"),
         (GRPOSettings, {"blocks": 0}, "blocks is 0"),
+        (GRPOSettings, {"accumulate": 2}, "accumulate is 2; allowed: 1"),
         (GRPOSettings, {"reward": "iou"}, "reward is 'iou'; allowed: mse, distance"),
         (GRPOSettings, {"temperature": 0.0}, "temperature is 0.0; allowed: above 0"),
         (GRPOSettings, {"kl_weight": -1.0}, "kl_weight is -1.0"),

@@ -25,7 +25,8 @@ SHOWN += ("object_describer", "local_describer", "writer", "workers", "seed", "c
 class BuildOrCheckSettings(BuildSettings):
     """Of build-dataset, which may look through the labels instead."""
 
-    out: Path = field(default=Path(), metadata=flag(metavar="DIR"))
+    # Not given with --check, which writes nothing.
+    out: Path | None = field(default=None, metadata=flag(metavar="DIR"))  # type: ignore[assignment]
     """Folder of the set; an earlier run there goes on."""
     check: bool = False
     """Only read the sources, in all their splits, and list everything that is wrong."""
@@ -36,7 +37,7 @@ class BuildOrCheckSettings(BuildSettings):
         super().__post_init__()
         if self.as_json and not self.check:
             raise ValueError("--json goes with --check")
-        if self.out == Path() and not self.check:
+        if self.out is None and not self.check:
             raise ValueError("give --out, the folder for the set; or --check, to have the labels looked through alone")
 
 

@@ -9,7 +9,7 @@ from talking_points.cli.console import find_model, log
 from talking_points.cli.options import takes
 from talking_points.serving.settings import ServeSettings
 
-NEEDED = ("fastapi", "fastapi_offline", "httpx", "prometheus_client", "uvicorn")
+NEEDED = ("fastapi", "fastapi_offline", "httpx", "python_multipart", "prometheus_client", "uvicorn")
 SHOWN: tuple[str, ...] = ("model", "host", "port", "token_env", "allow_urls", "page", "label_studio", "max_megabytes")
 SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "device")
 

@@ -53,7 +53,7 @@ class BuildSettings:
     api_key_env: str = "OPENAI_API_KEY"
     """Environment variable with the endpoints' key."""
     timeout_s: float = field(default=120.0, metadata={"flags": ("--timeout",)})
-    """Seconds to wait for one answer."""
+    """Longest silence while an answer is waited for, in seconds."""
     concurrency: int = 8
     """Photos whose points endpoints are asked about at the same time."""
     attempts: int = 6
@@ -63,7 +63,9 @@ class BuildSettings:
     max_requests: int | None = None
     """Requests to endpoints, of all runs together, at most."""
     max_tokens: int | None = None
-    """Tokens of endpoints, of all runs together, at most."""
+    """Tokens of endpoints, of all runs together, at most; answers that are under way may go beyond it."""
+    max_answer_tokens: int | None = None
+    """Longest answer of an endpoint, in tokens; not sent unless given, as some models refuse it."""
     photos: Literal["embed", "path"] = "embed"
     """Embed the photos' files into the set, or note their path."""
     skip_bad: bool = False

@@ -55,6 +55,7 @@ def endpoint_of(settings: BuildSettings, role: str) -> EndpointConfig | None:
         model=model.strip(),
         api_key_env=settings.api_key_env,
         timeout_s=settings.timeout_s,
+        max_answer_tokens=settings.max_answer_tokens,
         attempts=settings.attempts,
         backoff_s=settings.backoff_s,
         photo_side_px=settings.endpoint_photo_side_px,

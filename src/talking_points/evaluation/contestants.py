@@ -141,7 +141,9 @@ def open_contestants(
 
         def ask(name: str) -> Endpoint:
             # The same question shall have the same answer.
-            return Endpoint(parse_endpoint(name, temperature=0.0), ledger, budget)
+            return Endpoint(
+                parse_endpoint(name, temperature=0.0, max_answer_tokens=settings.max_answer_tokens), ledger, budget
+            )
 
         def named(name: str) -> Any:
             if name.startswith("endpoint:"):

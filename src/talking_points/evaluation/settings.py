@@ -41,9 +41,11 @@ class ContestSettings:
     """To endpoints, in all runs."""
     max_tokens: int | None = None
     """Of endpoints, in all runs."""
+    max_answer_tokens: int | None = None
+    """Longest answer of an endpoint; not sent unless given, as some models refuse it."""
 
     def __post_init__(self) -> None:
-        _check_positive(self, ("concurrency", "max_requests", "max_tokens"))
+        _check_positive(self, ("concurrency", "max_requests", "max_tokens", "max_answer_tokens"))
         _check_names("localizer", self.localizer, LOCALIZERS)
 
 

@@ -7,6 +7,7 @@ before every stretch; transformers' own `LlamaTokenizer` treats stretches otherw
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def _names(model_path: Path, names: list[str], added: dict[str, Any]) -> tuple[l
         if names[id] != name:
             renamed[names[id]] = name
             names[id] = name
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"{model_path} with tokenizer_config.json names pieces twice: {twice}")
     if already := [name for name in SPECIAL_TOKENS if name in names]:
         raise ValueError(f"{model_path} already holds {already}, which OMG-LLaVA adds after the last piece")

@@ -42,7 +42,7 @@ async def fetch(url: str, *, max_bytes: int, trusted_headers: dict[str, str] | N
                 got = await _get(target, await public_address(target), {}, max_bytes)
                 if isinstance(got, bytes):
                     return got
-                target = _parse(str(target.join(got)))
+                target = _parse(got, base=target)
     except TimeoutError:
         raise ValueError(f"the photo did not arrive within {TIMEOUT_S:g} s") from None
     raise ValueError(f"the photo's URL redirects more than {MOST_REDIRECTS} times")
@@ -74,10 +74,11 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
-def _parse(url: str) -> httpx.URL:
+def _parse(url: str, *, base: httpx.URL | None = None) -> httpx.URL:
+    """base: what a redirect's address is relative to."""
     try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, UnicodeError):
+        parsed = httpx.URL(url) if base is None else base.join(url)
+    except (httpx.InvalidURL, ValueError):
         raise ValueError(f"the photo's URL cannot be read: {url[:100]!r}") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError(f"a photo's URL begins with http:// or https:// and a host, got {url[:100]!r}")

@@ -17,9 +17,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from talking_points.samples import PhotoPoint
-from talking_points.serving.fetching import fetch
 from talking_points.serving.service import Service, refusing
-from talking_points.serving.settings import ServeSettings
 
 POINT_WIDTH_PERCENT = 0.75
 """Drawn size of a keypoint that we place, of the photo's width. Ours."""
@@ -151,7 +149,9 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
             raise ValueError(f"the task's data has no {photo_key!r} with a photo")
         if points.keys() == texts.keys():
             return []
-        prepared = await service.prepare(engine, await _read(service.settings, photo))
+        # Before the photo is fetched, not after it.
+        engine.check_room()
+        prepared = await service.prepare(engine, await _read(service, photo))
         width, height = prepared.size_wh
         for one in (*points.values(), *texts.values()):
             _check_picture(one, prepared.size_wh)
@@ -184,16 +184,16 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     return result
 
 
-async def _read(settings: ServeSettings, photo: str) -> str | bytes:
+async def _read(service: Service, photo: str) -> str | bytes:
     """A task's photo; a path is one of Label Studio's own."""
     if not photo.startswith("/"):
         return photo
-    if settings.label_studio is None:
+    if service.settings.label_studio is None:
         raise ValueError("the task's photo lies in Label Studio; start the server with --label-studio URL")
     token = os.environ.get("LABEL_STUDIO_API_KEY")
     headers = {"Authorization": f"Token {token}"} if token else {}
-    url = settings.label_studio.rstrip("/") + photo
-    return await fetch(url, max_bytes=settings.max_photo_bytes, trusted_headers=headers)
+    url = service.settings.label_studio.rstrip("/") + photo
+    return await service.fetch(url, trusted_headers=headers)
 
 
 def _check_picture(region: Region, size_wh: tuple[int, int]) -> None:

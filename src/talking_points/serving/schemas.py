@@ -21,10 +21,12 @@ Pixels = Annotated[FiniteFloat, Strict()]
 
 
 def _split(text: Any) -> Point:
+    if not isinstance(text, str):
+        raise ValueError("a point is a text, X,Y such as 120,45.5, not a file")
     try:
-        x, y = (float(number) for number in str(text).split(","))
+        x, y = (float(number) for number in text.split(","))
     except ValueError:
-        raise ValueError(f"a point is X,Y such as 120,45.5, got {str(text)[:100]!r}") from None
+        raise ValueError(f"a point is X,Y such as 120,45.5, got {text[:100]!r}") from None
     return x, y
 
 

@@ -56,9 +56,13 @@ class Service:
             if isinstance(source, str) and source.startswith(("http://", "https://")):
                 if not self.settings.allow_urls:
                     raise ValueError("photos are not fetched from URLs here; send the photo itself, as base64")
-                async with self._fetchers:
-                    source = await fetch(source, max_bytes=self.settings.max_photo_bytes)
+                source = await self.fetch(source)
             return await run_sync(lambda: work(self._decode(source)), limiter=self._decoders)
+
+    async def fetch(self, url: str, *, trusted_headers: dict[str, str] | None = None) -> bytes:
+        """The photo at an address, so many at once; arguments as `fetching.fetch`."""
+        async with self._fetchers:
+            return await fetch(url, max_bytes=self.settings.max_photo_bytes, trusted_headers=trusted_headers)
 
     async def prepare(self, engine: Engine, source: bytes | str) -> PreparedPhoto:
         """A photo, given as `with_photo` takes it, as a model sees it."""

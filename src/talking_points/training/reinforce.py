@@ -17,6 +17,7 @@ from torch import Tensor
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.bases.loading import load_joined, load_role, save_base
 from talking_points.evaluation.samples import Sample
+from talking_points.files import write_whole
 from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.generation import Sampling
 from talking_points.model.weights import fingerprint
@@ -37,6 +38,7 @@ from talking_points.training.grpo import (
 )
 from talking_points.training.loop import Metrics, OnStep, go_on, train
 from talking_points.training.policy import Policy
+from talking_points.training.roles import processes
 from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import Watch
 
@@ -153,6 +155,8 @@ def train_grpo(
         True when finished, or stopped by a rule of the settings (then `stopped.json` says so, and the checkpoint is of
         the last evaluation before); False when stopped otherwise.
     """
+    if processes() > 1:
+        raise ValueError("train grpo runs in one process; start it without torchrun or accelerate launch")
     out, device = settings.out, choose_device(settings.device)
     folders = {
         name: find_checkpoint(name) for name in (settings.descriptor, settings.localizer, *settings.unseen_localizers)
@@ -175,7 +179,7 @@ def train_grpo(
     watched = {"localizer": judge} | {f"unseen{k or ''}": one for k, one in enumerate(unseen)}
     watch = Watch(policy, watched, held_out, settings, steps=len(batches))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "settings.toml").write_text(to_toml(GRPOSettings, vars(settings)))
+    write_whole(out / "settings.toml", to_toml(GRPOSettings, vars(settings)))
     room = GPU_CACHE_BYTES if device.type == "cuda" else CACHE_BYTES
     own = CachedBase(network, PhotoCache(room))
     localizer = own if judge is network else CachedBase(judge, PhotoCache(room))

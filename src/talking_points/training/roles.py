@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, load_base, save_base
 from talking_points.evaluation.samples import Sample
+from talking_points.files import write_whole
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
@@ -70,7 +71,8 @@ def train_role(
             return minimised(base, batch, vision)
 
     settings.out.mkdir(parents=True, exist_ok=True)
-    (settings.out / "settings.toml").write_text(to_toml(type(settings), vars(settings)))
+    if is_main_process():
+        write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
     finished = train(
         base.role_modules(role),
         parameters,

@@ -225,6 +225,10 @@ class GRPOSettings(TrainingSettings):
             raise ValueError(
                 f"temperature is {self.temperature}; allowed: above 0, since greedy texts are all the same, to 10"
             )
+        if self.accumulate != 1:
+            raise ValueError(
+                f"accumulate is {self.accumulate}; allowed: 1, as the texts of a step are compared together"
+            )
         self._check_least(1, "blocks", "held_out_points", "evaluate_every")
         self._check_least(0, "kl_weight", "max_kl")
 

@@ -123,3 +123,25 @@ def test_annotations_of_unknown_photos(tmp_path):
 )
 def test_ids(value, known):
     assert id_of(value) == known
+
+
+def joined(tmp_path: Path, **other: Any) -> dict[str, list[Any]]:
+    """Annotations by photo, of two files."""
+    with_joints = {"id": 1, "image_id": 2, "category_id": 4, "keypoints": []}
+    people = {"annotations": [with_joints], "categories": [{"id": 4, "name": "person"}], **other}
+    both = read_coco(write(tmp_path / "one.json"), write(tmp_path / "other.json", **people))
+    return {name: [one["category_id"] for one in photo.annotations] for name, photo in both.photos.items()}
+
+
+def test_two_files_may_each_count_annotations_from_1(tmp_path):
+    assert joined(tmp_path) == {"a": [3], "b": [4]}
+
+
+def test_photos_of_two_files_are_the_same_by_their_names(tmp_path):
+    exchanged = [{"id": 2, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    assert joined(tmp_path, images=exchanged) == {"a": [3, 4], "b": []}
+
+
+def test_an_id_that_is_another_photo_s_in_another_file_is_refused(tmp_path):
+    with pytest.raises(LabelError, match=r'image 1 is "c", and in one.json "a.jpg"|image 1.*c.jpg.*a.jpg'):
+        joined(tmp_path, images=[{"id": 1, "file_name": "c.jpg"}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,7 +70,7 @@ def read_coco(path: Path, *others: Path, lenient: bool = False) -> CocoFile:
 
     Args:
         path: of the file.
-        others: further files of the same photos: records of the same id have the keys of all.
+        others: further files of the same photos, whose annotations of the same id have the keys of all.
         lenient: a file of COCO's form whose photos or categories are unsure is read without these, and `refused` says
             which; to list what else is wrong with it. Else it is an error.
 
@@ -80,7 +81,12 @@ def read_coco(path: Path, *others: Path, lenient: bool = False) -> CocoFile:
     lists, frame = _read_lists(path)
     for other in others:
         more, said = _read_lists(other)
-        lists = {name: _joined(lists[name], more[name]) for name in LISTS}
+        more["annotations"] = _same_photos(path, lists["images"], other, more["images"], more["annotations"])
+        lists = {
+            "images": _joined(lists["images"], more["images"], _file_of),
+            "annotations": _joined(lists["annotations"], more["annotations"], _what_it_is_of),
+            "categories": _joined(lists["categories"], more["categories"], _own_id),
+        }
         frame = frame or said
     categories, of_categories = _read_categories(path, lists["categories"])
     photos, by_name, of_photos = _read_photos(path, lists["images"])
@@ -141,17 +147,52 @@ def _read_lists(path: Path) -> tuple[dict[str, list[Any]], str | None]:
     return lists, read_said_frame(said, path)
 
 
-def _joined(records: list[Any], others: list[Any]) -> list[Any]:
-    """Records of two files; one of the same id has the keys of both."""
+def _joined(records: list[Any], others: list[Any], key: Callable[[Any], Hashable]) -> list[Any]:
+    """Records of two files; one of the same key has the keys of both, where a key is known."""
     joined = list(records)
-    place = {_own_id(record): k for k, record in enumerate(records)}
+    place = {key(record): k for k, record in enumerate(records)}
     for record in others:
-        k = None if _own_id(record) is None else place.get(_own_id(record))
+        k = None if key(record) is None else place.get(key(record))
         if k is None:
             joined.append(record)
         else:
-            joined[k] = joined[k] | record
+            joined[k] = record | joined[k] if key is _file_of else joined[k] | record
     return joined
+
+
+def _file_of(record: Any) -> str | None:
+    return _file_name(record) or None if isinstance(record, dict) else None
+
+
+def _what_it_is_of(record: Any) -> tuple[Any, ...] | None:
+    """What tells an annotation: files of one dataset may each count annotations from 1."""
+    names = ("id", "image_id", "category_id")
+    known = tuple(id_of(record.get(name)) for name in names) if isinstance(record, dict) else (None,)
+    return None if None in known else known
+
+
+def _same_photos(path: Path, images: list[Any], other: Path, others: list[Any], annotations: list[Any]) -> list[Any]:
+    """Annotations of another file, of the photos as the first file counts them: photos are the same by their names.
+
+    Raises:
+        LabelError: an id is one photo's here and another's there.
+    """
+    ids = {_file_of(record): _own_id(record) for record in images if _file_of(record)}
+    names = {number: name for name, number in ids.items()}
+    here: dict[Any, Any] = {}
+    for record in others:
+        name, number = _file_of(record), _own_id(record)
+        if name in ids:
+            here[number] = ids[name]
+        elif number in names:
+            found = f'is "{name}", and in {path.name} "{names[number]}"'
+            raise refuse(other, f"image {number}", found, "give each photo one id in both files")
+    return [
+        record | {"image_id": here.get(id_of(record.get("image_id")), record.get("image_id"))}
+        if isinstance(record, dict) and "image_id" in record
+        else record
+        for record in annotations
+    ]
 
 
 def _own_id(record: Any) -> int | str | None:

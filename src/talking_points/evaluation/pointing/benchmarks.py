@@ -102,6 +102,8 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
         )
         names = {"sample_id": str(number), "photo_id": f"{category}/{photo.name}", "source": "point-bench"}
         count = record.get("count", 1) if category == "counting" else None
+        if category == "counting" and count is None:
+            raise ValueError('"count" must be a number of points that fit on the mask, got None')
         return _masked_task(
             photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names, text=text, category=category
         )

@@ -150,10 +150,15 @@ function show({box, asked, answer}) {
 
 // ---- the photo and its marks
 
+let opening = 0;
+
+/** Show a photo; false when another one was chosen while this one was read. */
 async function openPhoto(file) {
+  const mine = ++opening;
   const response = await ask("page/photo", formOf({photo: file}));
   const size = JSON.parse(response.headers.get("X-Size"));
   const [picture, url] = await Promise.all([response.blob().then(dataUrl), dataUrl(file)]);
+  if (mine !== opening) return false;
   removeAll();
   photo = {file, url, size};
   at("photo").hidden = false;
@@ -164,6 +169,7 @@ async function openPhoto(file) {
   at("status").textContent =
     `${size[0]} × ${size[1]} pixels. Click anywhere on the photo. Edit a text and press Find this text to see where it leads then.`;
   draw();
+  return true;
 }
 
 const dataUrl = blob => new Promise((done, failed) => {
@@ -275,7 +281,7 @@ function submitOnEnter(words) {
 
 async function tryExample() {
   const response = await ask("page/example");
-  await openPhoto(new File([await response.blob()], "example.jpg"));
+  if (!await openPhoto(new File([await response.blob()], "example.jpg"))) return;
   for (const asked of JSON.parse(response.headers.get("X-Points"))) describePoint(asked);
 }
 
