@@ -45,6 +45,14 @@ def test_the_papers_recipe() -> None:
     assert (reinforced.group_size, reinforced.kl_weight, reinforced.blocks, reinforced.reward) == (3, 0.1, 2, "mse")
 
 
+def test_what_is_made_without_a_recipe_has_the_papers_rates_and_batches() -> None:
+    needed: Any = {"keypoints": Path("x"), "descriptor": "mini", "localizer": "mini"}
+    role: Any = {**OWN, "base": "mini"}
+    grpo = GRPOSettings(**OWN, **needed)
+    rates = [one.learning_rate for one in (DescriptorSettings(**role), LocalizerSettings(**role), grpo)]
+    assert rates == [2e-4, 1e-5, 5e-6] and grpo.photos * grpo.points == 10
+
+
 def test_minis_recipe_is_that_of_its_base() -> None:
     assert make(DescriptorSettings, ROLE).steps == 450 and make(LocalizerSettings, ROLE).steps == 400
     assert make(GRPOSettings, GRPO).steps == 300

@@ -169,6 +169,8 @@ class LocalizerSettings(RoleSettings):
 
     section = "localizer"
 
+    learning_rate: float = 1e-5
+    """At its highest. Paper 4.1."""
     head: Literal["regression", "heatmap", "mixture"] | None = None
     """The coordinate head: regression (the paper's), mixture or heatmap; else the base's."""
     blind: bool = False
@@ -190,6 +192,12 @@ class GRPOSettings(TrainingSettings):
     """Checkpoint to start from, which is the reference, too."""
     localizer: str
     """Checkpoint of the judge, frozen. On the descriptor's base, it shares it."""
+    photos: int = 5
+    """Photos a step. Photos times points is the batch: the paper's has 10 points."""
+    points: int = 2
+    """Points of each photo, at most."""
+    learning_rate: float = 5e-6
+    """At its highest. Paper A.3."""
     split: str = "train"
     """To learn on, of a set."""
     held_out_split: str | None = None
