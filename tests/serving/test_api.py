@@ -7,6 +7,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -319,7 +320,7 @@ def test_photos_by_url_where_allowed(client_of: Callable[..., TestClient], monke
     client = client_of(allow_urls=True)
     asked = {"photo": "http://photos.example/a.png", "points": [[1, 1]]}
 
-    async def fetch(url: str, *, max_bytes: int) -> bytes:
+    async def fetch(url: str, **options: Any) -> bytes:
         return PHOTO if url == asked["photo"] else b""
 
     with monkeypatch.context() as patched:

@@ -22,7 +22,7 @@ Pixels = Annotated[FiniteFloat, Strict()]
 
 def _split(text: Any) -> Point:
     if not isinstance(text, str):
-        raise ValueError("a point is a text, X,Y such as 120,45.5, not a file")
+        raise ValueError("a point is X,Y such as 120,45.5, not a file")
     try:
         x, y = (float(number) for number in text.split(","))
     except ValueError:

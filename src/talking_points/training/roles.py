@@ -71,7 +71,8 @@ def train_role(
             return minimised(base, batch, vision)
 
     settings.out.mkdir(parents=True, exist_ok=True)
-    if is_main_process():
+    # `is_main_process` would start accelerate's state, which the loop starts for its device.
+    if os.environ.get("RANK", "0") == "0":
         write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
     finished = train(
         base.role_modules(role),
