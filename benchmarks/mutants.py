@@ -83,8 +83,7 @@ TARGETS = (
         share=60,
     ),
     Target(path="evaluation/metrics.py", tests=("tests/evaluation/test_metrics.py",), share=40),
-    Target(path="training/grpo.py", tests=("tests/training/test_grpo.py",), share=40),
-    Target(path="training/rewards.py", tests=("tests/training/test_rewards.py",), share=20),
+    Target(path="training/grpo.py", tests=("tests/training/test_grpo.py",), share=60),
     Target(path="model/keypoint_prompt.py", tests=("tests/model/test_keypoint_prompt.py",), share=20),
 )
 

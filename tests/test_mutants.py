@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -161,3 +162,12 @@ def test_what_cannot_be_measured_is_refused(toy: Path, name: str, text: str | No
     ended = run(toy)
     assert ended.returncode == 1
     assert message in ended.stderr.splitlines()[-1]
+
+
+def test_targets_and_their_tests_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    mutants = importlib.import_module("mutants")
+    root = BENCHMARKS.parent
+    files = [f"src/talking_points/{one.path}" for one in mutants.TARGETS]
+    files += [test.split("::")[0] for one in mutants.TARGETS for test in (*one.tests, *one.deselected)]
+    assert files and [file for file in files if not (root / file).is_file()] == []

@@ -128,14 +128,7 @@ def make_scene(
         raise ValueError(f"{where}: {len(part_names)} part names but {len(part_objects)} part objects")
     things = [SceneObject(name=one) if isinstance(one, str) else one for one in objects]
     areas = _areas(part_map, len(part_names), f"{where}: part")
-    owner_of = np.array([0, *(k + 1 for k in part_objects)], dtype=np.int16)
-    if object_map is None:
-        object_areas = np.zeros(len(things), dtype=np.int64)
-        named = areas >= MIN_PART_AREA_PX
-        np.add.at(object_areas, np.asarray(part_objects, dtype=np.int64)[named], areas[named])
-    else:
-        object_map = np.where(part_map > 0, owner_of[part_map], object_map).astype(np.int16)
-        object_areas = _areas(object_map, len(things), f"{where}: object")
+    object_areas, object_map = _owned(part_map, areas, part_objects, object_map, len(things), where)
     boxes = [_cut_box(thing.box_xyxy, photo) if thing.has_own_box else None for thing in things]
     owners = [
         k
@@ -174,6 +167,28 @@ def make_scene(
         problems=tuple(problems),
         notes=tuple(notes),
     )
+
+
+def _owned(
+    part_map: np.ndarray,
+    areas: np.ndarray,
+    part_objects: Sequence[int],
+    object_map: np.ndarray | None,
+    count: int,
+    where: str,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Areas of `count` objects, and their map, in which a part's pixels are its object's.
+
+    areas: of the parts; without a map of objects, those large enough to name make up their object's.
+    """
+    if object_map is None:
+        object_areas = np.zeros(count, dtype=np.int64)
+        named = areas >= MIN_PART_AREA_PX
+        np.add.at(object_areas, np.asarray(part_objects, dtype=np.int64)[named], areas[named])
+        return object_areas, None
+    owner_of = np.array([0, *(k + 1 for k in part_objects)], dtype=np.int16)
+    object_map = np.where(part_map > 0, owner_of[part_map], object_map).astype(np.int16)
+    return _areas(object_map, count, f"{where}: object"), object_map
 
 
 def _check_sizes(photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray | None, where: str) -> None:
