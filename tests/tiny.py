@@ -94,7 +94,7 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
                 parameter.normal_(std=0.2)
             if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
                 parameter.normal_(std=0.1)
-        if network.localizer is not None and network.localizer.head.heatmap is not None:
+        if False:
             # So that texts lead to places of their own; how surely is an exponential, and stays gentle.
             weight = network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=2.0)
             weight.chunk(2)[1].mul_(0.1)

@@ -45,9 +45,6 @@ class PhotoFeatures(Protocol):
     def join(self: F, others: Sequence[F]) -> F:
         """These, and others behind them."""
 
-    def blank(self: F) -> F:
-        """As many that say nothing of their photos, for a localizer that is blind."""
-
 
 class Base(Protocol):
     """A frozen vision-language model with the roles that it has."""
@@ -155,6 +152,10 @@ class Base(Protocol):
             photo_of_prompt_P: ascending.
             prompts: from `prompts.localize`.
         """
+
+    @property
+    def tells_absence(self) -> bool:
+        """Whether its localizer says, beside a point, if what the text names is in the photo at all."""
 
     @property
     def temperature(self) -> Tensor | None:

@@ -52,6 +52,7 @@ def attach_role(
     dropout: float,
     head: str | None = None,
     region: str | None = None,
+    blind: bool = False,
 ) -> None:
     """Give a base an untrained role, which changes nothing yet; torch's generator draws its weights.
 
@@ -59,14 +60,15 @@ def attach_role(
         rank, alpha, dropout: of its LoRA adapter.
         head: the localizer's coordinate head; None: the base's.
         region: where a point's query looks from now on; None: as the base's config says.
+        blind: the localizer sees one learned set of features in place of any photo.
 
     Raises:
-        ValueError: the base has no such head, or it was loaded to answer only.
+        ValueError: the base was loaded to answer only.
     """
     from talking_points.model import hugging_face
 
     network = _network(base)
-    network.change(head=head, region=region)
+    network.change(head=head, region=region, blind=blind)
     lora = hugging_face.lora_config(role, rank=rank, alpha=alpha, dropout=dropout)
     hugging_face.attach_role(network, role, lora)
 

@@ -19,21 +19,12 @@ from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
 from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, PreparedPhoto
+from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.ray_actors import start_actors
 from talking_points.samples import FoundPoint
-
-
-class BlindLocalizer(PointLocalizer):
-    """A localizer whose photo is blanked, as it was in its training."""
-
-    def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
-        encoded = super()._encode(photos)
-        # All blank photos are the same one.
-        return EncodedPhotos(keys=[b"blank"] * len(photos), features=encoded.features.blank())
 
 
 class BaseCaptioner(PointDescriptor):
@@ -77,7 +68,7 @@ class OurModels:
             kinds: dict[str, Any] = {
                 "descriptor": PointDescriptor,
                 "localizer": PointLocalizer,
-                "blind": BlindLocalizer,
+                "blind": PointLocalizer,
             }
             return kinds[kind].from_pretrained(where, device=self._device)
         if name in ("descriptor", "localizer"):

@@ -35,10 +35,10 @@ class DifferentBases(ValueError):
 
 
 class VisionSide(nn.ModuleDict):
-    """The base without its language model; a heatmap only where the config asks for one."""
+    """The base without its language model; a head only where the config asks for one of ours."""
 
     def __init__(self, network: PointNetwork) -> None:
-        parts = {name: getattr(network, name) for name in ("segmenter", "projector", "text_to_vision", "heatmap")}
+        parts = {name: getattr(network, name) for name in ("segmenter", "projector", "text_to_vision", "head")}
         super().__init__({name: part for name, part in parts.items() if part is not None})
 
 
@@ -149,7 +149,7 @@ def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str
         raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {different[0]} differs")
     from talking_points.model import hugging_face
 
-    network.change(head=other.config.coordinate_head)
+    network.change(head=other.config.coordinate_head, blind=other.config.blind)
     hugging_face.load_adapter(network, "localizer", localizer / "localizer")
     network.localizer = other.localizer
     return network.eval()

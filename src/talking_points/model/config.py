@@ -6,13 +6,16 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-FORMAT_VERSION = 1
+from talking_points.model.trunks.efficientnet_lite import SCALES, channels_of
+
+FORMAT_VERSION = 2
 """Version of the checkpoint folder. A folder of another version is refused."""
 
 LARGEST_SIZE = 2**17
 """No size of the network is larger; a file that says so is broken."""
 REGIONS = ("gaussian", "predicted-mask")
-COORDINATE_HEADS = ("regression", "heatmap", "mixture")
+REGION_CELLS = ("centre", "nearest")
+COORDINATE_HEADS = ("regression", "mixture", "heatmap", "pointer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,8 +24,10 @@ class VisionConfig:
 
     image_size: int = 1024
     """Side of the letterboxed square the network sees, in pixels; a multiple of 32 * pixel_shuffle."""
+    trunk: str = "convnext"
+    """"convnext", or "efficientnet-lite0", "-lite1" or "-lite2", whose sizes are fixed."""
     trunk_depths: tuple[int, ...] = (3, 3, 27, 3)
-    """ConvNeXt blocks of the four stages (strides 4, 8, 16, 32)."""
+    """ConvNeXt blocks of the four stages (strides 4, 8, 16, 32); no other trunk reads it."""
     trunk_dims: tuple[int, ...] = (192, 384, 768, 1536)
     """Channels of the four stages."""
     width: int = 256
@@ -52,6 +57,9 @@ class VisionConfig:
     """Cells where the Gaussian is above this are attended to. Ours; the paper is silent."""
     region: str = "gaussian"
     """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
+    region_cells: str = "centre"
+    """How a level's cells are judged to be in the Gaussian region: "centre", each at its centre, and the point's own cell
+    always is; "nearest", as PyTorch resizes a mask: at the top left pixel of each cell."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -73,8 +81,11 @@ class VisionConfig:
             _fail("gaussian_sigma_px", self.gaussian_sigma_px, "a positive number of pixels")
         if not 0 < self.gaussian_threshold < 1:
             _fail("gaussian_threshold", self.gaussian_threshold, "a number between 0 and 1")
-        if self.region not in REGIONS:
-            _fail("region", self.region, " or ".join(map(repr, REGIONS)))
+        for name, allowed in (("trunk", ("convnext", *SCALES)), ("region", REGIONS), ("region_cells", REGION_CELLS)):
+            if getattr(self, name) not in allowed:
+                _fail(name, getattr(self, name), " or ".join(map(repr, allowed)))
+        if self.trunk in SCALES and self.trunk_dims != channels_of(self.trunk):
+            _fail("trunk_dims", self.trunk_dims, f"{channels_of(self.trunk)}, which {self.trunk} has")
 
     @property
     def cells_per_side(self) -> int:
@@ -98,9 +109,11 @@ class ModelConfig:
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     recipe: str | None = None
     """Of the recipes that ship, the one that trainings over this base start from; None: as the square's size says."""
+    blind: bool = False
+    """The localizer sees no photo, but one learned set of features in its place: what texts alone tell."""
     coordinate_head: str = "regression"
-    """"regression" (the paper's MLP), "heatmap" (ours: the mask that [SEG] points at, sharpened to a point) or
-    "mixture" (ours: Gaussians over the square)."""
+    """"regression" (the paper's MLP); ours: "mixture" (Gaussians over the square), "heatmap" (cells of the photo that
+    read the text) or "pointer" (the cell whose features answer to [SEG], and an offset)."""
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -110,6 +123,8 @@ class ModelConfig:
         ):
             if not isinstance(value, tuple) or any(type(word) is not str for word in value):
                 _fail(name, getattr(self, name), "words")
+        if type(self.blind) is not bool:
+            _fail("blind", self.blind, "true or false")
         if self.class_names and len(self.class_names) != self.vision.num_classes:
             allowed = f"none or num_classes ({self.vision.num_classes})"
             _fail("class_names", f"{len(self.class_names)} names", allowed)

@@ -91,7 +91,7 @@ def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float 
 def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
     """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
 
-    Nothing has gradients yet. The localizer's projector, text-to-vision MLP and heatmap start as copies of the base's.
+    Nothing has gradients yet. The localizer's projector, text-to-vision MLP and head start as copies of the base's.
 
     Raises:
         ValueError: no such role, or the network only answers.
@@ -114,9 +114,9 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
         parts = network.new_localizer_parts()
         parts.projector.load_state_dict(network.projector.state_dict())
         parts.text_to_vision.load_state_dict(network.text_to_vision.state_dict())
-        if parts.head.heatmap is not None:
-            assert network.heatmap is not None
-            parts.head.heatmap.load_state_dict(network.heatmap.state_dict())
+        if parts.head.ours is not None:
+            assert network.head is not None
+            parts.head.ours.load_state_dict(network.head.state_dict())
         network.localizer = parts
     network.requires_grad_(False)
     network.place(network.device, network.dtype)

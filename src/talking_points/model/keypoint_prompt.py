@@ -53,11 +53,9 @@ def gaussian_region(
     *,
     sigma_px: float,
     threshold: float,
+    cells: str = "centre",
 ) -> Tensor:
-    """Where the Gaussian around each point is above the threshold (paper 3.2), resized to a level: bool (..., h * w).
-
-    The region is defined on the input's pixels, whose centres are at +0.5, and resized by taking the nearest
-    pixel; only those pixels are computed.
+    """Where the Gaussian around each point is above the threshold (paper 3.2), on the cells of a level: bool (..., h * w).
 
     Args:
         points_px: (..., 2) x, y in pixels of the network's input.
@@ -65,12 +63,30 @@ def gaussian_region(
         size_hw: size of the level; `image_hw` itself gives the region at full size.
         sigma_px: standard deviation, pixels of the input.
         threshold: in (0, 1).
+        cells: "centre": a cell is judged at its centre, and the cell that holds the point is always inside, however
+            small the region. "nearest": a cell is judged at the centre of its top left pixel, as where PyTorch resizes
+            the region at full size by taking the nearest pixel.
     """
-    y, x = (
-        (torch.arange(out, device=points_px.device) * size // out).to(points_px.dtype) + 0.5
-        for size, out in zip(image_hw, size_hw, strict=True)
+    (x, y), own = zip(
+        *(
+            _along(points_px[..., axis], image_hw[1 - axis], size_hw[1 - axis], at_centre=cells == "centre")
+            for axis in (0, 1)
+        ),
+        strict=True,
     )
-    dx2 = (x - points_px[..., :1]) ** 2
-    dy2 = (y - points_px[..., 1:]) ** 2
-    distance2 = dy2[..., :, None] + dx2[..., None, :]
-    return ((-distance2 / (2 * sigma_px**2)).exp() > threshold).flatten(-2)
+    distance2 = y[..., :, None] ** 2 + x[..., None, :] ** 2
+    region = (-distance2 / (2 * sigma_px**2)).exp() > threshold
+    if cells == "centre":
+        region = region | (own[1][..., :, None] & own[0][..., None, :])
+    return region.flatten(-2)
+
+
+def _along(points: Tensor, size: int, count: int, *, at_centre: bool) -> tuple[Tensor, Tensor]:
+    """(..., count) distances in pixels of a level's cells from points along one axis, and whether a cell holds the point.
+
+    size: of the input along the axis.
+    """
+    index = torch.arange(count, device=points.device)
+    places = (index + 0.5) * size / count if at_centre else (index * size // count) + 0.5
+    holding = (points * count / size).long().clamp(0, count - 1)
+    return places.to(points.dtype) - points[..., None], index == holding[..., None]

@@ -17,8 +17,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from talking_points.model.config import ModelConfig, Sizes
 from talking_points.model.generation import GeneratedText, generate
+from talking_points.model.heads import HEADS_OF_KIND
 from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
-from talking_points.model.localizer_head import Heatmap, LocalizerParts, LocatedPoints, TextToVision
+from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.segmenter import MAPS, TOKENS, ImageFeatures, Segmenter
@@ -63,14 +64,22 @@ class PointNetwork(nn.Module):
         self.projector = Projector(config.vision, self.llama.config.hidden_size)
         self.text_to_vision = TextToVision(self.llama.config.hidden_size, 2 * width)
         """The base's: [SEG] to a query of the mask decoder."""
-        self.heatmap = Heatmap(width) if config.coordinate_head == "heatmap" else None
-        """The base's: the localizer's starts as its copy."""
+        self.head = self._new_head()
+        """The base's, of the kind that the config names; None for a regression. The localizer's starts as its copy."""
         self.localizer: LocalizerParts | None = None
         self._acting = threading.RLock()
 
+    def _new_head(self) -> nn.Module | None:
+        kind = self.config.coordinate_head
+        if kind == "regression":
+            return None
+        return HEADS_OF_KIND[kind](self.config.vision.width, self.llama.config.hidden_size)
+
     def new_localizer_parts(self) -> LocalizerParts:
         """Parts of the right sizes, weights untrained."""
-        return LocalizerParts(self.config.vision, self.llama.config.hidden_size, head=self.config.coordinate_head)
+        config = self.config
+        width = self.llama.config.hidden_size
+        return LocalizerParts(config.vision, width, head=config.coordinate_head, blind=config.blind)
 
     def base_weights(self) -> dict[str, Tensor]:
         """Weights that both roles share, under one name whether or not an adapter wraps their layer."""
@@ -80,19 +89,16 @@ class PointNetwork(nn.Module):
             if ".lora_" not in name and not name.startswith("localizer.")
         }
 
-    def change(self, *, head: str | None = None, region: str | None = None) -> None:
-        """Take another coordinate head for a localizer to come, another region around keypoints; None: as it is.
+    def change(self, *, head: str | None = None, region: str | None = None, blind: bool = False) -> None:
+        """Take another coordinate head for a localizer to come, or another region around keypoints; None: as it is.
 
-        Raises:
-            ValueError: a heatmap starts as the base's copy, and the base has none.
+        blind: the localizer will see no photo.
         """
-        head = head or self.config.coordinate_head
-        if head == "heatmap" and self.heatmap is None:
-            raise ValueError("this base has no heatmap; allowed: regression, mixture")
-        if head != "heatmap":
-            self.heatmap = None
         vision = replace(self.config.vision, region=region or self.config.vision.region)
-        self.config = replace(self.config, coordinate_head=head, vision=vision)
+        before = self.config.coordinate_head
+        self.config = replace(self.config, coordinate_head=head or before, vision=vision, blind=blind)
+        if self.config.coordinate_head != before:
+            self.head = self._new_head()
         self.segmenter.config = vision
 
     def place(self, device: torch.device | str, dtype: torch.dtype) -> PointNetwork:
@@ -102,7 +108,7 @@ class PointNetwork(nn.Module):
         """
         self.to(device=device)
         torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is for devices only
-        for part in (self.segmenter, self.text_to_vision, self.heatmap, self.localizer):
+        for part in (self.segmenter, self.text_to_vision, self.head, self.localizer):
             if part is not None:
                 part.float()
         self.projector.to(dtype=dtype)
@@ -212,6 +218,7 @@ class PointNetwork(nn.Module):
 
     def photo_prefixes(self, features: ImageFeatures, role: str) -> list[Tensor]:
         """For each photo the (T, D) embeddings that every prompt about it starts with."""
+        features = self._seen(features, role)
         start_TD = self.embedding(torch.tensor(self.prompts.prefix(), device=self.device))
         photo_tokens = self.projector_of(role)(
             features.image_tokens_BNC, features.query_feat_pos_BQF, features.wins_BQN
@@ -255,17 +262,27 @@ class PointNetwork(nn.Module):
         photo_of_prompt_P: Tensor,
         prompts: Sequence[Sequence[int]],
     ) -> LocatedPoints:
-        """From the state at each prompt's [SEG]."""
+        """From the states up to each prompt's [SEG]."""
         assert self.localizer is not None
         hidden_PSD = self.read(prefix, photo_of_prompt_P, self.embed(prompts))
-        seg_PD = hidden_PSD[torch.arange(len(prompts), device=self.device), self.seg_positions(prompts)]
+        inputs = self._seen(features, "localizer").decoder_inputs
         # Coordinates are computed in fp32, whatever the language model's type.
         with torch.autocast(self.device.type, enabled=False):
-            return self.localizer(seg_PD, self.segmenter.mask_decoder, features.decoder_inputs, photo_of_prompt_P)
+            return self.localizer(hidden_PSD, self.seg_positions(prompts), inputs, photo_of_prompt_P)
+
+    def _seen(self, features: ImageFeatures, role: str) -> ImageFeatures:
+        """What a role sees of photos: the photos, but for a localizer that is blind."""
+        if role != "localizer" or self.localizer is None or self.localizer.photo is None:
+            return features
+        return self.localizer.photo.in_place_of(features)
 
     def seg_positions(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """(P,) where each localizer's prompt has its [SEG]."""
         return torch.tensor([list(prompt).index(self.prompts.seg_id) for prompt in prompts], device=self.device)
+
+    @property
+    def tells_absence(self) -> bool:
+        return self.localizer is not None and self.localizer.head.ours is not None
 
     @property
     def temperature(self) -> Tensor | None:
@@ -300,11 +317,11 @@ class PointNetwork(nn.Module):
         return f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
 
     def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
-        """Tokens in the projector's type, which casts them so in any case; maps only for a heatmap."""
+        """Tokens in the projector's type, which casts them so in any case; maps only for a head that reads them."""
         return features.pack(self.dtype, maps=self._reads_maps(role))
 
     def unpack_photos(self, packed: Sequence[Mapping[str, Tensor]], role: str) -> ImageFeatures:
         return self.segmenter.unpack(packed, maps=self._reads_maps(role))
 
     def _reads_maps(self, role: str) -> bool:
-        return role == "localizer" and self.config.coordinate_head == "heatmap"
+        return role == "localizer" and self.config.coordinate_head in ("heatmap", "pointer")

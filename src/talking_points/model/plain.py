@@ -154,6 +154,12 @@ def _read_files(folder: Path, roles: Sequence[str]) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
+def read_plain_tokenizer(folder: Path) -> PlainTokenizer:
+    """The tokenizer of a checkpoint's `language_model/`, which must be a plain one."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    return _read_tokenizer({f"{LANGUAGE}/{name}": (folder / name).read_bytes() for name in names})
+
+
 def _read_tokenizer(files: Mapping[str, bytes]) -> PlainTokenizer:
     """All that transformers' `TokenizersBackend` does stands in tokenizer.json; others change what they find there."""
     content = files[f"{LANGUAGE}/tokenizer.json"].decode()

@@ -5,6 +5,7 @@ Image tokens stand first in both roles and what varies (point, text) last, so th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from talking_points.model.tokenizer import Tokenizer
@@ -22,6 +23,7 @@ _FOUND = "<p> keypoint </p> [SEG]."
 WORDING = (_START, _ASK, _DESCRIBE, _CAPTION, _LOCALIZE.format(text=""), _FOUND)
 """All of the above, for training a tokenizer."""
 
+_SENTENCE = re.compile(r"(?:^|[.!?]\s+)[a-z]")
 MAX_TEXT_TOKENS = 512
 """Longest description that the localizer reads. Ours."""
 
@@ -97,8 +99,12 @@ class Prompts:
         return True
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Generated ids to text, the end token and what follows left out."""
+        """Generated ids to text, the end token and what follows left out.
+
+        Where a tokenizer knows no capital letters, sentences begin with one all the same.
+        """
         ids = list(ids)
         if self.end_id in ids:
             ids = ids[: ids.index(self.end_id)]
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        return _SENTENCE.sub(lambda start: start.group().upper(), text) if text == text.lower() else text

@@ -15,12 +15,13 @@ from talking_points.model.image_perception import perceive_image
 from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
 from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs, MaskDecoder
 from talking_points.model.pixel_decoder import PixelDecoder
-from talking_points.model.trunk import Trunk
+from talking_points.model.trunks.convnext import ConvNeXt
+from talking_points.model.trunks.efficientnet_lite import EfficientNetLite
 
 TOKENS = ("image_tokens", "query_feat_pos", "wins")
 """Of `ImageFeatures.tensors`, what the projector reads."""
-MAPS = ("mask_feature", *(f"cells_{level}" for level in range(len(LEVEL_STRIDES))))
-"""The others, which the mask decoder reads."""
+MAPS = tuple(f"cells_{level}" for level in range(len(LEVEL_STRIDES)))
+"""What coordinate heads read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,13 +79,10 @@ class ImageFeatures:
         some = [one.tensors() for one in (self, *others)]
         return self.with_tensors({name: torch.cat([one[name] for one in some]) for name in some[0]})
 
-    def blank(self) -> ImageFeatures:
-        """Features that say nothing of the photos: zeros everywhere a pixel could have reached."""
-        return self.with_tensors({name: torch.zeros_like(tensor) for name, tensor in self.tensors().items()})
-
     def pack(self, dtype: torch.dtype, *, maps: bool) -> list[dict[str, Tensor]]:
-        """Each photo's tensors by name: tokens in a type, and with `maps` the decoder's inputs."""
-        kept = {name: tensor for name, tensor in self.tensors().items() if maps or name in TOKENS}
+        """Each photo's tensors by name: tokens in a type, and with `maps` what coordinate heads read."""
+        names = TOKENS + (MAPS if maps else ())
+        kept = {name: tensor for name, tensor in self.tensors().items() if name in names}
         kept |= {name: kept[name].to(dtype) for name in ("image_tokens", "query_feat_pos")}
         return [{name: tensor[b] for name, tensor in kept.items()} for b in range(len(self.wins_BQN))]
 
@@ -95,13 +93,21 @@ class Segmenter(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.trunk = Trunk(config.trunk_depths, config.trunk_dims)
+        self.trunk: ConvNeXt | EfficientNetLite = (
+            ConvNeXt(config.trunk_depths, config.trunk_dims)
+            if config.trunk == "convnext"
+            else EfficientNetLite(config.trunk)
+        )
         self.pixel_decoder = PixelDecoder(config)
         self.mask_decoder = MaskDecoder(config)
         self.keypoint_prompt = KeypointPrompt(config)
 
     def forward(self, pixels_B3HW: Tensor) -> ImageFeatures:
         """Encode letterboxed, normalised photos."""
+        return self.segment(pixels_B3HW)[0]
+
+    def segment(self, pixels_B3HW: Tensor) -> tuple[ImageFeatures, Tensor, Tensor]:
+        """Encode photos; also what is seen in them: the queries' (B, Q, H, W) mask and (B, Q, K + 1) class logits."""
         stages = self.trunk(pixels_B3HW)
         inputs = self.mask_decoder.prepare(*self.pixel_decoder(stages))
         query_BQC, pos_BQC = self.mask_decoder.learned_queries(pixels_B3HW.shape[0])
@@ -113,13 +119,14 @@ class Segmenter(nn.Module):
         image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
         grid_hw = (int(folded_BCHW.shape[-2]), int(folded_BCHW.shape[-1]))
         mixture_BNF, wins_BQN = perceive_image(mask_logits, class_logits, query_feat_pos, image_hw, grid_hw)
-        return ImageFeatures(
+        features = ImageFeatures(
             image_hw=image_hw,
             decoder_inputs=inputs,
             image_tokens_BNC=torch.cat([folded_BCHW.flatten(2).transpose(1, 2), mixture_BNF], dim=-1),
             query_feat_pos_BQF=query_feat_pos,
             wins_BQN=wins_BQN,
         )
+        return features, mask_logits, class_logits
 
     def unpack(self, packed: Sequence[Mapping[str, Tensor]], *, maps: bool) -> ImageFeatures:
         """Photos' features out of what `ImageFeatures.pack` made of them, on the segmenter's device."""
@@ -156,9 +163,15 @@ class Segmenter(nn.Module):
         query_BPC, pos_BPC = self.keypoint_prompt(points_px, features.image_hw)
         regions = None
         if (region or self.config.region) == "gaussian":
-            sigma, threshold = self.config.gaussian_sigma_px, self.config.gaussian_threshold
             regions = [
-                gaussian_region(points_px, features.image_hw, size_hw, sigma_px=sigma, threshold=threshold)
+                gaussian_region(
+                    points_px,
+                    features.image_hw,
+                    size_hw,
+                    sigma_px=self.config.gaussian_sigma_px,
+                    threshold=self.config.gaussian_threshold,
+                    cells=self.config.region_cells,
+                )
                 for size_hw in inputs.sizes_hw
             ]
         query_BPC, _ = self.mask_decoder.decode(query_BPC, pos_BPC, inputs, regions=regions, independent=True)

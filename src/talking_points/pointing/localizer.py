@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.model.localizer_head import LocatedPoints, chances
+from talking_points.model.heatmaps import chances
+from talking_points.model.localizer_head import LocatedPoints
 from talking_points.pointing.encoding import EncodedPhotos, Photo, prepare_photo, role_prefix
 from talking_points.pointing.pairs import Asked, by_photo, check_pairs
 from talking_points.pointing.role import Role
@@ -94,28 +95,35 @@ class PointLocalizer(Role):
             return network.locate(photos.features, prefix, photo_of_text_P, [one for some in prompts for one in some])
 
 
-_OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None]
-"""A (2,) point in [0, 1]^2 of the square, how sure it is, and the (2,) runner-up."""
+_OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None, float | None]
+"""A (2,) point in [0, 1]^2 of the square, how sure it is, the (2,) runner-up, and whether the thing is there."""
 
 
 def _answers(located: LocatedPoints) -> list[_OnSquare]:
     points = located.points_P2.cpu().double().numpy()
     if located.heatmap_logits_Phw is None or located.temperature is None:
-        return [(point, None, None) for point in points]
+        return [(point, None, None, None) for point in points]
     sure_P, other_P2, of_other_P = chances(located.heatmap_logits_Phw, located.points_P2, located.temperature)
     others = other_P2.cpu().double().numpy()
+    there = [None] * len(points) if located.there_P is None else located.there_P.sigmoid().tolist()
+    of_other = of_other_P.tolist()
     return [
-        (point, sure, other if of_other >= RUNNER_UP_SHARE * sure else None)
-        for point, sure, other, of_other in zip(points, sure_P.tolist(), others, of_other_P.tolist(), strict=True)
+        (point, sure, other if share >= RUNNER_UP_SHARE * sure else None, is_there)
+        for point, sure, other, share, is_there in zip(points, sure_P.tolist(), others, of_other, there, strict=True)
     ]
 
 
 def _on_photo(found: _OnSquare, size_wh: tuple[int, int]) -> FoundPoint:
     """In pixels of the photo. On the padding, the photo's nearest point is the answer."""
-    point, sure, other = found
+    point, sure, other, there = found
 
     def pixels(square: NDArray[np.float64]) -> tuple[float, float]:
         [(x, y)] = square_to_photo(square[None], size_wh).clip((0, 0), size_wh)
         return float(x), float(y)
 
-    return FoundPoint(point_px=pixels(point), confidence=sure, runner_up_px=None if other is None else pixels(other))
+    return FoundPoint(
+        point_px=pixels(point),
+        confidence=sure,
+        runner_up_px=None if other is None else pixels(other),
+        there=there,
+    )

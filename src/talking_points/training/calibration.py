@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.model.localizer_head import chances
+from talking_points.model.heatmaps import chances
 from talking_points.pointing.encoding import encode_photos, prepare_photo
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square

@@ -73,29 +73,21 @@ class FrozenVision:
     weights and the photo's pixels.
     """
 
-    def __init__(self, base: Base, role: str, cache: FeatureCache | None = None, *, blind: bool = False) -> None:
+    def __init__(self, base: Base, role: str, cache: FeatureCache | None = None) -> None:
         """
         Args:
             base: its encoder does not change any more.
             cache: None: everything is computed each time.
-            blind: nothing is seen of any photo: the text-only reference.
         """
         self.base, self.role, self.cache = base, role, cache
         self.encoded = 0
         """Photos that went through the encoder."""
         self._key = "" if cache is None else base.features_key(role)
-        self._blank: PhotoFeatures | None = None
-        if blind:
-            with torch.no_grad():
-                one = torch.zeros(1, 3, base.side, base.side, device=base.device)
-                self._blank = base.encode_photos(one).blank()
 
     @torch.no_grad()
     def photos(self, batch: PointBatch) -> PhotoFeatures:
         """Features of a batch's photos; what comes from a cache has only what the role reads."""
         everything = range(len(batch.pixels_B3SS))
-        if self._blank is not None:
-            return self._blank.select(torch.zeros(len(everything), dtype=torch.long, device=self.base.device))
         if self.cache is None:
             return self._encode(batch, everything)
 

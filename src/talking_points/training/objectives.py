@@ -16,6 +16,8 @@ from talking_points.training.loop import Metrics
 
 REGRESSION_WEIGHT = 5.0
 """Of the squared errors beside the heatmap's cross-entropy, which are a hundred times smaller. Ours."""
+ABSENCE_WEIGHT = 0.5
+"""Of the cross-entropy of whether a text's thing is there. Ours."""
 HEATMAP_SIGMA = 0.03
 """Width of the heatmap's target around the point, in the square's unit. Ours."""
 
@@ -41,16 +43,28 @@ def descriptor_objective(base: Base, batch: PointBatch, vision: FrozenVision) ->
 
 
 def localizer_objective(base: Base, batch: PointBatch, vision: FrozenVision) -> tuple[Tensor, Metrics]:
-    """The loss of the localizer's head: `localizer_loss`. vision: as `descriptor_objective` takes it."""
+    """The loss of the localizer's head: `localizer_loss`. vision: as `descriptor_objective` takes it.
+
+    A head that says whether a thing is there also reads, for each photo, a text of the next photo of the batch.
+    """
     features = vision.photos(batch)
-    prompts = [base.prompts.localize(text) for row in batch.texts for text in row]
+    B, P = len(batch.texts), len(batch.texts[0])
+    others = [[batch.texts[(b + 1) % B][0]] for b in range(B)] if base.tells_absence and B > 1 else [[]] * B
+    asked = [[*own, *other] for own, other in zip(batch.texts, others, strict=True)]
+    prompts = [base.prompts.localize(text) for row in asked for text in row]
+    photo_P = torch.arange(B, device=base.device).repeat_interleave(len(asked[0]))
     _, prefix = base.read_prefix(*base.embed_prefix(features, "localizer"))
-    located = base.locate(features, prefix, _photo_of_text(batch, base), prompts)
+    located = base.locate(features, prefix, photo_P, prompts)
+    fits = torch.tensor([k < P for row in asked for k in range(len(row))], device=base.device)
+    own = located.only(fits)
     true_N2 = batch.points_BP2.flatten(0, 1).to(base.device)
-    loss, metrics = localizer_loss(located, true_N2)
+    loss, metrics = localizer_loss(own, true_N2)
+    if located.there_P is not None and not fits.all():
+        absence = F.binary_cross_entropy_with_logits(located.there_P, fits.float())
+        loss, metrics = loss + ABSENCE_WEIGHT * absence, {**metrics, "absence": absence.item()}
     with torch.no_grad():
-        near = (located.points_P2 - true_N2).norm(dim=-1)
-        near_regressed = (located.regressed_P2 - true_N2).norm(dim=-1)
+        near = (own.points_P2 - true_N2).norm(dim=-1)
+        near_regressed = (own.regressed_P2 - true_N2).norm(dim=-1)
     return loss, {
         "loss": loss.item(),
         "weight": float(len(prompts)),
@@ -63,7 +77,8 @@ def localizer_objective(base: Base, batch: PointBatch, vision: FrozenVision) -> 
 def localizer_loss(located: LocatedPoints, true_N2: Tensor) -> tuple[Tensor, Metrics]:
     """Of the paper's head the mean squared error of the coordinates alone (eq. 1): over points, and over x and y.
 
-    Heads that give a heatmap (ours) learn by it, beside the coordinates, which are weighted up.
+    Heads that give a heatmap (ours) learn by it, beside the coordinates, which are weighted up; a pointer also by the
+    offset in the true cell.
 
     Args:
         located: what the head answered.
@@ -73,7 +88,15 @@ def localizer_loss(located: LocatedPoints, true_N2: Tensor) -> tuple[Tensor, Met
     if located.heatmap_logits_Phw is None:
         return mse, {"mse": mse.item()}
     heat = heatmap_loss(located.heatmap_logits_Phw, true_N2)
-    return REGRESSION_WEIGHT * mse + heat, {"mse": mse.item(), "heatmap": heat.item()}
+    loss, metrics = REGRESSION_WEIGHT * mse + heat, {"mse": mse.item(), "heatmap": heat.item()}
+    if located.offsets_Phw2 is not None:
+        height, width = located.offsets_Phw2.shape[1:3]
+        places_N2 = true_N2 * true_N2.new_tensor([width, height])
+        cells_N2 = places_N2.long().clamp(min=0).minimum(true_N2.new_tensor([width - 1, height - 1]).long())
+        offsets_N2 = located.offsets_Phw2[torch.arange(len(cells_N2)), cells_N2[:, 1], cells_N2[:, 0]]
+        offset = F.smooth_l1_loss(offsets_N2, places_N2 - cells_N2 - 0.5)
+        loss, metrics = loss + offset, {**metrics, "offset": offset.item()}
+    return loss, metrics
 
 
 def heatmap_loss(logits_Nhw: Tensor, points_N2: Tensor) -> Tensor:

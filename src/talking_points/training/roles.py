@@ -62,8 +62,7 @@ def train_role(
     cache = None
     if settings.feature_cache is not None:
         cache = FeatureCache(settings.feature_cache, int(settings.feature_cache_gb * 1e9))
-    blind = isinstance(settings, LocalizerSettings) and settings.blind
-    vision = FrozenVision(base, role, cache, blind=blind)
+    vision = FrozenVision(base, role, cache)
     minimised = descriptor_objective if role == "descriptor" else localizer_objective
 
     def objective(batch: PointBatch) -> tuple[Tensor, Metrics]:
@@ -98,14 +97,8 @@ def train_role(
 
 
 def attach(base: Base, settings: Settings) -> None:
-    """Give a base without roles the untrained one that the settings are of, and what they change of the base.
-
-    Raises:
-        ValueError: the base has no such head.
-    """
-    head = None
-    if isinstance(settings, LocalizerSettings):
-        head = "regression" if settings.blind else settings.head
+    """Give a base without roles the untrained one that the settings are of, and what they change of the base."""
+    localizes = isinstance(settings, LocalizerSettings)
     torch.manual_seed(settings.seed)
     attach_role(
         base,
@@ -113,7 +106,8 @@ def attach(base: Base, settings: Settings) -> None:
         rank=settings.lora_rank,
         alpha=settings.lora_alpha,
         dropout=settings.lora_dropout,
-        head=head,
+        head=settings.head if localizes else None,
+        blind=localizes and settings.blind,
         region=settings.region if isinstance(settings, DescriptorSettings) else None,
     )
 

@@ -171,10 +171,10 @@ class LocalizerSettings(RoleSettings):
 
     learning_rate: float = 1e-5
     """At its highest. Paper 4.1."""
-    head: Literal["regression", "heatmap", "mixture"] | None = None
-    """The coordinate head: regression (the paper's), mixture or heatmap; else the base's."""
+    head: Literal["regression", "mixture", "heatmap", "pointer"] | None = None
+    """The coordinate head: regression (the paper's), mixture, heatmap or pointer; else the base's."""
     blind: bool = False
-    """Blank the photo: the text-only reference. It answers with a regression: a heatmap of nothing says nothing."""
+    """In place of photos the localizer sees one learned set of features: the text-only reference, with the same head."""
     frozen_language_model: bool = False
     """Train projector and heads only: the paper's Table 4."""
 

@@ -53,7 +53,7 @@ class ConvNeXtStage(nn.Module):
         return self.blocks(self.downsample(x_BCHW))
 
 
-class Trunk(nn.Module):
+class ConvNeXt(nn.Module):
     """ConvNeXt over normalised photos.
 
     Source: timm ConvNeXt as OMG-Seg's OpenCLIPBackbone uses it; parity: tests/omg_llava/test_parity.py.
