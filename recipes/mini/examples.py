@@ -308,12 +308,9 @@ class Maker:
             name = class_of(name)
             members = [j for j, other in enumerate(scene.parts) if class_of(other.name) == name]
         else:
-            members = [j for j, other in enumerate(scene.parts) if other.name == name]
-            members += [
-                j
-                for j, other in enumerate(scene.parts)
-                if other.name in (f"{name}s", without_side(name)) and j not in members and without_side(name) != name
-            ]
+            # A "left shoe" is also in parts that are just called "shoe" or "shoes".
+            vague = {f"{name}s", without_side(name)} if without_side(name) != name else {f"{name}s"}
+            members = [j for j, other in enumerate(scene.parts) if other.name in {name} | vague]
         wanted = np.isin(scene.part_map, np.array(members) + 1)
         return Wanted(text=self._said(name, None if is_object else thing.name, rng), cells=_heat_cells(wanted))
 

@@ -1,4 +1,4 @@
-"""Batches from processes of their own: nothing is forked, no thread or GPU is shared, and a folder in memory is between."""
+"""Batches from processes of their own: nothing is forked, no GPU is shared, and a folder in memory is between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ SHARES = 3
 
 
 def start(folder: Path, workers: int, arguments: Sequence[str]) -> list[subprocess.Popen[bytes]]:
-    """Processes that write batches into an empty folder. arguments: those of `main` but for `--folder` and `--worker`."""
+    """Processes that write batches into an empty folder.
+
+    arguments: those of `main` but for `--folder` and `--worker`.
+    """
     folder.mkdir(parents=True)
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-m", "recipes.mini.feed", "--folder", str(folder), *arguments]
