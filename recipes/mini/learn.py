@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,6 +34,8 @@ TARGET_SIGMA = 0.03
 """Of a point's heatmap, in the square's unit."""
 AVERAGE = 0.998
 """Of the running mean of the weights, which is what is kept."""
+TOLD_EVERY, SAVED_EVERY_S = 25, 300
+LARGEST_FILE = 15_000_000
 WEIGHTS = {
     "write": 1.0,
     "caption": 0.4,
@@ -292,6 +295,7 @@ def rate_at(done: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed-folder", type=Path, required=True, help="of recipes.mini.seed")
+    parser.add_argument("--base", type=Path, help="folder with base-*.safetensors to start from; else the seed")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--absent", type=Path, nargs="*", default=[])
@@ -305,43 +309,64 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, help="scenes of the val split")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    began = time.time()
     with tempfile.TemporaryDirectory(dir=given.memory) as held:
         passed = ["--seed-folder", str(given.seed_folder), "--photos", str(given.photos), "--seed", str(given.seed)]
         for name in ("scenes", "texts", "absent"):
             passed += [f"--{name}", *map(str, getattr(given, name))]
         workers = feed.start(Path(held) / "batches", given.workers, passed)
         try:
-            learn(given, feed.batches(Path(held) / "batches", workers), began)
+            learn(given, feed.batches(Path(held) / "batches", workers))
         finally:
             for one in workers:
                 one.kill()
                 one.wait()
 
 
-def learn(given: argparse.Namespace, batches: Iterator[Any], began: float) -> None:
-    """Train for so many minutes and write the running mean of the weights."""
+def learn(given: argparse.Namespace, batches: Iterator[Any]) -> None:
+    """Train for so many minutes, of all runs together, and write the running mean of the weights."""
     device = torch.device(given.device)
     torch.manual_seed(given.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     names = read_names(given.seed_folder / "names.json")
-    network = load_checkpoint(given.seed_folder / "checkpoint", roles=()).requires_grad_(True).train()
-    network = network.to(device)
+    network = load_checkpoint(given.seed_folder / "checkpoint", roles=())
+    if given.base is not None:
+        load_parts(network, given.base)
+    network = network.requires_grad_(True).train().to(device)
     probes = Probes(2 * network.config.vision.width, len(names.sided), len(names.objects)).to(device)
-    optimizer = torch.optim.AdamW(
-        groups_of(network, probes, given.rate), betas=(0.9, 0.98), fused=device.type == "cuda"
-    )
-    averaged = [p.detach().clone() for p in network.parameters()]
+    groups, fused = groups_of(network, probes, given.rate), device.type == "cuda"
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=fused)
+    weights = list(network.parameters())
+    averaged = [p.detach().clone() for p in weights]
     given.out.mkdir(parents=True, exist_ok=True)
+    state, step, before = given.out / "state.pt", 0, 0.0
+    if state.exists():
+        held = torch.load(state, map_location=device, weights_only=True)
+        step, before, averaged = held["step"], held["seconds"], held["averaged"]
+        network.load_state_dict(held["network"])
+        probes.load_state_dict(held["probes"])
+        optimizer.load_state_dict(held["optimizer"])
+        print(f"going on after {before:.0f} s and {step} steps", flush=True)
     batch = next(batches)
-    step, started, seconds = 0, time.time(), 60 * given.minutes
-    print(f"{time.time() - began:.0f} s to start", flush=True)
+    started = saved = time.time()
+    seconds, waited = 60 * given.minutes, 0.0
     told: dict[str, Tensor] = {}
-    waited = 0.0
-    while (elapsed := time.time() - started) < seconds:
-        asked_at = time.time()
-        batch = next(batches)
-        waited += time.time() - asked_at
+
+    def keep() -> None:
+        unfinished = state.with_suffix(".part")
+        torch.save(
+            {
+                "step": step,
+                "seconds": elapsed,
+                "averaged": averaged,
+                "network": network.state_dict(),
+                "probes": probes.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            },
+            unfinished,
+        )
+        unfinished.replace(state)
+
+    while (elapsed := before + time.time() - started) < seconds:
         for group in optimizer.param_groups:
             group["lr"] = group["most"] * rate_at(elapsed / seconds)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
@@ -349,50 +374,55 @@ def learn(given: argparse.Namespace, batches: Iterator[Any], began: float) -> No
         loss = sum(weight * parts[name] for name, weight in WEIGHTS.items())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         with torch.no_grad():
             # Young means are of few steps.
-            torch._foreach_lerp_(averaged, list(network.parameters()), 1 - min(AVERAGE, (step + 1) / (step + 10)))
-            told = {k: v.detach() if step % 50 == 0 else 0.95 * told[k] + 0.05 * v.detach() for k, v in parts.items()}
+            torch._foreach_lerp_(averaged, weights, 1 - min(AVERAGE, (step + 1) / (step + 10)))
+            told = {k: 0.95 * told[k] + 0.05 * v.detach() if told else v.detach() for k, v in parts.items()}
         step += 1
-        if step % 50 == 0 or step == 1:
+        if step % TOLD_EVERY == 0 or elapsed == before:
             said = " ".join(f"{name} {value.item():.3f}" for name, value in told.items())
             print(f"{elapsed:5.0f} s, {waited:.0f} s without data, step {step}: {said}", flush=True)
+        if time.time() - saved > SAVED_EVERY_S:
+            keep()
+            saved = time.time()
+        asked_at = time.time()
+        batch = next(batches)
+        waited += time.time() - asked_at
+    keep()
     with torch.no_grad():
-        for parameter, mean in zip(network.parameters(), averaged, strict=True):
-            parameter.copy_(mean)
+        torch._foreach_copy_(weights, averaged)
     network.eval()
-    save(network, given.out)
-    if given.validation:
+    save_parts(network, given.out)
+    if given.validation is not None:
         from recipes.mini.check import check
 
         print(json.dumps(check(network, given.validation, given.texts, device)), flush=True)
 
 
 def load_parts(network: PointNetwork, folder: Path) -> None:
-    """Weights as `save` wrote them."""
-    from safetensors.torch import load_file
+    """Weights as `save_parts` wrote them.
 
-    weights = {
-        name: t.float() for path in sorted(folder.glob("base-*.safetensors")) for name, t in load_file(path).items()
-    }
+    Raises:
+        ValueError: they are of another network.
+    """
+    paths = sorted(folder.glob("base-*.safetensors"))
+    weights = {name: tensor.float() for path in paths for name, tensor in load_file(path).items()}
     missing, unknown = network.load_state_dict(weights, strict=False)
     if unknown or [name for name in missing if not name.endswith("lm_head.weight")]:
         raise ValueError(f"{folder} is of another network: {[*missing, *unknown][:3]}")
 
 
-def save(network: PointNetwork, folder: Path) -> None:
+def save_parts(network: PointNetwork, folder: Path) -> None:
     """Weights in fp16, in files of at most 15 MB: they travel between machines."""
-    from safetensors.torch import save_file
-
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in network.state_dict().items():
         if name.endswith("lm_head.weight"):
             continue
         half = tensor.detach().half().cpu().contiguous()
-        if size + half.nbytes > 15e6:
+        if size + half.nbytes > LARGEST_FILE:
             parts.append({})
             size = 0
         parts[-1][name] = half
