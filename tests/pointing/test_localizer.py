@@ -72,7 +72,7 @@ def test_a_second_place_is_named_from_half_as_likely_on(second: float, is_named:
     assert (found.runner_up_px is not None) is is_named
 
 
-def test_places_within_a_tenth_of_the_photo_are_one() -> None:
+def test_places_that_one_point_is_right_of_are_one() -> None:
     """Ten pixels of 200 are 0.05 of the square: one answer is right of both."""
     found = found_at({(100.0, 100.0): 0.5, (110.0, 100.0): 0.5})
     assert found.point_px == pytest.approx((105.0, 101.0), abs=CELL)
