@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.endpoints import ManyAtOnce
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
 from talking_points.evaluation.report import _shown, markdown_tables, write_samples
 from talking_points.evaluation.samples import Sample
@@ -44,10 +46,10 @@ def test_the_paper_and_the_styles_stand_below() -> None:
     assert lines.endswith("| descriptor | short | 60.0 |\n| descriptor | *best - worst* | 2.5 |\n")
 
 
-class Knowing:
+class Knowing(ManyAtOnce):
     """Finds everything at one place; a unicorn is in no photo, and of a hat it does not know."""
 
-    def locate_many(self, pairs: list[tuple[Image.Image, str]]) -> list[FoundPoint]:
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
         there = {"a unicorn": 0.04, "a shoe": 0.9, "a hat": None}
         return [
             FoundPoint(point_px=(3.0, 4.0), confidence=0.5, runner_up_px=None, there=there[text]) for _, text in pairs
