@@ -14,4 +14,8 @@ asked = {"photo": base64.b64encode(Path(photo).read_bytes()).decode(), "points":
 request = Request(f"{server}/v1/round-trip", json.dumps(asked).encode(), {"Content-Type": "application/json"})
 [point] = json.load(urlopen(request))["points"]
 print(point["description"])
-print(f"found again at ({point['found_x']:.1f}, {point['found_y']:.1f})")
+# The model need not know whether what the words name is in the photo at all.
+if point["there"] is not None and point["there"] < 0.5:
+    print("not in the photo, by these words")
+else:
+    print(f"found again at ({point['found_x']:.1f}, {point['found_y']:.1f})")

@@ -63,7 +63,8 @@ class FakeTalkingPoints:
         if max(map(len, texts)) > 1000:
             raise ValueError("text 1 has 1001 tokens;\nthe model reads 512")
         other = FoundPoint(point_px=(3.0, 4.0), confidence=0.876, runner_up_px=(7.5, 8.0))
-        return [other if " or " in text else replace(other, confidence=None, runner_up_px=None) for text in texts]
+        alone, absent = replace(other, confidence=None, runner_up_px=None), replace(other, there=0.0449)
+        return [other if " or " in text else absent if "unicorn" in text else alone for text in texts]
 
     def round_trip(self, photo, points_px):
         return [
@@ -151,6 +152,24 @@ class TestAnswers:
         _, out, _ = run("localize", photo, "the left or the right eye")
         sure = "  88% sure to be within a tenth of the photo's longer side; or else at (7.5, 8.0)\n"
         assert out == f"(3.0, 4.0): the left or the right eye\n{sure}"
+
+    def test_localize_says_what_is_not_in_the_photo(self, run, photo):
+        _, out, _ = run("localize", photo, "the unicorn", "the nose")
+        absent = "not in the photo: the unicorn\n  4% likely to be there; the likeliest place is (3.0, 4.0)\n"
+        assert out == f"{absent}(3.0, 4.0): the nose\n"
+        _, out, _ = run("localize", photo, "the unicorn", "--json")
+        [point] = json.loads(out)["points"]
+        assert (point["found_x"], point["found_y"], point["there"]) == (3, 4, 0.0449)
+
+    @pytest.mark.parametrize(("there", "shown"), [(1e-9, "1%"), (0.4999, "49%")])
+    def test_round_trip_says_what_is_not_in_the_photo(self, run, photo, monkeypatch, there, shown):
+        trips = FakeTalkingPoints.round_trip
+        monkeypatch.setattr(
+            FakeTalkingPoints, "round_trip", lambda *asked: [replace(trip, there=there) for trip in trips(*asked)]
+        )
+        _, out, _ = run("round-trip", photo, "--point", "10,20")
+        place = "the likeliest place is (13.0, 24.0), 5.0 px away (4.3% of the photo)"
+        assert out == f"(10, 20): a point at 10 20\n  not in the photo: {shown} likely to be there; {place}\n"
 
     def test_round_trip(self, run, photo):
         status, out, _ = run("round-trip", photo, "--point", "10,20")

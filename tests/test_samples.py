@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from talking_points.samples import FoundPoint, PhotoPoint, answer_as_json, point_of_record, points_as_json
+from talking_points.samples import (
+    ABSENT_BELOW,
+    FoundPoint,
+    PhotoPoint,
+    absence,
+    answer_as_json,
+    point_of_record,
+    points_as_json,
+)
 
 NOWHERE = {"found_x": None, "found_y": None, "there": None}
 
@@ -23,6 +31,11 @@ def test_found_and_there_are_always_told_and_what_else_is_known() -> None:
         "there": 0.25,
         "error": pytest.approx(0.1),
     }
+
+
+def test_absence_in_words() -> None:
+    assert [absence(there) for there in (None, 1.0, ABSENT_BELOW)] == ["", "", ""]
+    assert absence(ABSENT_BELOW - 1e-6) == absence(0.0) == "not in the photo"
 
 
 def test_answers_about_one_photo() -> None:

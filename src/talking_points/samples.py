@@ -16,6 +16,8 @@ from typing import Any
 
 from talking_points.points import Box, Point, check_point, distance_unit
 
+ABSENT_BELOW = 0.5
+"""A thing that is in the photo with less probability than this counts as absent. Ours."""
 ANSWER_KEYS = frozenset(
     ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
     + ("there", "error", "problem", "line")
@@ -27,14 +29,16 @@ class FoundPoint:
     """Where a text leads, and how surely."""
 
     point_px: Point
-    """Pixels of the photo."""
+    """Pixels of the photo; the likeliest place also of a thing that counts as absent."""
     confidence: float | None
-    """Probability that the point meant is within a tenth of the photo's longer side; None where the checkpoint's
-    coordinate head is a regression, which does not know."""
+    """Probability that the point meant is within a tenth of the photo's longer side, given that the thing is in the
+    photo; places that fit the words equally well share it. None where the checkpoint's coordinate head is a
+    regression, which does not know."""
     runner_up_px: Point | None
-    """Another place that fits the words nearly as well; None when there is none."""
+    """Another place that fits the words nearly as well, the likeliest of the others; None when there is none."""
     there: float | None = None
-    """Probability that the thing named is in the photo at all; None where the checkpoint does not know."""
+    """Probability that the thing named is in the photo at all, see `absence`; None where the checkpoint does not
+    know."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +101,23 @@ class PhotoPoint:
         )
 
 
+def absence(there: float | None) -> str:
+    """What people are told of a thing that counts as absent; empty where it does not, or where nothing is known.
+
+    Args:
+        there: as in `FoundPoint`.
+
+    Example:
+        >>> absence(0.04)
+        'not in the photo'
+        >>> absence(0.96), absence(None)
+        ('', '')
+    """
+    return "not in the photo" if there is not None and there < ABSENT_BELOW else ""
+
+
 def answer_as_json(point: PhotoPoint) -> dict[str, Any]:
-    """What a model answered about a point."""
+    """What a model answered about a point. `found_x` and `found_y` of an absent thing are its likeliest place."""
     found_x, found_y = point.found_px or (None, None)
     other_x, other_y = point.runner_up_px or (None, None)
     sure = None if point.confidence is None else round(point.confidence, 4)

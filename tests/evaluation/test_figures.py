@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.evaluation.figures import draw_points
+from talking_points.evaluation.figures import _note, draw_points
 from talking_points.samples import PhotoPoint
 
 RED, GREEN, BLUE = (227, 18, 11), (18, 183, 106), (120, 160, 210)
@@ -46,6 +46,16 @@ def test_a_description_has_a_star_and_no_ring():
 def test_an_answer_has_a_ring_and_no_star():
     figure = draw_points(PHOTO, [PhotoPoint(found_px=(10, 10), description=TEXT)])
     assert len(pixels_of(figure, GREEN)) and not len(pixels_of(figure, RED))
+
+
+def test_what_is_not_in_the_photo_has_no_ring_and_is_said():
+    points = [PhotoPoint(point_px=(10, 10), found_px=(300, 200), description=TEXT, there=there) for there in (0.1, 0.9)]
+    absent, there = (draw_points(PHOTO, [point]) for point in points)
+    assert len(pixels_of(absent, RED)) and not len(pixels_of(absent, GREEN))
+    assert len(pixels_of(there, GREEN))
+    notes = [_note(point, PHOTO.size) for point in points]
+    assert notes[0] == "asked (10.0, 10.0)  ·  not in the photo  ·  likeliest place (300.0, 200.0)"
+    assert notes[1].startswith("asked (10.0, 10.0)  ·  found (300.0, 200.0)  ·  346.7 px apart")
 
 
 def test_each_text_makes_the_figure_longer_by_its_lines():

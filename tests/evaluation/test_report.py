@@ -1,4 +1,17 @@
-from talking_points.evaluation.report import markdown_tables
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.endpoints import ManyAtOnce
+from talking_points.evaluation.protocol import Row, localize_texts, true_points
+from talking_points.evaluation.report import _shown, markdown_tables, write_samples
+from talking_points.evaluation.samples import Sample
+from talking_points.samples import FoundPoint
 
 
 def test_table() -> None:
@@ -31,3 +44,48 @@ def test_the_paper_and_the_styles_stand_below() -> None:
     assert "| Talking Points | paper |  | 92.3 | 78.1 |  |" in lines
     assert "| descriptor -> localizer | ours | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |" in lines
     assert lines.endswith("| descriptor | short | 60.0 |\n| descriptor | *best - worst* | 2.5 |\n")
+
+
+class Knowing(ManyAtOnce):
+    """Finds everything at one place; a unicorn is in no photo, and of a hat it does not know."""
+
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        there = {"a unicorn": 0.04, "a shoe": 0.9, "a hat": None}
+        return [
+            FoundPoint(point_px=(3.0, 4.0), confidence=0.5, runner_up_px=None, there=there[text]) for _, text in pairs
+        ]
+
+
+def test_answers_say_what_is_not_in_the_photo_and_are_scored_as_ever(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 30), "red")
+    texts = ["a unicorn", "a shoe", "a hat", " "]
+    samples = [
+        Sample(sample_id=str(n), photo_id="p", size_wh=photo.size, point_px=(3.0, 7.0), open_photo=lambda: photo)
+        for n in range(4)
+    ]
+    for _ in range(2):
+        # The second time they are read, not asked for.
+        with KeptAnswers(tmp_path, {"of": "this"}) as answers:
+            found_px, there = answers.points("stage", Knowing(), samples, texts)
+    assert found_px[:3].tolist() == [[3.0, 4.0]] * 3 == localize_texts(Knowing(), samples, texts)[:3].tolist()
+    row = Row(
+        set_name="set",
+        describer="d",
+        localizer="l",
+        samples=samples,
+        texts=texts,
+        found_px=found_px,
+        true_px=true_points(samples),
+        there=there,
+    )
+    write_samples(tmp_path / "samples.parquet", [row])
+    lines = pq.read_table(tmp_path / "samples.parquet").to_pylist()
+    assert [line["there"] for line in lines] == [0.04, 0.9, None, None]
+    assert [line["found_x"] for line in lines] == [3.0, 3.0, 3.0, None]
+    captions = [_shown(row, index, "best")["off"] for index in range(4)]
+    assert captions == [
+        "not in the photo, says the localizer; its likeliest place is 10.0% of the photo off",
+        "10.0% of the photo off",
+        "10.0% of the photo off",
+        "no answer",
+    ]

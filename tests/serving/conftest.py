@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.samples import FoundPoint
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
@@ -27,7 +28,18 @@ def photo_bytes(size_wh: tuple[int, int] = SIZE_WH, form: str = "PNG", seed: int
 
 @pytest.fixture(scope="session")
 def tp() -> TalkingPoints:
-    return TalkingPoints(tiny_network())
+    network = tiny_network()
+    # Whatever is asked for is in the photo; what is not, `nothing_is_there` says.
+    network.localizer.head.ours.there[-1].bias.data.fill_(20.0)  # type: ignore[union-attr, index]
+    return TalkingPoints(network)
+
+
+@pytest.fixture
+def nothing_is_there(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> FoundPoint:
+    """What the localizer answers to any text: the thing is not in the photo, and if it were, it would be here."""
+    found = FoundPoint(point_px=(7.0, 8.0), confidence=0.5, runner_up_px=(60.0, 30.0), there=0.04)
+    monkeypatch.setattr(tp, "locate_many", lambda pairs: [found] * len(pairs))
+    return found
 
 
 @pytest.fixture(scope="session")

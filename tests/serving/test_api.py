@@ -33,6 +33,13 @@ def form(client: TestClient, task: str, photo: bytes = PHOTO, **fields: object) 
     return client.post(f"/v1/{task}", files={"photo": ("a.png", photo)}, data=fields)
 
 
+@pytest.mark.usefixtures("nothing_is_there")
+def test_what_is_not_in_the_photo_keeps_its_numbers(client: TestClient) -> None:
+    [point] = form(client, "localize", text=["the unicorn"]).json()["points"]
+    numbers = {"found_x": 7, "found_y": 8, "confidence": 0.5, "runner_up_x": 60, "runner_up_y": 30, "there": 0.04}
+    assert point == {"text": "the unicorn", **numbers}
+
+
 def message(response: Response) -> str:
     """Of an error, in the shape that every error has."""
     assert response.status_code >= 400

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from talking_points.evaluation.pointing.formats import ask_for_point, prompt, words_of_prompt
+from talking_points.evaluation.pointing.formats import ask_for_point, point_of_answer, prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question
@@ -73,6 +73,20 @@ def test_answers(client: TestClient, tp: TalkingPoints) -> None:
     answer = client.post("/v1/chat/completions", json={"messages": messages("the left shoe")}).json()
     found = json.loads(answer["choices"][0]["message"]["content"])
     assert (found["x"], found["y"]) == pytest.approx(tp.localize(image, ["the left shoe"])[0], abs=0.02)
+
+
+@pytest.mark.usefixtures("nothing_is_there")
+def test_what_is_not_in_the_photo_is_said(client: TestClient) -> None:
+    said = 'not in the photo; the likeliest place is {"x": 7.0, "y": 8.0}'
+    answer = client.post("/v1/chat/completions", json={"messages": messages("the unicorn")}).json()
+    assert answer["choices"][0]["message"]["content"] == said
+    stream = client.post("/v1/chat/completions", json={"messages": messages("the unicorn"), "stream": True})
+    assert json.dumps(said)[1:-1] in stream.text
+    # Our own evaluation scores the point, as it does without a server.
+    assert point_of_answer("pixels", said, (70, 40)) == (7.0, 8.0)
+    # A description is no less one.
+    answer = client.post("/v1/chat/completions", json={"messages": messages("(12, 30)")}).json()
+    assert "not in the photo" not in answer["choices"][0]["message"]["content"]
 
 
 def test_streams(client: TestClient, tp: TalkingPoints) -> None:

@@ -66,6 +66,15 @@ def test_a_description_gets_its_keypoint(client: TestClient, tp: TalkingPoints) 
     assert point["value"]["keypointlabels"] == ["thing"] and text["value"]["text"] == ["the left shoe"]
 
 
+@pytest.mark.usefixtures("nothing_is_there")
+def test_what_is_not_in_the_photo_gets_no_keypoint(client: TestClient) -> None:
+    annotated = [{"result": [textarea("t", "the left shoe")]}]
+    assert predict(client, [], annotations=annotated).json()["results"][0]["result"] == []
+    # A keypoint beside it is described as ever.
+    point, text = predict(client, [keypoint("a", 50, 25), textarea("t", "x")]).json()["results"][0]["result"]
+    assert point["id"] == text["id"] == "a"
+
+
 def test_nothing_to_do(client: TestClient) -> None:
     for regions in ([], [keypoint("b", 10, 90), textarea("b", "has words")]):
         assert predict(client, regions).json()["results"] == [{"result": [], "score": 0.0, "model_version": "tiny"}]

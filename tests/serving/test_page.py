@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from talking_points.points import distance_unit
-from talking_points.samples import PhotoPoint
+from talking_points.samples import ABSENT_BELOW, PhotoPoint
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
@@ -39,6 +39,19 @@ def test_nothing_of_the_page_comes_from_elsewhere(client: TestClient) -> None:
     for name in re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page.text):
         part = client.get(f"/{name}")
         assert part.status_code == 200 and "://" not in part.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_page_is_told_what_counts_as_absent(client: TestClient) -> None:
+    assert f'<body data-absent-below="{ABSENT_BELOW}" data-absent="not in the photo">' in client.get("/").text
+
+
+def test_figures_show_what_is_not_in_the_photo(client: TestClient) -> None:
+    def figure(there: float | None) -> bytes:
+        point = {"text": "the unicorn", "found_x": 200, "found_y": 150, "there": there}
+        posted = {"files": {"photo": photo_bytes(SIZE_WH)}, "data": {"points": json.dumps([point])}}
+        return client.post("/page/figure", **posted).content
+
+    assert figure(None) == figure(0.9) != figure(0.04)
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (30_000, 2), (400, 300), (3000, 2000)])
@@ -177,6 +190,22 @@ def test_click_read_edit_find_and_save(visit: Callable[..., Any], photo: Path, e
         tab.click("#figure")
     assert Image.open(download.value.path()).width > 500
     assert download.value.suggested_filename == "talking-points.png"
+
+
+@needs_chromium
+@pytest.mark.usefixtures("nothing_is_there")
+def test_what_is_not_in_the_photo_is_said(visit: Callable[..., Any], photo: Path) -> None:
+    tab = visit()
+    open_photo(tab, photo)
+    tab.fill("#own", "the unicorn")
+    tab.click("#find-own")
+    tab.wait_for_selector("#note-1 .absent")
+    assert tab.locator("#note-1").inner_text() == "not in the photo · likeliest place (7, 8)"
+    click(tab, 0.5, 0.25)
+    tab.wait_for_selector("#note-2 .absent")
+    assert tab.locator("#note-2").inner_text().endswith(" · not in the photo · likeliest place (7, 8)")
+    # One star, at what was clicked.
+    assert tab.locator("#photo .star").count() == 1 and tab.locator("#photo .ring").count() == 0
 
 
 @needs_chromium

@@ -17,7 +17,7 @@ from talking_points.cli.console import find_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
 from talking_points.progress import Progress
-from talking_points.samples import PhotoPoint, points_as_json
+from talking_points.samples import PhotoPoint, absence, points_as_json
 from talking_points.settings import argument, flag
 
 if TYPE_CHECKING:
@@ -251,15 +251,22 @@ def _give(answers: list[PhotoPoint], image: Image.Image, path: Path | None, sett
 def _as_text(answer: PhotoPoint) -> str:
     asked = f"({answer.point_px[0]:g}, {answer.point_px[1]:g})" if answer.point_px else ""
     found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
-    lines = [f"{asked or found}: {answer.words or '(no description)'}"]
-    if answer.confidence is not None and answer.point_px is None:
+    absent, away = absence(answer.there), ""
+    if answer.point_px and answer.found_px and answer.error is not None:
+        pixels = math.dist(answer.point_px, answer.found_px)
+        away = f", {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)"
+    lines = [f"{asked or absent or found}: {answer.words or '(no description)'}"]
+    if absent and answer.there is not None:
+        # Rounded down, so that it is below what counts as absent; never "0%": so sure it has not been shown to be.
+        likely = f"{max(1, math.floor(100 * answer.there))}% likely to be there; the likeliest place is {found}{away}"
+        lines.append(f"  {absent}: {likely}" if asked else f"  {likely}")
+    elif away:
+        lines.append(f"  found again at {found}{away}")
+    elif answer.confidence is not None and answer.point_px is None:
         other = ""
         if answer.runner_up_px is not None:
             other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
-        # Never "100%": so sure it has not been shown to be.
+        # Never "100%", for the same reason.
         sure = min(99, round(100 * answer.confidence))
         lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
-    if answer.point_px and answer.found_px and answer.error is not None:
-        pixels = math.dist(answer.point_px, answer.found_px)
-        lines.append(f"  found again at {found}, {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)")
     return "\n".join(lines)

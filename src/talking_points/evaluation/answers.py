@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.evaluation.protocol import Points, describe_samples, localize_texts
+from talking_points.evaluation.protocol import Points, describe_samples, locate_texts
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
@@ -55,18 +55,25 @@ class KeptAnswers:
         """A describer's text of each sample."""
         return self._of(stage, stage, samples, partial(describe_samples, describer))
 
-    def points(self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
-        """(N, 2) points that a localizer finds from texts, one a sample, in pixels; NaN where none."""
+    def points(
+        self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]
+    ) -> tuple[Points, Points]:
+        """What a localizer finds from texts, one a sample: points and whether things are there, as `locate_texts`."""
         text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
 
         def find(window: Sequence[Sample]) -> list[Any]:
-            points = localize_texts(localizer, window, [text_of[s.sample_id] for s in window])
-            return [None if np.isnan(point).any() else point.tolist() for point in points]
+            found_px, there = locate_texts(localizer, window, [text_of[s.sample_id] for s in window])
+            # JSON has no NaN.
+            return [
+                [None if np.isnan(value) else value for value in (*point_px, is_there)]
+                for point_px, is_there in zip(found_px.tolist(), there.tolist(), strict=True)
+            ]
 
         # Texts of a file may have changed since an earlier run.
         version = sha256_of(list(texts))[:16]
         found = self._of(stage, f"{stage} {version}", samples, find)
-        return np.array([point or (np.nan, np.nan) for point in found], float).reshape(-1, 2)
+        values = np.array(found, float).reshape(-1, 3)
+        return values[:, :2], values[:, 2]
 
     def _of(
         self, stage: str, name: str, samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Any]]

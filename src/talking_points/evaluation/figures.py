@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from talking_points.points import Box, Point, distance_unit
-from talking_points.samples import PhotoPoint
+from talking_points.samples import PhotoPoint, absence
 
 ASKED_COLOUR = "#e3120b"
 FOUND_COLOUR = "#12b76a"
@@ -39,7 +39,8 @@ def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image
 
     Several points are numbered, from 1. Where a point was asked and found, a thin line joins the two and a
     note under the text says how far apart they are, in pixels and in per cent of the photo (the distance in
-    the photo's normalised coordinates). A point outside the photo is drawn at its border.
+    the photo's normalised coordinates). A point outside the photo is drawn at its border. A thing that counts as
+    absent has no ring: the note says that it is not in the photo.
 
     Args:
         photo: an RGB photo, as `talking_points.open_photo` gives it. A strip more than about 13 times as long
@@ -95,7 +96,7 @@ def _mark_points(picture: Image.Image, points: Sequence[PhotoPoint], size_wh: tu
         return left + u * (right - left), top + v * (bottom - top)
 
     for number, point in enumerate(points, start=1):
-        asked, found = place(point.point_px), place(point.found_px)
+        asked, found = place(point.point_px), place(_ringed(point))
         if asked and found:
             _join(draw, asked, found, radius)
         if found:
@@ -122,13 +123,21 @@ def _at_size(photo: Image.Image) -> Image.Image:
     return photo.resize(shown_wh, resample)
 
 
+def _ringed(point: PhotoPoint) -> Point | None:
+    """Where a point was found; None, too, for a thing that counts as absent."""
+    return None if absence(point.there) else point.found_px
+
+
 def _note(point: PhotoPoint, size_wh: tuple[int, int]) -> str:
     parts = []
     if point.point_px:
         parts.append(f"asked ({point.point_px[0]:.1f}, {point.point_px[1]:.1f})")
+    absent = absence(point.there)
+    if absent:
+        parts.append(absent)
     if point.found_px:
-        parts.append(f"found ({point.found_px[0]:.1f}, {point.found_px[1]:.1f})")
-    if point.point_px and point.found_px:
+        parts.append(f"{'likeliest place' if absent else 'found'} ({point.found_px[0]:.1f}, {point.found_px[1]:.1f})")
+    if point.point_px and point.found_px and not absent:
         pixels = math.dist(point.found_px, point.point_px)
         per_cent = 100 * distance_unit(point.found_px, point.point_px, size_wh)
         parts.append(f"{pixels:.1f} px apart, {per_cent:.1f}% of the photo")
@@ -166,7 +175,7 @@ def _put(picture: Image.Image, radius: float, at: Point, *, ring: bool) -> None:
 def _draw_legend(figure: Image.Image, points: Sequence[PhotoPoint], at: Point) -> None:
     x, y = at
     shown = [(False, "asked")] if any(point.point_px for point in points) else []
-    shown += [(True, "found from the text")] if any(point.found_px for point in points) else []
+    shown += [(True, "found from the text")] if any(_ringed(point) for point in points) else []
     for ring, label in shown:
         _put(figure, 0.6 * MARKER_RADIUS, (x + 12, y), ring=ring)
         ImageDraw.Draw(figure).text((x + 34, y), label, NOTE_COLOUR, _font(NOTE_SIZE), anchor="lm")

@@ -43,6 +43,9 @@ class Row:
     """(N, 2); NaN where there was no answer."""
     true_px: Points
     """(N, 2): the samples' points, except for texts that are about another one."""
+    there: Points | None = None
+    """(N,) how likely each text's thing is in the photo, as `FoundPoint` has it; NaN, or None for all, where it is not
+    known. Scores do not depend on it: the point of an absent thing is scored as any other."""
     style: str = ""
     """The other style that the describer's texts were put into; empty: as it wrote them."""
 
@@ -107,13 +110,19 @@ def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[st
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
     """(N, 2) points found from texts, pixels of each photo; NaN for an empty text or no answer, which is a miss."""
+    return locate_texts(localizer, samples, texts)[0]
+
+
+def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> tuple[Points, Points]:
+    """`localize_texts`, and (N,) how likely each text's thing is in the photo; NaN where it is not known."""
     asked = [n for n, text in enumerate(texts) if text.strip()]
     photos = _opened([samples[n] for n in asked])
     pairs = [(photos[samples[n].photo_id], texts[n]) for n in asked]
-    found = np.full((len(samples), 2), np.nan)
-    if asked:
-        found[asked] = locate_pairs(localizer, pairs)
-    return found
+    found_px, there = np.full((len(samples), 2), np.nan), np.full(len(samples), np.nan)
+    for n, found in zip(asked, locate_pairs(localizer, pairs) if pairs else [], strict=True):
+        found_px[n] = found.point_px
+        there[n] = np.nan if found.there is None else found.there
+    return found_px, there
 
 
 def _opened(samples: Sequence[Sample]) -> dict[str, Image.Image]:

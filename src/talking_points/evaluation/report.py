@@ -18,7 +18,7 @@ from talking_points.evaluation.protocol import Row
 from talking_points.files import write_whole
 from talking_points.pages import render
 from talking_points.photos import encode_photo
-from talking_points.samples import PhotoPoint
+from talking_points.samples import PhotoPoint, absence
 
 CURVE_TO = 0.3
 """Largest threshold of the curves, in normalised coordinates."""
@@ -30,7 +30,7 @@ _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("set", "describer", "style", "localizer", "sample", "photo", "object", "part")]
     + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
     + [("text", pa.string())]
-    + [(name, pa.float64()) for name in ("found_x", "found_y", "error")]
+    + [(name, pa.float64()) for name in ("found_x", "found_y", "there", "error")]
 )
 
 
@@ -66,12 +66,14 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
 def write_samples(path: Path, rows: Sequence[Row]) -> None:
     """Every text, point and error as Parquet: a line for each sample of each row.
 
-    Points are pixels, `error` the distance in normalised coordinates; without an answer they are null.
+    Points are pixels, `there` is `FoundPoint`'s, `error` the distance in normalised coordinates; null where there is
+    none, as without an answer.
     """
     lines = []
     for row in rows:
         for index, (sample, error) in enumerate(zip(row.samples, row.errors.tolist(), strict=True)):
-            answer = (*row.found_px[index].tolist(), error) if np.isfinite(error) else (None, None, None)
+            point = row.found_px[index].tolist() if np.isfinite(error) else (None, None)
+            answer = (*point, _there(row, index), error if np.isfinite(error) else None)
             values: list[Any] = [
                 row.set_name,
                 row.describer,
@@ -83,6 +85,11 @@ def write_samples(path: Path, rows: Sequence[Row]) -> None:
             values += [sample.object_name, sample.part_name, *sample.size_wh, *row.true_px[index].tolist()]
             lines.append(dict(zip(_SCHEMA.names, [*values, row.texts[index], *answer], strict=True)))
     pq.write_table(pa.Table.from_pylist(lines, schema=_SCHEMA), path, compression="zstd")
+
+
+def _there(row: Row, index: int) -> float | None:
+    """Of a sample's text; None where it is not known."""
+    return None if row.there is None or np.isnan(row.there[index]) else float(row.there[index])
 
 
 def _curve(row: Row) -> dict[str, str]:
@@ -135,16 +142,17 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
     sample, error = row.samples[index], float(row.errors[index])
     x, y = row.found_px[index].tolist()
     found = (x, y) if np.isfinite(error) else None
-    picture = draw_points(
-        sample.open_photo(), [PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index])]
-    )
+    shown = PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index], there=_there(row, index))
+    picture = draw_points(sample.open_photo(), [shown])
     picture.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX), Image.Resampling.LANCZOS)
+    off = f"{100 * error:.1f}% of the photo off" if found else "no answer"
+    absent = absence(shown.there)
     return {
         "describer": row.describer,
         "localizer": row.localizer,
         "kind": kind,
         "text": row.texts[index],
         "sample_id": sample.sample_id,
-        "off": f"{100 * error:.1f}% of the photo off" if found else "no answer",
+        "off": f"{absent}, says the localizer; its likeliest place is {off}" if absent else off,
         "jpeg": base64.b64encode(encode_photo(picture, quality=80)).decode(),
     }

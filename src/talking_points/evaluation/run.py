@@ -243,8 +243,8 @@ def _rows(
 
     def ask(describer: str, localizer: str, texts: list[str], style: str = "", **more: Any) -> None:
         stage = f"{one.name} {describer}{f' ({style})' if style else ''} -> {localizer}"
-        found_px = answers.points(stage, localizers[localizer], samples, texts)
-        add(describer, localizer, texts, found_px, style=style, **more)
+        found_px, there = answers.points(stage, localizers[localizer], samples, texts)
+        add(describer, localizer, texts, found_px, there=there, style=style, **more)
 
     said: dict[str, list[str]] = {}
     for name, describer in describers.items():

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from PIL import Image
 
 from talking_points.points import Point
+from talking_points.samples import FoundPoint
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -58,13 +59,16 @@ def describe_pairs(describer: Describer, pairs: Sequence[tuple[Image.Image, Poin
     return many(pairs) if many else _photo_by_photo(describer.describe, pairs)
 
 
-def locate_pairs(localizer: Localizer, pairs: Sequence[tuple[Image.Image, str]]) -> list[Point]:
-    """A localizer's points of (photo, text) pairs: by its `locate_many` where it has one, else photo by photo.
+def locate_pairs(localizer: Localizer, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+    """A localizer's answers to (photo, text) pairs: by its `locate_many` where it has one, else photo by photo.
 
-    `locate_many` gives `FoundPoint`s, or anything else with a `point_px`.
+    `localize` gives points alone: nothing else is known of them.
     """
-    many: Callable[[Any], list[Any]] | None = getattr(localizer, "locate_many", None)
-    return [found.point_px for found in many(pairs)] if many else _photo_by_photo(localizer.localize, pairs)
+    many: Callable[[Any], list[FoundPoint]] | None = getattr(localizer, "locate_many", None)
+    if many:
+        return many(pairs)
+    points_px = _photo_by_photo(localizer.localize, pairs)
+    return [FoundPoint(point_px=point_px, confidence=None, runner_up_px=None) for point_px in points_px]
 
 
 def _photo_by_photo(

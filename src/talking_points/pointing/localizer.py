@@ -30,6 +30,9 @@ class PointLocalizer(Role):
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[tuple[float, float]]:
         """Find points from texts: for each x, y in pixels of the photo as opened (EXIF applied), inside the photo.
 
+        A text always has a point: of several things that it fits the likeliest, of a thing that is not in the photo
+        the likeliest place. `locate` says which of these it is.
+
         Args:
             photo: a path, a PIL image or an array.
             texts: any number of descriptions.
@@ -41,7 +44,10 @@ class PointLocalizer(Role):
         return [found.point_px for found in self.locate(photo, texts)]
 
     def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
-        """`localize`, and how sure each answer is and what else the text may mean. Arguments and errors as there."""
+        """`localize`, and how sure each answer is, what else the text may mean and whether the thing is in the photo.
+
+        Arguments and errors as there.
+        """
         if isinstance(texts, str):
             raise TypeError(f"texts is one text, {texts!r:.60}; expected a list of texts, as in [text]")
         prepared = prepare_photo(photo, self.network.side)
@@ -101,11 +107,11 @@ _OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None,
 
 def _answers(located: LocatedPoints) -> list[_OnSquare]:
     points = located.points_P2.cpu().double().numpy()
+    there = [None] * len(points) if located.there_P is None else located.there_P.sigmoid().tolist()
     if located.heatmap_logits_Phw is None or located.temperature is None:
-        return [(point, None, None, None) for point in points]
+        return [(point, None, None, is_there) for point, is_there in zip(points, there, strict=True)]
     sure_P, other_P2, of_other_P = chances(located.heatmap_logits_Phw, located.points_P2, located.temperature)
     others = other_P2.cpu().double().numpy()
-    there = [None] * len(points) if located.there_P is None else located.there_P.sigmoid().tolist()
     of_other = of_other_P.tolist()
     return [
         (point, sure, other if share >= RUNNER_UP_SHARE * sure else None, is_there)

@@ -18,7 +18,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 
 from talking_points.evaluation.pointing.formats import words_of_prompt
-from talking_points.samples import PhotoPoint
+from talking_points.samples import PhotoPoint, absence
 from talking_points.serving.engine import Task
 from talking_points.serving.schemas import AssistantMessage, ChatAnswer, ChatChoice, ChatMessage, ChatRequest
 from talking_points.serving.service import Service, refusing
@@ -116,11 +116,16 @@ def read_question(messages: list[ChatMessage]) -> Question:
 
 
 def say(answer: PhotoPoint) -> str:
-    """An answer as the assistant's words: a description, or a point as JSON in pixels of the photo."""
+    """An answer as the assistant's words: a description, or a point as JSON in pixels of the photo.
+
+    Of a thing that counts as absent it says so first; the JSON after it is the likeliest place.
+    """
     if answer.found_px is None:
         return answer.words or ""
     x, y = answer.found_px
-    return json.dumps({"x": round(x, 2), "y": round(y, 2)})
+    place = json.dumps({"x": round(x, 2), "y": round(y, 2)})
+    absent = absence(answer.there)
+    return f"{absent}; the likeliest place is {place}" if absent else place
 
 
 def _parts(message: ChatMessage) -> tuple[str, str | None]:

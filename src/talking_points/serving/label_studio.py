@@ -2,8 +2,9 @@
 
 Speaks the protocol of label-studio-ml-backend (health, setup, predict); in Label Studio, give this server's address
 with /label-studio behind it. The labelling interface needs an Image, a KeyPointLabels or KeyPoint, and a TextArea with
-perRegion="true", all of which this reads from the project's own configuration. Regions of other controls are left
-alone; a region of the keypoint's that is no keypoint, or of a rotated or another picture, is refused.
+perRegion="true", all of which this reads from the project's own configuration. A description of a thing that counts as
+absent gets no keypoint. Regions of other controls are left alone; a region of the keypoint's that is no keypoint, or of
+a rotated or another picture, is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from talking_points.samples import PhotoPoint
+from talking_points.samples import PhotoPoint, absence
 from talking_points.serving.service import Service, refusing
 
 POINT_WIDTH_PERCENT = 0.75
@@ -173,6 +174,8 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     words = [PhotoPoint(text=one.value.words) for one in lonely]
     found = await service.answer("localize", engine, prepared, words) if words else []
     for text, answer in zip(lonely, found, strict=True):
+        if absence(answer.there):
+            continue
         x, y = answer.found_px or (0.0, 0.0)
         shape = {"x": 100 * x / width, "y": 100 * y / height, "width": POINT_WIDTH_PERCENT}
         # A text of the whole photo has an id of its own; the new region takes another.

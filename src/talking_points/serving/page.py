@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, Form, Response, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from PIL import Image
 from pydantic import Json
 from starlette.staticfiles import StaticFiles
 
 from talking_points.demo import DEMO_POINTS_PX, demo_photo
 from talking_points.evaluation.figures import draw_points
+from talking_points.pages import render
 from talking_points.photos import encode_photo
-from talking_points.samples import PhotoPoint
+from talking_points.samples import ABSENT_BELOW, PhotoPoint, absence
 from talking_points.serving.schemas import PointAnswer
 from talking_points.serving.service import Service
 
@@ -34,10 +35,11 @@ _HEADERS = {
 def add_page(app: FastAPI, service: Service) -> None:
     """Put the page at / of an application."""
     static = Path(__file__).parent / "static"
+    html = render(__package__, "page.html.j2", absent_below=ABSENT_BELOW, absent=absence(0.0))
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(static / "page.html", headers=_HEADERS)
+        return HTMLResponse(html, headers=_HEADERS)
 
     @app.get("/page/example", include_in_schema=False)
     async def example() -> Response:
@@ -71,4 +73,4 @@ def _shown(photo: Image.Image) -> tuple[bytes, tuple[int, int]]:
 def _point_of(point: PointAnswer) -> PhotoPoint:
     asked = None if point.x is None or point.y is None else (point.x, point.y)
     found = None if point.found_x is None or point.found_y is None else (point.found_x, point.found_y)
-    return PhotoPoint(point_px=asked, text=point.text, description=point.description, found_px=found)
+    return PhotoPoint(point_px=asked, text=point.text, description=point.description, found_px=found, there=point.there)

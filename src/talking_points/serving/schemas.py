@@ -8,7 +8,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, Strict, WithJsonSchema
 
 from talking_points.points import Point
-from talking_points.samples import PhotoPoint
+from talking_points.samples import ABSENT_BELOW, PhotoPoint
 
 ModelName = Annotated[str | None, Field(description="One of those served; the first when left out.")]
 PHOTO = "The photo's file as base64, plain or as a data URL; or, where the server allows it, an http(s) address."
@@ -105,15 +105,20 @@ class PointAnswer(BaseModel):
     y: float | None = None
     text: str | None = Field(None, description="As asked.")
     description: str | None = None
-    found_x: float | None = Field(description="Where the text leads; null where it was not looked for.")
+    found_x: float | None = Field(
+        description="Where the text leads; null where it was not looked for. Of an absent thing the likeliest place."
+    )
     found_y: float | None
     confidence: float | None = Field(
-        None, description="How likely the point meant is within a tenth of the photo's longer side of the one found."
+        None,
+        description="How likely the point meant is within a tenth of the photo's longer side of the one found, if the "
+        "thing is in the photo; places that fit the words equally well share it.",
     )
     runner_up_x: float | None = Field(None, description="Another place that fits the words nearly as well.")
     runner_up_y: float | None = None
     there: float | None = Field(
-        description="How likely the thing named is in the photo at all; null where the model does not know."
+        description="How likely the thing named is in the photo at all; null where the model does not know. "
+        f"Below {ABSENT_BELOW} it counts as absent."
     )
     error: float | None = Field(
         None, description="Distance of the two in the photo's normalised coordinates (x / width, y / height)."

@@ -93,7 +93,7 @@ def evaluate_pointing(
         found_px = {
             name: [
                 point[None][np.isfinite(point).all(keepdims=True)]
-                for point in answers.points(f"{layout} {name}", localizer, tasks, texts)
+                for point in answers.points(f"{layout} {name}", localizer, tasks, texts)[0]
             ]
             for name, localizer in localizers.items()
         }

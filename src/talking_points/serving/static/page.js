@@ -8,6 +8,9 @@ const at = id => document.getElementById(id);
 const image = document.querySelector("#photo img");
 const marks = document.querySelector("#photo svg");
 
+/** What to say of a thing that counts as absent; empty where it does not, or where the model does not know. */
+const absence = ({there}) => there !== null && there < Number(document.body.dataset.absentBelow) ? document.body.dataset.absent : "";
+
 let photo = null; // {file, url, size: [width, height]}; url is the file as a data URL
 let points = []; // {n, asked: [x, y] or null, answer: a point of the API or null, model, box}
 
@@ -137,8 +140,10 @@ function show({box, asked, answer}) {
   if (asked) note.push(said("asked", `★ asked at (${asked.map(Math.round).join(", ")})`));
   if (answer && answer.found_x !== null) {
     const place = [answer.found_x, answer.found_y];
-    note.push(said("found", `◯ found at (${place.map(Math.round).join(", ")})`));
-    if (asked) {
+    const [rounded, absent] = [`(${place.map(Math.round).join(", ")})`, absence(answer)];
+    if (absent) note.push(said("absent", absent), `likeliest place ${rounded}`);
+    else note.push(said("found", `◯ found at ${rounded}`));
+    if (asked && !absent) {
       const apart = Math.hypot(place[0] - asked[0], place[1] - asked[1]);
       note.push(said("", `${apart.toFixed(0)} px, ${(100 * answer.error).toFixed(1)}% of the photo`));
     }
@@ -183,7 +188,7 @@ function removeAll() {
   draw();
 }
 
-/** A star at each asked point, a ring at each found one, a line between them, and the number. */
+/** A star at each asked point, a ring at each found one that is in the photo, a line between them, and the number. */
 function draw() {
   const [width, height] = [image.clientWidth, image.clientHeight];
   Object.assign(marks.style, {left: `${image.offsetLeft}px`, top: `${image.offsetTop}px`});
@@ -200,7 +205,7 @@ function draw() {
   };
   for (const {n, asked, answer} of points) {
     const star = asked && seen(asked);
-    const ring = answer && answer.found_x !== null && seen([answer.found_x, answer.found_y]);
+    const ring = answer && answer.found_x !== null && !absence(answer) && seen([answer.found_x, answer.found_y]);
     const radius = 11;
     if (star && ring) {
       const apart = Math.hypot(ring[0] - star[0], ring[1] - star[1]);
