@@ -27,7 +27,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from talking_points.demo import DEMO_POINTS_PX, demo_photo
+from talking_points.demo import demo_photos
 
 OF_IMPORT, PLUS_SECONDS = 1.5, 1.0
 WITH_TRANSFORMERS = """
@@ -58,7 +58,8 @@ def measure(command: list[str]) -> tuple[float, float]:
 
 
 def compare(runs: int) -> dict[str, Any]:
-    given = commands(demo_photo(), "{},{}".format(*DEMO_POINTS_PX[0]))
+    photo = demo_photos()[0]
+    given = commands(photo.path, "{},{}".format(*photo.points_px[0]))
     took: dict[str, list[tuple[float, float]]] = {name: [] for name in given}
     for run in range(runs + 1):
         for name, command in given.items():
@@ -100,14 +101,14 @@ def in_one_process(counts: Sequence[int], runs: int) -> dict[str, Any]:
     }
     rng = random.Random(0)
     points = [(rng.uniform(0, 512), rng.uniform(0, 600)) for _ in range(max(counts))]
-    texts = {name: one.describe(demo_photo(), points) for name, one in descriptors.items()}
+    texts = {name: one.describe(demo_photos()[0].path, points) for name, one in descriptors.items()}
     seconds: dict[str, dict[int, float]] = {name: {} for name in descriptors}
     for count in counts:
         took: dict[str, list[float]] = {name: [] for name in descriptors}
         for _ in range(runs):
             for name, one in descriptors.items():
                 begun = time.process_time()
-                one.describe(demo_photo(), points[:count])
+                one.describe(demo_photos()[0].path, points[:count])
                 took[name].append(time.process_time() - begun)
         for name, some in took.items():
             seconds[name][count] = round(statistics.median(some), 2)

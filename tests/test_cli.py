@@ -14,10 +14,11 @@ from PIL import Image
 
 import talking_points
 from talking_points.cli import main
-from talking_points.demo import DEMO_POINTS_PX
+from talking_points.cli import points as points_commands
+from talking_points.demo import demo_photos
 from talking_points.pointing import pretrained
 from talking_points.pointing.round_trip import RoundTrip
-from talking_points.samples import FoundPoint
+from talking_points.samples import FoundPoint, PhotoPoint
 
 COMMANDS_OF_SETTINGS = [
     ["describe"],
@@ -42,6 +43,7 @@ ALL_COMMANDS = [
     ["train", "calibrate"],
 ]
 
+NOWHERE = {"point_px": (3.0, 4.0), "confidence": None, "runner_up_px": None}
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 
 
@@ -220,14 +222,35 @@ class TestAnswers:
         monkeypatch.chdir(tmp_path)
         status, out, _ = run("demo")
         assert status == 0
-        assert out.count("found again at") == len(DEMO_POINTS_PX)
+        assert out.count("found again at") == sum(len(photo.points_px) for photo in demo_photos())
+        for photo in demo_photos():
+            assert photo.title in out and photo.credit in out
+            assert all(text in out for text in (*photo.texts, *photo.absent))
         assert (tmp_path / "talking-points-demo.png").is_file()
 
     def test_demo_json(self, run, tmp_path):
         _, out, _ = run("demo", "--json", "--figure", tmp_path / "out.png")
-        answer = json.loads(out)
-        assert (answer["photo"]["width"], answer["photo"]["height"]) == (512, 600)
-        assert [(point["x"], point["y"]) for point in answer["points"]] == DEMO_POINTS_PX
+        answers = json.loads(out)
+        for photo, answer in zip(demo_photos(), answers, strict=True):
+            assert answer["photo"]["path"] == str(photo.path) and answer["credit"] == photo.credit
+            described = answer["points"][: len(photo.points_px)]
+            assert [(point["x"], point["y"]) for point in described] == list(photo.points_px)
+            found = answer["points"][len(photo.points_px) :]
+            assert [point["text"] for point in found] == [*photo.texts, *photo.absent]
+
+    @pytest.mark.parametrize("there, said, rings", [(0.999, 99, 1), (0.5, 50, 1), (0.4, 40, 0), (0.001, 1, 0)])
+    def test_demo_says_how_likely_a_thing_is_there(self, there, said, rings):
+        point = PhotoPoint(text="a cat").answered(FoundPoint(**NOWHERE, there=there), (200, 100))
+        drawn = points_commands._captioned(point)
+        assert drawn.text == f'"a cat": {said}% likely to be in the photo'
+        assert (drawn.found_px is not None) == rings
+
+    @pytest.mark.parametrize("there", [None, 0.25])
+    def test_localize_says_how_likely_a_thing_is_there(self, run, photo, monkeypatch, there):
+        found = FoundPoint(**NOWHERE, there=there)
+        monkeypatch.setattr(FakeTalkingPoints, "locate", lambda self, photo, texts: [found] * len(texts))
+        _, out, _ = run("localize", photo, "a cat")
+        assert ("25% likely to be in the photo at all" in out) == (there is not None)
 
 
 class TestBadInput:
@@ -604,13 +627,18 @@ class TestWithMini:
     def test_demo(self, run, tmp_path):
         status, out, _ = run("demo", "--json", "--figure", tmp_path / "demo.png", "--device", "cpu")
         assert status == 0
-        points = json.loads(out)["points"]
-        assert len(points) == len(DEMO_POINTS_PX)
-        for point in points:
-            assert point["description"].strip()
-            assert 0 <= point["found_x"] <= 512 and 0 <= point["found_y"] <= 600
-            offset = ((point["found_x"] - point["x"]) / 512, (point["found_y"] - point["y"]) / 600)
-            assert point["error"] == pytest.approx(float(np.hypot(*offset)), abs=1e-6)
+        answers = json.loads(out)
+        assert len(answers) == len(demo_photos())
+        for answer in answers:
+            width, height = answer["photo"]["width"], answer["photo"]["height"]
+            for point in answer["points"]:
+                assert 0 <= point["found_x"] <= width and 0 <= point["found_y"] <= height
+                if "text" in point:
+                    assert 0 <= point["there"] <= 1
+                    continue
+                assert point["description"].strip()
+                offset = ((point["found_x"] - point["x"]) / width, (point["found_y"] - point["y"]) / height)
+                assert point["error"] == pytest.approx(float(np.hypot(*offset)), abs=1e-6)
         assert (tmp_path / "demo.png").is_file()
 
     @pytest.mark.parametrize("size_wh", [(1, 1), (20_000, 10)])

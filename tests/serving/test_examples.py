@@ -13,7 +13,7 @@ from PIL import Image
 from talking_points import open_photo
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
-from talking_points.demo import demo_photo
+from talking_points.demo import demo_photos
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
@@ -39,7 +39,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
-    open_photo(demo_photo()).save(path)
+    open_photo(demo_photos()[0].path).save(path)
     return path
 
 

@@ -22,7 +22,7 @@ import talking_points
 from talking_points import open_photo
 from talking_points.cli import main
 from talking_points.cli import serve as serve_command
-from talking_points.demo import demo_photo
+from talking_points.demo import demo_photos
 from talking_points.serving import listening as serving_listening
 from talking_points.serving import server as serving_server
 from talking_points.serving.listening import open_socket
@@ -132,7 +132,7 @@ def served() -> Iterator[tuple[subprocess.Popen[str], str]]:
 @needs_mini
 def test_the_docs_requests(served: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     _, url = served
-    open_photo(demo_photo()).resize((512, 341)).save(tmp_path / "street.jpg")
+    open_photo(demo_photos()[0].path).resize((512, 341)).save(tmp_path / "street.jpg")
     record = {"photo_path": "street.jpg", "point_px": [212.5, 140.5], "size_wh": [512, 341], "text": "the collar"}
     (tmp_path / "points.jsonl").write_text(json.dumps(record) + "\n")
     ran = 0
@@ -164,7 +164,7 @@ def test_the_page_is_there(served: tuple[subprocess.Popen[str], str]) -> None:
 def test_sigterm_finishes_what_is_in_flight(served: tuple[subprocess.Popen[str], str]) -> None:
     """Six requests of eight points each are in flight when the signal comes."""
     process, url = served
-    photo = base64.b64encode(demo_photo().read_bytes()).decode()
+    photo = base64.b64encode(demo_photos()[0].path.read_bytes()).decode()
     statuses: list[int] = []
 
     def ask(n: int) -> None:

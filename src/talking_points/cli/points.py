@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 import talking_points
 from talking_points.cli.console import find_model, log, say
 from talking_points.cli.options import takes
-from talking_points.demo import DEMO_POINTS_PX, demo_photo
+from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
 from talking_points.progress import Progress
 from talking_points.samples import PhotoPoint, absence, points_as_json
 from talking_points.settings import argument, flag
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from talking_points.pointing.files import Task
+    from talking_points.pointing.round_trip import TalkingPoints
 
 OF_ASKING = ("model", "device", "as_json", "figure", "input", "out", "strict", "engine", "workers")
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
@@ -169,17 +170,57 @@ def round_trip(settings: PointSettings) -> None:
     if settings.input is not None:
         _answer_file("round-trip", settings)
     image, points = settings.open()
-    _give(_there_and_back(image, points, settings), image, settings.photo, settings)
+    both = _load_both(settings)
+    say(f"describing {len(points)} point(s) and finding them again")
+    _give([trip.as_point() for trip in both.round_trip(image, points)], image, settings.photo, settings)
 
 
 @takes(DemoSettings)
 def demo(settings: DemoSettings) -> None:
-    """Round trip of a few points on the photo of Grace Hopper that matplotlib ships."""
-    path = demo_photo()
-    image = talking_points.open_photo(path)
-    _give(_there_and_back(image, DEMO_POINTS_PX, settings), image, path, settings)
-    if settings.model == "mini" and not settings.as_json:
-        say("(mini learned from whole figures in the street and from cars: of a close-up like this it knows little)")
+    """Points and texts of a few photos that come with the package: described, found, or not there."""
+    both = _load_both(settings)
+    shown = demo_photos()
+    answered = []
+    for photo in shown:
+        say(f"{photo.title}: describing {len(photo.points_px)} points, finding them and what else was asked for")
+        image = talking_points.open_photo(photo.path)
+        points = [trip.as_point() for trip in both.round_trip(image, photo.points_px)]
+        texts = [*photo.texts, *photo.absent]
+        found = both.locate(image, texts)
+        points += [PhotoPoint(text=text).answered(one, image.size) for text, one in zip(texts, found, strict=True)]
+        answered.append((photo, image, points))
+    if settings.figure is not None:
+        from talking_points.evaluation.figures import draw_points
+
+        figures = [draw_points(image, [_captioned(point) for point in points]) for _, image, points in answered]
+        on_one_sheet(shown, figures).save(settings.figure)
+        say(f"wrote {settings.figure}")
+    if settings.as_json:
+        typer.echo(json.dumps([_demo_as_json(*one, model=settings.model) for one in answered], indent=2))
+        return
+    for photo, _, points in answered:
+        typer.echo(f"{photo.title} ({photo.path.name}; {photo.credit})")
+        for point in points:
+            typer.echo(_as_text(point))
+        typer.echo()
+    if settings.model == "mini":
+        say("(mini is small and makes mistakes: a ring far from its star is one)")
+
+
+def _captioned(point: PhotoPoint) -> PhotoPoint:
+    """A point as the demo draws it: a text says how likely its thing is there, and has no ring if that is unlikely."""
+    if point.point_px is not None or point.there is None:
+        return point
+    return replace(
+        point,
+        text=f'"{point.text}": {_percent(point.there)}% likely to be in the photo',
+        found_px=point.found_px if point.there >= 0.5 else None,
+    )
+
+
+def _demo_as_json(photo: DemoPhoto, image: Image.Image, points: list[PhotoPoint], *, model: str) -> dict[str, Any]:
+    answer = points_as_json(points, image.size, model=model, path=str(photo.path))
+    return {"title": photo.title, "credit": photo.credit, **answer}
 
 
 def _parse_point(text: str) -> tuple[float, float]:
@@ -190,15 +231,11 @@ def _parse_point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _there_and_back(
-    image: Image.Image, points: list[tuple[float, float]], settings: AnswerSettings
-) -> list[PhotoPoint]:
+def _load_both(settings: AnswerSettings) -> TalkingPoints:
     folder = find_model(settings.model)
     from talking_points.pointing.round_trip import TalkingPoints
 
-    both = TalkingPoints.from_pretrained(folder, device=settings.device)
-    say(f"describing {len(points)} point(s) and finding them again")
-    return [trip.as_point() for trip in both.round_trip(image, points)]
+    return TalkingPoints.from_pretrained(folder, device=settings.device)
 
 
 def _answer_file(task: Task, settings: AskSettings) -> None:

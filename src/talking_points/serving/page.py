@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import Json
 from starlette.staticfiles import StaticFiles
 
-from talking_points.demo import DEMO_POINTS_PX, demo_photo
+from talking_points.demo import demo_photos
 from talking_points.evaluation.figures import draw_points
 from talking_points.pages import render
 from talking_points.photos import encode_photo
@@ -43,7 +43,8 @@ def add_page(app: FastAPI, service: Service) -> None:
 
     @app.get("/page/example", include_in_schema=False)
     async def example() -> Response:
-        return FileResponse(demo_photo(), headers={"X-Points": str([list(point) for point in DEMO_POINTS_PX])})
+        shown = demo_photos()[0]
+        return FileResponse(shown.path, headers={"X-Points": str([list(point) for point in shown.points_px])})
 
     @app.post("/page/photo", include_in_schema=False)
     async def shown(photo: UploadFile) -> Response:
