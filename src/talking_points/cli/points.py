@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -192,7 +192,7 @@ def demo(settings: DemoSettings) -> None:
     if settings.figure is not None:
         from talking_points.evaluation.figures import draw_points
 
-        figures = [draw_points(image, [_captioned(point) for point in points]) for _, image, points in answered]
+        figures = [draw_points(image, points) for _, image, points in answered]
         on_one_sheet(shown, figures).save(settings.figure)
         say(f"wrote {settings.figure}")
     if settings.as_json:
@@ -205,17 +205,6 @@ def demo(settings: DemoSettings) -> None:
         typer.echo()
     if settings.model == "mini":
         say("(mini is small and makes mistakes: a ring far from its star is one)")
-
-
-def _captioned(point: PhotoPoint) -> PhotoPoint:
-    """A point as the demo draws it: a text says how likely its thing is there, and has no ring if that is unlikely."""
-    if point.point_px is not None or point.there is None:
-        return point
-    return replace(
-        point,
-        text=f'"{point.text}": {_percent(point.there)}% likely to be in the photo',
-        found_px=point.found_px if point.there >= 0.5 else None,
-    )
 
 
 def _demo_as_json(photo: DemoPhoto, image: Image.Image, points: list[PhotoPoint], *, model: str) -> dict[str, Any]:
