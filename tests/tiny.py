@@ -63,8 +63,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: str = "heatmap") -> PointNetwork:
-    """Random weights, adapters that do change the answers."""
+LAST_LAYER = {"regression": "mlp.2", "mixture": "ours.mlp.2", "heatmap": "ours.answer.2", "pointer": "ours.query.2"}
+"""Of each coordinate head, by its place in the localizer's."""
+
+
+def tiny_network(
+    *, roles: tuple[str, ...] = ("descriptor", "localizer"), head: str = "heatmap", blind: bool = False
+) -> PointNetwork:
+    """Random weights, adapters that do change the answers, texts that lead to points of their own."""
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()
     language = LlamaForCausalLM(
@@ -82,7 +88,8 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
             tie_word_embeddings=True,
         )
     )
-    network = PointNetwork(ModelConfig(name="tiny", vision=tiny_vision(), coordinate_head=head), language, tokenizer)
+    config = ModelConfig(name="tiny", vision=tiny_vision(), coordinate_head=head, blind=blind)
+    network = PointNetwork(config, language, tokenizer)
     for role in roles:
         attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
     with torch.no_grad():
@@ -94,9 +101,13 @@ def tiny_network(*, roles: tuple[str, ...] = ("descriptor", "localizer"), head: 
                 parameter.normal_(std=0.2)
             if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
                 parameter.normal_(std=0.1)
-        if False:
-            # So that texts lead to places of their own; how surely is an exponential, and stays gentle.
-            weight = network.localizer.head.heatmap.wanted[-1].get_parameter("weight").normal_(std=2.0)
-            weight.chunk(2)[1].mul_(0.1)
+        if network.localizer is not None:
+            # Heads start so that all texts lead to one place: last layers are weak, and all cells hear the same.
+            network.localizer.head.get_submodule(LAST_LAYER[head]).get_parameter("weight").normal_(std=1.0)
+            if head == "heatmap":
+                network.localizer.head.get_submodule("ours.places").get_parameter("weight").normal_(std=3.0)
+            if network.localizer.photo is not None:
+                for parameter in network.localizer.photo.parameters():
+                    parameter.normal_()
     network.requires_grad_(False)
     return network.eval()

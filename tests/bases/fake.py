@@ -43,9 +43,6 @@ class Colours:
     def join(self, others: Sequence[Colours]) -> Colours:
         return Colours(torch.cat([self.means_B43, *(one.means_B43 for one in others)]))
 
-    def blank(self) -> Colours:
-        return Colours(torch.zeros_like(self.means_B43))
-
 
 class FakeBase(nn.Module):
     name = "fake"
@@ -54,6 +51,7 @@ class FakeBase(nn.Module):
     roles = ("descriptor", "localizer")
     device, dtype = torch.device("cpu"), torch.float32
     temperature = None
+    tells_absence = False
     sizes = Sizes(weights=1, vision=0, linear=0, width=WIDTH, inside=WIDTH, keys=WIDTH, vocabulary=9, photo_tokens=4)
 
     def __init__(self) -> None:
@@ -111,7 +109,7 @@ class FakeBase(nn.Module):
         ends_P = torch.tensor([len(prompt) - 1 for prompt in prompts])
         hidden_PSD = self.read(prefix, photo_of_prompt_P, self.embed(prompts))
         points_P2 = self.head(hidden_PSD[torch.arange(len(prompts)), ends_P]).sigmoid()
-        return LocatedPoints(points_P2=points_P2, regressed_P2=points_P2, heatmap_logits_Phw=None, temperature=None)
+        return LocatedPoints(points_P2=points_P2, regressed_P2=points_P2)
 
     def role_weights(self, role: str, *, language: bool = True, blocks: range | None = None) -> dict[str, nn.Parameter]:
         named = dict(self.named_parameters())

@@ -8,7 +8,7 @@ import torch
 from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, load_base, load_joined, load_outline, load_role, save_base
 from talking_points.pointing.pretrained import find_checkpoint
-from tests.tiny import tiny_network
+from tests.tiny import LAST_LAYER, tiny_network
 
 TEXTS = ("the left shoe", "the hood of the car")
 
@@ -33,7 +33,7 @@ def test_the_papers_network_has_all_that_is_asked_of_a_base() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", ["heatmap", "mixture", "regression"])
+@pytest.mark.parametrize("head", LAST_LAYER)
 def test_what_is_kept_of_photos_on_disk_leads_to_the_same_places(head: str) -> None:
     network, pixels = tiny_network(head=head), torch.randn(2, 3, 64, 64)
     kept, made = (where(network, pixels, packed=packed) for packed in (True, False))
@@ -41,13 +41,12 @@ def test_what_is_kept_of_photos_on_disk_leads_to_the_same_places(head: str) -> N
 
 
 @torch.no_grad()
-def test_features_of_photos_are_taken_apart_joined_and_blanked() -> None:
+def test_features_of_photos_are_taken_apart_and_joined() -> None:
     network = tiny_network()
     features = network.encode_photos(torch.randn(3, 3, 64, 64))
     again = features.photo(0).join([features.photo(1), features.photo(2)])
     assert torch.equal(network.grid(again), network.grid(features)) and again.bytes == features.bytes
     assert network.grid(features).shape == (3, 32, 16, 16)
-    assert not network.grid(features.blank()).any()
 
 
 def test_weights_of_a_role_and_of_some_of_its_blocks() -> None:
@@ -67,9 +66,13 @@ def test_a_base_comes_back_from_its_folder(tmp_path) -> None:  # type: ignore[no
     torch.testing.assert_close(*found)
 
 
-def test_roles_trained_apart_meet_over_their_base_whatever_the_head(tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("blind", [False, True])
+def test_roles_trained_apart_meet_over_their_base_whatever_the_head(tmp_path, blind: bool) -> None:  # type: ignore[no-untyped-def]
     save_base(tiny_network(roles=()), tmp_path / "base")
-    for role, changes in (("descriptor", {"region": "predicted-mask"}), ("localizer", {"head": "mixture"})):
+    for role, changes in (
+        ("descriptor", {"region": "predicted-mask"}),
+        ("localizer", {"head": "mixture", "blind": blind}),
+    ):
         base = load_base(tmp_path / "base", roles=())
         attach_role(base, role, rank=4, alpha=8, dropout=0.0, **changes)
         with torch.no_grad():
@@ -79,7 +82,7 @@ def test_roles_trained_apart_meet_over_their_base_whatever_the_head(tmp_path) ->
         save_base(base, tmp_path / role)
     save_base(load_joined(tmp_path / "descriptor", tmp_path / "localizer"), tmp_path / "joined")
     joined, pixels = load_base(tmp_path / "joined"), torch.randn(2, 3, 64, 64)
-    assert joined.roles == ("descriptor", "localizer")
+    assert joined.roles == ("descriptor", "localizer") and joined.config.blind == blind
     for role in joined.roles:
         alone = load_role(tmp_path / role, role).role_weights(role)
         assert all(torch.equal(alone[name], weight) for name, weight in joined.role_weights(role).items())
@@ -94,7 +97,17 @@ def test_roles_trained_apart_meet_over_their_base_whatever_the_head(tmp_path) ->
 def test_an_outline_has_the_sizes_and_no_weights() -> None:
     outline, mini = load_outline(find_checkpoint("mini")), load_base(find_checkpoint("mini"), roles=())
     assert outline.device.type == "meta" and outline.sizes == mini.sizes and outline.side == mini.side
-    with pytest.raises(ValueError, match="this base has no heatmap; allowed: regression, mixture"):
-        attach_role(
-            tiny_network(roles=(), head="regression"), "localizer", rank=4, alpha=4, dropout=0.0, head="heatmap"
-        )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", LAST_LAYER)
+def test_a_localizer_takes_a_head_that_its_base_has_not(head: str) -> None:
+    base = tiny_network(roles=(), head="regression")
+    attach_role(base, "localizer", rank=4, alpha=4, dropout=0.0, head=head)
+    assert base.config.coordinate_head == head and base.tells_absence == (head != "regression")
+    assert where(base, torch.randn(2, 3, 64, 64), packed=False).shape == (4, 2)
+
+
+def test_an_unknown_head_is_one_line() -> None:
+    with pytest.raises(ValueError, match="coordinate_head is 'votes'; allowed: 'regression' or 'mixture'"):
+        attach_role(tiny_network(roles=()), "localizer", rank=4, alpha=4, dropout=0.0, head="votes")

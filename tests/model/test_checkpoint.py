@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
-from tests.tiny import tiny_network
+from tests.tiny import LAST_LAYER, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,31 @@ def test_a_truncated_file_is_named(folder: Path, file: str, answers_only: bool) 
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=rf"{path.name} is broken"):
         load_checkpoint(folder, answers_only=answers_only)
+
+
+def test_a_folder_of_the_format_before_is_one_line_before_any_weight_is_read(folder: Path) -> None:
+    data = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(data | {"format_version": 1}))
+    (folder / "vision.safetensors").unlink()
+    with pytest.raises(ValueError, match="checkpoint format 1, this version reads 2; save it again") as caught:
+        load_checkpoint(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answers_only", [False, True])
+@pytest.mark.parametrize("blind", [False, True])
+@pytest.mark.parametrize("head", LAST_LAYER)
+def test_each_head_comes_back_and_so_does_what_the_blind_learned(
+    head: str, blind: bool, answers_only: bool, tmp_path: Path
+) -> None:
+    network = tiny_network(head=head, blind=blind)
+    save_checkpoint(network, tmp_path / "checkpoint")
+    loaded = load_checkpoint(tmp_path / "checkpoint", answers_only=answers_only)
+    assert loaded.config == network.config and loaded.config.blind == blind
+    assert network.localizer is not None and loaded.localizer is not None
+    own, theirs = network.localizer.state_dict(), loaded.localizer.state_dict()
+    assert own.keys() == theirs.keys() and ("photo.image_tokens" in own) == blind
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
 
 
 def test_another_version_is_refused(folder: Path) -> None:

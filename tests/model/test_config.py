@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from talking_points.model.config import FORMAT_VERSION, ModelConfig, VisionConfig
@@ -7,7 +9,9 @@ from tests.tiny import tiny_vision
 
 
 def test_round_trip() -> None:
-    config = ModelConfig(name="x", vision=tiny_vision(), class_names=("a", "b", "c"), coordinate_head="heatmap")
+    config = ModelConfig(
+        name="x", vision=tiny_vision(), class_names=("a", "b", "c"), coordinate_head="pointer", blind=True
+    )
     assert ModelConfig.from_dict(config.to_dict(), source="config.json") == config
 
 
@@ -15,6 +19,23 @@ def test_defaults_are_the_7bs() -> None:
     config = VisionConfig()
     assert config.cells_per_side**2 == 256
     assert config.token_channels == 4 * 1536 + 512
+    assert (config.trunk, config.region_cells) == ("convnext", "centre")
+    assert (ModelConfig().coordinate_head, ModelConfig().blind) == ("regression", False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"blind": 1}, "blind is 1; allowed: true or false"),
+        (
+            {"coordinate_head": "votes"},
+            "coordinate_head is 'votes'; allowed: 'regression' or 'mixture' or 'heatmap' or",
+        ),
+    ],
+)
+def test_a_bad_value_of_the_whole_network(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(vision=tiny_vision(), **changes)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +55,9 @@ def test_defaults_are_the_7bs() -> None:
         ({"trunk_depths": (True, 1, 1, 1)}, r"trunk_depths is \(True, 1, 1, 1\); allowed: four whole numbers"),
         ({"width": 2**40}, r"width is 1099511627776; allowed: a whole number of 1 to 131072"),
         ({"region": "circle"}, r"region is 'circle'; allowed: 'gaussian' or 'predicted-mask'"),
+        ({"region_cells": "all"}, r"region_cells is 'all'; allowed: 'centre' or 'nearest'"),
+        ({"trunk": "resnet"}, r"trunk is 'resnet'; allowed: 'convnext' or 'efficientnet-lite0' or"),
+        ({"trunk": "efficientnet-lite0"}, r"trunk_dims is \(8, 8, 16, 16\); allowed: \(24, 40, 112, 320\), which effi"),
     ],
 )
 def test_a_bad_value_names_field_value_and_what_is_allowed(changes: dict[str, object], message: str) -> None:
@@ -51,6 +75,15 @@ def test_unknown_key_lists_the_known_ones() -> None:
     data["vision"]["depht"] = 3
     with pytest.raises(ValueError, match=r"config\.json: unknown key 'depht'; known: .*trunk_depths"):
         ModelConfig.from_dict(data, source="config.json")
+
+
+def test_the_format_before_this_one_is_refused_in_one_sentence() -> None:
+    data = ModelConfig(vision=tiny_vision()).to_dict() | {"format_version": 1}
+    with pytest.raises(ValueError) as caught:
+        ModelConfig.from_dict(data, source="config.json")
+    assert str(caught.value) == (
+        "config.json: checkpoint format 1, this version reads 2; save it again with a matching talking-points"
+    )
 
 
 def test_another_version_is_refused() -> None:

@@ -63,9 +63,18 @@ def test_weights_are_those_of_checkpoints(prompt: KeypointPrompt) -> None:
     }
 
 
-def region(*point_px: float, image_hw: tuple[int, int], size_hw: tuple[int, int], threshold: float) -> list[str]:
-    """One text a row, # inside; sigma is 1 px."""
-    inside = gaussian_region(torch.tensor(point_px), image_hw, size_hw, sigma_px=1.0, threshold=threshold)
+def region(
+    *point_px: float,
+    image_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+    threshold: float,
+    sigma_px: float = 1.0,
+    cells: str = "centre",
+) -> list[str]:
+    """One text a row, # inside."""
+    inside = gaussian_region(
+        torch.tensor(point_px), image_hw, size_hw, sigma_px=sigma_px, threshold=threshold, cells=cells
+    )
     return ["".join(".#"[cell] for cell in row) for row in inside.view(size_hw).int().tolist()]
 
 
@@ -87,6 +96,15 @@ def test_the_threshold_itself_is_outside() -> None:
     assert region(3.5, 1.5, image_hw=(3, 6), size_hw=(3, 6), threshold=at_one_pixel) == ["......", "...#..", "......"]
 
 
+def test_at_full_size_both_ways_to_judge_cells_are_one() -> None:
+    points = torch.tensor([[3.5, 1.5], [0.2, 3.9], [6.0, 4.0]])
+    centre, nearest = (
+        gaussian_region(points, (4, 6), (4, 6), sigma_px=1.0, threshold=0.3, cells=cells)
+        for cells in ("centre", "nearest")
+    )
+    assert torch.equal(centre, nearest)
+
+
 def test_regions_of_many_points_keep_their_order() -> None:
     points = torch.tensor([[[0.5, 0.5], [2.5, 0.5]], [[0.5, 1.5], [2.5, 1.5]]])
     inside = gaussian_region(points, (2, 3), (2, 3), sigma_px=1.0, threshold=0.62)
@@ -99,9 +117,40 @@ def test_regions_of_many_points_keep_their_order() -> None:
     ]
 
 
-def test_a_level_has_the_region_where_the_point_is() -> None:
+def test_cells_are_judged_at_their_centres() -> None:
+    # Cells of 4x4 pixels with centres at 2, 6 and 10 across and 2 and 6 down; the point is 1 px left of the corner
+    # that four cells share. The squared distances are 1 + 4 and 9 + 4, then 49 + 4: exp(-5/8) = 0.535, exp(-13/8) =
+    # 0.197, exp(-53/8) = 0.001.
+    def one(threshold: float) -> list[str]:
+        return region(3.0, 4.0, image_hw=(8, 12), size_hw=(2, 3), sigma_px=2.0, threshold=threshold)
+
+    assert one(0.54) == ["...", "#.."]  # none is above: the cell that holds the point, which belongs to the lower row
+    assert one(0.53) == ["#..", "#.."]
+    assert one(0.19) == ["##.", "##."]
+    assert one(0.001) == ["###", "###"]
+
+
+@pytest.mark.parametrize("sigma_px", [1e-3, 0.1, 1.0])
+def test_the_cell_of_the_point_is_inside_at_every_level(sigma_px: float) -> None:
+    # In the corner of its cell, far from the centre at each level; and on the far border, which is in the last cell.
+    for size_hw, rows in (
+        ((1, 1), ["#"]),
+        ((2, 2), ["..", ".#"]),
+        ((4, 4), ["....", "....", "..#.", "...."]),
+    ):
+        assert region(33.0, 33.0, image_hw=(64, 64), size_hw=size_hw, sigma_px=sigma_px, threshold=0.5) == rows
+    assert region(64.0, 64.0, image_hw=(64, 64), size_hw=(2, 2), sigma_px=sigma_px, threshold=0.5) == ["..", ".#"]
+    assert region(0.0, 64.0, image_hw=(64, 64), size_hw=(2, 2), sigma_px=sigma_px, threshold=0.5) == ["..", "#."]
+
+
+def test_nearest_cells_are_judged_at_their_first_pixel() -> None:
     # Cells of 2x2 pixels; the point is the centre of the first pixel of the middle cell of the lower row.
-    assert region(2.5, 2.5, image_hw=(4, 6), size_hw=(2, 3), threshold=0.62) == ["...", ".#."]
+    def one(*point_px: float) -> list[str]:
+        return region(*point_px, image_hw=(4, 6), size_hw=(2, 3), threshold=0.62, cells="nearest")
+
+    assert one(2.5, 2.5) == ["...", ".#."]
+    # In the last pixel of that cell, sqrt(2) from the first: no cell is inside, not even the point's own.
+    assert one(3.5, 3.5) == ["...", "..."]
 
 
 def test_a_wider_gaussian() -> None:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from talking_points.model.image_perception import _masks_on_grid
 from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.segmenter import Segmenter, fold_pixels
-from tests.tiny import tiny_network
+from tests.tiny import tiny_network, tiny_vision
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,7 @@ def test_gaussian_prompt_does_not_see_far_pixels() -> None:
     before = segmenter.encode_points(features, near)
     for level, (h, w) in enumerate(features.decoder_inputs.sizes_hw):
         inside = gaussian_region(near * 64, (64, 64), (h, w), sigma_px=8.0, threshold=0.5)[0, 0]
-        if inside.any():
-            features.decoder_inputs.cells[level][0, ~inside] = 9.0
+        features.decoder_inputs.cells[level][0, ~inside] = 9.0
     torch.testing.assert_close(segmenter.encode_points(features, near), before)
 
 
@@ -71,13 +70,24 @@ def test_gaussian_region_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("image_hw", "size_hw"), [((128, 96), (16, 12)), ((64, 64), (2, 2)), ((96, 64), (96, 64))])
-def test_gaussian_region_is_the_full_one_resized_to_nearest(
+def test_nearest_cells_of_the_region_are_the_full_one_resized(
     image_hw: tuple[int, int], size_hw: tuple[int, int]
 ) -> None:
     points = torch.tensor([[40.2, 33.7], [0.0, 0.0], [63.9, 63.9]])
     full = gaussian_region(points, image_hw, image_hw, sigma_px=11.0, threshold=0.5).view(3, 1, *image_hw)
     resized = F.interpolate(full.float(), size_hw, mode="nearest").flatten(1).bool()
-    assert torch.equal(gaussian_region(points, image_hw, size_hw, sigma_px=11.0, threshold=0.5), resized)
+    region = gaussian_region(points, image_hw, size_hw, sigma_px=11.0, threshold=0.5, cells="nearest")
+    assert torch.equal(region, resized)
+
+
+@torch.no_grad()
+def test_cells_of_the_region_are_as_the_config_says() -> None:
+    points, pixels, seen = torch.tensor([[[0.3, 0.3]]]), torch.randn(1, 3, 64, 64), []
+    for cells in ("centre", "nearest"):
+        segmenter = tiny_network(roles=()).segmenter
+        segmenter.config = tiny_vision(region_cells=cells)
+        seen.append(segmenter.encode_points(segmenter(pixels), points))
+    assert not torch.allclose(*seen)
 
 
 @pytest.mark.parametrize("grid_hw", [(2, 2), (4, 3), (5, 7)])

@@ -15,7 +15,8 @@ from talking_points.pointing import pairs
 from talking_points.pointing.encoding import prepare_photo
 from talking_points.pointing.pretrained import choose_device, load_network
 from talking_points.pointing.round_trip import TalkingPoints
-from tests.tiny import tiny_network
+from talking_points.samples import PhotoPoint, answer_as_json
+from tests.tiny import LAST_LAYER, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,21 @@ def test_photos_together_are_photos_alone(tp: TalkingPoints, photo: Image.Image)
     alone = [tp.localize(one, [text])[0] for one, text in texts]
     np.testing.assert_allclose([found.point_px for found in tp.locate_many(texts)], alone, atol=1e-3)
     assert all(found.there is not None and 0 <= found.there <= 1 for found in tp.locate_many(texts))
+
+
+@pytest.mark.parametrize("head", LAST_LAYER)
+def test_a_head_says_whether_the_thing_is_there_and_a_regression_does_not_know(head: str, photo: Image.Image) -> None:
+    tp = TalkingPoints(tiny_network(head=head))
+    found = tp.locate(photo, TEXTS)
+    [trip] = tp.round_trip(photo, POINTS[:1])
+    answers = [answer_as_json(PhotoPoint(text=TEXTS[0]).answered(one, photo.size)) for one in found]
+    answers.append(answer_as_json(trip.as_point()))
+    there = [one.there for one in found] + [trip.there]
+    assert [answer["there"] for answer in answers] == there
+    if head == "regression":
+        assert there == [None] * 4 and not any("confidence" in answer for answer in answers)
+    else:
+        assert all(one is not None and 0 <= one <= 1 for one in there) and len(set(there)) > 1
 
 
 def test_photos_of_one_content_and_two_sizes_keep_their_own_pixels(tp: TalkingPoints) -> None:

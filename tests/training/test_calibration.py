@@ -39,4 +39,4 @@ def test_a_regression_does_not_know(scenes: list[Scene]) -> None:
     with pytest.raises(ValueError, match="a regression does not say how sure it is"):
         calibrate(localizer, make_set("plain", scenes, points=1, seed=0))
     [found] = localizer.locate(torch.zeros(20, 20, 3, dtype=torch.uint8).numpy(), ["the shoe"])
-    assert found.confidence is None and found.runner_up_px is None
+    assert found.confidence is found.runner_up_px is found.there is None

@@ -59,6 +59,7 @@ def test_a_full_cache_keeps_what_it_has(tmp_path: Path, caplog: pytest.LogCaptur
     [
         ("descriptor", descriptor_objective, "heatmap"),
         ("localizer", localizer_objective, "heatmap"),
+        ("localizer", localizer_objective, "pointer"),
         ("localizer", localizer_objective, "regression"),
     ],
 )

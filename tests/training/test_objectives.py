@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from talking_points.dataset.scene import Scene
 from talking_points.model.hugging_face import attach_role, lora_config
@@ -20,7 +21,7 @@ from talking_points.training.objectives import (
     localizer_objective,
 )
 from talking_points.training.roles import role_parameters
-from tests.tiny import tiny_network
+from tests.tiny import LAST_LAYER, tiny_network
 from tests.training.drawn import drawn_batches
 
 
@@ -40,7 +41,7 @@ def test_heatmap_loss_is_least_at_the_point() -> None:
 def test_the_papers_head_learns_by_the_mean_squared_error_alone() -> None:
     """Eq. 1 by hand: (0.1^2 + 0.3^2 + 0.2^2 + 0^2) / 4."""
     found, true = torch.tensor([[0.5, 0.5], [0.2, 0.9]]), torch.tensor([[0.4, 0.8], [0.4, 0.9]])
-    located = LocatedPoints(points_P2=found, regressed_P2=found, heatmap_logits_Phw=None, temperature=None)
+    located = LocatedPoints(points_P2=found, regressed_P2=found)
     loss, metrics = localizer_loss(located, true)
     assert loss.item() == pytest.approx(0.035) and metrics == {"mse": pytest.approx(0.035)}
 
@@ -56,15 +57,104 @@ def test_a_heatmap_learns_by_its_own_loss_and_five_times_the_squares() -> None:
     assert loss.item() == pytest.approx(5 * 0.035 + math.log(16))
 
 
+def test_a_pointer_also_learns_where_in_the_true_cell() -> None:
+    """In two rows of four cells, (0.9, 0.25) is 0.1 cells right of the centre of the upper last one, (1, 1) a corner."""
+    true = torch.tensor([[0.9, 0.25], [1.0, 1.0]])
+    offsets = torch.full((2, 2, 4, 2), 9.0)
+    offsets[0, 0, 3] = torch.tensor([0.3, 0.0])
+    offsets[1, 1, 3] = torch.tensor([0.5, 0.5])
+    located = LocatedPoints(
+        points_P2=true,
+        regressed_P2=true,
+        heatmap_logits_Phw=torch.zeros(2, 2, 4),
+        offsets_Phw2=offsets,
+        temperature=torch.ones(()),
+    )
+    loss, metrics = localizer_loss(located, true)
+    # Half a square below 1, and a mean over four: 0.2 once, and nothing else.
+    assert metrics["offset"] == pytest.approx(0.5 * 0.2**2 / 4, abs=1e-6)
+    assert loss.item() == pytest.approx(math.log(8) + metrics["offset"], abs=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", LAST_LAYER)
+def test_of_absent_texts_only_whether_they_fit_is_learned(
+    head: str, point_batch: PointBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tiny_network(head=head)
+    asked, located = [], []
+    locate = network.locate
+
+    def spy(features, prefix, photo_P, prompts):  # type: ignore[no-untyped-def]
+        asked.append((photo_P.tolist(), list(prompts)))
+        located.append(locate(features, prefix, photo_P, prompts))
+        return located[-1]
+
+    monkeypatch.setattr(network, "locate", spy)
+    with network.acting_as("localizer"):
+        loss, metrics = localizer_objective(network, point_batch, FrozenVision(network, "localizer"))
+    [(photo_P, prompts)], [answers] = asked, located
+    own = [[network.prompts.localize(text) for text in row] for row in point_batch.texts]
+    true = point_batch.points_BP2.flatten(0, 1)
+    assert metrics["weight"] == len(true) == 8
+    if head == "regression":
+        assert photo_P == [0] * 4 + [1] * 4 and prompts == own[0] + own[1] and "absence" not in metrics
+        assert loss.item() == pytest.approx(localizer_loss(answers, true)[0].item())
+        return
+    # Behind its own texts, each photo reads the first of the other's.
+    assert photo_P == [0] * 5 + [1] * 5 and prompts == [*own[0], own[1][0], *own[1], own[0][0]]
+    fits = torch.tensor([1.0, 1, 1, 1, 0] * 2)
+    coordinates, of_them = localizer_loss(answers.only(fits.bool()), true)
+    absence = F.binary_cross_entropy_with_logits(answers.there_P, fits)
+    assert loss.item() == pytest.approx(coordinates.item() + 0.5 * absence.item(), rel=1e-5)
+    assert metrics["absence"] == pytest.approx(absence.item()) and metrics["heatmap"] == of_them["heatmap"]
+    near = (answers.points_P2[fits.bool()] - true).norm(dim=-1) < 0.1
+    assert metrics["within_0.1"] == pytest.approx(near.float().mean().item())
+
+
+def test_a_photo_alone_has_no_absent_text(point_batch: PointBatch) -> None:
+    network = tiny_network()
+    alone = dataclasses.replace(
+        point_batch,
+        pixels_B3SS=point_batch.pixels_B3SS[:1],
+        points_BP2=point_batch.points_BP2[:1],
+        texts=point_batch.texts[:1],
+    )
+    with network.acting_as("localizer"), torch.no_grad():
+        _, metrics = localizer_objective(network, alone, FrozenVision(network, "localizer"))
+    assert "absence" not in metrics and metrics["weight"] == 4
+
+
+@pytest.mark.parametrize("head", ["heatmap", "pointer"])
+def test_a_blind_localizer_learns_what_it_sees(head: str, point_batch: PointBatch) -> None:
+    network = tiny_network(roles=(), head=head)
+    network.change(blind=True)
+    attach_role(network, "localizer", lora_config("localizer", rank=4, alpha=8, dropout=0.0))
+    role_parameters(network, "localizer")
+    assert network.localizer is not None and network.localizer.photo is not None
+    with network.acting_as("localizer"):
+        loss, _ = localizer_objective(network, point_batch, FrozenVision(network, "localizer"))
+    loss.backward()
+    learned = network.localizer.photo
+    assert learned.image_tokens.grad is not None and learned.image_tokens.grad.any()
+    # Of the cells those that the head reads: strides 16 and 8, or 8.
+    reached = [one.grad is not None and bool(one.grad.any()) for one in learned.cells]
+    assert reached == {"heatmap": [False, True, True], "pointer": [False, False, True]}[head]
+
+
 @pytest.mark.parametrize(
-    ("role", "objective"), [("descriptor", descriptor_objective), ("localizer", localizer_objective)]
+    ("role", "objective", "head"),
+    [
+        ("descriptor", descriptor_objective, "heatmap"),
+        *(("localizer", localizer_objective, head) for head in LAST_LAYER),
+    ],
 )
-def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
-    network = tiny_network(roles=())
+def test_a_role_learns_and_the_base_stays(role: str, objective, head: str, point_batch) -> None:  # type: ignore[no-untyped-def]
+    network = tiny_network(roles=(), head=head)
     attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
     parameters = role_parameters(network, role)
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=0.01 if role == "descriptor" else 0.003, weight_decay=0.0)
     losses = []
     for _ in range(12):
         loss, metrics = objective(network, point_batch, FrozenVision(network, role))
@@ -78,6 +168,13 @@ def test_a_role_learns_and_the_base_stays(role: str, objective, point_batch) -> 
     assert moved == trained
 
 
+@pytest.fixture
+def nothing_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of another photo is what photos of one batch have of each other."""
+    monkeypatch.setattr(PointNetwork, "tells_absence", False)
+
+
+@pytest.mark.usefixtures("nothing_is_absent")
 def test_eight_photos_once_is_one_photo_eight_times(point_batch) -> None:  # type: ignore[no-untyped-def]
     """Photos in one batch do not touch each other: mean of single losses is the loss of the batch."""
     network = tiny_network()
@@ -132,6 +229,7 @@ def gradients(network: PointNetwork, role: str, objective, batch, alone: bool) -
     return total / weights, found
 
 
+@pytest.mark.usefixtures("nothing_is_absent")
 @pytest.mark.parametrize(("role", "objective"), ROLES)
 def test_texts_of_a_photo_over_one_prefix_learn_what_they_learn_apart(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
     network = tiny_network()
@@ -140,7 +238,7 @@ def test_texts_of_a_photo_over_one_prefix_learn_what_they_learn_apart(role: str,
     assert loss == pytest.approx(loss_apart, rel=1e-5)
     assert together.keys() == apart.keys() and len(together) > 20
     for name, gradient in together.items():
-        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=1e-5, msg=lambda said, n=name: f"{n}: {said}")
+        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=5e-5, msg=lambda said, n=name: f"{n}: {said}")
 
 
 @pytest.mark.parametrize(("role", "objective"), ROLES)
@@ -179,12 +277,3 @@ def test_bf16_learns_and_coordinates_stay_fp32(role: str, objective, point_batch
             optimizer.zero_grad()
             losses.append(loss.item())
     assert loss.dtype == torch.float32 and losses[-1] < 0.99 * losses[0]
-
-
-@torch.no_grad()
-def test_blind_features_are_the_same_for_every_photo() -> None:
-    network = tiny_network()
-    one, two = (network.segmenter(torch.randn(1, 3, 64, 64)).blank() for _ in range(2))
-    prefixes = [network.photo_prefixes(f, "localizer")[0] for f in (one, two)]
-    assert torch.equal(*prefixes)
-    assert not one.decoder_inputs.cells[2].any()

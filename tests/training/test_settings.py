@@ -127,7 +127,7 @@ def test_rate_warms_up_and_decays() -> None:
         (
             LocalizerSettings,
             {"base": "mini", "head": "votes"},
-            "head is 'votes'; allowed: regression, heatmap, mixture",
+            "head is 'votes'; allowed: regression, mixture, heatmap, pointer",
         ),
         (GRPOSettings, {"group_size": 1}, "group_size is 1; allowed: 2 or more"),
         (GRPOSettings, {"blocks": 0}, "blocks is 0"),

@@ -58,8 +58,8 @@ class VisionConfig:
     region: str = "gaussian"
     """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
     region_cells: str = "centre"
-    """How a level's cells are judged to be in the Gaussian region: "centre", each at its centre, and the point's own cell
-    always is; "nearest", as PyTorch resizes a mask: at the top left pixel of each cell."""
+    """Where a cell of a level is judged to be in the Gaussian region: "centre", at its centre, and the cell that holds
+    the point is always inside; "nearest", at its top left pixel, as PyTorch resizes a mask."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -55,7 +55,7 @@ def gaussian_region(
     threshold: float,
     cells: str = "centre",
 ) -> Tensor:
-    """Where the Gaussian around each point is above the threshold (paper 3.2), on the cells of a level: bool (..., h * w).
+    """Where the Gaussian around each point is above the threshold (paper 3.2), on a level's cells: bool (..., h * w).
 
     Args:
         points_px: (..., 2) x, y in pixels of the network's input.
@@ -82,7 +82,7 @@ def gaussian_region(
 
 
 def _along(points: Tensor, size: int, count: int, *, at_centre: bool) -> tuple[Tensor, Tensor]:
-    """(..., count) distances in pixels of a level's cells from points along one axis, and whether a cell holds the point.
+    """Along one axis, of points and a level's cells: (..., count) distance in pixels, and whether the cell holds it.
 
     size: of the input along the axis.
     """

@@ -43,6 +43,7 @@ class Prompts:
         self.mark_id: int = ids["<mark>"]
         self.end_id: int = ids["<|im_end|>"]
         self._special_ids = set(ids.values())
+        self._is_uncased = tokenizer.decode(self._encode("A"), skip_special_tokens=True).strip() == "a"
 
     def _encode(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -107,4 +108,4 @@ class Prompts:
         if self.end_id in ids:
             ids = ids[: ids.index(self.end_id)]
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
-        return _SENTENCE.sub(lambda start: start.group().upper(), text) if text == text.lower() else text
+        return _SENTENCE.sub(lambda start: start.group().upper(), text) if self._is_uncased else text

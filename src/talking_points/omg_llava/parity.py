@@ -159,7 +159,12 @@ def _point_outputs(segmenter: Segmenter, projector: Projector, inputs: Tensors) 
     query_feat, query_embed = segmenter.keypoint_prompt(points_px[:, None], image_hw)
     out["prompt.query_feat"], out["prompt.query_embed"] = query_feat, query_embed
     out["prompt.gaussian_region"] = gaussian_region(
-        points_px, image_hw, image_hw, sigma_px=vision.gaussian_sigma_px, threshold=vision.gaussian_threshold
+        points_px,
+        image_hw,
+        image_hw,
+        sigma_px=vision.gaussian_sigma_px,
+        threshold=vision.gaussian_threshold,
+        cells=vision.region_cells,
     ).view(-1, *image_hw)
     points = (points_px / points_px.new_tensor([image_hw[1], image_hw[0]]))[:, None]
     of_points = features.select(inputs["point_image_index"])
@@ -179,6 +184,7 @@ def _vision_config(config: Mapping[str, Any], state: Tensors) -> VisionConfig:
         pixel_shuffle=config["pixel_shuffle"] or 1,  # null: upstream folds nothing
         gaussian_sigma_px=config["gaussian"]["sigma_px"],
         gaussian_threshold=config["gaussian"]["threshold"],
+        region_cells="nearest",  # upstream resizes the region's mask
     )
 
 

@@ -67,7 +67,7 @@ def localizer_objective(base: Base, batch: PointBatch, vision: FrozenVision) -> 
         near_regressed = (own.regressed_P2 - true_N2).norm(dim=-1)
     return loss, {
         "loss": loss.item(),
-        "weight": float(len(prompts)),
+        "weight": float(len(true_N2)),
         **metrics,
         "within_0.1": float((near < 0.1).float().mean()),
         "regressed_within_0.1": float((near_regressed < 0.1).float().mean()),

@@ -174,7 +174,7 @@ class LocalizerSettings(RoleSettings):
     head: Literal["regression", "mixture", "heatmap", "pointer"] | None = None
     """The coordinate head: regression (the paper's), mixture, heatmap or pointer; else the base's."""
     blind: bool = False
-    """In place of photos the localizer sees one learned set of features: the text-only reference, with the same head."""
+    """In place of photos the localizer sees one learned set of features: the text-only reference."""
     frozen_language_model: bool = False
     """Train projector and heads only: the paper's Table 4."""
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, the small model's trunk: inverted bottlenecks without squeeze-and-excitation, batch norms folded."""
+"""EfficientNet-Lite, the small model's trunk: inverted bottlenecks, batch norms folded into the convolutions."""
 
 # B photos, C channels, H W cells of the current stage
 
@@ -49,7 +49,7 @@ def channels_of(variant: str) -> tuple[int, ...]:
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow pads "SAME": of an odd number of cells, one more at the right and bottom."""
+    """A convolution padded as TensorFlow pads "SAME": if the padding is odd, one cell more at right and bottom."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
