@@ -28,6 +28,7 @@ from mini_data import (
     ABSENT,
     SETS,
     FreeText,
+    is_joint_disc,
     labelled_sets,
     labels_of,
     read_absent,
@@ -68,12 +69,13 @@ def free(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     rows = []
     for kind, answers in found.items():
         errors = errors_of(samples, answers)
-        inside = found_inside(given.data, texts, answers, errors) if kind == "short" else None
+        inside = found_inside(given.data, texts, answers, errors) if kind == "short" else {}
         rows += rows_by_set(kind, samples, errors, inside)
     calibrated = calibrations(samples, found)
     columns = {"texts": "texts", "set": "set", "n": "points", "mpck": "mPCK", "pck@0.05": "PCK@0.05"}
     columns |= {"pck@0.1": "PCK@0.1", "pck@0.2": "PCK@0.2", "inside": "inside the part, else within 0.1"}
-    result = {
+    columns |= {"in discs": "the same, joints' discs as parts"}
+    result: dict[str, Any] = {
         "points": len(samples),
         "photos": len(set(photos)),
         "sha256": sha256_of(
@@ -99,9 +101,14 @@ def wanted_texts(given: argparse.Namespace) -> list[FreeText]:
     return [text for text in texts if text.where.photo_id in wanted]
 
 
-def found_inside(data: Path, texts: Sequence[FreeText], found: Found, errors: np.ndarray) -> list[bool]:
-    """Whether each point found is in the annotated part that holds the true one; where none does, is within `NEAR`."""
-    inside = (errors < NEAR).tolist()
+def found_inside(data: Path, texts: Sequence[FreeText], found: Found, errors: np.ndarray) -> dict[str, list[bool]]:
+    """Whether each point found is in the annotated part that holds the true one; where none does, is within `NEAR`.
+
+    Under "inside" the disc of a joint, a few pixels of a place rather than a part, counts as none; under "in discs" as
+    any other part.
+    """
+    near = (errors < NEAR).tolist()
+    inside: dict[str, list[bool]] = {"inside": list(near), "in discs": list(near)}
     scenes: dict[str, Any] = {}
     for k, (text, answer) in enumerate(zip(texts, found, strict=True)):
         where = text.where
@@ -111,22 +118,25 @@ def found_inside(data: Path, texts: Sequence[FreeText], found: Found, errors: np
         scene = scenes[where.photo_id]
         part = scene.part_index_at(where.point_px)
         if part is not None:
-            inside[k] = answer is not None and scene.part_index_at(answer.point_px) == part
+            is_in = answer is not None and scene.part_index_at(answer.point_px) == part
+            inside["in discs"][k] = is_in
+            if not is_joint_disc(scene, part):
+                inside["inside"][k] = is_in
     return inside
 
 
 def rows_by_set(
-    kind: str, samples: Sequence[Sample], errors: np.ndarray, inside: Sequence[bool] | None
+    kind: str, samples: Sequence[Sample], errors: np.ndarray, inside: Mapping[str, Sequence[bool]]
 ) -> list[dict[str, Any]]:
     """Figures of all points, their mean over sets, and of each set."""
     sets = np.array([sample.source for sample in samples])
     rows = []
     for name in ("all", "mean over sets", *(one for one in SETS if (sets == one).any())):
         some = np.flatnonzero((sets == name) | (name in ("all", "mean over sets")))
-        photos = [samples[k].photo_id for k in some]
+        photos = [samples[k].photo_id for k in some.tolist()]
         groups = sets[some].tolist() if name == "mean over sets" else None
         row = {"texts": kind, "set": name, "n": len(some), **located_figures(errors[some], photos, groups)}
-        rows.append(row if inside is None else {**row, "inside": share(np.array(inside)[some], photos, groups)})
+        rows.append(row | {key: share(np.array(hits)[some], photos, groups) for key, hits in inside.items()})
     return rows
 
 
@@ -135,8 +145,8 @@ def calibrations(samples: Sequence[Sample], found: Mapping[str, Found]) -> dict[
     result = {}
     for name, kinds in {"long and short": ("long", "short"), "long": ("long",), "short": ("short",)}.items():
         pairs = [certainty(samples, found[kind]) for kind in kinds]
-        sure = [one for some, _ in pairs for one in some]
-        if None in sure:
+        sure = [one for some, _ in pairs for one in some if one is not None]
+        if len(sure) < sum(len(some) for some, _ in pairs):
             return None
         right = [one for _, some in pairs for one in some]
         result[name] = calibration(sure, right, [sample.photo_id for sample in samples] * len(kinds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.scene import Scene
+from talking_points.dataset.places import without_side
+from talking_points.dataset.scene import Scene, box_area
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.coco import read_coco
+from talking_points.dataset.sources.skeletons import JOINT_SHARE
 from talking_points.dataset.sources.source import Source
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.sets import make_set
@@ -48,6 +51,22 @@ class FreeText:
     split: str
     long: str
     short: str
+
+
+JOINTS = frozenset(
+    ("nose", "eye", "ear", "mouth", "neck", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "hock", "front knee")
+    + ("hind knee", "front foot", "hind foot", "base of the tail", "side of the chest")
+)
+"""Parts that are discs in sets with skeletons, where no limb or landmark of the name is drawn."""
+
+
+def is_joint_disc(scene: Scene, part_index: int) -> bool:
+    """Whether a part is no more than the disc that is drawn around a joint, by its name and its size."""
+    part = scene.parts[part_index]
+    thing = scene.objects[part.object_index]
+    x0, y0, x1, y1 = part.box_xyxy
+    diameter = 2 * JOINT_SHARE * math.sqrt(box_area(thing.box_xyxy)) + 1
+    return without_side(part.name) in JOINTS and max(x1 - x0, y1 - y0) <= diameter
 
 
 @cache

@@ -59,11 +59,11 @@ def write_sheets(out: Path, samples: Sequence[Sample], texts: Sequence[str], mod
         raise ValueError(f"{out} holds sheets already; give another folder, or remove it")
     asked, known = [], []
     for number, (sample, text) in enumerate(zip(samples, texts, strict=True)):
-        sheet = f"{number:03d}.jpg"
+        sheet = f"{number:03d}.png"
         photo = sample.open_photo()
         for folder, drawn in (("find", find_sheet(photo)), ("judge", judge_sheet(photo, sample.point_px))):
             (out / folder).mkdir(parents=True, exist_ok=True)
-            drawn.save(out / folder / sheet, quality=88)
+            drawn.save(out / folder / sheet)
         asked.append({"n": number, "sheet": sheet, "text": text})
         point = {"n": number, "photo": sample.photo_id, "size_wh": sample.size_wh, "point_px": sample.point_px}
         known.append({**point, "object": sample.object_name, "part": sample.part_name, "model": model, "text": text})
