@@ -58,7 +58,7 @@ def test_a_heatmap_learns_by_its_own_loss_and_five_times_the_squares() -> None:
 
 
 def test_a_pointer_also_learns_where_in_the_true_cell() -> None:
-    """In two rows of four cells, (0.9, 0.25) is 0.1 cells right of the centre of the upper last one, (1, 1) a corner."""
+    """In two rows of four cells, (0.9, 0.25) is right of the centre of the upper last one, (1, 1) a corner."""
     true = torch.tensor([[0.9, 0.25], [1.0, 1.0]])
     offsets = torch.full((2, 2, 4, 2), 9.0)
     offsets[0, 0, 3] = torch.tensor([0.3, 0.0])
