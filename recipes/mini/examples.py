@@ -16,10 +16,10 @@ import numpy as np
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import DIALECTS, without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import crop, mirror, resize
+from talking_points.dataset.wordings import ways_to_say
 from talking_points.evaluation.composing import compose
 from talking_points.photos import scaled_size
 from talking_points.points import photo_to_square, square_padding

@@ -139,12 +139,9 @@ def record_of_row(row: Mapping[str, Any], **more: Any) -> BuiltRecord:
 
 def _schema() -> pa.Schema:
     names = {pa.string(): "string", pa.float64(): "float64", pa.int64(): "int64"}
-    features: dict[str, Any] = {"photo": {"_type": "Image"}}
-    for name, kind in COLUMNS.items():
-        if kind == _NUMBERS:
-            features[name] = {"feature": {"dtype": "float64", "_type": "Value"}, "_type": "Sequence"}
-        else:
-            features[name] = {"dtype": names[kind], "_type": "Value"}
+    values = {kind: {"dtype": name, "_type": "Value"} for kind, name in names.items()}
+    values[_NUMBERS] = {"feature": values[pa.float64()], "_type": "Sequence"}
+    features = {"photo": {"_type": "Image"}, **{name: values[kind] for name, kind in COLUMNS.items()}}
     photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     # The metadata is what `datasets` reads to show photos as images and not as bytes.
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -152,16 +149,9 @@ def _schema() -> pa.Schema:
 
 
 def write_split(folder: Path, split: str, records: Sequence[BuiltRecord], read_photo: ReadPhoto | None) -> list[Path]:
-    """Write the Parquet files of one split; each appears whole or not at all.
+    """Write the Parquet files of one split of a set into its folder's `data/`; none when there are no records.
 
-    Args:
-        folder: of the set; the files go to its `data/`.
-        split: "train" or "test".
-        records: sorted by photo.
-        read_photo: embeds the photos' files; None leaves their paths alone.
-
-    Returns:
-        The files; none when there are no records.
+    `records` are sorted by photo. `read_photo` embeds the photos' files; None leaves their paths alone.
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -189,10 +179,8 @@ def _write_file(path: Path, records: Sequence[BuiltRecord], read_photo: ReadPhot
     with pq.ParquetWriter(path, schema, **options) as writer:
         for start in range(0, len(records), ROWS_A_GROUP):
             group = records[start : start + ROWS_A_GROUP]
-            photos: dict[str, bytes] = {}
-            for record in group:
-                if read_photo is not None and record.photo_path not in photos:
-                    photos[record.photo_path] = read_photo(record)
+            of_photo = {record.photo_path: record for record in group}
+            photos = {path: read_photo(record) for path, record in of_photo.items()} if read_photo else {}
             rows = [
                 {"photo": {"bytes": photos.get(one.photo_path), "path": one.photo_path}, **one.to_row()}
                 for one in group
@@ -207,11 +195,7 @@ class BuiltSplit:
     """
 
     def __init__(self, folder: Path | str, split: str) -> None:
-        """Open a split.
-
-        Raises:
-            ValueError: the folder holds no built set, no such split, or a file of another kind.
-        """
+        """Open a split; a ValueError where the folder holds no built set, no such split, or a file of another kind."""
         if split not in SPLITS:
             raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
         self.split = split
@@ -254,11 +238,7 @@ class BuiltSplit:
                 yield record_of_row(row, split=self.split, photo_path=row["photo"]["path"])
 
     def photo(self, index: int) -> Image.Image:
-        """The photo of a record, RGB and upright; its pixels are those that the record's points are in.
-
-        Raises:
-            ValueError, FileNotFoundError: it was not embedded, and its file is not there any more.
-        """
+        """The photo of a record, RGB and upright; a ValueError or FileNotFoundError where it is not there any more."""
         first, file, group = self._groups[bisect.bisect_right(self._groups, (index, 2**31, 0)) - 1]
         column = self._files[file].read_row_group(group, columns=["photo.bytes"], use_threads=False)["photo"]
         data = column.combine_chunks().field("bytes")[index - first]

@@ -21,16 +21,22 @@ from tests.dataset.sources.people import FACE, SIZE, box, mask, open_hand
 # --- the file -------------------------------------------------------------------------------------------------
 
 
+FOUND_FACE = {"face": [[1, 2], [3, 4], [1, 4]], "chin": [[5, 6]]}
+
+
 def test_a_file_is_read_and_a_missing_one_says_nothing(tmp_path):
     path = tmp_path / "landmarks.json"
     assert read_landmarks(path) == {}
     hand = {"side": "left", "points": [[1, 2]] * 21, "score": 0.9}
-    found = {"pose": [[1, 2, 0.5]] * 33, "faces": [{"face": [[1, 2], [3, 4]], "chin": [[5, 6]]}], "hands": [hand]}
+    rows = [[1, 2, 0.5]] * 15 + [[3, 4, 0.6]] + [[1, 2, 0.5]] * 17
+    found = {"pose": rows, "faces": [FOUND_FACE, {"chin": [[5, 6]]}], "hands": [hand]}
     path.write_text(json.dumps({"photos": {"a.jpg": found, "b.jpg": {"pose": None, "faces": [], "hands": []}}}))
     landmarks = read_landmarks(path)
     assert landmarks["b.jpg"] == NOTHING_FOUND
-    assert landmarks["a.jpg"].pose[32] == (1, 2, 0.5)
-    assert landmarks["a.jpg"].faces == ({"face": ((1, 2), (3, 4)), "chin": ((5, 6),)},)
+    # The others are hidden.
+    assert landmarks["a.jpg"].joints == {"left wrist": (3, 4)}
+    # What has no outline is no face.
+    assert landmarks["a.jpg"].faces == ({"face": ((1, 2), (3, 4), (1, 4)), "chin": ((5, 6),)},)
     assert landmarks["a.jpg"].hands == (Hand(side="left", points=((1.0, 2.0),) * 21),)
 
 
@@ -100,7 +106,6 @@ def test_whose_face_it_is():
     assert owner_of_face(FACE, [near, masked, beside], SIZE) == 1
     assert owner_of_face(FACE, [near, masked, its_own], SIZE) == 2
     assert owner_of_face(FACE, [beside], SIZE) is None
-    assert owner_of_face({"chin": ((1, 2),)}, [near], SIZE) is None
 
 
 # --- hands ----------------------------------------------------------------------------------------------------
@@ -132,12 +137,12 @@ def test_a_small_hand_has_no_fingers_and_a_hidden_finger_is_none():
 
 def test_the_side_is_that_of_a_wrist_that_is_near_and_agrees():
     hand = open_hand("left")
-    assert hand_side(hand, {"left": (104, 138), "right": (20, 100)}) == "left"
-    assert hand_side(hand, {"left": (104, 138)}) == "left"
+    assert hand_side(hand, {"left wrist": (104, 138), "right wrist": (20, 100)}) == "left"
+    assert hand_side(hand, {"left wrist": (104, 138)}) == "left"
     # Another one than the detector says, two that are as near, none that is near, none.
-    assert hand_side(hand, {"right": (104, 138)}) == ""
-    assert hand_side(hand, {"left": (104, 138), "right": (96, 138)}) == ""
-    assert hand_side(hand, {"left": (150, 100)}) == ""
+    assert hand_side(hand, {"right wrist": (104, 138)}) == ""
+    assert hand_side(hand, {"left wrist": (104, 138), "right wrist": (96, 138)}) == ""
+    assert hand_side(hand, {"left wrist": (150, 100)}) == ""
     assert hand_side(hand, {}) == ""
 
 

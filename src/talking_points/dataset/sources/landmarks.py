@@ -20,8 +20,8 @@ import numpy as np
 
 from talking_points.dataset.places import mirror_words
 from talking_points.dataset.problems import refuse
+from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
 from talking_points.dataset.sources.reading import read_json
-from talking_points.dataset.sources.shapes import NamedMask, capsule, disc, hull
 from talking_points.files import read_table
 from talking_points.points import Box, Point
 
@@ -31,6 +31,8 @@ FACE = "face"
 SIDES = ("left", "right")
 POSE_COUNT = 33
 HAND_COUNT = 21
+MIN_VISIBILITY = 0.5
+"""Of a body joint that is used."""
 
 TURNED_AWAY = 0.45
 """An eye that looks narrower than this share of the other is on the side that the head turns away: the detector draws
@@ -43,6 +45,10 @@ MIN_FINGER_RADIUS_PX = 1.7
 """Fingers of smaller hands are not told apart."""
 MIN_FINGER_SEEN = 0.6
 """A finger that the others cover more than this leaves is not told apart, either."""
+
+
+Face = Mapping[str, Sequence[Point]]
+"""Outlines and points of a face by name; its own outline, `FACE`, is one of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +65,9 @@ class Hand:
 class PhotoLandmarks:
     """What was found in one photo."""
 
-    pose: tuple[tuple[float, float, float], ...] = ()
-    """x, y, visibility of 33 joints, or none."""
-    faces: tuple[Mapping[str, tuple[Point, ...]], ...] = ()
-    """Of each face the outlines and points by name."""
+    joints: Mapping[str, Point] = field(default_factory=dict)
+    """Of the body, those that are visible, by their words: "left wrist"."""
+    faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
 
 
@@ -90,11 +95,7 @@ class Body:
 
 
 def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
-    """Landmarks of photos by their file names; none when there is no such file.
-
-    Raises:
-        LabelError: the file is there and is not as this module's docstring shows.
-    """
+    """Landmarks of photos by file name; none without the file, a LabelError where it is not as shown above."""
     if not path.is_file():
         return {}
     content = read_json(path)
@@ -106,12 +107,19 @@ def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
 
 def _photo_landmarks(path: Path, name: str, found: Any) -> PhotoLandmarks:
     try:
+        pose = _numbers(found.get("pose") or [], 3, (0, POSE_COUNT))
+        faces = [
+            {str(region): _numbers(points, 2, None) for region, points in face.items()}
+            for face in found.get("faces") or []
+        ]
         return PhotoLandmarks(
-            pose=_numbers(found.get("pose") or [], 3, (0, POSE_COUNT)),
-            faces=tuple(
-                {str(region): _numbers(points, 2, None) for region, points in face.items()}
-                for face in found.get("faces") or []
-            ),
+            joints={
+                f"{side} {name}": pose[number][:2]
+                for name, pair in read_table(TABLE)["pose"].items()
+                for side, number in zip(SIDES, pair, strict=True)
+                if pose and pose[number][2] > MIN_VISIBILITY
+            },
+            faces=tuple(face for face in faces if len(face.get(FACE, ())) >= 3),
             hands=tuple(
                 Hand(side=hand["side"], points=_numbers(hand["points"], 2, (HAND_COUNT,)))
                 for hand in found.get("hands") or []
@@ -143,34 +151,26 @@ def landmark_parts(
     for hand in found.hands:
         owner = owner_of_hand(hand, bodies)
         if owner is not None:
-            joints = bodies[owner].joints
-            wrists = {side: joints[f"{side} wrist"] for side in SIDES if f"{side} wrist" in joints}
-            parts.setdefault(owner, []).extend(hand_parts(hand, hand_side(hand, wrists), size_wh))
+            parts.setdefault(owner, []).extend(hand_parts(hand, hand_side(hand, bodies[owner].joints), size_wh))
     return parts
 
 
 # --- faces --------------------------------------------------------------------------------------------------
 
 
-def face_middle(face: Mapping[str, Sequence[Point]]) -> Point | None:
-    """The middle of a face's outline, None without one."""
-    outline = face.get(FACE, ())
-    if len(outline) < 3:
-        return None
-    x, y = np.asarray(outline).mean(axis=0)
+def face_middle(face: Face) -> Point:
+    """The middle of a face's outline."""
+    x, y = np.asarray(face[FACE]).mean(axis=0)
     return float(x), float(y)
 
 
-def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], size_wh: tuple[int, int]) -> int | None:
+def owner_of_face(face: Face, bodies: Sequence[Body], size_wh: tuple[int, int]) -> int | None:
     """Whose face it is: an index into `bodies`, None where that is not clear.
 
     The one whose nose or eye lies in it; else the one whose mask or box holds its middle and whose own nose or eyes are
     not seen elsewhere. Of several the smallest mask, as the person in front; several boxes tell nothing.
     """
-    middle = face_middle(face)
-    if middle is None:
-        return None
-    oval = hull(size_wh, face[FACE])
+    middle, oval = face_middle(face), hull(size_wh, face[FACE])
     holders = []
     for k, body in enumerate(bodies):
         seen = [body.joints[name] for name in ("nose", "left eye", "right eye") if name in body.joints]
@@ -184,16 +184,12 @@ def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], s
     return holders[0] if len(holders) == 1 else None
 
 
-def face_parts(
-    face: Mapping[str, Sequence[Point]], size_wh: tuple[int, int], body: Body | None = None
-) -> list[NamedMask]:
-    """The regions of a face, in the order in which they are painted over each other; none without an outline.
+def face_parts(face: Face, size_wh: tuple[int, int], body: Body | None = None) -> list[NamedMask]:
+    """The regions of a face, in the order in which they are painted over each other.
 
     The half that is turned away is left out: that of an eye which looks much narrower than the other, or is not among
     the visible joints of `body`. Where those joints have the eyes exchanged, no region has a side.
     """
-    if len(face.get(FACE, ())) < 3:
-        return []
     table = read_table(TABLE)
     gone = tuple(_hidden_sides(face, body))
     outline = np.asarray(face[FACE])
@@ -214,7 +210,7 @@ def face_parts(
     return [regions[0], *under, *regions[1:], *over]
 
 
-def _hidden_sides(face: Mapping[str, Sequence[Point]], body: Body | None) -> set[str]:
+def _hidden_sides(face: Face, body: Body | None) -> set[str]:
     middles = {side: np.mean(eye, axis=0) for side in SIDES if len(eye := face.get(f"{side} eye", ())) >= 3}
     if len(middles) < 2:
         return set(SIDES) - middles.keys()
@@ -232,13 +228,18 @@ def _hidden_sides(face: Mapping[str, Sequence[Point]], body: Body | None) -> set
 # --- hands --------------------------------------------------------------------------------------------------
 
 
-def hand_side(hand: Hand, wrists: Mapping[str, Point]) -> str:
+def _to_wrists(hand: Hand, joints: Mapping[str, Point]) -> list[tuple[float, str]]:
+    """Distances from a hand to a person's visible wrists, and their sides; the nearest first."""
+    wrists = {side: joints[f"{side} wrist"] for side in SIDES if f"{side} wrist" in joints}
+    return sorted((math.dist(point, hand.points[0]), side) for side, point in wrists.items())
+
+
+def hand_side(hand: Hand, joints: Mapping[str, Point]) -> str:
     """The side of a hand: that of the wrist joint which is much nearer to it than the other, and "" where none is near.
 
-    Where the detector says the other side, the two contradict each other, and the side is not told. `wrists`: those of
-    the person that are visible, by side.
+    Where the detector says the other side, the two contradict each other, and the side is not told.
     """
-    near = sorted((math.dist(point, hand.points[0]), side) for side, point in wrists.items())
+    near = _to_wrists(hand, joints)
     if not near or near[0][0] > NEAR_PALMS * _palm_length(hand) or near[0][1] != hand.side:
         return ""
     return "" if len(near) > 1 and near[1][0] < 2 * near[0][0] else hand.side
@@ -246,12 +247,7 @@ def hand_side(hand: Hand, wrists: Mapping[str, Point]) -> str:
 
 def owner_of_hand(hand: Hand, bodies: Sequence[Body]) -> int | None:
     """Whose hand it is: of whom a visible wrist is nearest and near, else whose mask alone holds its middle."""
-    near = [
-        (math.dist(body.joints[name], hand.points[0]), k)
-        for k, body in enumerate(bodies)
-        for name in ("left wrist", "right wrist")
-        if name in body.joints
-    ]
+    near = [(distance, k) for k, body in enumerate(bodies) for distance, _ in _to_wrists(hand, body.joints)]
     if near and min(near)[0] <= NEAR_PALMS * _palm_length(hand):
         return min(near)[1]
     x, y = np.mean(hand.points, axis=0)

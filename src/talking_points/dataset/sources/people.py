@@ -15,6 +15,7 @@ from talking_points.dataset.sources.landmarks import (
     NOTHING_FOUND,
     SIDES,
     TABLE,
+    Face,
     Hand,
     PhotoLandmarks,
     face_middle,
@@ -23,7 +24,7 @@ from talking_points.dataset.sources.landmarks import (
     hand_side,
     is_on,
 )
-from talking_points.dataset.sources.shapes import NamedMask, capsule, hull, is_near
+from talking_points.dataset.sources.painting import NamedMask, capsule, hull, is_near
 from talking_points.files import read_table
 from talking_points.points import Point
 
@@ -32,16 +33,14 @@ SKIN_LIMB_HALF_WIDTH = 0.22
 """Of a bare limb, as a share of its length."""
 NECK_FROM, CHEST_FROM = -0.15, 0.5
 """Outside a face's outline the neck begins this share of its height below its lowest point, and the chest this one."""
-MIN_VISIBILITY = 0.5
-"""Of a body joint that is used."""
 MIN_WHOLE = 0.8
 """A part has a side when one blob is this share of it; of another in pieces, some may be of the other side."""
 NEAR_SHARE = 0.008
 """A joint lies in a part when it is no farther from it than this share of the photo's long side: joints of limbs that
 are seen from the side lie on their outlines."""
 
-Joints = Mapping[tuple[str, str], Point]
-"""Joint and side to its place; those that are visible."""
+Joints = Mapping[str, Point]
+"""Places of the visible joints by their words: "left wrist"."""
 
 
 def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[NamedMask]:
@@ -55,35 +54,22 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     """
     if not parts or found == NOTHING_FOUND:
         return list(parts)
-    joints = _visible_joints(found)
+    joints = found.joints
     nothing = np.zeros_like(parts[0][1])
     just_skin = np.logical_or.reduce([nothing, *(mask for name, mask in parts if name == SKIN)])
     bare = [mask for name, mask in parts if name in read_table(TABLE)["skin_parts"]]
     skin = np.logical_or.reduce([nothing, *bare])
-    faces = [(face, middle) for face in found.faces if (middle := face_middle(face)) and is_on(skin, middle)]
+    faces = [face for face in found.faces if is_on(skin, face_middle(face))]
     named = _painted(_with_sides(parts, joints), _told_skin(just_skin, joints, faces))
     layers: list[NamedMask] = []
-    for face, _ in faces:
+    for face in faces:
         layers += face_parts(face, (skin.shape[1], skin.shape[0]))
-    wrists = {side: point for (name, side), point in joints.items() if name == "wrist"}
     for hand in found.hands:
-        layers += _hand_over(named, hand, wrists, skin)
+        layers += _hand_over(named, hand, joints, skin)
     return _painted(named, [(name, mask & skin) for name, mask in layers])
 
 
-def _visible_joints(found: PhotoLandmarks) -> dict[tuple[str, str], Point]:
-    joints = {}
-    for name, pair in read_table(TABLE)["pose"].items() if found.pose else ():
-        for side, number in zip(SIDES, pair, strict=True):
-            x, y, visibility = found.pose[number]
-            if visibility > MIN_VISIBILITY:
-                joints[name, side] = (x, y)
-    return joints
-
-
-def _told_skin(
-    skin: np.ndarray, joints: Joints, faces: Sequence[tuple[Mapping[str, Sequence[Point]], Point]]
-) -> list[NamedMask]:
+def _told_skin(skin: np.ndarray, joints: Joints, faces: Sequence[Face]) -> list[NamedMask]:
     """What is labelled just "skin": in a piece with a face, that and below its chin the neck and the chest; the limb
     whose bones alone lie in a piece; else what is along the bones.
     """
@@ -92,7 +78,7 @@ def _told_skin(
     for number in range(1, count):
         piece = pieces == number
         limbs = _limbs_in(piece, joints)
-        chins = [np.asarray(face[FACE])[:, 1] for face, middle in faces if is_on(piece, middle)]
+        chins = [np.asarray(face[FACE])[:, 1] for face in faces if is_on(piece, face_middle(face))]
         alone = len({name for name, _ in limbs}) == 1 and not chins
         for rows in chins:
             top, bottom = rows.min(), rows.max()
@@ -109,7 +95,7 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
     layers: list[NamedMask] = []
     for limb, bones in table["skin_limbs"].items():
         for side, bone in product(SIDES, bones):
-            ends = [joints[name, side] for name in bone if (name, side) in joints]
+            ends = _present(joints, side, bone)
             if len(ends) < 2:
                 continue
             (ax, ay), (bx, by) = ends
@@ -119,17 +105,19 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
                 layers.append((f"{side} {limb}", capsule(size_wh, ends[0], ends[1], radius) & skin))
     for side in SIDES:
         wanted = table["sided_parts"]["hand"]
-        points = [joints[name, side] for name in wanted if (name, side) in joints]
+        points = _present(joints, side, wanted)
         if len(points) == len(wanted) and all(_is_near(skin, point) for point in points):
             layers.append((f"{side} hand", hull(size_wh, points) & skin))
     return layers
 
 
-def _hand_over(
-    named: Sequence[NamedMask], hand: Hand, wrists: Mapping[str, Point], skin: np.ndarray
-) -> list[NamedMask]:
+def _present(joints: Joints, side: str, names: Sequence[str]) -> list[Point]:
+    return [joints[f"{side} {name}"] for name in names if f"{side} {name}" in joints]
+
+
+def _hand_over(named: Sequence[NamedMask], hand: Hand, joints: Joints, skin: np.ndarray) -> list[NamedMask]:
     """What is painted of a hand. One that is labelled keeps its outline; where its side is another, nothing is."""
-    whole, *fingers = hand_parts(hand, hand_side(hand, wrists), (skin.shape[1], skin.shape[0]))
+    whole, *fingers = hand_parts(hand, hand_side(hand, joints), (skin.shape[1], skin.shape[0]))
     seen = whole[1] & skin
     if not seen.any():
         return []
@@ -153,7 +141,7 @@ def _with_sides(parts: Sequence[NamedMask], joints: Joints) -> list[NamedMask]:
 
 def _side_of(name: str, mask: np.ndarray, joints: Joints) -> str:
     wanted = read_table(TABLE)["sided_parts"].get(name, ())
-    inside = {side: [_is_near(mask, joints[one, side]) for one in wanted if (one, side) in joints] for side in SIDES}
+    inside = {side: [_is_near(mask, point) for point in _present(joints, side, wanted)] for side in SIDES}
     for side in SIDES:
         other = inside[mirror_words(side)]
         if any(inside[side]) and other and not any(other) and _is_whole(mask):

@@ -1,7 +1,6 @@
 """The published sets PascalPart116, ADE20KPart234 and PartImageNet: which pixel is which part of which object.
 
-All of them label the class of each pixel's part; they differ in how they tell objects apart. Their classes are in
-`published.toml`.
+Their classes are in `published.toml`.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from talking_points.dataset.names import called
-from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject, make_scene
-from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, sound_annotations
+from talking_points.dataset.problems import LabelError, refuse
+from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject
+from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, record_of
 from talking_points.dataset.sources.coco_masks import frame_of_photo
+from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import (
     MIN_BLOB_SHARE,
     SourcePhoto,
@@ -30,6 +30,7 @@ from talking_points.dataset.sources.reading import (
     stems,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.dataset.wordings import called
 from talking_points.files import read_table
 from talking_points.points import Box
 
@@ -69,10 +70,6 @@ def part_classes(name: str) -> tuple[tuple[str, str], ...]:
     return tuple((owner, part) for owner, parts in PUBLISHED[name]["parts"].items() for part in parts)
 
 
-def _source(name: str, split: str, paths: dict[str, Path], look: Look) -> Source:
-    return Source(name=name, split=split, paths=paths, read=partial(_read_scene, name, paths, look))
-
-
 def _photos(folder: Path, maps: Sequence[Path], split: str, listed: Collection[str] = ()) -> dict[str, Path]:
     """The photos of a split, by id, of which there is a photo, a map or a record."""
     found = stems(folder, ".jpg").union(listed, *(stems(one, ".png") for one in maps))
@@ -83,38 +80,44 @@ def _read_scene(name: str, paths: dict[str, Path], look: Look, photo_id: str) ->
     """Give every labelled pixel to an object of its class; where none covers it, it is background."""
     photo, classes = read_photo(paths[photo_id]), part_classes(name)
     labels, instances = look(photo)
+    painting = Painting(photo.size_wh, with_objects=True)
     # Where two overlap, the smaller is in front.
     instances.sort(key=lambda one: -int(one.mask.sum()))
-    object_map = np.zeros(labels.shape, dtype=np.int16)
     of_class: dict[str, np.ndarray] = {}
-    for number, instance in enumerate(instances, start=1):
-        object_map[instance.mask] = number
+    for number, instance in enumerate(instances):
+        painting.object(number, instance.mask)
         # A chair behind a table keeps the parts that the label map shows of it: so a map for every class.
-        of_class.setdefault(instance.class_name, np.zeros(labels.shape, dtype=np.int16))[instance.mask] = number
-
-    part_map = np.zeros(labels.shape, dtype=np.int16)
-    part_names: list[str] = []
-    part_objects: list[int] = []
+        of_class.setdefault(instance.class_name, np.zeros(labels.shape, dtype=np.int16))[instance.mask] = number + 1
     for label in (one for one in present_labels(labels) if one < len(classes) and classes[one][0] in of_class):
         owner, part = classes[label]
-        own = labels == label
-        x, y, width, height = cv2.boundingRect(own.view(np.uint8))
-        window = slice(y, y + height), slice(x, x + width)
-        numbers = np.where(own[window], of_class[owner][window], 0)
+        numbers = np.where(labels == label, of_class[owner], 0)
         for number in (one for one in present_labels(numbers) if one):
             mask = numbers == number
             for blob in split_blobs(mask) if part in SEVERAL else [mask]:
-                part_names.append(part)
-                part_objects.append(number - 1)
-                part_map[window][blob] = len(part_names)
-    things = [one.thing for one in instances]
-    return make_scene(
-        photo.pixels, part_map, part_names, part_objects, things, source=name, photo_id=photo_id, object_map=object_map
-    )
+                painting.part(number - 1, part, blob)
+    return painting.scene(photo.pixels, [one.thing for one in instances], source=name, photo_id=photo_id)
 
 
 def _instance(class_name: str, mask: np.ndarray) -> Instance:
     return Instance(class_name=class_name, thing=SceneObject(name=called(class_name)), mask=mask)
+
+
+def _masks(coco: CocoFile, photo: SourcePhoto, count: int) -> list[tuple[int, np.ndarray]]:
+    """Label, 0 to `count` - 1, and pixels of each annotation of a photo, in which none may be left out."""
+    stated = coco.photos[photo.path.stem]
+    if stated.problems:
+        raise LabelError(stated.problems)
+    frame = frame_of_photo(coco, photo.path.stem, photo)
+    masks = []
+    for annotation in stated.annotations:
+        label = annotation["category_id"]
+        if not 0 <= label < count:
+            found = f"has category {label}, known are 0 to {count - 1}"
+            raise refuse(coco.path, record_of(annotation, stated.file_name), found, "give the file as published")
+        # A crowd's mask is of several things.
+        if not is_crowd(annotation):
+            masks.append((label, frame.pixels(annotation)))
+    return masks
 
 
 # --- PascalPart116 --------------------------------------------------------------------------------------------
@@ -129,14 +132,12 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
 
     The distributed "val" is "test" here, and "val" is held out of the distributed "train". Both maps are semantic: two
     dogs share one region of "dog". `instances_of_class` tells them apart as far as pixels allow.
-
-    Raises:
-        FileNotFoundError: one of the three folders is missing.
     """
     own = "val" if split == "test" else "train"
     objects, parts = (folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part"))
     paths = _photos(folder / "images" / own, (objects, parts), split)
-    return _source(PASCAL, split, paths, partial(_look_at_pascal, objects, parts))
+    look = partial(_look_at_pascal, objects, parts)
+    return Source(paths=paths, read=partial(_read_scene, PASCAL, paths, look))
 
 
 def _look_at_pascal(object_maps: Path, part_maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -167,11 +168,11 @@ class _Pieces:
     once: set[int]
     box: Box
 
-    def gap_share(self, box: Box) -> float:
-        """Distance of two boxes in units of the longer side of this one; 0 when they overlap."""
-        gap_x = max(box[0] - self.box[2], self.box[0] - box[2], 0)
-        gap_y = max(box[1] - self.box[3], self.box[1] - box[3], 0)
-        return float(np.hypot(gap_x, gap_y)) / max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+def _gap_share(one: Box, other: Box) -> float:
+    """Distance of two boxes in units of the longer side of the first; 0 when they overlap."""
+    gap_x, gap_y = max(other[0] - one[2], one[0] - other[2], 0), max(other[1] - one[3], one[1] - other[3], 0)
+    return float(np.hypot(gap_x, gap_y)) / max(one[2] - one[0], one[3] - one[1])
 
 
 def instances_of_class(mask: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
@@ -194,9 +195,9 @@ def instances_of_class(mask: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
         seen = np.bincount(parts[window][blobs[window] == blob], minlength=UNLABELLED + 1)
         once = {k for k, (_, part) in enumerate(part_classes(PASCAL)) if part in ONCE and seen[k] >= MIN_PART_AREA_PX}
         fitting = [thing for thing in things if not thing.once & once]
-        nearest = min(fitting, key=lambda thing: thing.gap_share(box), default=None)
+        nearest = min(fitting, key=lambda thing: _gap_share(thing.box, box), default=None)
         crumb = not once and areas[blob] < MIN_BLOB_SHARE * areas[1:].max()
-        if nearest is not None and (crumb or nearest.gap_share(box) <= NEAR_SHARE):
+        if nearest is not None and (crumb or _gap_share(nearest.box, box) <= NEAR_SHARE):
             nearest.blobs.append(blob)
             nearest.once |= once
         else:
@@ -215,16 +216,13 @@ def open_ade20k_part_234(folder: Path, split: str) -> Source:
         ade20k_instance_{train,val}.json                              objects: polygons or run lengths
 
     The distributed "validation" is "test" here, and "val" is held out of the distributed "training".
-
-    Raises:
-        FileNotFoundError: a folder or the JSON file is missing.
-        ValueError: the JSON file is not COCO's.
     """
     own, short = ("validation", "val") if split == "test" else ("training", "train")
     coco = read_coco(folder / f"ade20k_instance_{short}.json")
     maps = folder / "annotations_detectron2_part" / own
     paths = _photos(folder / "images" / own, (maps,), split, coco.photos)
-    return _source(ADE, split, paths, partial(_look_at_ade, coco, maps))
+    look = partial(_look_at_ade, coco, maps)
+    return Source(paths=paths, read=partial(_read_scene, ADE, paths, look))
 
 
 def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -235,18 +233,7 @@ def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.nda
     check_labels(labels, path, len(part_classes(ADE)), 255 if labels.dtype == np.uint8 else UNLABELLED_16_BITS)
     if photo_id not in coco.photos:
         raise ValueError(f"{photo.path} has no record in {coco.path}")
-    frame = frame_of_photo(coco, photo_id, photo)
-    instances = []
-    for annotation in sound_annotations(coco, photo_id):
-        label = int(annotation["category_id"])
-        if not 0 <= label < len(classes):
-            where = f"{coco.path}: annotation {annotation.get('id')} of {photo_id}"
-            raise ValueError(f"{where} has category {label}, known are 0 to {len(classes) - 1}")
-        # A crowd's mask is of several things.
-        mask = None if is_crowd(annotation) else frame.pixels(annotation)
-        if mask is not None and mask.any():
-            instances.append(_instance(classes[label], mask))
-    return labels, instances
+    return labels, [_instance(classes[k], mask) for k, mask in _masks(coco, photo, len(classes)) if mask.any()]
 
 
 # --- PartImageNet ---------------------------------------------------------------------------------------------
@@ -271,10 +258,6 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
 
     Polygons are preferred because it is not published whether the maps number the parts of aeroplanes, bicycles
     and bottles in the same order. A photo shows one object, in one piece or more; its class is in the file's name.
-
-    Raises:
-        FileNotFoundError: the folder has none of these layouts, or a part of one is missing.
-        ValueError: a JSON file is not COCO's.
     """
     photos, maps = folder / "images" / split, folder / "annotations" / split
     polygons = [(folder / f"{split}.json", folder / split), (maps / f"{split}.json", photos)]
@@ -291,7 +274,7 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
         raise FileNotFoundError(f"{folder} is not PartImageNet: {wanted}")
     folders = {photo_id: where / photo_id.split("_")[0] for photo_id in listed}
     paths = {photo_id: (own if own.is_dir() else where) / f"{photo_id}.JPEG" for photo_id, own in folders.items()}
-    return _source(PART_IMAGENET, split, paths, look)
+    return Source(paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look))
 
 
 def _class_of(path: Path) -> tuple[str, str]:
@@ -304,16 +287,11 @@ def _class_of(path: Path) -> tuple[str, str]:
 
 
 def _look_at_polygons(coco: CocoFile, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
-    photo_id = photo.path.stem
-    frame = frame_of_photo(coco, photo_id, photo)
-    masks = []
-    for annotation in (one for one in sound_annotations(coco, photo_id) if not is_crowd(one)):
-        label = int(annotation["category_id"])
-        _check_label(label, photo.path, coco.path)
-        masks.append((frame.pixels(annotation), label))
+    masks = _masks(coco, photo, len(part_classes(PART_IMAGENET)))
     labels = np.full(photo.pixels.shape[:2], PART_IMAGENET_BACKGROUND, dtype=np.uint8)
     # Larger first: an eye-high side mirror in front of the body stays visible.
-    for mask, label in sorted(masks, key=lambda item: -int(item[0].sum())):
+    for label, mask in sorted(masks, key=lambda item: -int(item[1].sum())):
+        _check_label(label, photo.path, coco.path)
         labels[mask] = label
     return labels, _one_object(photo, labels != PART_IMAGENET_BACKGROUND)
 
