@@ -218,7 +218,7 @@ def test_written_texts(tmp_path: Path) -> None:
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
         written_texts(f"file:{path}", samples)
-    with pytest.raises(FileNotFoundError, match="no such file of texts"):
+    with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
         written_texts("file:nowhere", samples)
     with pytest.raises(ValueError, match="the data has no text for 1 samples"):
         written_texts("ground-truth", [replace(samples[0], text=None)])
@@ -258,10 +258,3 @@ def test_a_crop_keeps_its_points_where_they_were() -> None:
         x, y = (int(v - 0.5) for v in sample.point_px)
         was_x, was_y = (int(v - 0.5) for v in sample.described.point_px)
         assert (inside[y, x] == whole[was_y, was_x]).all() and inside.shape != whole.shape
-
-
-def test_the_same_points_without_texts() -> None:
-    with_texts = make_set("plain", SCENES, points=3, seed=1)
-    without = make_set("plain", SCENES, points=3, seed=1, texts=False)
-    assert [s.point_px for s in without] == [s.point_px for s in with_texts]
-    assert {s.text for s in without} == {None}
