@@ -20,7 +20,7 @@ from PIL import Image
 
 from talking_points.cli import main
 from talking_points.dataset.build import build
-from talking_points.dataset.inspection import inspect_records
+from talking_points.dataset.report import inspect_records
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.store import BuiltRecord, BuiltSplit
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
@@ -379,7 +379,7 @@ def test_two_builds_in_one_folder_are_one_too_many(sources, tmp_path):
 # imports are not counted. The last line of its output says how long it worked, if it lives to say so.
 KILLED = """
 import os, signal, sys, threading, time
-import rich.progress, talking_points.dataset.build, talking_points.dataset.card, talking_points.dataset.sources.loading
+import rich.progress, talking_points.dataset.build, talking_points.dataset.figures
 from talking_points.cli import main
 delay = float(sys.argv.pop(1))
 if delay:
@@ -468,7 +468,7 @@ def test_what_is_left_out_is_reported_and_costs_no_photo(sources, tmp_path, monk
         content["annotations"].append({"id": 100, "image_id": 1, "category_id": 2, "iscrowd": 1})
 
     annotations_changed(cars, edit)
-    monkeypatch.setattr("talking_points.dataset.finish.MOST_LEFT_OUT", 3)
+    monkeypatch.setattr("talking_points.dataset.build.MOST_LEFT_OUT", 3)
     report = build(config_of({"coco-parts": cars}, tmp_path / "set"))
     assert report.skipped == [] and report.total >= 8
     assert report.left_out_count == 9 and report.notes == {"a crowd region": 1}

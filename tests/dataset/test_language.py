@@ -56,7 +56,7 @@ class Answers:
 def task_of(scene, point, seed=3):
     relations = "the point is on the person, on their shirt, at its center"
     facts = point_facts(scene, point)
-    return PointTask(record_id="r", facts=facts, dialect=DIALECTS["paper"], relations=relations, seed=seed)
+    return PointTask(facts=facts, dialect=DIALECTS["paper"], relations=relations, seed=seed)
 
 
 @pytest.fixture
@@ -80,7 +80,6 @@ def test_rules_describe_each_level_and_need_no_photo(person):
 def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(person, task):
     photo = Image.fromarray(person.photo).resize((600, 1200))
     model = Answers("of the object\nand more", "of the point")
-    assert EndpointDescriber("object", model).name == "m"
     assert EndpointDescriber("object", model).describe(lambda: photo, [task]) == ["of the object and more"]
     assert EndpointDescriber("local", model).describe(lambda: photo, [task]) == ["of the point"]
     assert [picture.size for picture in model.pictures] == [(128, 256), (336, 336)]
@@ -106,10 +105,9 @@ class FakeDescriber:
 def test_a_descriptor_sees_the_photo_or_the_cut_out(person):
     photo = Image.fromarray(person.photo)
     tasks = [task_of(person, point) for point in [(30.5, 40.5), (21.5, 106.5)]]
-    of_object = DescriptorDescriber("object", FakeDescriber(), "mini")
-    assert of_object.name == "mini"
+    of_object = DescriptorDescriber("object", FakeDescriber())
     assert of_object.describe(lambda: photo, tasks) == ["60x120 at 30.5,40.5", "60x120 at 21.5,106.5"]
-    of_point = DescriptorDescriber("local", FakeDescriber(), "mini")
+    of_point = DescriptorDescriber("local", FakeDescriber())
     side, middle = CUT_SIDE_PX, CUT_SIDE_PX / 2
     assert of_point.describe(lambda: photo, tasks) == [f"{side}x{side} at {middle:g},{middle:g}"] * 2
 
@@ -117,7 +115,7 @@ def test_a_descriptor_sees_the_photo_or_the_cut_out(person):
 def test_the_point_descriptor_fits(person, task):
     model = PointDescriptor(tiny_network())
     for level in ("object", "local"):
-        (text,) = DescriptorDescriber(level, model, "tiny").describe(lambda: Image.fromarray(person.photo), [task])
+        (text,) = DescriptorDescriber(level, model).describe(lambda: Image.fromarray(person.photo), [task])
         assert isinstance(text, str)
 
 

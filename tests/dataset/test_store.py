@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from talking_points.dataset import store
-from talking_points.dataset.card import write_card
+from talking_points.dataset.report import inspect_records, write_card
 from talking_points.dataset.store import BuiltSplit, write_split
 from tests.dataset.records import NAMED, a_record, photo_bytes
 
@@ -112,7 +112,7 @@ def test_datasets_opens_it_as_it_is(tmp_path):
         write_split(tmp_path, split, [one for one in records if one.split == split], photo_bytes)
     report = {"rejected": {}, "skipped": [], "not_chosen": 0, "spent": {"requests": 0, "tokens": 0}}
     settings = {"sources": {"people": "/photos"}, "seed": 0}
-    write_card(tmp_path, records, photo_bytes, report=report, settings=settings, audit=None)
+    write_card(tmp_path, inspect_records(records), report=report, settings=settings)
     opened = datasets.load_dataset(str(tmp_path), cache_dir=str(tmp_path / "cache"))
     assert {name: len(split) for name, split in opened.items()} == {"train": 8, "test": 2}
     row = opened["train"][5]

@@ -94,7 +94,7 @@ def inspect_dataset(
     """Count a built set, measure its texts, and list records that look wrong."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no such folder: {folder}")
-    from talking_points.dataset.inspection import inspect_dataset as inspect
+    from talking_points.dataset.report import inspect_dataset as inspect
 
     found, audit = inspect(folder)
     if as_json:

@@ -1,37 +1,39 @@
 """Building a set of photos, points and texts from part-labelled photos, stage by stage, resumable.
 
-Scan every photo (`scan`), leave out look-alikes of later splits (`other_splits`), put points in order over all photos
-(`choosing`), put them into words until there are enough (`texts`), divide photos into train and test, and write the
-set (`finish`). A point is a `BuiltRecord` from the scan on. What a stage found is in the ledger before the next one
-uses it: a build that is killed and started again with the same settings gives the same bytes as one that was not.
+Scan every photo (`scan`), leave out look-alikes of later splits (`splits`), put points in order over all photos
+(`choosing`), put them into words until there are enough (`language`), divide photos into train and test, and write the
+set. A point is a `BuiltRecord` from the scan on. What a stage found is in the ledger before the next one uses it: a
+build that is killed and started again with the same settings gives the same bytes as one that was not.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import talking_points
-from talking_points.dataset.choosing import Choice, pools
+from talking_points.dataset.choosing import Pool, kept_of, pools, turns_of
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.finish import BuildReport, write_set
+from talking_points.dataset.language import Roles, names_of_roles, open_roles, put_into_words
 from talking_points.dataset.look_alikes import thumb_to_text
-from talking_points.dataset.other_splits import find_look_alikes
-from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos
+from talking_points.dataset.problems import Problem
+from talking_points.dataset.report import inspect_records, write_audit, write_card
+from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, scan_photos
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.sources.source import Source
-from talking_points.dataset.splits import PhotoKey
-from talking_points.dataset.store import BuiltRecord, record_of_row
-from talking_points.dataset.texts import Roles, names_of_roles, open_roles, put_into_words
-from talking_points.journal import LEDGER_NAME, Ledger
+from talking_points.dataset.splits import LookAlikes, PhotoKey, assign_splits, find_look_alikes
+from talking_points.dataset.store import SPLITS, BuiltRecord, ReadPhoto, record_of_row, write_split
+from talking_points.files import sha256_of, write_whole
+from talking_points.journal import LEDGER_NAME, Ledger, Spent
 from talking_points.progress import OnProgress, unheard
 
 SET_DEPENDS_ON = (
@@ -39,6 +41,37 @@ SET_DEPENDS_ON = (
     *("smooth_share", "photos", "dialects", "endpoint_photo_side_px"),
 )
 """Settings that another run in the same folder must agree on, beside the sources, the roles and the version."""
+BAD = "cannot be read, the first: "
+MOST_LEFT_OUT = 1000
+"""So many annotations that were left out are listed in the report; all are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What became of everything."""
+
+    kept: dict[str, dict[str, int]]
+    """Split to source to number of records."""
+    rejected: dict[str, int]
+    """Reason to number of records; all are in rejected.jsonl."""
+    skipped: list[tuple[str, str, str]]
+    """Source, photo and reason: bad, without a point, or of the same shot as a photo of a later split."""
+    unchecked: list[str]
+    """Later splits that are not there to be compared with."""
+    not_chosen: int
+    """Points that were found and not needed."""
+    spent: Spent
+    left_out: list[Problem]
+    """Annotations that cannot be read, the first `MOST_LEFT_OUT`."""
+    left_out_count: int
+    """All of them."""
+    notes: dict[str, int]
+    """What was assumed, or left out as it should be, and how often: "a crowd region"."""
+
+    @property
+    def total(self) -> int:
+        """Kept records."""
+        return sum(sum(counts.values()) for counts in self.kept.values())
 
 
 def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildReport:
@@ -67,9 +100,9 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
         _scan(settings, sources, ledger, on_progress)
         thumbs = {(source, photo_id): str(content["thumb"]) for source, photo_id, content in ledger.photos()}
         alike = find_look_alikes(folders, settings.split, thumbs, ledger, on_progress)
-        choice = _choose(settings, ledger, alike.left_out)
-        _write_texts(settings, sources, ledger, roles, choice, on_progress)
-        return write_set(settings, sources, ledger, alike, choice, on_progress)
+        chosen = _choose(settings, ledger, alike.left_out)
+        _write_texts(settings, sources, ledger, roles, chosen, on_progress)
+        return _write_set(settings, sources, ledger, alike, chosen, on_progress)
 
 
 @contextmanager
@@ -93,28 +126,20 @@ def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger
     for scan in scan_photos(sources, missing, settings):
         if scan.bad is not None and not settings.skip_bad:
             raise ValueError(f"{scan.bad}; mend or remove it, or pass over such photos with --skip-bad")
+        content = {
+            "points": [one.to_row() for one in scan.points],
+            "thumb": thumb_to_text(scan.thumb),
+            "left_out": [asdict(problem) for problem in scan.problems],
+            "notes": scan.notes,
+        }
         facts = [one.to_dict() for one in scan.facts]
-        ledger.keep_photo(scan.source, scan.photo_id, _as_json(scan), facts, skipped=scan.bad or scan.empty)
+        ledger.keep_photo(scan.source, scan.photo_id, content, facts, skipped=scan.bad or scan.empty)
         done += 1
         on_progress("photos", done, len(photos))
 
 
-def _as_json(scan: PhotoScan) -> dict[str, Any]:
-    """What the ledger keeps of a scan beside the facts."""
-    return {
-        "points": [one.to_row() for one in scan.points],
-        "thumb": None if scan.thumb is None else thumb_to_text(scan.thumb),
-        "left_out": [asdict(problem) for problem in scan.problems],
-        "notes": scan.notes,
-    }
-
-
-def _choose(settings: BuildSettings, ledger: Ledger, left_out: Mapping[PhotoKey, str]) -> Choice:
-    """Put all scanned points in order; a function of the ledger and the settings alone.
-
-    Raises:
-        ValueError: no photo has a point.
-    """
+def _choose(settings: BuildSettings, ledger: Ledger, left_out: Mapping[PhotoKey, str]) -> list[Pool]:
+    """All scanned points in order, by the ledger and the settings alone; a ValueError where no photo has any."""
     found = [
         record_of_row(row)
         for source, photo_id, content in ledger.photos()
@@ -123,33 +148,23 @@ def _choose(settings: BuildSettings, ledger: Ledger, left_out: Mapping[PhotoKey,
     ]
     if not found:
         raise ValueError(_no_photo_has_a_point(ledger.skipped()))
-    return Choice(
-        pools=pools(
-            found,
-            records=settings.records,
-            equal_shares=settings.equal_shares,
-            balance=settings.balance,
-            seed=settings.seed,
-        )
-    )
+    how = {name: getattr(settings, name) for name in ("records", "equal_shares", "balance", "seed")}
+    return pools(found, **how)
 
 
 def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
     """Why nothing can be built, with how many photos each reason has, in one line."""
     if not skipped:
         return "none of the photos has a point to describe: this split of the sources lists no photos"
-    kinds: Counter[str] = Counter()
-    examples: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for _, _, reason in skipped:
-        kind = next((one for one in (NO_POINT, NO_TEXTURE, NO_LABEL, ONLY_NOTED) if reason.startswith(one)), "bad")
-        kinds[kind] += 1
-        examples.setdefault(kind, reason)
+        kinds = (NO_POINT, NO_TEXTURE, NO_LABEL, ONLY_NOTED)
+        found[next((kind for kind in kinds if reason.startswith(kind)), BAD)].append(reason)
     said = [
-        f"{count:,} of {len(skipped):,}: "
-        + (f"cannot be read, the first: {examples[kind]}" if kind == "bad" else examples[kind])
-        for kind, count in kinds.most_common()
+        f"{len(reasons):,} of {len(skipped):,}: {kind if kind == BAD else ''}{reasons[0]}"
+        for kind, reasons in sorted(found.items(), key=lambda item: -len(item[1]))
     ]
-    more = "; build-dataset --check lists all problems" if kinds["bad"] or kinds[NO_LABEL] else ""
+    more = "; build-dataset --check lists all problems" if found.keys() & {BAD, NO_LABEL} else ""
     return f"none of the photos has a point to describe ({'; '.join(said)}){more}"
 
 
@@ -158,7 +173,7 @@ def _write_texts(
     sources: Mapping[str, Source],
     ledger: Ledger,
     roles: Roles,
-    choice: Choice,
+    chosen: Sequence[Pool],
     on_progress: OnProgress,
 ) -> None:
     """Write about the wanted points, and about the next ones in turn for those whose texts are rejected."""
@@ -167,13 +182,13 @@ def _write_texts(
         source, photo_id = points[0].photo_key
         facts = ledger.facts_of(source, photo_id)
         told = [(one, PointFacts.from_dict(facts[int(one.record_id.rpartition("/")[2])])) for one in points]
-        rows = put_into_words(sources[source].photo_path(photo_id), told, roles, settings.dialects)
+        rows = put_into_words(sources[source].paths[photo_id], told, roles, settings.dialects)
         ledger.keep_records((one.record_id, one.to_row(), rejected) for one, rejected in rows)
         return len(rows)
 
     while True:
         outcomes = ledger.outcomes()
-        turns = choice.turns(outcomes)
+        turns = turns_of(chosen, outcomes)
         of_photo: dict[PhotoKey, list[BuiltRecord]] = defaultdict(list)
         for one in sorted(turns, key=lambda one: one.record_id):
             if one.record_id not in outcomes:
@@ -196,3 +211,102 @@ def _write_texts(
                     endpoint.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _write_set(
+    settings: BuildSettings,
+    sources: Mapping[str, Source],
+    ledger: Ledger,
+    alike: LookAlikes,
+    chosen: Sequence[Pool],
+    on_progress: OnProgress,
+) -> BuildReport:
+    """Write everything that people see, from the ledger."""
+    out, outcomes = settings.out, ledger.outcomes()
+    # Others were written for an equal share that another source could not give in the end.
+    written, kept_ids = {one.record_id for one in turns_of(chosen, outcomes)}, kept_of(chosen, outcomes)
+    records = [(record_of_row(row), reason) for _, row, reason in ledger.records()]
+    rejected = [(one, reason) for one, reason in records if reason is not None and one.record_id in written]
+    kept = _placed([one for one, _ in records if one.record_id in kept_ids], settings, sources, alike)
+
+    def read_photo(record: BuiltRecord) -> bytes:
+        return sources[record.source].paths[record.photo_id].read_bytes()
+
+    on_progress("files", 0, 1)
+    _write_parquet(out, ledger, kept, read_photo if settings.photos == "embed" else None)
+    left_out, notes = _left_out(sources, ledger)
+    found = inspect_records(kept)
+    report = BuildReport(
+        kept=found.records,
+        rejected=dict(sorted(Counter(reason for _, reason in rejected).items())),
+        skipped=sorted([*ledger.skipped(), *((*key, why) for key, why in alike.left_out.items())]),
+        unchecked=alike.unchecked,
+        not_chosen=sum(len(pool.points) for pool in chosen) - len(kept) - len(rejected),
+        spent=ledger.spent(),
+        left_out=left_out[:MOST_LEFT_OUT],
+        left_out_count=len(left_out),
+        notes=notes,
+    )
+    write_whole(out / "rejected.jsonl", "".join(_rejected_line(one, reason) for one, reason in rejected))
+    write_whole(out / "report.json", json.dumps(asdict(report), indent=2, ensure_ascii=False) + "\n")
+    if settings.audit_share is not None:
+        write_audit(out, kept, read_photo, share=settings.audit_share, seed=settings.seed)
+    if kept:
+        # Here, as matplotlib takes a while to import, and bad settings should be reported at once.
+        from talking_points.dataset.figures import write_figures
+
+        write_figures(out / "figures", kept, read_photo, seed=settings.seed)
+    write_card(out, found, report=asdict(report), settings=ledger.settings())
+    on_progress("files", 1, 1)
+    return report
+
+
+def _placed(
+    records: Sequence[BuiltRecord], settings: BuildSettings, sources: Mapping[str, Source], alike: LookAlikes
+) -> list[BuiltRecord]:
+    """The records with their split and the path of their photo."""
+    counts = Counter(one.photo_key for one in records)
+    groups = [own for group in alike.groups if (own := [key for key in group if key in counts])]
+    splits = assign_splits(groups, counts, test_share=settings.test_share, seed=settings.seed)
+
+    def path(one: BuiltRecord) -> str:
+        file = sources[one.source].paths[one.photo_id]
+        # The id and not the file's name: two folders of a source may hold files of one name.
+        return f"{one.source}/{one.photo_id}{file.suffix}" if settings.photos == "embed" else str(file.resolve())
+
+    return [replace(one, split=splits[one.photo_key], photo_path=path(one)) for one in records]
+
+
+def _rejected_line(record: BuiltRecord, reason: str) -> str:
+    """A line of JSON: why a record is none of the set, and all that the set would hold, the point as `x` and `y`."""
+    row = record.to_row()
+    (x, y), _ = row.pop("point_px"), row.pop("point_unit")
+    return json.dumps({"reason": reason, "x": x, "y": y, **row}, ensure_ascii=False) + "\n"
+
+
+def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Problem], dict[str, int]]:
+    """All annotations that were left out, of no photo first; and how often each note was made."""
+    left_out = [problem for name in sorted(sources) for problem in sources[name].problems]
+    notes: Counter[str] = Counter()
+    for content in ledger.contents():
+        left_out += [Problem(**problem) for problem in content["left_out"]]
+        notes.update(content["notes"])
+    return left_out, dict(sorted(notes.items()))
+
+
+def _write_parquet(out: Path, ledger: Ledger, kept: Sequence[BuiltRecord], read_photo: ReadPhoto | None) -> None:
+    """Write the Parquet files, unless the ledger says that exactly these are there."""
+    content = sha256_of(repr([kept, read_photo is not None]).encode())
+    data = out / "data"
+    done = ledger.note("parquet")
+    if done == {"content": content, "files": _sizes(data)}:
+        return
+    for leftover in data.glob("*.parquet*"):
+        leftover.unlink()
+    for split in SPLITS:
+        write_split(out, split, [one for one in kept if one.split == split], read_photo)
+    ledger.keep_note("parquet", {"content": content, "files": _sizes(data)})
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("*"))}

@@ -33,10 +33,6 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
     """Read all photos of all splits that the sources' folders have, and gather what is wrong with them.
 
     Besides what reading them tells: a photo's file that is in the test split and, with the same content, in another.
-
-    Args:
-        sources: name, a key of `sources.SOURCES`, to the dataset's folder.
-        on_progress: told of each photo.
     """
     problems: dict[Problem, None] = {}
     notes: Counter[str] = Counter()
@@ -58,7 +54,7 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
             try:
                 scene = source.read(photo_id)
             except (ValueError, OSError) as error:
-                problems |= dict.fromkeys(problems_of(error, source.photo_path(photo_id)))
+                problems |= dict.fromkeys(problems_of(error, source.paths[photo_id]))
             else:
                 problems |= dict.fromkeys(scene.problems)
                 notes.update(scene.notes)
@@ -70,11 +66,9 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
 
 
 def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
-    """What an error of a source says, as problems: a `LabelError`'s own, else one of the file that it names.
+    """What an error of a source says, as problems: a `LabelError`'s own, else one of the file that it begins with.
 
-    Args:
-        error: its message may begin with the file's path, as in "people/a.jpg is not a photo".
-        file: what it is about where it names none.
+    Where it names none, as "people/a.jpg is not a photo" does, the problem is that of `file`.
     """
     if isinstance(error, LabelError):
         return error.problems
@@ -111,7 +105,7 @@ def _in_both_splits(splits: list[Source]) -> list[Problem]:
     by_size: dict[int, list[tuple[bool, Path]]] = defaultdict(list)
     for source in splits:
         for photo_id in source.photo_ids:
-            path = source.photo_path(photo_id)
+            path = source.paths[photo_id]
             if path.is_file():
                 by_size[path.stat().st_size].append((source.split == "test", path))
     problems = []

@@ -10,6 +10,9 @@ import numpy as np
 from talking_points.dataset.keypoints import balanced_order
 from talking_points.dataset.store import BuiltRecord
 
+Outcomes = Mapping[str, str | None]
+"""Of the records that are written, by id, why each was rejected; None where it was not."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
@@ -19,37 +22,14 @@ class Pool:
     wanted: int
     """Records with texts that are good, at most."""
 
-    def turns(self, outcomes: Mapping[str, str | None]) -> tuple[BuiltRecord, ...]:
-        """The points up to the last wanted one, if all that are not written yet turn out well.
-
-        outcomes: of the records that are written, why each was rejected; None where it was not.
-        """
+    def turns(self, outcomes: Outcomes) -> tuple[BuiltRecord, ...]:
+        """The points up to the last wanted one, if all that are not written yet turn out well."""
         good = 0
         for place, point in enumerate(self.points):
             if good == self.wanted:
                 return self.points[:place]
             good += outcomes.get(point.record_id) is None
         return self.points
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """The points that may become records."""
-
-    pools: Sequence[Pool]
-
-    @property
-    def total(self) -> int:
-        """All points that were found, in photos that may be used."""
-        return sum(len(pool.points) for pool in self.pools)
-
-    def turns(self, outcomes: Mapping[str, str | None]) -> list[BuiltRecord]:
-        """The points that are to be written, by what is known of those that are."""
-        return [one for pool in self.pools for one in pool.turns(outcomes)]
-
-    def kept(self, outcomes: Mapping[str, str | None]) -> set[str]:
-        """Ids of the records that the set keeps, when all `turns` are written."""
-        return kept_of(self.pools, outcomes)
 
 
 def pools(points: Sequence[BuiltRecord], *, records: int, equal_shares: bool, balance: bool, seed: int) -> list[Pool]:
@@ -68,28 +48,27 @@ def pools(points: Sequence[BuiltRecord], *, records: int, equal_shares: bool, ba
     groups = [[one for one in points if one.source == name] for name in sources] if equal_shares else [list(points)]
     share = max(1, records // len(groups)) if equal_shares else records
     share = min(share, *(len(group) for group in groups))
+
+    def ordered(group: Sequence[BuiltRecord], rng: np.random.Generator) -> list[BuiltRecord]:
+        keys = [(one.source, one.object_category, one.part_name) for one in group]
+        return [group[int(k)] for k in (balanced_order(keys, rng) if balance else rng.permutation(len(group)))]
+
     # More sources than records: some give nothing.
     return [
-        Pool(points=tuple(_ordered(group, balance, np.random.default_rng([seed, number]))), wanted=share)
+        Pool(points=tuple(ordered(group, np.random.default_rng([seed, number]))), wanted=share)
         for number, group in enumerate(groups[:records])
     ]
 
 
-def _ordered(points: Sequence[BuiltRecord], balance: bool, rng: np.random.Generator) -> list[BuiltRecord]:
-    if not balance:
-        return [points[int(index)] for index in rng.permutation(len(points))]
-    keys = [(one.source, one.object_category, one.part_name) for one in points]
-    return [points[index] for index in balanced_order(keys, rng)]
+def turns_of(pools: Sequence[Pool], outcomes: Outcomes) -> list[BuiltRecord]:
+    """The points that are to be written, by what is known of those that are."""
+    return [one for pool in pools for one in pool.turns(outcomes)]
 
 
-def kept_of(pools: Sequence[Pool], outcomes: Mapping[str, str | None]) -> set[str]:
+def kept_of(pools: Sequence[Pool], outcomes: Outcomes) -> set[str]:
     """Ids of the records that the set keeps: of each pool as many good ones as of the pool that has the fewest.
 
-    A pool without any good one is passed over; else nothing would be kept at all.
-
-    Args:
-        pools: as `pools` gives them.
-        outcomes: of all that were written, which are all `turns` of all pools.
+    A pool without any good one is passed over; else nothing would be kept at all. All `turns_of` are written.
     """
     good = [
         [one.record_id for one in pool.turns(outcomes) if outcomes.get(one.record_id, "") is None] for pool in pools

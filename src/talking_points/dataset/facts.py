@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from talking_points.dataset.colours import COLOURS
@@ -79,20 +79,11 @@ class PointFacts:
 
 
 def facts_of_points(scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[PointFacts]:
-    """Gather the facts about points of parts. What is said of an object is measured once for all its points.
+    """Gather the facts about points of parts, in pixels of the photo; a ValueError where one is on the background.
 
-    Args:
-        scene: the photo and its labels.
-        points_px: x, y in pixels of the photo.
-
-    Raises:
-        ValueError: a point is on the background or outside the photo.
+    What is said of an object is measured once for all its points.
     """
-
-    @cache
-    def detail(object_index: int) -> str | None:
-        return _object_detail(scene, object_index)
-
+    detail = cache(partial(_object_detail, scene))
     return [_facts(scene, point_px, detail) for point_px in points_px]
 
 

@@ -14,23 +14,14 @@ import numpy as np
 from talking_points.dataset.facts import OUTLINE, PointFacts
 from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import ROW, Dialect, Place, degree, extent, has_side, without_side
-from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, with_article
+from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, SIZES, WAYS, with_article
 
 MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""
 OWN_SHARE = 0.35
 """How often a side is said to be the object's "own". That of a vehicle always is: people stand before it."""
-SIZES = (
-    (0.14, "is small"),
-    (0.29, "takes up about a quarter of the {frame}'s height"),
-    (0.41, "takes up about a third of the {frame}'s height"),
-    (0.58, "takes up about half of the {frame}'s height"),
-    (1.00, "takes up about two thirds of the {frame}'s height"),
-)
-"""Of an object that does not span its frame: up to this share of the height, this phrase."""
 SMALL_WIDTH = 0.25
 """Nothing that covers more of the width is called small."""
-WAYS = ((1 / 4, "a quarter"), (1 / 3, "a third"), (2 / 3, "two thirds"), (3 / 4, "three quarters"))
 PARTICIPLES = {"spans": "spanning", "fills": "filling", "takes": "taking", "reaches": "reaching"}
 
 
@@ -63,11 +54,10 @@ class Words:
 
 
 def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
-    """Write one text about a point; equal facts, dialect and generator give the equal text.
+    """Write one text about a point, a paragraph; equal facts, dialect and generator give the equal text.
 
-    Returns:
-        One paragraph of lower-case ASCII. The "paper" dialect goes from the object in the photo over the part
-        in the object and the point in the part to what is seen around it, like the paper's Figure 2.
+    The "paper" dialect goes from the object in the photo over the part in the object and the point in the part to what
+    is seen around it, like the paper's Figure 2.
     """
     write = _forward_text
     if dialect.length == "short":
@@ -83,10 +73,7 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
 
 
 def write_relations(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
-    """Write only where the point is: object in the photo, part in the object, point in the part.
-
-    As exact as the dialect allows; nothing about what is seen there. One sentence or two of lower-case ASCII.
-    """
+    """Write only where the point is, as exact as the dialect allows: in the photo, the object and the part."""
     return _forward_text(Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
 
 
@@ -224,15 +211,10 @@ def _own(words: Words, facts: PointFacts) -> str:
 def _ordered(
     words: Words, noun: str, order: str | None, table: str, *, qualified: bool = False, before_of: bool = False
 ) -> str:
-    """The noun with its order.
+    """The noun with its order, see `places.order_of`; `table` is that of the phrases, "order" or "part_order".
 
-    Args:
-        words: chooses.
-        noun: "wheel".
-        order: see `places.order_of`; None says nothing.
-        table: of the phrases, "order" or "part_order".
-        qualified: the noun says more than the name, as "red car" does.
-        before_of: "of" will follow, which must not seem to belong to the photo of "farther left in the photo".
+    `qualified`: the noun says more than the name, as "red car" does. `before_of`: "of" will follow, which must not seem
+    to belong to the photo of "farther left in the photo".
     """
     if order is None:
         return noun
@@ -255,10 +237,7 @@ def _ordered(
 
 
 def place_words(words: Words, place: Place, bins: int, frame: str | None) -> str:
-    """Where a thing is: "slightly above and to the left of the center of the shoe".
-
-    `frame` is the noun of what the place is in; None where the sentence has just named it.
-    """
+    """Where a thing is in `frame`, a noun, or None where the sentence has just named it: "above the center"."""
     phrase = words.phrase(f"place {degree(place.dx, place.span_x, bins)} {degree(place.dy, place.span_y, bins)}")
     return _filled_place(words, place, phrase, f" of the {frame}" if frame else "")
 

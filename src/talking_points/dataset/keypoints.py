@@ -1,7 +1,6 @@
 """Choosing the points that texts are written about: inside labelled parts, never on the background.
 
-`select_points` is how the dataset is built, `balanced_order` makes its composition even; `sample_points` is the
-fast way for training, which draws anew at every step.
+`select_points` is how the dataset is built; `sample_points` is the fast way to draw anew at every step.
 """
 
 from __future__ import annotations
@@ -67,22 +66,12 @@ def select_points(
 
     Args:
         scene: where to choose.
-        rng: source of all choices; equal generators give equal points.
-        points_per_photo: the most points to choose.
+        rng: source of all choices.
+        points_per_photo: the most points to choose, all different; the parts may hold fewer.
         per_part: the most points of one part.
         smooth_share: the share of smooth points to be expected, in [0, 1]; where the photo has no such surface
             left, a SIFT point takes the place.
-
-    Returns:
-        Fewer points than asked for when the parts hold no more; all different.
-
-    Raises:
-        ValueError: a count is less than 1, or the share outside [0, 1].
     """
-    if points_per_photo < 1 or per_part < 1:
-        raise ValueError(f"points_per_photo and per_part must be at least 1, got {points_per_photo} and {per_part}")
-    if not 0 <= smooth_share <= 1:
-        raise ValueError(f"smooth_share must be in [0, 1], got {smooth_share}")
     if not any(part.area_px >= MIN_POINT_AREA_PX for part in scene.parts):
         return []
     wants_smooth = rng.random(points_per_photo) < smooth_share
@@ -127,17 +116,12 @@ def _next_point(
 
 
 def balanced_order(keys: Sequence[tuple[str, ...]], rng: np.random.Generator) -> list[int]:
-    """An order of candidates whose every beginning is composed as evenly as they allow.
+    """An order of candidates, all indices, whose every beginning is composed as evenly as they allow.
 
     Every first name has its turn as often, such as each source; within it every second name, such as each object
     class, and so on; within the last, chance decides. What a name lacks is shared by the others beside it.
 
-    Args:
-        keys: for each candidate, its names from the outermost ring inwards: (source, object, part). Equal lengths.
-        rng: source of all choices; equal keys and generators give the equal order.
-
-    Returns:
-        All indices, each once.
+    `keys`: for each candidate, its names from the outermost ring inwards: (source, object, part). Equal lengths.
 
     Example:
         >>> keys = [("a", "cat"), ("a", "cat"), ("a", "dog"), ("b", "cup")]
@@ -163,14 +147,9 @@ def _in_turns(indices: list[int], keys: Sequence[tuple[str, ...]], depth: int, r
 
 
 def sample_points(
-    scene: Scene,
-    count: int,
-    rng: np.random.Generator,
-    *,
-    balance: float = 0.75,
-    sift_share: float = 0.0,
+    scene: Scene, count: int, rng: np.random.Generator, *, balance: float = 0.75, sift_share: float = 0.0
 ) -> list[PointSample]:
-    """Draw points inside the parts of a scene.
+    """Draw `count` points inside the parts of a scene, or none when no part is big enough.
 
     Args:
         scene: where to draw.
@@ -179,12 +158,7 @@ def sample_points(
         balance: 0 draws a part in proportion to its area, 1 all parts equally often.
         sift_share: share of points that are the strongest SIFT responses of their part, in [0, 1]; parts
             where SIFT finds nothing give a random point instead. 0 computes no SIFT, which is fast.
-
-    Returns:
-        `count` points, or none when no part of the scene is big enough.
     """
-    if not (0 <= balance <= 1 and 0 <= sift_share <= 1):
-        raise ValueError(f"balance and sift_share must be in [0, 1], got {balance} and {sift_share}")
     candidates = [k for k, part in enumerate(scene.parts) if part.area_px >= MIN_POINT_AREA_PX]
     if not candidates or count < 1:
         return []
@@ -218,10 +192,8 @@ def _inner_pixels(scene: Scene, part_index: int) -> np.ndarray:
 def _responses(scene: Scene, *, well_inside: bool) -> dict[int, list[PointSample]]:
     """SIFT's points on parts, strongest first, one a pixel, by part.
 
-    Args:
-        scene: where to look.
-        well_inside: only points that lie well inside a part that is big enough for them, on a photo shown to SIFT as
-            `SIFT_LONG_SIDE` says; else all, on the photo as it is.
+    `well_inside`: only points that lie well inside a part that is big enough for them, on a photo shown to SIFT as
+    `SIFT_LONG_SIDE` says; else all, on the photo as it is.
     """
     width, height = scene.size_wh
     x0, y0, x1, y1 = 0, 0, width, height
@@ -264,11 +236,8 @@ def _centre(pixel: np.ndarray, part_index: int, kind: PointKind, **more: float) 
 
 
 def _detected(photo: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SIFT's points of a photo shown to it at a scale of at most 1, strongest first.
-
-    Returns:
-        (N, 2) column and row of their pixels, (N,) responses and (N,) sizes in pixels of `photo`.
-    """
+    """SIFT's points of a photo shown to it at a scale of at most 1, strongest first: (N, 2) column and row of their
+    pixels, (N,) responses and (N,) sizes in pixels of `photo`."""
     seen = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     if scale < 1:
         seen = cv2.resize(seen, scaled_size(seen.shape[::-1], scale), interpolation=cv2.INTER_AREA)

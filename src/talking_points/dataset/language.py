@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from string import Template
@@ -19,10 +19,15 @@ from PIL import Image
 
 from talking_points.dataset.checks import MAX_WORDS, find_problems
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.grammar import write_local_text, write_object_text, write_point_text
-from talking_points.dataset.places import Dialect
+from talking_points.dataset.grammar import write_local_text, write_object_text, write_point_text, write_relations
+from talking_points.dataset.places import DIALECTS, Dialect
+from talking_points.dataset.scan import seed_of
+from talking_points.dataset.settings import ROLES, BuildSettings
+from talking_points.dataset.store import BuiltRecord
 from talking_points.dataset.windows import CUT_SIDE_PX, cut_out, ringed_photo
-from talking_points.endpoint import Endpoint, RequestRefusedError
+from talking_points.endpoint import Budget, Endpoint, EndpointConfig, RequestRefusedError, parse_endpoint
+from talking_points.journal import Ledger
+from talking_points.photos import open_photo
 from talking_points.pointing.interfaces import Describer
 
 Level = Literal["object", "local"]
@@ -36,7 +41,6 @@ PROMPTS = Path(__file__).with_name("prompts")
 class PointTask:
     """One point to be put into words."""
 
-    record_id: str
     facts: PointFacts
     dialect: Dialect
     relations: str
@@ -64,12 +68,14 @@ class Written:
     """Why the text cannot be a record; None when it can."""
 
 
+# --- describing ---------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class RuleDescriber:
     """Describes from facts alone; the photo is not opened."""
 
     level: Level
-    name = "rules"
 
     def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`."""
@@ -85,11 +91,6 @@ class EndpointDescriber:
 
     level: Level
     endpoint: Endpoint
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.endpoint.config.model
 
     def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`; errors as `Endpoint.ask`, but that a refused request is a `Refusal`."""
@@ -117,16 +118,7 @@ class DescriptorDescriber:
 
     level: Level
     describer: Describer
-    name: str
     turn: threading.Lock = field(default_factory=threading.Lock)
-
-    @classmethod
-    def from_pretrained(cls, level: Level, name_or_folder: str, *, device: str | None = None) -> DescriptorDescriber:
-        """Load a Point Descriptor: "mini", a checkpoint folder or a Hub id."""
-        # It imports torch, which takes seconds.
-        from talking_points.pointing.descriptor import PointDescriptor
-
-        return cls(level, PointDescriptor.from_pretrained(name_or_folder, device=device), name_or_folder)
 
     def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
         """See `PhotoDescriber`. At the local level the model sees the faded cut-out only."""
@@ -142,9 +134,12 @@ class DescriptorDescriber:
 PhotoDescriber = RuleDescriber | EndpointDescriber | DescriptorDescriber
 """Describes points of one photo at one level.
 
-`name` goes into the records: "rules", or the model's name. `describe(open_photo, tasks)` gives one text for each point,
-in their order, empty when nothing was said; `open_photo` gives the RGB photo, upright, to who looks at it.
+`describe(open_photo, tasks)` gives one text for each point, in their order, empty when nothing was said; `open_photo`
+gives the RGB photo, upright, to who looks at it.
 """
+
+
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +148,6 @@ class RuleWriter:
 
     describers_are_rules: bool
     """The descriptions are the grammar's own, which says them better in one piece."""
-    name = "rules"
 
     def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
         """See `Writer`. Descriptions by a model follow the relations, each as a sentence of its own."""
@@ -174,11 +168,6 @@ class EndpointWriter:
     """Asks a language model twice, generate then refine; once more when the checks find a problem."""
 
     endpoint: Endpoint
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.endpoint.config.model
 
     def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
         """See `Writer`; `EndpointDownError` and `BudgetSpentError` pass through."""
@@ -209,10 +198,7 @@ class EndpointWriter:
 
 
 Writer = RuleWriter | EndpointWriter
-"""Makes one text of a point's facts and its two descriptions.
-
-`name` as of a describer. `write` raises nothing for a text that is no good: it is marked as rejected.
-"""
+"""Makes one text of a point's facts and its two descriptions; one that is no good is marked as rejected."""
 
 
 @cache
@@ -231,3 +217,124 @@ def prompts_sha256() -> str:
     for name in sorted(path.stem for path in PROMPTS.glob("*.txt")):
         whole.update(f"{name}\n{_read_prompt(name)}\n".encode())
     return whole.hexdigest()
+
+
+# --- who fills the roles, and what they make of a photo's points --------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Roles:
+    """Who describes and writes."""
+
+    object_describer: PhotoDescriber
+    local_describer: PhotoDescriber
+    writer: Writer
+    names: Mapping[str, str]
+    """Of each role, for the records: "rules" or the model's."""
+    endpoints: tuple[Endpoint, ...]
+    """Those that fill any of the roles."""
+
+
+def endpoint_of(settings: BuildSettings, role: str) -> EndpointConfig | None:
+    """How the model behind a role is reached; None where it is none behind an endpoint."""
+    if settings.who(role)[0] != "endpoint":
+        return None
+    names = ("api_key_env", "timeout_s", "max_answer_tokens", "attempts", "backoff_s")
+    how = {name: getattr(settings, name) for name in names}
+    return parse_endpoint(getattr(settings, role), photo_side_px=settings.endpoint_photo_side_px, **how)
+
+
+def names_of_roles(settings: BuildSettings) -> dict[str, str | None]:
+    """Who fills each role, and the hash of the prompts where a model does: part of what a set depends on."""
+    found = {role: endpoint_of(settings, role) for role in ROLES}
+    # The model and not the address: a server may come back elsewhere.
+    names = {role: getattr(settings, role) if who is None else f"endpoint:{who.model}" for role, who in found.items()}
+    return {"prompts_sha256": prompts_sha256() if any(found.values()) else None, **names}
+
+
+def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
+    """Load or reach what fills the roles.
+
+    Raises:
+        ValueError, FileNotFoundError: a setting of an endpoint is wrong, or there is no such model.
+    """
+    budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
+    found = {role: endpoint_of(settings, role) for role in ROLES}
+    endpoints = {who: Endpoint(who, ledger, budget) for who in found.values() if who is not None}
+    names = {role: settings.who(role)[1] or "rules" if who is None else who.model for role, who in found.items()}
+
+    def describer(level: Level) -> PhotoDescriber:
+        role = f"{level}_describer"
+        if (who := found[role]) is not None:
+            return EndpointDescriber(level, endpoints[who])
+        if settings.who(role)[0] == "rules":
+            return RuleDescriber(level)
+        # It imports torch, which takes seconds.
+        from talking_points.pointing.descriptor import PointDescriptor
+
+        return DescriptorDescriber(level, PointDescriptor.from_pretrained(names[role]))
+
+    of_object, of_point, writer = describer("object"), describer("local"), found["writer"]
+    by_rules = RuleWriter(
+        describers_are_rules=isinstance(of_object, RuleDescriber) and isinstance(of_point, RuleDescriber)
+    )
+    return Roles(
+        object_describer=of_object,
+        local_describer=of_point,
+        writer=by_rules if writer is None else EndpointWriter(endpoints[writer]),
+        names=names,
+        endpoints=tuple(endpoints.values()),
+    )
+
+
+def put_into_words(
+    path: Path, points: Sequence[tuple[BuiltRecord, PointFacts]], roles: Roles, dialects: Sequence[str]
+) -> list[tuple[BuiltRecord, str | None]]:
+    """Write about points of one photo.
+
+    Args:
+        path: of the photo, which is opened where a model looks at it.
+        points: records without texts, and what was measured of each.
+        roles: who describes and writes.
+        dialects: keys of `places.DIALECTS`; of several, each record gets one.
+
+    Returns:
+        For each point the record with its texts, and why it cannot be one; None where it can.
+    """
+    tasks = [_task(record, facts, dialects) for record, facts in points]
+    opened = cache(lambda: open_photo(path))
+    objects = roles.object_describer.describe(opened, tasks)
+    locals_ = roles.local_describer.describe(opened, tasks)
+    return [
+        _written(record, task, described, roles)
+        for (record, _), task, *described in zip(points, tasks, objects, locals_, strict=True)
+    ]
+
+
+def _task(record: BuiltRecord, facts: PointFacts, dialects: Sequence[str]) -> PointTask:
+    seed = seed_of(record.record_id, record.seed)
+    dialect = DIALECTS[dialects[seed % len(dialects)]]
+    relations = write_relations(facts, dialect, np.random.default_rng([seed, 0]))
+    return PointTask(facts=facts, dialect=dialect, relations=relations, seed=seed)
+
+
+def _written(
+    record: BuiltRecord, task: PointTask, described: Sequence[str | Refusal], roles: Roles
+) -> tuple[BuiltRecord, str | None]:
+    of_object, of_point = (said if isinstance(said, str) else "" for said in described)
+    refused = next((said.reason for said in described if isinstance(said, Refusal)), None)
+    written = Written(draft="", text="", rejected=refused)
+    if refused is None:
+        written = roles.writer.write(task, of_object, of_point)
+    told = replace(
+        record,
+        text=written.text,
+        draft=written.draft,
+        relations=task.relations,
+        object_description=of_object,
+        local_description=of_point,
+        dialect=task.dialect.name,
+        prompts_sha256=prompts_sha256() if roles.endpoints else None,
+        **roles.names,
+    )
+    return told, written.rejected

@@ -48,26 +48,25 @@ def thumbnail(photo: np.ndarray) -> np.ndarray:
     return cv2.resize(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
 
 
-def thumbnail_of_file(path: Path) -> np.ndarray:
-    """`thumbnail` of a photo's file, which of a JPEG is decoded at an eighth of its size, if that is enough.
-
-    Raises:
-        ValueError, FileNotFoundError: as `open_photo`.
-    """
+def thumbnail_of_file(path: Path) -> np.ndarray | None:
+    """`thumbnail` of a photo's file, None of a bad one. A JPEG is decoded at an eighth of its size at least."""
     try:
         with Image.open(path, formats=["JPEG"]) as image:
             if image.width * image.height <= MAX_PIXELS:
                 image.draft("RGB", (4 * THUMB_SIDE, 4 * THUMB_SIDE))
                 return thumbnail(np.asarray(open_photo(image)))
     except (OSError, ValueError, SyntaxError):
-        # Not a JPEG, or a bad one: the careful way says which.
+        # Not a JPEG, or a bad one: the careful way tells.
         pass
-    return thumbnail(np.asarray(open_photo(path)))
+    try:
+        return thumbnail(np.asarray(open_photo(path)))
+    except (OSError, ValueError):
+        return None
 
 
-def thumb_to_text(thumb: np.ndarray) -> str:
+def thumb_to_text(thumb: np.ndarray | None) -> str | None:
     """For a ledger; `text_to_thumb` is the inverse."""
-    return base64.b64encode(thumb.tobytes()).decode()
+    return None if thumb is None else base64.b64encode(thumb.tobytes()).decode()
 
 
 def text_to_thumb(text: str) -> np.ndarray:

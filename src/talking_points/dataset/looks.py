@@ -133,11 +133,7 @@ class LocalLook:
 
 
 def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
-    """Describe the surroundings of a point, in pixels of the photo, that lies in a part.
-
-    Raises:
-        ValueError: the point is on the background or outside the photo.
-    """
+    """Describe the surroundings of a point, in pixels of the photo; a ValueError where it lies in no part."""
     part_index = scene.part_index_at(point_px)
     if part_index is None:
         raise ValueError(f"point [{point_px[0]}, {point_px[1]}] is on the background, not in a part")

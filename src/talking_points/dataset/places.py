@@ -16,8 +16,6 @@ import numpy as np
 
 from talking_points.points import Box
 
-"""x0, y0, x1, y1 in pixels of the photo; x1 and y1 are exclusive, so the width is x1 - x0."""
-
 Degree = Literal["center", "slight", "plain", "edge"]
 """How far something is from the middle of its frame, along one axis."""
 
@@ -92,7 +90,7 @@ class Place:
 
 
 def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
-    """Place of a box in a frame; both in pixels of the photo. The frame must not be empty.
+    """Place of a box in a frame; both in pixels of the photo.
 
     Example:
         >>> place_of_box((0, 0, 50, 100), (0, 0, 100, 100))
@@ -101,8 +99,6 @@ def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
     x0, y0, x1, y1 = box_xyxy
     left, top, right, bottom = frame_xyxy
     width, height = right - left, bottom - top
-    if width <= 0 or height <= 0:
-        raise ValueError(f"the frame {tuple(frame_xyxy)} is empty; x1 must exceed x0 and y1 exceed y0")
     return Place(
         dx=((x0 - left) - (right - x1)) / (2 * width),
         dy=((y0 - top) - (bottom - y1)) / (2 * height),
@@ -118,13 +114,7 @@ def place_of_point(point_px: tuple[float, float], frame_xyxy: Box) -> Place:
 
 
 def degree(offset: float, span: float, bins: int) -> Degree:
-    """How far from the middle, in words of `bins` steps per axis.
-
-    Args:
-        offset: the centre's offset in [-0.5, 0.5] of the frame, see `Place`.
-        span: the share of the frame covered along this axis; 0 for a point.
-        bins: 3, 5 or 7.
-    """
+    """How far from the middle, in words of `bins` steps per axis, 3, 5 or 7; offset and span are a `Place`'s."""
     distance = abs(offset)
     found: Degree = "center"
     for limit, name in STEP_LIMITS[bins]:
@@ -149,13 +139,7 @@ def order_of(boxes_xyxy: Sequence[Box], index: int) -> str | None:
     Side by side: "left", "right" of two, then "leftmost", "second from the left", "middle", ...; one above
     the other: "top", "bottom", ...; two by two: "top left", ...; in rows, such as the windows of a house: "third
     from the left in the top row". Counting starts at the nearer end, so that mirrored boxes have mirrored words.
-
-    Args:
-        boxes_xyxy: boxes of all things of this kind, in pixels of the photo.
-        index: the one that is meant.
-
-    Returns:
-        None when there is only one, or when nothing tells it from another (the same centre).
+    None when there is only one, or when nothing tells it from another (the same centre).
 
     Example:
         >>> order_of([(0, 0, 10, 10), (20, 0, 30, 10), (50, 0, 60, 10)], 1)

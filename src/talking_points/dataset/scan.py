@@ -145,13 +145,10 @@ class Scanner:
 def scan_photos(
     sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: BuildSettings
 ) -> Iterator[PhotoScan]:
-    """Scan photos, in any order.
+    """Scan photos of the sources, in any order.
 
-    Args:
-        sources: by name.
-        photos: source and id of those to scan.
-        settings: which points, and `workers` and `engine`: "ray" is for a cluster (that of the environment variable
-            RAY_ADDRESS, else this machine), all of whose machines see the sources' folders under the same paths.
+    The engine "ray" is for a cluster (that of the environment variable RAY_ADDRESS, else this machine), all of whose
+    machines see the sources' folders under the same paths.
 
     Raises:
         ImportError: the engine is not installed.

@@ -105,27 +105,21 @@ def make_scene(
     problems: Sequence[Problem] = (),
     notes: Sequence[str] = (),
 ) -> Scene:
-    """Compute boxes and areas from the maps; drop parts and objects that are gone or too small to name.
+    """A scene, see there, with boxes and areas from the maps; parts and objects gone or too small to name are dropped.
 
     Objects without parts stay when `object_map` or their box shows them: "the second dog from the left" counts all
-    dogs.
+    dogs. Under a part, the part's object counts.
 
     Args:
-        photo: (H, W, 3) uint8, RGB.
-        part_map: (H, W) integers: 0 is background, k + 1 is part k.
-        part_names: class of each part; see `ScenePart.name`.
+        part_names: class of each part.
         part_objects: for each part, the index of its object in `objects`.
         objects: each object, or just its name; a box of its own is cut at the photo's border, others are replaced.
-        source, photo_id, uncounted, problems, notes: see `Scene`.
-        object_map: (H, W) integers: 0 is background, k + 1 is object k; under a part, the part's object counts.
 
     Raises:
         ValueError: sizes disagree, or a map holds a part or an object that has no name.
     """
     where = f"{source} {photo_id}"
     _check_sizes(photo, part_map, object_map, where)
-    if len(part_names) != len(part_objects):
-        raise ValueError(f"{where}: {len(part_names)} part names but {len(part_objects)} part objects")
     things = [SceneObject(name=one) if isinstance(one, str) else one for one in objects]
     areas = _areas(part_map, len(part_names), f"{where}: part")
     object_areas, object_map = _owned(part_map, areas, part_objects, object_map, len(things), where)
@@ -192,8 +186,6 @@ def _owned(
 
 
 def _check_sizes(photo: np.ndarray, part_map: np.ndarray, object_map: np.ndarray | None, where: str) -> None:
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-        raise ValueError(f"{where}: photo must be (H, W, 3) uint8, got {photo.shape} {photo.dtype}")
     if part_map.shape != photo.shape[:2]:
         raise ValueError(f"{where}: part map is {part_map.shape[::-1]}, photo is {photo.shape[1::-1]}")
     if object_map is not None and object_map.shape != part_map.shape:

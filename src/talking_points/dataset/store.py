@@ -152,16 +152,9 @@ def _schema() -> pa.Schema:
 
 
 def write_split(folder: Path, split: str, records: Sequence[BuiltRecord], read_photo: ReadPhoto | None) -> list[Path]:
-    """Write the Parquet files of one split; each appears whole or not at all.
+    """Write the Parquet files of one split of a set into its folder's `data/`; none when there are no records.
 
-    Args:
-        folder: of the set; the files go to its `data/`.
-        split: "train" or "test".
-        records: sorted by photo.
-        read_photo: embeds the photos' files; None leaves their paths alone.
-
-    Returns:
-        The files; none when there are no records.
+    `records` are sorted by photo. `read_photo` embeds the photos' files; None leaves their paths alone.
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -189,10 +182,8 @@ def _write_file(path: Path, records: Sequence[BuiltRecord], read_photo: ReadPhot
     with pq.ParquetWriter(path, schema, **options) as writer:
         for start in range(0, len(records), ROWS_A_GROUP):
             group = records[start : start + ROWS_A_GROUP]
-            photos: dict[str, bytes] = {}
-            for record in group:
-                if read_photo is not None and record.photo_path not in photos:
-                    photos[record.photo_path] = read_photo(record)
+            of_photo = {record.photo_path: record for record in group}
+            photos = {path: read_photo(record) for path, record in of_photo.items()} if read_photo else {}
             rows = [
                 {"photo": {"bytes": photos.get(one.photo_path), "path": one.photo_path}, **one.to_row()}
                 for one in group

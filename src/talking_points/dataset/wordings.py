@@ -13,6 +13,9 @@ KINDS: dict[str, frozenset[str]] = {name: frozenset(names) for name, names in _T
 """Names of objects, parts and colours by what they have in common, such as KINDS["vehicles"]."""
 SAID: dict[str, frozenset[str]] = {name: frozenset(words) for name, words in _TABLES.pop("said").items()}
 """Words by what they tell of a text that has them."""
+_OF_A_PLACE = _TABLES.pop("said_of_a_place")
+SIZES: list[tuple[float, str]] = _OF_A_PLACE["sizes"]
+WAYS: list[tuple[float, str]] = _OF_A_PLACE["ways"]
 
 PHRASES: dict[str, tuple[str, ...]] = {name: tuple(some) for name, some in _TABLES.pop("phrases").items()}
 """Phrases of which one is picked. Those of a table of its own have its name before them: "place center slight"."""

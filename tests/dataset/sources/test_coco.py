@@ -142,6 +142,14 @@ def test_photos_of_two_files_are_the_same_by_their_names(tmp_path):
     assert joined(tmp_path, images=exchanged) == {"a": [3, 4], "b": []}
 
 
-def test_an_id_that_is_another_photo_s_in_another_file_is_refused(tmp_path):
-    with pytest.raises(LabelError, match=r'image 1 is "c", and in one.json "a.jpg"|image 1.*c.jpg.*a.jpg'):
-        joined(tmp_path, images=[{"id": 1, "file_name": "c.jpg"}])
+def test_an_id_is_a_photo_s_of_its_own_file(tmp_path):
+    others = [{"id": 1, "file_name": "c.jpg"}, {"id": 2, "file_name": "d.jpg"}]
+    assert joined(tmp_path, images=others) == {"a": [3], "b": [], "c": [], "d": [4]}
+
+
+def test_an_annotation_of_both_files_has_the_keys_of_both(tmp_path):
+    known = {"id": 1, "image_id": 1, "category_id": 3}
+    one = write(tmp_path / "one.json", annotations=[{**known, "bbox": [1, 1, 4, 4]}])
+    other = write(tmp_path / "other.json", annotations=[{**known, "keypoints": [1, 1, 2]}])
+    (annotation,) = read_coco(one, other).photos["a"].annotations
+    assert annotation == {**known, "bbox": [1, 1, 4, 4], "keypoints": [1, 1, 2]}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from talking_points.dataset.sources.coco_layouts import find_split
+from talking_points.dataset.sources.coco import find_split
 
 
 def lay(folder: Path, *names: str) -> Path:
@@ -15,9 +15,9 @@ def lay(folder: Path, *names: str) -> Path:
 
 
 def found(folder: Path, split: str) -> tuple[list[str], str, bool]:
-    files = find_split(folder, split)
-    names = [path.relative_to(folder).as_posix() for path in files.annotations]
-    return names, files.photos.relative_to(folder).as_posix(), files.holds_out
+    annotations, photos, holds_out = find_split(folder, split)
+    names = [path.relative_to(folder).as_posix() for path in annotations]
+    return names, photos.relative_to(folder).as_posix(), holds_out
 
 
 def test_peoples_own(tmp_path):

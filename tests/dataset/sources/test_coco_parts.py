@@ -330,7 +330,7 @@ def test_photos_of_one_name_in_two_folders(folder):
         change(folder, lambda c, k=k, side=side: c["images"][k].update(file_name=f"{side}/car.jpg"))
     source = open_source("coco-parts", folder, "test")
     assert source.photo_ids == ("car2", "left_car", "right_car")
-    assert source.photo_path("right_car") == images / "right" / "car.jpg"
+    assert source.paths["right_car"] == images / "right" / "car.jpg"
     assert all(len(source.read(photo_id).parts) == 5 for photo_id in source.photo_ids)
 
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.problems import LabelError
-from talking_points.dataset.sources.frames import TURNED_NOTE, LabelFrame, frame_of_labels, read_said_frame
-from talking_points.dataset.sources.reading import read_photo
+from talking_points.dataset.sources.reading import TURNED_NOTE, LabelFrame, frame_of_labels, read_photo, read_said_frame
 
 HERE = Path("labels.json")
 

@@ -241,7 +241,7 @@ def test_endings_of_photos(folder, ending):
     path.unlink()
     path.with_suffix(".new").rename(path.with_suffix(ending))
     source = open_source("label-map", folder, "test")
-    assert source.photo_path("0005").name == f"0005{ending}"
+    assert source.paths["0005"].name == f"0005{ending}"
     assert len(source.read("0005").parts) == 7
 
 

@@ -132,12 +132,12 @@ def test_a_small_hand_has_no_fingers_and_a_hidden_finger_is_none():
 
 def test_the_side_is_that_of_a_wrist_that_is_near_and_agrees():
     hand = open_hand("left")
-    assert hand_side(hand, {"left": (104, 138), "right": (20, 100)}) == "left"
-    assert hand_side(hand, {"left": (104, 138)}) == "left"
+    assert hand_side(hand, {"left wrist": (104, 138), "right wrist": (20, 100)}) == "left"
+    assert hand_side(hand, {"left wrist": (104, 138)}) == "left"
     # Another one than the detector says, two that are as near, none that is near, none.
-    assert hand_side(hand, {"right": (104, 138)}) == ""
-    assert hand_side(hand, {"left": (104, 138), "right": (96, 138)}) == ""
-    assert hand_side(hand, {"left": (150, 100)}) == ""
+    assert hand_side(hand, {"right wrist": (104, 138)}) == ""
+    assert hand_side(hand, {"left wrist": (104, 138), "right wrist": (96, 138)}) == ""
+    assert hand_side(hand, {"left wrist": (150, 100)}) == ""
     assert hand_side(hand, {}) == ""
 
 

@@ -43,7 +43,7 @@ def test_all_three_splits_are_the_distributed_ones(release, request):
     for split, names in IDS.items():
         source = open_source(NAME, folder, split)
         assert source.photo_ids == tuple(sorted(names))
-        assert all(source.photo_path(name).is_file() for name in names)
+        assert all(source.paths[name].is_file() for name in names)
 
 
 @pytest.mark.parametrize("release", ["ood", "seg"])
@@ -118,7 +118,7 @@ def test_bad_maps_and_missing_files(seg):
     path.unlink()
     with pytest.raises(FileNotFoundError, match=f"{PHOTO}.png is missing"):
         source.read(PHOTO)
-    source.photo_path(PHOTO).unlink()
+    source.paths[PHOTO].unlink()
     with pytest.raises(FileNotFoundError, match="no such photo"):
         source.read(PHOTO)
 

@@ -78,7 +78,7 @@ def test_unlabelled_pixels_are_no_part(folder):
 def test_a_source_can_be_pickled(folder):
     source = pickle.loads(pickle.dumps(open_source(NAME, folder, "test")))
     assert source.read("2009_000002").parts
-    assert source.photo_path("2009_000002").is_file()
+    assert source.paths["2009_000002"].is_file()
 
 
 def test_two_heads_close_together_are_two_things():

@@ -1,21 +1,38 @@
-"""Annotation files in COCO's form, indexed by photo, and what is wrong with their records."""
+"""Annotation files in COCO's form: where they lie, indexed by photo, and what is wrong with their records."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from talking_points.dataset.problems import LabelError, Problem, problem_of, refuse
-from talking_points.dataset.sources.frames import read_said_frame
-from talking_points.dataset.sources.reading import composed, read_json
+from talking_points.dataset.sources.reading import composed, find_photos, of_split, read_json, read_said_frame
 
 CROWD_NOTE = "a crowd region"
 
 LISTS = ("images", "annotations", "categories")
+ONE_NAME = "have one name but for the ending"
+
+PHOTO_FOLDERS = ("images", "JPEGImages", "photos", "")
+"""Beside an annotation file, the first of these that is there; "" is the file's own folder."""
+
+FOLDERS = {"train": ("train", "trainingset"), "val": ("valid", "val"), "test": ("test", "testset")}
+"""What a split's folder is called."""
+FILES = ("annotations.json", "_annotations.coco.json")
+"""What the annotation file in it is called: people's own and Car-Parts', Roboflow's."""
+
+COCO_FILE = re.compile(r"(instances|person_keypoints)_((?:train|val)\d*)\.json")
+"""COCO's own, in `annotations/`; of any year."""
+
+KNOWN = (
+    "train/annotations.json, train/_annotations.coco.json, trainingset/annotations.json, annotations.json or "
+    "annotations/instances_train2017.json"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,45 +80,162 @@ class CocoFile:
 
 
 def read_coco(path: Path, *others: Path, lenient: bool = False) -> CocoFile:
-    """Read an annotation file.
+    """Read an annotation file, and `others` of the same photos, whose annotations of the same id have the keys of all.
 
     Ids may be numbers or texts of numbers. An annotation without a known category, or of an unknown photo, is left out
-    and is among the problems.
-
-    Args:
-        path: of the file.
-        others: further files of the same photos, whose annotations of the same id have the keys of all.
-        lenient: a file of COCO's form whose photos or categories are unsure is read without these, and `refused` says
-            which; to list what else is wrong with it. Else it is an error.
+    and is among the problems. With `lenient`, photos and categories that are unsure are left out, too, and `refused`
+    says which; else they are an error.
 
     Raises:
         FileNotFoundError: it is missing.
         LabelError: it is not JSON, not of COCO's form, or names photos or categories twice; with all that is found.
     """
-    lists, frame = _read_lists(path)
+    coco = _read_file(path)
     for other in others:
-        more, said = _read_lists(other)
-        more["annotations"] = _same_photos(path, lists["images"], other, more["images"], more["annotations"])
-        lists = {
-            "images": _joined(lists["images"], more["images"], _file_of),
-            "annotations": _joined(lists["annotations"], more["annotations"], _what_it_is_of),
-            "categories": _joined(lists["categories"], more["categories"], _own_id),
-        }
-        frame = frame or said
+        coco = _joined(coco, _read_file(other))
+    if coco.refused and not lenient:
+        raise LabelError(coco.refused)
+    return coco
+
+
+def _read_file(path: Path) -> CocoFile:
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        found = f'{_looks_like(content)}; expected an object with "images" and "annotations"'
+        raise refuse(path, "", found, "export the labels as COCO JSON")
+    lists = {name: content.get(name) or [] for name in LISTS}
+    for name, records in lists.items():
+        if not isinstance(records, list):
+            raise refuse(path, f'"{name}"', f"expected a list, got {type(records).__name__}", "export the labels again")
+    info = content.get("info")
+    frame = content.get("labels_frame", info.get("labels_frame") if isinstance(info, dict) else None)
     categories, of_categories = _read_categories(path, lists["categories"])
     photos, by_name, of_photos = _read_photos(path, lists["images"])
-    refused = (*of_categories, *of_photos)
-    if refused and not lenient:
-        raise LabelError(refused)
-    homeless = _share_annotations(path, lists["annotations"], categories, photos)
     return CocoFile(
         path=path,
         categories=categories,
         photos=by_name,
-        problems=tuple(homeless),
-        refused=refused,
-        labels_frame=frame,
+        problems=tuple(_share_annotations(path, lists["annotations"], categories, photos)),
+        refused=(*of_categories, *of_photos),
+        labels_frame=read_said_frame(frame, path),
     )
+
+
+def _joined(one: CocoFile, other: CocoFile) -> CocoFile:
+    """Two files of the same photos, told by their names: each file counts photos and annotations in its own way."""
+    photos = dict(one.photos)
+    id_of_name = {photo.file_name: photo_id for photo_id, photo in photos.items()}
+    alike: list[Problem] = []
+    for photo_id, more in other.photos.items():
+        photo = photos.get(id_of_name.get(more.file_name, ""))
+        if photo is None:
+            if photos.setdefault(photo_id, more) is not more:
+                names = f"images {photos[photo_id].file_name} and {more.file_name}"
+                alike.append(problem_of(other.path, names, ONE_NAME, "rename one"))
+            continue
+        own = {_told_by(annotation): annotation for annotation in photo.annotations}
+        for annotation in more.annotations:
+            key = _told_by(annotation)
+            if key in own and key[0] is not None:
+                own[key].update(annotation)
+            else:
+                photo.annotations.append(annotation)
+        photo.problems.extend(more.problems)
+        said = {"record": more.record | photo.record, "size_wh": photo.size_wh or more.size_wh}
+        photos[id_of_name[more.file_name]] = replace(photo, **said)
+    categories = {number: one.categories.get(number, {}) | record for number, record in other.categories.items()}
+    return replace(
+        one,
+        categories=one.categories | categories,
+        photos=photos,
+        problems=one.problems + other.problems,
+        refused=(*one.refused, *other.refused, *alike),
+        labels_frame=one.labels_frame or other.labels_frame,
+    )
+
+
+def _told_by(annotation: dict[str, Any]) -> tuple[int | str | None, int]:
+    """What tells an annotation of a photo: files of one dataset may each count annotations from 1."""
+    return id_of(annotation.get("id")), annotation["category_id"]
+
+
+# --- where the files of a split lie ---------------------------------------------------------------------------
+
+
+def open_split(
+    folder: Path, split: str, *, means_nothing: Callable[[str], bool] = lambda name: False
+) -> tuple[CocoFile, dict[str, Path]]:
+    """The annotations of a split, and by id its photos that have any whose category's name does not mean nothing.
+
+    Errors are those of `find_split` and `read_coco`, but what makes a file unsure is in `refused`.
+    """
+    annotations, photos, holds_out = find_split(folder, split)
+    coco = read_coco(*annotations, lenient=True)
+    nothing = {number for number, one in coco.categories.items() if means_nothing(str(one["name"]))}
+    wanted = {
+        photo_id: photo.file_name
+        for photo_id, photo in coco.photos.items()
+        if (not holds_out or of_split(photo_id, split))
+        and (photo.problems or any(one["category_id"] not in nothing for one in photo.annotations))
+    }
+    return coco, find_photos(photos, wanted)
+
+
+def find_split(folder: Path, split: str) -> tuple[tuple[Path, ...], Path, bool]:
+    """Where a split lies, in each layout that `coco_objects.open_coco` shows; FileNotFoundError where there is none.
+
+    Given are its annotation files, one or two that describe the same photos; the folder of its photos; and whether
+    "val" is held out of "train", as the folder has no photos of its own for it.
+    """
+    single = [path for name in FILES if (path := folder / name).is_file()]
+    found: dict[str, tuple[tuple[Path, ...], Path]] = {}
+    for layout in (
+        {"train": _beside(single[0])} if single else {},
+        {name: files for name in ("train", "val") if (files := _coco_files(folder, name)) is not None},
+        {name: _beside(file) for name in FOLDERS if (file := _own_file(folder, name)) is not None},
+    ):
+        if "test" not in layout and "val" in layout:
+            # With two splits, the second is the test.
+            layout["test"] = layout.pop("val")
+        found |= layout
+    name = "train" if split == "val" and split not in found else split
+    if name in found:
+        annotations, photos = found[name]
+        return annotations, photos, split != "test" and "val" not in found
+    if split == "test" and (folder / "test").is_dir():
+        raise FileNotFoundError(f"{folder / 'test' / FILES[0]} is missing")
+    if split == "test" and found:
+        remedy = "put some in test/ as they are in train/, or take --split train, of which --test-share holds some back"
+        raise FileNotFoundError(f"{folder}: there are photos to train on and none to test on; {remedy}")
+    raise FileNotFoundError(f"{folder}: no annotation file of the {split} split; expected one of {KNOWN}")
+
+
+def _own_file(folder: Path, split: str) -> Path | None:
+    paths = (folder / name / file for name in FOLDERS[split] for file in FILES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _beside(path: Path) -> tuple[tuple[Path, ...], Path]:
+    return (path,), next(path.parent / name for name in PHOTO_FOLDERS if (path.parent / name).is_dir())
+
+
+def _coco_files(folder: Path, name: str) -> tuple[tuple[Path, ...], Path] | None:
+    """`name`: "train" or "val". Of several years the last."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in (folder / "annotations").glob("*.json"):
+        match = COCO_FILE.fullmatch(path.name)
+        if match and match[2].startswith(name):
+            found.setdefault(match[2], {})[match[1]] = path
+    if not found:
+        return None
+    year = max(found)
+    # Objects first: their file lists all photos.
+    files = tuple(found[year][kind] for kind in ("instances", "person_keypoints") if kind in found[year])
+    photos = next((path for path in (folder / year, folder / "images" / year) if path.is_dir()), folder / year)
+    return files, photos
+
+
+# --- records --------------------------------------------------------------------------------------------------
 
 
 def sound_annotations(coco: CocoFile, photo_id: str) -> list[dict[str, Any]]:
@@ -130,69 +264,6 @@ def record_of(annotation: dict[str, Any], photo_name: str = "") -> str:
     """An annotation as `Problem.record` names it."""
     named = f"annotation {annotation['id']}" if annotation.get("id") is not None else "an annotation without id"
     return f"{named} of {photo_name}" if photo_name else named
-
-
-def _read_lists(path: Path) -> tuple[dict[str, list[Any]], str | None]:
-    """The lists of a file, and which frame it says that its labels are of."""
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        found = f'{_looks_like(content)}; expected an object with "images" and "annotations"'
-        raise refuse(path, "", found, "export the labels as COCO JSON")
-    lists = {name: content.get(name) or [] for name in LISTS}
-    for name, records in lists.items():
-        if not isinstance(records, list):
-            raise refuse(path, f'"{name}"', f"expected a list, got {type(records).__name__}", "export the labels again")
-    info = content.get("info")
-    said = content.get("labels_frame", info.get("labels_frame") if isinstance(info, dict) else None)
-    return lists, read_said_frame(said, path)
-
-
-def _joined(records: list[Any], others: list[Any], key: Callable[[Any], Hashable]) -> list[Any]:
-    """Records of two files; one of the same key has the keys of both, where a key is known."""
-    joined = list(records)
-    place = {key(record): k for k, record in enumerate(records)}
-    for record in others:
-        k = None if key(record) is None else place.get(key(record))
-        if k is None:
-            joined.append(record)
-        else:
-            joined[k] = record | joined[k] if key is _file_of else joined[k] | record
-    return joined
-
-
-def _file_of(record: Any) -> str | None:
-    return _file_name(record) or None if isinstance(record, dict) else None
-
-
-def _what_it_is_of(record: Any) -> tuple[Any, ...] | None:
-    """What tells an annotation: files of one dataset may each count annotations from 1."""
-    names = ("id", "image_id", "category_id")
-    known = tuple(id_of(record.get(name)) for name in names) if isinstance(record, dict) else (None,)
-    return None if None in known else known
-
-
-def _same_photos(path: Path, images: list[Any], other: Path, others: list[Any], annotations: list[Any]) -> list[Any]:
-    """Annotations of another file, of the photos as the first file counts them: photos are the same by their names.
-
-    Raises:
-        LabelError: an id is one photo's here and another's there.
-    """
-    ids = {_file_of(record): _own_id(record) for record in images if _file_of(record)}
-    names = {number: name for name, number in ids.items()}
-    here: dict[Any, Any] = {}
-    for record in others:
-        name, number = _file_of(record), _own_id(record)
-        if name in ids:
-            here[number] = ids[name]
-        elif number in names:
-            found = f'is "{name}", and in {path.name} "{names[number]}"'
-            raise refuse(other, f"image {number}", found, "give each photo one id in both files")
-    return [
-        record | {"image_id": here.get(id_of(record.get("image_id")), record.get("image_id"))}
-        if isinstance(record, dict) and "image_id" in record
-        else record
-        for record in annotations
-    ]
 
 
 def _own_id(record: Any) -> int | str | None:
@@ -253,7 +324,7 @@ def _read_photos(
         whole = PurePosixPath(name)
         photo_id = whole.stem if stems[whole.stem] == 1 else "_".join([*whole.parts[:-1], whole.stem])
         if photo_id in by_name:
-            wrong(f"images {by_name[photo_id].file_name} and {name}", "have one name but for the ending", "rename one")
+            wrong(f"images {by_name[photo_id].file_name} and {name}", ONE_NAME, "rename one")
             del photos[number]
         else:
             by_name[photo_id] = photos[number]
@@ -325,17 +396,15 @@ def _looks_like(content: object) -> str:
         first = content[0] if content and isinstance(content[0], dict) else {}
         if {"image_id", "category_id"} <= first.keys():
             return "is a list of annotations alone, as COCO's results are"
-        if "annotations" in first and "data" in first:
-            return "looks like Label Studio's own JSON"
-        return "is a list"
+        return "looks like Label Studio's own JSON" if {"annotations", "data"} <= first.keys() else "is a list"
     if not isinstance(content, dict):
         return f"is a {type(content).__name__}"
-    if "shapes" in content:
-        return "looks like LabelMe's JSON of one photo"
-    if "_via_img_metadata" in content or any(isinstance(one, dict) and "regions" in one for one in content.values()):
-        return "looks like VIA's JSON"
-    if content.get("type") == "FeatureCollection":
-        return "looks like GeoJSON"
-    if "names" in content:
-        return "looks like a labels.json of label maps"
-    return f"has {', '.join(str(key) for key in list(content)[:6]) or 'nothing in it'}"
+    of_photos = [one for one in content.values() if isinstance(one, dict)]
+    tools = {
+        "LabelMe's JSON of one photo": "shapes" in content,
+        "VIA's JSON": "_via_img_metadata" in content or any("regions" in one for one in of_photos),
+        "GeoJSON": content.get("type") == "FeatureCollection",
+        "a labels.json of label maps": "names" in content,
+    }
+    tool = next((f"looks like {name}" for name, holds in tools.items() if holds), None)
+    return tool or f"has {', '.join(str(key) for key in list(content)[:6]) or 'nothing in it'}"

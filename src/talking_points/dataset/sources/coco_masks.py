@@ -13,9 +13,9 @@ import numpy as np
 
 from talking_points.dataset.problems import LabelError, refuse
 from talking_points.dataset.sources.coco import CocoFile, record_of
-from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels, same_shape, say_frame
-from talking_points.dataset.sources.reading import SourcePhoto
+from talking_points.dataset.sources.reading import LabelFrame, SourcePhoto, frame_of_labels, same_shape, say_frame
 from talking_points.points import Box
+from talking_points.progress import one_line
 
 NO_SIZE_NOTE = "a photo whose width and height the labels do not say, taken as its file's own"
 ASPECT_TOLERANCE = 0.02
@@ -43,17 +43,14 @@ class CocoFrame:
     def pixels(self, annotation: dict[str, Any]) -> np.ndarray:
         """(H, W) bool: the pixels of the upright photo that an annotation covers, which may be none.
 
-        Its `segmentation` is a list of polygons, one polygon, or run lengths as a list or compressed in a text.
-        Polygons of fewer than three corners cover nothing.
-
-        Raises:
-            LabelError: the segmentation is none of these.
+        Its `segmentation` is a list of polygons, one polygon, or run lengths as a list or compressed in a text; else it
+        is a LabelError. Polygons of fewer than three corners cover nothing.
         """
         segmentation = annotation.get("segmentation")
         if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], dict):
             segmentation = segmentation[0]
         if segmentation is None:
-            raise self._refuse(annotation, _why_empty(annotation, self.stated_wh), "draw its outline, or remove it")
+            raise self._empty(annotation)
         try:
             if isinstance(segmentation, list):
                 mask = mask_of_polygons(_polygons(segmentation), self.stated_wh, self.turn.own_wh)
@@ -64,18 +61,20 @@ class CocoFrame:
             else:
                 raise ValueError(f"expected polygons or run lengths as segmentation, got {str(segmentation)[:40]}")
         except (TypeError, ValueError, OverflowError, IndexError) as error:
-            raise self._refuse(annotation, " ".join(str(error).split()), "draw it again, or remove it") from None
+            record = record_of(annotation, self.photo_name)
+            raise refuse(self.file, record, one_line(error), "draw it again, or remove it") from None
         return self.turn.turn_map(mask.astype(bool))
 
     def mask(self, annotation: dict[str, Any]) -> np.ndarray:
         """`pixels`, at least one of them: it is a LabelError, too, where they are none."""
         mask = self.pixels(annotation)
         if not mask.any():
-            raise self._refuse(annotation, _why_empty(annotation, self.stated_wh), "draw its outline, or remove it")
+            raise self._empty(annotation)
         return mask
 
-    def _refuse(self, annotation: dict[str, Any], found: str, remedy: str) -> LabelError:
-        return refuse(self.file, record_of(annotation, self.photo_name), found, remedy)
+    def _empty(self, annotation: dict[str, Any]) -> LabelError:
+        found = _why_empty(annotation, self.stated_wh)
+        return refuse(self.file, record_of(annotation, self.photo_name), found, "draw its outline, or remove it")
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """(N, 2) x and y as the file counts them, as pixels of the upright photo; both count from the corner."""
@@ -92,11 +91,8 @@ class CocoFrame:
 def frame_of_photo(coco: CocoFile, photo_id: str, photo: SourcePhoto, *, tolerance: float = 0.0) -> CocoFrame:
     """How the file's numbers of a photo become its pixels: checked against its size, scaled, and turned upright.
 
-    A photo of another size than the file says is taken when the aspect ratios agree within the share `tolerance`.
-
-    Raises:
-        LabelError: the photo is not of the stated size, or nothing tells in which frame its labels are; see
-            `frame_of_labels`.
+    A photo of another size than the file says is a LabelError, unless the aspect ratios agree within the share
+    `tolerance`; so is one of which nothing tells in which frame its labels are, see `frame_of_labels`.
     """
     size_wh, orientation = photo.size_wh, photo.orientation
     record = coco.photos[photo_id]
@@ -185,12 +181,9 @@ def mask_of_polygons(polygons: list[np.ndarray], stated_wh: tuple[int, int], siz
 
 
 def _polygons(segmentation: object) -> list[np.ndarray]:
-    """(N, 2) corners of each polygon of three corners or more.
+    """(N, 2) corners of each polygon of three corners or more; a ValueError where something in it is no polygon.
 
     Polygons are lists x, y, x, y, ... or of pairs; a single one may stand without a list around it.
-
-    Raises:
-        ValueError: something in it is no polygon.
     """
     if not isinstance(segmentation, list):
         raise ValueError("no polygons")

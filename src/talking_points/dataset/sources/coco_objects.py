@@ -1,13 +1,13 @@
 """Objects in COCO's form: people and animals with joints, things with masks, cats with heads, houses with windows.
 
-What a photo's labels become: a visible joint is a small disc, a limb between two of them a capsule, a mask without
-parts the object itself. Larger objects first, smaller ones over them; what is in front keeps its pixels.
+A mask without parts is the object itself. Larger objects are painted first, smaller ones over them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,7 @@ import numpy as np
 from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, SceneObject, box_area
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
-from talking_points.dataset.sources.coco_layouts import CocoSplit, open_split
+from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split, record_of
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo, is_number
 from talking_points.dataset.sources.landmarks import (
     FACE,
@@ -87,39 +86,33 @@ def open_coco(folder: Path, split: str) -> Source:
         LabelError, ValueError: an annotation file is not COCO's, or there is nothing to test on.
         FileNotFoundError: there is no annotation file where one could lie.
     """
-    opened = open_split(folder, split)
-    labels = opened.coco
-    every = [annotation for photo in labels.photos.values() for annotation in photo.annotations]
-    lists = (one.get("keypoints") for one in every)
-    marks = {mark for numbers in lists if isinstance(numbers, list) for mark in numbers[2::3] if mark in (1, 2)}
+    labels, paths = open_split(folder, split)
+    marks: dict[int, list[list[Any]]] = defaultdict(list)
+    for annotation in (one for photo in labels.photos.values() for one in photo.annotations):
+        numbers = annotation.get("keypoints")
+        of_joints = numbers[2::3] if isinstance(numbers, list) else []
+        marks[annotation["category_id"]].append([] if is_crowd(annotation) else of_joints)
+    all_marks = {mark for some in marks.values() for one in some for mark in one if mark in (LABELLED, VISIBLE)}
     reading = _Reading(
-        opened=opened,
+        labels=labels,
+        paths=paths,
+        dataset=folder.name,
         skeletons={number: read_skeleton(labels.path, one) for number, one in labels.categories.items()},
-        chosen=_chosen(labels, every),
-        visible_from=LABELLED if marks == {LABELLED} else VISIBLE,
+        chosen=frozenset(
+            str(one["name"])
+            for number, one in labels.categories.items()
+            if len(marks[number]) >= FEW and all(any(of_joints) for of_joints in marks[number])
+        ),
+        visible_from=LABELLED if all_marks == {LABELLED} else VISIBLE,
         landmarks=read_landmarks(labels.path.parent / "landmarks.json"),
     )
     return Source(
         name="coco",
         split=split,
-        paths=opened.paths,
+        paths=paths,
         read=partial(_read_scene, reading),
         problems=labels.problems,
         refused=labels.refused,
-    )
-
-
-def _chosen(labels: CocoFile, annotations: Iterable[dict[str, Any]]) -> frozenset[str]:
-    """Names of the classes of which all annotations, and many, have joints."""
-    jointed: dict[int, list[bool]] = {number: [] for number in labels.categories}
-    for annotation in annotations:
-        numbers = annotation.get("keypoints")
-        has_joints = isinstance(numbers, list) and any(numbers[2::3]) and not is_crowd(annotation)
-        jointed.setdefault(int(annotation["category_id"]), []).append(has_joints)
-    return frozenset(
-        str(one["name"])
-        for number, one in labels.categories.items()
-        if len(jointed[number]) >= FEW and all(jointed[number])
     )
 
 
@@ -127,7 +120,9 @@ def _chosen(labels: CocoFile, annotations: Iterable[dict[str, Any]]) -> frozense
 class _Reading:
     """All that photos are read with."""
 
-    opened: CocoSplit
+    labels: CocoFile
+    paths: Mapping[str, Path]
+    dataset: str
     skeletons: Mapping[int, Skeleton]
     chosen: frozenset[str]
     """Classes of which the file has only those with joints: there may be more of them in a photo."""
@@ -163,8 +158,8 @@ class _Thing(Body):
 
 
 def _read_scene(reading: _Reading, photo_id: str) -> Scene:
-    labels = reading.opened.coco
-    stated, photo = labels.photos[photo_id], read_photo(reading.opened.paths[photo_id])
+    labels = reading.labels
+    stated, photo = labels.photos[photo_id], read_photo(reading.paths[photo_id])
     frame = frame_of_photo(labels, photo_id, photo, tolerance=ASPECT_TOLERANCE)
     things: list[_Thing] = []
     uncounted: set[str] = set()
@@ -207,7 +202,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     return painting.scene(
         photo.pixels,
         [_label(thing, breed) for thing in said],
-        source=reading.opened.dataset,
+        source=reading.dataset,
         photo_id=photo_id,
         uncounted=frozenset(uncounted),
         problems=problems,
@@ -238,8 +233,8 @@ def _label(thing: _Thing, breed_of_photo: str) -> SceneObject:
 
 def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, Any], frame: CocoFrame) -> _Thing:
     """An annotation in pixels of the photo; LabelError where nothing of it can be used."""
-    record = f"annotation {annotation.get('id')} of {frame.photo_name}"
-    box = read_box(record, annotation, frame)
+    record = record_of(annotation, frame.photo_name)
+    box = _read_box(record, annotation, frame)
     mask = None
     problems: Sequence[Problem] = ()
     outline = annotation.get("segmentation")
@@ -277,12 +272,8 @@ def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, An
     )
 
 
-def read_box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:
-    """The box of an annotation in the photo, not cut; None where it has none or an empty one.
-
-    Raises:
-        LabelError: it is no box; the annotation is called `record`.
-    """
+def _read_box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:
+    """The box of an annotation in the photo, not cut; None where it has none or an empty one."""
     numbers = annotation.get("bbox")
     if not numbers:
         return None

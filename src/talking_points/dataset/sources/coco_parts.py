@@ -2,57 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.names import called
+from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.scene import Scene, SceneObject
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
-from talking_points.dataset.sources.coco_layouts import CocoSplit, open_split
+from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import means_nothing, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
-
-SEPARATE_THINGS = frozenset({"wheel"})
-"""Names of which an object has several: each blob is a part of its own."""
-
-ABSTRACT = frozenset(
-    ("accessory", "animal", "appliance", "class", "electronic", "food", "furniture", "indoor", "kitchen", "none")
-    + ("object", "outdoor", "part", "sports", "thing", "vehicle")
-)
-"""Supercategories that group whole objects, COCO's own among them: no part is of a "sports"."""
+from talking_points.files import read_table
 
 
 def open_coco_parts(folder: Path, split: str) -> Source:
-    """Objects whose parts are COCO polygons or run lengths.
-
-        train/annotations.json, train/images/NAME.jpg      "val" is held out of "train"
-        test/annotations.json, test/images/NAME.jpg
-
-    or in any other layout that `coco_objects.open_coco` shows.
+    """Objects whose parts are COCO polygons or run lengths, in any layout that `coco_objects.open_coco` shows.
 
     A part's class is its category's name, the object's class is the category's "supercategory". Parts of one
     object share the annotations' "object_id", a key of ours; without it, a photo shows one object of a class.
     Overlapping parts: the smaller is on top. Photos without annotations are not listed. Left and right in the
     names are the object's own. A photo of another size than the JSON says is read when its shape is the same.
-    Crowd regions are no parts; an annotation that cannot be read is among its scene's problems.
-
-    Raises:
-        LabelError: annotations.json is not COCO's, or its categories are whole objects.
-        FileNotFoundError: it is missing.
+    Crowd regions are no parts; an annotation that cannot be read is among its scene's problems. Errors are those of
+    `open_coco`; a file of whole objects is a LabelError, too.
     """
-    opened = open_split(folder, split, means_nothing=means_nothing)
+    coco, paths = open_split(folder, split, means_nothing=means_nothing)
     return Source(
         name="coco-parts",
         split=split,
-        paths=opened.paths,
-        read=partial(_read_scene, opened),
-        problems=opened.coco.problems,
-        refused=(*opened.coco.refused, *_whole_objects(opened.coco)),
+        paths=paths,
+        read=partial(_read_scene, coco, paths, folder.name),
+        problems=coco.problems,
+        refused=(*coco.refused, *_whole_objects(coco)),
     )
 
 
@@ -81,7 +65,7 @@ def _whole_objects(coco: CocoFile) -> list[Problem]:
             found.append((where, 'needs a "supercategory", the class of its object'))
         elif _plain(owner) == _plain(name):
             found.append((where, "is its own supercategory: it is a whole object and no part"))
-        elif _plain(owner) in ABSTRACT:
+        elif _plain(owner) in read_table(NAMES)["labels"]["groups"]:
             said = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
             found.append((where, said))
     return [problem_of(coco.path, where, said, remedy) for where, said in found]
@@ -91,8 +75,8 @@ def _plain(name: str) -> str:
     return name.strip().casefold().replace("_", " ")
 
 
-def _read_scene(opened: CocoSplit, photo_id: str) -> Scene:
-    coco, photo = opened.coco, read_photo(opened.paths[photo_id])
+def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_id: str) -> Scene:
+    photo = read_photo(paths[photo_id])
     frame = frame_of_photo(coco, photo_id, photo, tolerance=ASPECT_TOLERANCE)
     problems, notes = list(coco.photos[photo_id].problems), list(frame.notes)
     uncounted: set[str] = set()
@@ -120,16 +104,17 @@ def _read_scene(opened: CocoSplit, photo_id: str) -> Scene:
     for key, mask in masks:
         layers[mask] = keys.index(key) + 1
     owners = sorted({key[:2] for key in keys})
+    several = read_table(NAMES)["labels"]["several"]
     painting = Painting(photo.size_wh)
     for number, (owner, object_id, name) in enumerate(keys, start=1):
         mask, word = layers == number, called(name)
-        for blob in split_blobs(mask) if word in SEPARATE_THINGS else [mask]:
+        for blob in split_blobs(mask) if word in several else [mask]:
             painting.part(owners.index((owner, object_id)), word, blob)
     return painting.scene(
         photo.pixels,
         # A car's roof and fenders have no label.
         [SceneObject(name=owner, outlined=False) for owner, _ in owners],
-        source=opened.dataset,
+        source=dataset,
         photo_id=photo_id,
         uncounted=frozenset(uncounted),
         problems=problems,

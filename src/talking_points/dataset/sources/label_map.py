@@ -16,12 +16,10 @@ import numpy as np
 from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import problem_of, refuse
 from talking_points.dataset.scene import Scene, SceneObject
-from talking_points.dataset.sources.frames import read_said_frame
 from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.people import person_parts
 from talking_points.dataset.sources.reading import (
-    NO_LABEL_NAMES,
     PHOTO_ENDINGS,
     composed,
     file_names,
@@ -31,6 +29,7 @@ from talking_points.dataset.sources.reading import (
     read_json,
     read_labels,
     read_photo,
+    read_said_frame,
     split_blobs,
 )
 from talking_points.dataset.sources.shapes import NamedMask
@@ -38,9 +37,6 @@ from talking_points.dataset.sources.source import Source
 from talking_points.files import read_table
 
 BACKGROUND = 0
-NO_NAMES = NO_LABEL_NAMES | {"", "0", "n/a", "na", "nil", "no label", "none", "not labelled", "nothing", "null"}
-NO_NAMES |= {"other", "unknown"}
-"""How labels.json may call label 0 without meaning a part."""
 VOID = (255, 65535)
 """Labels that many tools write where nothing is labelled: background, unless labels.json names them."""
 PERSON = "person"
@@ -57,11 +53,10 @@ class _Reading:
     ignored: frozenset[int]
     """Labels that mean that nothing is labelled."""
     frame: str | None
-    """"stored", "upright" or None; see `frame_of_labels`."""
+    """What is said of it, see `frame_of_labels`."""
     photos: Mapping[str, Path]
-    """By id."""
     maps: Mapping[str, Path]
-    """By id, those that there are."""
+    """By id, as the photos; those that there are."""
     landmarks: Mapping[str, PhotoLandmarks]
     """By the photos' file names."""
 
@@ -100,14 +95,13 @@ def open_label_map(folder: Path, split: str) -> Source:
         if Path(name).suffix.casefold() in PHOTO_ENDINGS:
             files[composed(Path(name).stem)].append(folder / "photos" / name)
     listed = {_id_of(name, files) for name in splits[wanted]}
-    others = splits.get(other)
-    others = others if isinstance(others, list) else []
-    in_both = sorted(listed & {_id_of(name, files) for name in others if isinstance(name, str)})
-    twice = {photo_id: files[photo_id] for photo_id in sorted(listed & files.keys()) if len(files[photo_id]) > 1}
-    found = 'is in both "train" and "test"'
-    refused = [problem_of(splits_path, f'photo "{photo_id}"', found, "leave it in one") for photo_id in in_both]
-    for photo_id, paths in twice.items():
-        both = " and ".join(path.name for path in paths)
+    others = splits[other] if isinstance(splits.get(other), list) else []
+    refused = [
+        problem_of(splits_path, f'photo "{photo_id}"', 'is in both "train" and "test"', "leave it in one")
+        for photo_id in sorted(listed & {_id_of(name, files) for name in others if isinstance(name, str)})
+    ]
+    for photo_id in sorted(one for one in listed & files.keys() if len(files[one]) > 1):
+        both = " and ".join(path.name for path in files[photo_id])
         refused.append(problem_of(folder / "photos", both, f'are both photo "{photo_id}"', "rename or remove one"))
     maps = [name for name in file_names(folder / "labels") if name.casefold().endswith(".png")]
     reading = _Reading(
@@ -145,7 +139,7 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     labels, void = _without_void(labels, reading, path)
     notes = [*frame.notes, *(f"label {label} taken as no label" for label in void)]
     first = reading.names[BACKGROUND] if reading.names else ""
-    if first.strip(" _").casefold() not in NO_NAMES:
+    if not means_nothing(first, is_first=True):
         notes.append(f'label 0 taken as background, though labels.json calls it "{first}"')
     masks: dict[str, np.ndarray] = {}
     of_person = reading.object_name == PERSON

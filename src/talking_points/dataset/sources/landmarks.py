@@ -90,11 +90,7 @@ class Body:
 
 
 def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
-    """Landmarks of photos by their file names; none when there is no such file.
-
-    Raises:
-        LabelError: the file is there and is not as this module's docstring shows.
-    """
+    """Landmarks of photos by file name; none without the file, a LabelError where it is not as shown above."""
     if not path.is_file():
         return {}
     content = read_json(path)
@@ -143,9 +139,7 @@ def landmark_parts(
     for hand in found.hands:
         owner = owner_of_hand(hand, bodies)
         if owner is not None:
-            joints = bodies[owner].joints
-            wrists = {side: joints[f"{side} wrist"] for side in SIDES if f"{side} wrist" in joints}
-            parts.setdefault(owner, []).extend(hand_parts(hand, hand_side(hand, wrists), size_wh))
+            parts.setdefault(owner, []).extend(hand_parts(hand, hand_side(hand, bodies[owner].joints), size_wh))
     return parts
 
 
@@ -232,13 +226,18 @@ def _hidden_sides(face: Mapping[str, Sequence[Point]], body: Body | None) -> set
 # --- hands --------------------------------------------------------------------------------------------------
 
 
-def hand_side(hand: Hand, wrists: Mapping[str, Point]) -> str:
+def _to_wrists(hand: Hand, joints: Mapping[str, Point]) -> list[tuple[float, str]]:
+    """Distances from a hand to a person's visible wrists, and their sides; the nearest first."""
+    wrists = {side: joints[f"{side} wrist"] for side in SIDES if f"{side} wrist" in joints}
+    return sorted((math.dist(point, hand.points[0]), side) for side, point in wrists.items())
+
+
+def hand_side(hand: Hand, joints: Mapping[str, Point]) -> str:
     """The side of a hand: that of the wrist joint which is much nearer to it than the other, and "" where none is near.
 
-    Where the detector says the other side, the two contradict each other, and the side is not told. `wrists`: those of
-    the person that are visible, by side.
+    Where the detector says the other side, the two contradict each other, and the side is not told.
     """
-    near = sorted((math.dist(point, hand.points[0]), side) for side, point in wrists.items())
+    near = _to_wrists(hand, joints)
     if not near or near[0][0] > NEAR_PALMS * _palm_length(hand) or near[0][1] != hand.side:
         return ""
     return "" if len(near) > 1 and near[1][0] < 2 * near[0][0] else hand.side
@@ -246,12 +245,7 @@ def hand_side(hand: Hand, wrists: Mapping[str, Point]) -> str:
 
 def owner_of_hand(hand: Hand, bodies: Sequence[Body]) -> int | None:
     """Whose hand it is: of whom a visible wrist is nearest and near, else whose mask alone holds its middle."""
-    near = [
-        (math.dist(body.joints[name], hand.points[0]), k)
-        for k, body in enumerate(bodies)
-        for name in ("left wrist", "right wrist")
-        if name in body.joints
-    ]
+    near = [(distance, k) for k, body in enumerate(bodies) for distance, _ in _to_wrists(hand, body.joints)]
     if near and min(near)[0] <= NEAR_PALMS * _palm_length(hand):
         return min(near)[1]
     x, y = np.mean(hand.points, axis=0)

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from talking_points.dataset.look_alikes import thumbnail
-from talking_points.dataset.other_splits import look_alikes_of, protected_sources, thumbnail_or_none
+from talking_points.dataset.look_alikes import thumbnail, thumbnail_of_file
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, open_source
+from talking_points.dataset.splits import look_alikes_of, protected_sources
 from talking_points.photos import scaled_size
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,8 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
 def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = EVERYTHING) -> list[Scene]:
     """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
 
-    Photos that are the same shot as one of a later split of any of the sources are left out, and said to be: a photo of
-    "train" that looks like one of "val" or "test", a photo of "val" that looks like one of "test".
-
-    Args:
-        selection: which objects and parts; the rest is background.
+    Photos that are the same shot as one of a later split of any of the sources are left out, and said to be. What is
+    not of the selection is background.
 
     Raises:
         ValueError: a source has no parts, nothing is of the selection, or a photo is bad; also FileNotFoundError, when
@@ -66,7 +63,7 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
         (name, other, photo_id): thumb
         for (name, other), source in opened.items()
         for photo_id in source.photo_ids
-        if (thumb := thumbnail_or_none(source.photo_path(photo_id))) is not None
+        if (thumb := thumbnail_of_file(source.paths[photo_id])) is not None
     }
     for name, folder in sources.items():
         source = open_source(name, folder, split)

@@ -22,6 +22,10 @@ class Painting:
         """Make pixels nobody's."""
         self._part_map[mask] = self._object_map[mask] = 0
 
+    def object(self, owner: int, mask: np.ndarray) -> None:
+        """Make pixels an object's, whatever part they are of."""
+        self._object_map[mask] = owner + 1
+
     def part(self, owner: int, name: str, mask: np.ndarray, *, joins: bool = False) -> None:
         """Paint a part of an object; with `joins`, pixels of equal names of an object are one part."""
         if not joins or (owner, name) not in self._parts:

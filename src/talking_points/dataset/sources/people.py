@@ -40,8 +40,8 @@ NEAR_SHARE = 0.008
 """A joint lies in a part when it is no farther from it than this share of the photo's long side: joints of limbs that
 are seen from the side lie on their outlines."""
 
-Joints = Mapping[tuple[str, str], Point]
-"""Joint and side to its place; those that are visible."""
+Joints = Mapping[str, Point]
+"""Places of the visible joints by their words: "left wrist"."""
 
 
 def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[NamedMask]:
@@ -65,19 +65,18 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     layers: list[NamedMask] = []
     for face, _ in faces:
         layers += face_parts(face, (skin.shape[1], skin.shape[0]))
-    wrists = {side: point for (name, side), point in joints.items() if name == "wrist"}
     for hand in found.hands:
-        layers += _hand_over(named, hand, wrists, skin)
+        layers += _hand_over(named, hand, joints, skin)
     return _painted(named, [(name, mask & skin) for name, mask in layers])
 
 
-def _visible_joints(found: PhotoLandmarks) -> dict[tuple[str, str], Point]:
+def _visible_joints(found: PhotoLandmarks) -> dict[str, Point]:
     joints = {}
     for name, pair in read_table(TABLE)["pose"].items() if found.pose else ():
         for side, number in zip(SIDES, pair, strict=True):
             x, y, visibility = found.pose[number]
             if visibility > MIN_VISIBILITY:
-                joints[name, side] = (x, y)
+                joints[f"{side} {name}"] = (x, y)
     return joints
 
 
@@ -109,7 +108,7 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
     layers: list[NamedMask] = []
     for limb, bones in table["skin_limbs"].items():
         for side, bone in product(SIDES, bones):
-            ends = [joints[name, side] for name in bone if (name, side) in joints]
+            ends = _present(joints, side, bone)
             if len(ends) < 2:
                 continue
             (ax, ay), (bx, by) = ends
@@ -119,17 +118,19 @@ def _limbs_in(skin: np.ndarray, joints: Joints) -> list[NamedMask]:
                 layers.append((f"{side} {limb}", capsule(size_wh, ends[0], ends[1], radius) & skin))
     for side in SIDES:
         wanted = table["sided_parts"]["hand"]
-        points = [joints[name, side] for name in wanted if (name, side) in joints]
+        points = _present(joints, side, wanted)
         if len(points) == len(wanted) and all(_is_near(skin, point) for point in points):
             layers.append((f"{side} hand", hull(size_wh, points) & skin))
     return layers
 
 
-def _hand_over(
-    named: Sequence[NamedMask], hand: Hand, wrists: Mapping[str, Point], skin: np.ndarray
-) -> list[NamedMask]:
+def _present(joints: Joints, side: str, names: Sequence[str]) -> list[Point]:
+    return [joints[f"{side} {name}"] for name in names if f"{side} {name}" in joints]
+
+
+def _hand_over(named: Sequence[NamedMask], hand: Hand, joints: Joints, skin: np.ndarray) -> list[NamedMask]:
     """What is painted of a hand. One that is labelled keeps its outline; where its side is another, nothing is."""
-    whole, *fingers = hand_parts(hand, hand_side(hand, wrists), (skin.shape[1], skin.shape[0]))
+    whole, *fingers = hand_parts(hand, hand_side(hand, joints), (skin.shape[1], skin.shape[0]))
     seen = whole[1] & skin
     if not seen.any():
         return []
@@ -153,7 +154,7 @@ def _with_sides(parts: Sequence[NamedMask], joints: Joints) -> list[NamedMask]:
 
 def _side_of(name: str, mask: np.ndarray, joints: Joints) -> str:
     wanted = read_table(TABLE)["sided_parts"].get(name, ())
-    inside = {side: [_is_near(mask, joints[one, side]) for one in wanted if (one, side) in joints] for side in SIDES}
+    inside = {side: [_is_near(mask, point) for point in _present(joints, side, wanted)] for side in SIDES}
     for side in SIDES:
         other = inside[mirror_words(side)]
         if any(inside[side]) and other and not any(other) and _is_whole(mask):

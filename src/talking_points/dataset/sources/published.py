@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from talking_points.dataset.names import called
-from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject, make_scene
+from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject
 from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, sound_annotations
 from talking_points.dataset.sources.coco_masks import frame_of_photo
+from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import (
     MIN_BLOB_SHARE,
     SourcePhoto,
@@ -69,10 +70,6 @@ def part_classes(name: str) -> tuple[tuple[str, str], ...]:
     return tuple((owner, part) for owner, parts in PUBLISHED[name]["parts"].items() for part in parts)
 
 
-def _source(name: str, split: str, paths: dict[str, Path], look: Look) -> Source:
-    return Source(name=name, split=split, paths=paths, read=partial(_read_scene, name, paths, look))
-
-
 def _photos(folder: Path, maps: Sequence[Path], split: str, listed: Collection[str] = ()) -> dict[str, Path]:
     """The photos of a split, by id, of which there is a photo, a map or a record."""
     found = stems(folder, ".jpg").union(listed, *(stems(one, ".png") for one in maps))
@@ -83,34 +80,22 @@ def _read_scene(name: str, paths: dict[str, Path], look: Look, photo_id: str) ->
     """Give every labelled pixel to an object of its class; where none covers it, it is background."""
     photo, classes = read_photo(paths[photo_id]), part_classes(name)
     labels, instances = look(photo)
+    painting = Painting(photo.size_wh, with_objects=True)
     # Where two overlap, the smaller is in front.
     instances.sort(key=lambda one: -int(one.mask.sum()))
-    object_map = np.zeros(labels.shape, dtype=np.int16)
     of_class: dict[str, np.ndarray] = {}
-    for number, instance in enumerate(instances, start=1):
-        object_map[instance.mask] = number
+    for number, instance in enumerate(instances):
+        painting.object(number, instance.mask)
         # A chair behind a table keeps the parts that the label map shows of it: so a map for every class.
-        of_class.setdefault(instance.class_name, np.zeros(labels.shape, dtype=np.int16))[instance.mask] = number
-
-    part_map = np.zeros(labels.shape, dtype=np.int16)
-    part_names: list[str] = []
-    part_objects: list[int] = []
+        of_class.setdefault(instance.class_name, np.zeros(labels.shape, dtype=np.int16))[instance.mask] = number + 1
     for label in (one for one in present_labels(labels) if one < len(classes) and classes[one][0] in of_class):
         owner, part = classes[label]
-        own = labels == label
-        x, y, width, height = cv2.boundingRect(own.view(np.uint8))
-        window = slice(y, y + height), slice(x, x + width)
-        numbers = np.where(own[window], of_class[owner][window], 0)
+        numbers = np.where(labels == label, of_class[owner], 0)
         for number in (one for one in present_labels(numbers) if one):
             mask = numbers == number
             for blob in split_blobs(mask) if part in SEVERAL else [mask]:
-                part_names.append(part)
-                part_objects.append(number - 1)
-                part_map[window][blob] = len(part_names)
-    things = [one.thing for one in instances]
-    return make_scene(
-        photo.pixels, part_map, part_names, part_objects, things, source=name, photo_id=photo_id, object_map=object_map
-    )
+                painting.part(number - 1, part, blob)
+    return painting.scene(photo.pixels, [one.thing for one in instances], source=name, photo_id=photo_id)
 
 
 def _instance(class_name: str, mask: np.ndarray) -> Instance:
@@ -136,7 +121,8 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
     own = "val" if split == "test" else "train"
     objects, parts = (folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part"))
     paths = _photos(folder / "images" / own, (objects, parts), split)
-    return _source(PASCAL, split, paths, partial(_look_at_pascal, objects, parts))
+    look = partial(_look_at_pascal, objects, parts)
+    return Source(name=PASCAL, split=split, paths=paths, read=partial(_read_scene, PASCAL, paths, look))
 
 
 def _look_at_pascal(object_maps: Path, part_maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -167,11 +153,11 @@ class _Pieces:
     once: set[int]
     box: Box
 
-    def gap_share(self, box: Box) -> float:
-        """Distance of two boxes in units of the longer side of this one; 0 when they overlap."""
-        gap_x = max(box[0] - self.box[2], self.box[0] - box[2], 0)
-        gap_y = max(box[1] - self.box[3], self.box[1] - box[3], 0)
-        return float(np.hypot(gap_x, gap_y)) / max(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+def _gap_share(one: Box, other: Box) -> float:
+    """Distance of two boxes in units of the longer side of the first; 0 when they overlap."""
+    gap_x, gap_y = max(other[0] - one[2], one[0] - other[2], 0), max(other[1] - one[3], one[1] - other[3], 0)
+    return float(np.hypot(gap_x, gap_y)) / max(one[2] - one[0], one[3] - one[1])
 
 
 def instances_of_class(mask: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
@@ -194,9 +180,9 @@ def instances_of_class(mask: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
         seen = np.bincount(parts[window][blobs[window] == blob], minlength=UNLABELLED + 1)
         once = {k for k, (_, part) in enumerate(part_classes(PASCAL)) if part in ONCE and seen[k] >= MIN_PART_AREA_PX}
         fitting = [thing for thing in things if not thing.once & once]
-        nearest = min(fitting, key=lambda thing: thing.gap_share(box), default=None)
+        nearest = min(fitting, key=lambda thing: _gap_share(thing.box, box), default=None)
         crumb = not once and areas[blob] < MIN_BLOB_SHARE * areas[1:].max()
-        if nearest is not None and (crumb or nearest.gap_share(box) <= NEAR_SHARE):
+        if nearest is not None and (crumb or _gap_share(nearest.box, box) <= NEAR_SHARE):
             nearest.blobs.append(blob)
             nearest.once |= once
         else:
@@ -224,7 +210,8 @@ def open_ade20k_part_234(folder: Path, split: str) -> Source:
     coco = read_coco(folder / f"ade20k_instance_{short}.json")
     maps = folder / "annotations_detectron2_part" / own
     paths = _photos(folder / "images" / own, (maps,), split, coco.photos)
-    return _source(ADE, split, paths, partial(_look_at_ade, coco, maps))
+    look = partial(_look_at_ade, coco, maps)
+    return Source(name=ADE, split=split, paths=paths, read=partial(_read_scene, ADE, paths, look))
 
 
 def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -291,7 +278,7 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
         raise FileNotFoundError(f"{folder} is not PartImageNet: {wanted}")
     folders = {photo_id: where / photo_id.split("_")[0] for photo_id in listed}
     paths = {photo_id: (own if own.is_dir() else where) / f"{photo_id}.JPEG" for photo_id, own in folders.items()}
-    return _source(PART_IMAGENET, split, paths, look)
+    return Source(name=PART_IMAGENET, split=split, paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look))
 
 
 def _class_of(path: Path) -> tuple[str, str]:

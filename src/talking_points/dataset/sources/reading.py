@@ -1,4 +1,4 @@
-"""What the sources share: photos, label maps and JSON as files; finding files; held-out photos; telling blobs apart."""
+"""What the sources share: JSON, photos, label maps and in which frame they are; finding files; telling blobs apart."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import refuse
-from talking_points.dataset.sources.frames import LabelFrame, frame_of_labels
+from talking_points.files import read_table
 from talking_points.photos import open_turned_photo
 from talking_points.progress import one_line
 
@@ -28,12 +29,16 @@ VAL_PERCENT = 8
 PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"})
 """Of files that are taken for photos, in small letters."""
 
-NO_LABEL_NAMES = frozenset({"background", "bg", "ignore", "ignored", "unlabeled", "unlabelled", "void"})
-"""Class names, in small letters and without "_" around them, that say that nothing is labelled."""
-
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
 MIN_BLOB_PX = 30
+
+FRAMES = ("stored", "upright")
+"""What "labels_frame" may say."""
+TURNED_NOTE = "labels of a photo's stored pixels, turned upright with it"
+
+_AXES = {1: "", 2: "x", 3: "xy", 4: "y", 5: "", 6: "y", 7: "xy", 8: "x"}
+"""Axes that are reversed by each EXIF orientation; from 5 on they are exchanged after that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,12 +68,7 @@ def of_split(photo_id: str, split: str) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file in UTF-8 or UTF-16, with a byte order mark or without.
-
-    Raises:
-        FileNotFoundError: it is missing.
-        LabelError: it is no JSON; the message says what it looks like.
-    """
+    """Read a JSON file in UTF-8 or UTF-16, with a byte order mark or without; what is no JSON is a LabelError."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     data = path.read_bytes()
@@ -94,20 +94,117 @@ def read_photo(path: Path) -> SourcePhoto:
     return SourcePhoto(path=path, pixels=np.asarray(photo), orientation=orientation)
 
 
+# --- the frame of labels ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelFrame:
+    """How labels are turned into the frame of the upright photo."""
+
+    orientation: int
+    """EXIF's number of the turn, 1 to 8; 1 where the labels are of the upright photo already."""
+    size_wh: tuple[int, int]
+    """Of the upright photo, in pixels."""
+
+    @property
+    def own_wh(self) -> tuple[int, int]:
+        """Size of the photo as the labels see it."""
+        return self.size_wh[::-1] if self.orientation >= 5 else self.size_wh
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For `Scene.notes`: what was done, if anything."""
+        return () if self.orientation == 1 else (TURNED_NOTE,)
+
+    def turn_map(self, labels: np.ndarray) -> np.ndarray:
+        """An (h, w) map of the labels' frame, such as a mask, as the (H, W) map of the upright photo."""
+        axes = _AXES[self.orientation]
+        labels = labels[:: -1 if "y" in axes else 1, :: -1 if "x" in axes else 1]
+        return np.ascontiguousarray(labels.T if self.orientation >= 5 else labels)
+
+    def turn_points(self, points: np.ndarray) -> np.ndarray:
+        """(N, 2) points of the labels' frame as points of the upright photo; both in pixels from the corner."""
+        x, y = np.asarray(points, dtype=np.float64).reshape(-1, 2).T
+        width, height = self.own_wh
+        x = width - x if "x" in _AXES[self.orientation] else x
+        y = height - y if "y" in _AXES[self.orientation] else y
+        return np.stack((y, x) if self.orientation >= 5 else (x, y), axis=1)
+
+
+def frame_of_labels(
+    file: Path,
+    orientation: int,
+    size_wh: tuple[int, int],
+    own_wh: tuple[int, int] | None,
+    *,
+    said: str | None = None,
+    where: Path | None = None,
+    tolerance: float = 0.0,
+) -> LabelFrame:
+    """In which frame a photo's labels are: as somebody says, or as the sizes tell.
+
+    A camera held on its side stores the photo as its sensor saw it, and an EXIF orientation of how to show it. Photos
+    are opened upright here; some tools label the one, some the other. Whether `own_wh` fits the frame is the caller's
+    to check.
+
+    Args:
+        file: the photo or its label map, for the error.
+        orientation: by which the photo was turned when it was opened; `size_wh` is that of the upright photo.
+        own_wh: size of the photo as the labels say it; None where they do not.
+        said: what "labels_frame" says, which can be said in the file `where`; None where nothing is said.
+        tolerance: shapes are equal whose aspect ratios agree within this share.
+
+    Raises:
+        LabelError: the photo is turned, nothing is said, and the sizes cannot tell.
+    """
+    upright, stored = (LabelFrame(orientation=number, size_wh=size_wh) for number in (1, orientation))
+    if orientation == 1 or said is not None:
+        return stored if said == "stored" else upright
+    if own_wh is not None and orientation >= 5:
+        # Of an almost square photo, only the exact size tells.
+        for share in (0.0, tolerance):
+            fits = [same_shape(own_wh, frame.own_wh, share) for frame in (stored, upright)]
+            if fits[0] != fits[1]:
+                return stored if fits[0] else upright
+        if not any(fits):
+            return upright
+    found = (
+        f"the photo has EXIF orientation {orientation}, and the sizes do not tell whether its labels are of the stored "
+        "or of the upright pixels"
+    )
+    remedy = "save the photo without EXIF orientation, in the labels' frame"
+    raise refuse(file, "", found, say_frame(where) if where else remedy)
+
+
+def say_frame(where: Path) -> str:
+    """The remedy: where to say what the frame is."""
+    return f'write "labels_frame": "stored" or "labels_frame": "upright" into {where}'
+
+
+def read_said_frame(value: object, where: Path) -> str | None:
+    """What "labels_frame" says: "stored", "upright" or None; anything else is a LabelError."""
+    if value is None or value in FRAMES:
+        return None if value is None else str(value)
+    raise refuse(where, "labels_frame", f"is {value!r}", 'expected "stored" or "upright"')
+
+
+def same_shape(one_wh: tuple[int, int], other_wh: tuple[int, int], tolerance: float) -> bool:
+    """Whether two sizes are equal, or their aspect ratios agree within a share."""
+    if tolerance == 0:
+        return one_wh == other_wh
+    return abs((one_wh[0] / one_wh[1]) / (other_wh[0] / other_wh[1]) - 1) <= tolerance
+
+
+# --- label maps ---------------------------------------------------------------------------------------------
+
+
 def read_labels(
     path: Path, photo: SourcePhoto, *, said: str | None = None, where: Path | None = None
 ) -> tuple[np.ndarray, LabelFrame]:
-    """Read the label map of a photo, in the depth it is stored in.
+    """Read the label map of a photo, (H, W) uint8, uint16 or int32 in the upright photo's frame, and how it was turned.
 
-    `said` and `where` are those of `frame_of_labels`.
-
-    Returns:
-        (H, W) uint8, uint16 or int32 in the upright photo's frame: values are never scaled, cut or looked up in a
-        palette. And how other labels of its frame are turned.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        LabelError: it is no label map, or of another size than the photo.
+    Values are never scaled, cut or looked up in a palette. `said` and `where` are those of `frame_of_labels`. What is
+    no label map, or of another size than the photo, is a LabelError.
     """
     labels = _open_labels(path)
     own_wh = (labels.shape[1], labels.shape[0])
@@ -174,9 +271,13 @@ def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
     return [owned == number for number in range(1, len(big) + 1)]
 
 
-def means_nothing(name: str) -> bool:
-    """Whether a class is none, by its name: "_background_", "void"."""
-    return name.strip(" _").casefold() in NO_LABEL_NAMES
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def means_nothing(name: str, *, is_first: bool = False) -> bool:
+    """Whether a class is none, by its name: "_background_", "void"; that of label 0 may be "null", too."""
+    labels = read_table(NAMES)["labels"]
+    return name.strip(" _").casefold() in labels["nothing"] + (labels["nothing_as_first"] if is_first else [])
 
 
 def composed(name: str) -> str:

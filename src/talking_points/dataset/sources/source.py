@@ -37,7 +37,3 @@ class Source:
     def photo_ids(self) -> tuple[str, ...]:
         """Sorted. A photo may turn out to be broken, or to hold no part, only when it is read."""
         return tuple(sorted(self.paths))
-
-    def photo_path(self, photo_id: str) -> Path:
-        """The photo's file, whether or not it is there."""
-        return self.paths[photo_id]

@@ -1,4 +1,4 @@
-"""The dataset card of a built set, and its two figures: what it is made of, and a sheet of examples."""
+"""The two figures of a dataset card: what a set is made of, and a sheet of examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,47 +16,28 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from talking_points.dataset.audit import AuditResult
-from talking_points.dataset.inspection import inspect_records, part_category
+from talking_points.dataset.report import part_category
 from talking_points.dataset.store import BuiltRecord, ReadPhoto
 from talking_points.files import write_whole
-from talking_points.pages import counted, render
+from talking_points.pages import counted
 from talking_points.photos import decode_photo, scaled_size
 
-LARGEST_TABLE = 20
-"""Rows of a table in the card; the rest is one row."""
 SMALLEST_LABEL = 0.012
 """Sectors of the figure from this share of the circle on carry their name."""
 SHEET_COLUMNS, SHEET_ROWS = 4, 3
 
 
-def write_card(
-    folder: Path,
-    records: Sequence[BuiltRecord],
-    read_photo: ReadPhoto,
-    *,
-    report: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    audit: AuditResult | None,
-) -> None:
-    """Write README.md and figures/ of a set.
-
-    Args:
-        folder: of the set.
-        records: all that were kept, sorted.
-        read_photo: gives the bytes of a record's photo file.
-        report: what became of everything, as in report.json.
-        settings: what the set was built with.
-        audit: what people answered, when they were asked.
-    """
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    if records:
-        _save(draw_composition(records), figures / "composition.png")
-        _save(draw_contact_sheet(records, read_photo, seed=settings["seed"]), figures / "examples.png")
-    known = {"found": inspect_records(records), "report": report, "settings": settings, "audit": audit}
-    card = render("talking_points.dataset", "card.md.j2", LARGEST_TABLE=LARGEST_TABLE, **known)
-    write_whole(folder / "README.md", card)
+def write_figures(folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPhoto, *, seed: int) -> None:
+    """Write composition.png and examples.png of records into a folder."""
+    folder.mkdir(exist_ok=True)
+    figures = {"composition": draw_composition(records), "examples": draw_contact_sheet(records, read_photo, seed=seed)}
+    for name, figure in figures.items():
+        drawn = io.BytesIO()
+        with warnings.catch_warnings():
+            # A character that the font lacks is drawn as a box; a line a character on stderr would not help.
+            warnings.simplefilter("ignore")
+            figure.savefig(drawn, format="png")
+        write_whole(folder / f"{name}.png", drawn.getvalue())
 
 
 def draw_composition(records: Sequence[BuiltRecord]) -> Figure:
@@ -127,12 +108,3 @@ def draw_contact_sheet(records: Sequence[BuiltRecord], read_photo: ReadPhoto, *,
         axes.text(0, -0.03, lines, transform=axes.transAxes, va="top", fontsize=8, parse_math=False)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.1, wspace=0.05, hspace=0.45)
     return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    drawn = io.BytesIO()
-    with warnings.catch_warnings():
-        # A character that the font lacks is drawn as a box; a line a character on stderr would not help.
-        warnings.simplefilter("ignore")
-        figure.savefig(drawn, format="png")
-    write_whole(path, drawn.getvalue())

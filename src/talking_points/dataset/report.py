@@ -1,18 +1,40 @@
-"""Looking a built set over: counts, lengths, vocabulary, and records that look wrong."""
+"""What people see of a built set: counts, records that look wrong, a page of an audit, and the dataset card.
+
+The audit is the paper's manual check: `audit/index.html` shows each photo and its text; whoever has looked for the
+point uncovers it and says whether the words led there. The page saves `answers.csv`, which goes into the same folder (a
+spreadsheet can fill it in as well).
+"""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.audit import AuditResult, read_audit
 from talking_points.dataset.checks import is_named, words_of
-from talking_points.dataset.store import SPLITS, BuiltRecord, BuiltSplit
+from talking_points.dataset.store import SPLITS, BuiltRecord, BuiltSplit, ReadPhoto
+from talking_points.files import write_whole
+from talking_points.pages import render
+from talking_points.photos import decode_photo
 from talking_points.points import Box
+
+LARGEST_TABLE = 20
+"""Rows of a table in the card; the rest is one row."""
+ANSWERS = Path("audit") / "answers.csv"
+ANSWER_COLUMNS = ["record_id", "found"]
+"""`found` is yes, no or nothing."""
+PHOTO_SIDE_PX = 1024
+"""Of the audit's photos, at most."""
+
+
+# --- what a set holds -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,13 +45,6 @@ class Lengths:
     median: float
     mean: float
     most: int
-
-
-def _lengths(counts: Sequence[int]) -> Lengths | None:
-    if not counts:
-        return None
-    mean, median = round(float(np.mean(counts)), 1), float(np.median(counts))
-    return Lengths(least=min(counts), median=median, mean=mean, most=max(counts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,12 +110,17 @@ def inspect_records(records: Iterable[BuiltRecord]) -> Inspection:
         dialects=_most_frequent(record.dialect or "" for record in told),
         kinds=_most_frequent(record.point_kind for record in every),
         written_by=_most_frequent(_writers(record) for record in told),
-        lengths=_lengths([len(found) for found in words.values()]),
+        lengths=_lengths([len(found) for found in words.values()]) if words else None,
         vocabulary=len({word for found in words.values() for word in found}),
         repeated=sum(count for count in texts.values() if count > 1),
         semantic=semantic / len(every) if every else 0.0,
         suspects=find_suspects(every),
     )
+
+
+def _lengths(counts: Sequence[int]) -> Lengths:
+    mean, median = round(float(np.mean(counts)), 1), float(np.median(counts))
+    return Lengths(least=min(counts), median=median, mean=mean, most=max(counts))
 
 
 def inspect_dataset(folder: Path) -> tuple[Inspection, AuditResult | None]:
@@ -160,3 +180,99 @@ def _in_box(record: BuiltRecord, box: Box | None) -> bool:
 def _most_frequent(names: Iterable[str]) -> dict[str, int]:
     counts = Counter(names)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+# --- the audit ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuditResult:
+    """What people answered."""
+
+    asked: int
+    answered: int
+    found: int
+    """Of the answered ones, how many points could be found from their text."""
+
+    @property
+    def share(self) -> float:
+        """Found among answered; NaN before the first answer."""
+        return self.found / self.answered if self.answered else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the share (Wilson's)."""
+        # Here, as it takes a second to import, which only answered audits need to wait.
+        from scipy.stats import binomtest
+
+        if not self.answered:
+            return (0.0, 1.0)
+        found = binomtest(self.found, self.answered).proportion_ci(method="wilson")
+        return (float(found.low), float(found.high))
+
+
+def write_audit(
+    folder: Path, records: Sequence[BuiltRecord], read_photo: ReadPhoto, *, share: float, seed: int
+) -> None:
+    """Write the audit's page for a share, in (0, 1], of a set's test split (of all where there is no test split).
+
+    Answers that are already there are kept, and the page with them. Equal seeds choose equally.
+    """
+    if read_audit(folder) is not None:
+        return
+    told = [record for record in records if record.text]
+    split = [record for record in told if record.split == "test"] or told
+    if not split:
+        return
+    count = min(len(split), max(1, round(share * len(split))))
+    drawn = np.random.default_rng(seed).choice(len(split), size=count, replace=False)
+    chosen = [split[int(number)] for number in sorted(drawn)]
+    audit = (folder / ANSWERS).parent
+    (audit / "photos").mkdir(parents=True, exist_ok=True)
+    for number, record in enumerate(chosen):
+        photo = decode_photo(read_photo(record))
+        photo.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
+        photo.save(audit / "photos" / f"{number:05d}.jpg", quality=90)
+    write_whole(audit / "index.html", render("talking_points.dataset", "audit.html.j2", records=chosen))
+    rows = io.StringIO()
+    csv.writer(rows, lineterminator="\n").writerows([ANSWER_COLUMNS, *([record.record_id, ""] for record in chosen)])
+    # Last: a page without its list would be taken for finished.
+    write_whole(folder / ANSWERS, rows.getvalue())
+
+
+def read_audit(folder: Path) -> AuditResult | None:
+    """The answers of a set; None when no audit was written.
+
+    Raises:
+        ValueError: answers.csv is not what the page writes; the message names the line.
+    """
+    path = folder / ANSWERS
+    if not path.is_file():
+        return None
+    answers: dict[str, str] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file)
+        if next(lines, None) != ANSWER_COLUMNS:
+            raise ValueError(f"{path}:1: expected the columns {','.join(ANSWER_COLUMNS)}")
+        for number, line in enumerate(lines, start=2):
+            if not line:
+                continue
+            answer = line[1].strip().lower() if len(line) == 2 else None
+            if answer not in ("yes", "no", ""):
+                got = ",".join(line)
+                raise ValueError(f"{path}:{number}: expected a record's id and yes, no or nothing, got {got}")
+            if line[0] in answers:
+                raise ValueError(f"{path}:{number}: {line[0]} is there twice")
+            answers[line[0]] = answer
+    given = [answer for answer in answers.values() if answer]
+    return AuditResult(asked=len(answers), answered=len(given), found=given.count("yes"))
+
+
+# --- the card ---------------------------------------------------------------------------------------------------
+
+
+def write_card(folder: Path, found: Inspection, *, report: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write README.md of a set; `report` is what became of everything, as in report.json, `settings` the build's."""
+    known = {"found": found, "report": report, "settings": settings, "audit": read_audit(folder)}
+    card = render("talking_points.dataset", "card.md.j2", LARGEST_TABLE=LARGEST_TABLE, **known)
+    write_whole(folder / "README.md", card)
