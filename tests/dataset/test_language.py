@@ -1,5 +1,6 @@
 """Who writes: the three roles, filled by rules, by endpoints and by a Point Descriptor."""
 
+import threading
 from string import Template
 
 import pytest
@@ -8,15 +9,16 @@ from PIL import Image
 from talking_points.dataset import language
 from talking_points.dataset.language import (
     PROMPTS,
-    DescriptorDescriber,
-    EndpointDescriber,
-    EndpointWriter,
     PointTask,
     Refusal,
-    RuleDescriber,
-    RuleWriter,
+    describe_by_descriptor,
+    describe_by_endpoint,
+    describe_by_rules,
     fill_prompt,
+    join_by_rules,
     prompts_sha256,
+    write_by_endpoint,
+    write_by_rules,
 )
 from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.windows import CUT_SIDE_PX
@@ -69,19 +71,19 @@ def test_rules_describe_each_level_and_need_no_photo(person):
         raise AssertionError("rules need no photo")
 
     tasks = [task_of(person, (30.5, 40.5), seed) for seed in range(20)]
-    of_object = RuleDescriber("object").describe(never, tasks)
-    of_point = RuleDescriber("local").describe(never, tasks)
+    of_object = describe_by_rules("object", never, tasks)
+    of_point = describe_by_rules("local", never, tasks)
     assert all("person" in text for text in of_object)
     assert all("red" in text and "person" not in text for text in of_point)
     assert len(set(of_object)) > 10 and len(set(of_point)) > 1
-    assert of_object == RuleDescriber("object").describe(never, tasks)
+    assert of_object == describe_by_rules("object", never, tasks)
 
 
 def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(person, task):
     photo = Image.fromarray(person.photo).resize((600, 1200))
     model = Answers("of the object\nand more", "of the point")
-    assert EndpointDescriber("object", model).describe(lambda: photo, [task]) == ["of the object and more"]
-    assert EndpointDescriber("local", model).describe(lambda: photo, [task]) == ["of the point"]
+    assert describe_by_endpoint("object", model, lambda: photo, [task]) == ["of the object and more"]
+    assert describe_by_endpoint("local", model, lambda: photo, [task]) == ["of the point"]
     assert [picture.size for picture in model.pictures] == [(128, 256), (336, 336)]
     assert "shirt" in model.prompts[0] and task.relations in model.prompts[0]
     assert "$" not in "".join(model.prompts)
@@ -90,7 +92,7 @@ def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(pe
 def test_a_content_filter_refuses_one_description_only(person, task):
     model = Answers(RequestRefusedError("refused by the content filter of m"), "fine")
     photo = Image.fromarray(person.photo)
-    first, second = EndpointDescriber("local", model).describe(lambda: photo, [task, task])
+    first, second = describe_by_endpoint("local", model, lambda: photo, [task, task])
     assert first == Refusal("refused by the content filter of m")
     assert second == "fine"
 
@@ -105,41 +107,41 @@ class FakeDescriber:
 def test_a_descriptor_sees_the_photo_or_the_cut_out(person):
     photo = Image.fromarray(person.photo)
     tasks = [task_of(person, point) for point in [(30.5, 40.5), (21.5, 106.5)]]
-    of_object = DescriptorDescriber("object", FakeDescriber())
-    assert of_object.describe(lambda: photo, tasks) == ["60x120 at 30.5,40.5", "60x120 at 21.5,106.5"]
-    of_point = DescriptorDescriber("local", FakeDescriber())
+    turn = threading.Lock()
+    of_object = describe_by_descriptor("object", FakeDescriber(), turn, lambda: photo, tasks)
+    assert of_object == ["60x120 at 30.5,40.5", "60x120 at 21.5,106.5"]
+    of_point = describe_by_descriptor("local", FakeDescriber(), turn, lambda: photo, tasks)
     side, middle = CUT_SIDE_PX, CUT_SIDE_PX / 2
-    assert of_point.describe(lambda: photo, tasks) == [f"{side}x{side} at {middle:g},{middle:g}"] * 2
+    assert of_point == [f"{side}x{side} at {middle:g},{middle:g}"] * 2
 
 
 def test_the_point_descriptor_fits(person, task):
     model = PointDescriptor(tiny_network())
+    photo = Image.fromarray(person.photo)
     for level in ("object", "local"):
-        (text,) = DescriptorDescriber(level, model).describe(lambda: Image.fromarray(person.photo), [task])
+        (text,) = describe_by_descriptor(level, model, threading.Lock(), lambda: photo, [task])
         assert isinstance(text, str)
 
 
 def test_rules_write_in_one_stage(task):
-    writer = RuleWriter(describers_are_rules=True)
-    written = writer.write(task, "", "")
+    written = write_by_rules(task, "", "")
     assert written.rejected is None and written.text == written.draft
     assert "shirt" in written.text
-    assert written == writer.write(task, "something", "else")
+    assert written == write_by_rules(task, "something", "else")
 
 
 def test_rules_join_what_models_said(task):
-    writer = RuleWriter(describers_are_rules=False)
-    written = writer.write(task, "a person in red", "bright red, smooth fabric")
+    written = join_by_rules(task, "a person in red", "bright red, smooth fabric")
     assert written.text == f"{task.relations}. a person in red. bright red, smooth fabric."
     assert written.rejected is None
     assert "coordinates" not in (written.rejected or "")
-    spoilt = writer.write(task, "a person at (3, 4)", "red fabric")
+    spoilt = join_by_rules(task, "a person at (3, 4)", "red fabric")
     assert spoilt.rejected.startswith("it gives numbers for places (")
 
 
 def test_a_model_is_asked_twice(task):
     model = Answers("a draft of a text", GOOD)
-    written = EndpointWriter(model).write(task, "somebody in red", "red fabric")
+    written = write_by_endpoint(model, task, "somebody in red", "red fabric")
     assert (written.draft, written.text, written.rejected) == ("a draft of a text", GOOD, None)
     generate, refine = model.prompts
     for said in ("Object: person", "Part: shirt", task.relations, "somebody in red", "red fabric", "Be exact"):
@@ -150,7 +152,7 @@ def test_a_model_is_asked_twice(task):
 
 def test_a_problem_is_named_and_mended_once(task):
     model = Answers("draft", "Here is the text.", GOOD)
-    written = EndpointWriter(model).write(task, "", "red fabric")
+    written = write_by_endpoint(model, task, "", "red fabric")
     assert (written.text, written.rejected) == (GOOD, None)
     assert 'it speaks of the task ("here is")' in model.prompts[2]
     assert "Here is the text." in model.prompts[2] and "$" not in model.prompts[2]
@@ -158,15 +160,15 @@ def test_a_problem_is_named_and_mended_once(task):
 
 def test_what_stays_wrong_is_rejected(task):
     model = Answers("draft", "", "")
-    written = EndpointWriter(model).write(task, "", "")
+    written = write_by_endpoint(model, task, "", "")
     assert (written.text, written.rejected) == ("", "it is empty")
     model = Answers("draft", GOOD, RuntimeError("must not be asked"))
-    assert EndpointWriter(model).write(task, "", "").rejected is None
+    assert write_by_endpoint(model, task, "", "").rejected is None
 
 
 def test_a_refusal_is_a_rejection(task):
     model = Answers("draft", RequestRefusedError("refused by the content filter of m"))
-    written = EndpointWriter(model).write(task, "", "")
+    written = write_by_endpoint(model, task, "", "")
     assert written.rejected == "refused by the content filter of m"
     assert written.draft == "draft"
 

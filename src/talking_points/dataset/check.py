@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,35 +34,31 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
 
     Besides what reading them tells: a photo's file that is in the test split and, with the same content, in another.
     """
-    problems: dict[Problem, None] = {}
+    problems: list[Problem] = []
     notes: Counter[str] = Counter()
     opened: list[Source] = []
     for done, (name, folder) in enumerate(sources.items()):
         on_progress("sources", done, len(sources))
         splits, found = _open_splits(name, folder)
         opened += splits
-        problems |= dict.fromkeys(found)
-        problems |= dict.fromkeys(problem for source in splits for problem in (*source.refused, *source.problems))
-        if not found and not any(source.photo_ids or source.refused or source.problems for source in splits):
-            empty = problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")
-            problems[empty] = None
-    total = sum(len(source.photo_ids) for source in opened)
-    done = 0
-    on_progress("photos", 0, total)
-    for source in opened:
-        for photo_id in source.photo_ids:
-            try:
-                scene = source.read(photo_id)
-            except (ValueError, OSError) as error:
-                problems |= dict.fromkeys(problems_of(error, source.paths[photo_id]))
-            else:
-                problems |= dict.fromkeys(scene.problems)
-                notes.update(scene.notes)
-            done += 1
-            on_progress("photos", done, total)
+        found += [problem for source in splits for problem in (*source.refused, *source.problems)]
+        if not found and not any(source.photo_ids for source in splits):
+            found = [problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")]
+        problems += found
+    photos = [(source, photo_id) for source in opened for photo_id in source.photo_ids]
+    for done, (source, photo_id) in enumerate(photos):
+        on_progress("photos", done, len(photos))
+        try:
+            scene = source.read(photo_id)
+        except (ValueError, OSError) as error:
+            problems += problems_of(error, source.paths[photo_id])
+        else:
+            problems += scene.problems
+            notes.update(scene.notes)
+    on_progress("photos", len(photos), len(photos))
     for name in sources:
-        problems |= dict.fromkeys(_in_both_splits([source for source in opened if source.name == name]))
-    return CheckReport(photos=total, problems=tuple(problems), notes=dict(sorted(notes.items())))
+        problems += _in_both_splits([source for source in opened if source.name == name])
+    return CheckReport(photos=len(photos), problems=tuple(dict.fromkeys(problems)), notes=dict(sorted(notes.items())))
 
 
 def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
@@ -102,21 +98,11 @@ def _open_splits(name: str, folder: Path) -> tuple[list[Source], list[Problem]]:
 
 def _in_both_splits(splits: list[Source]) -> list[Problem]:
     """Photos of the test split whose file has the content of one of another split's."""
-    by_size: dict[int, list[tuple[bool, Path]]] = defaultdict(list)
+    digests: dict[bool, dict[str, Path]] = {True: {}, False: {}}
     for source in splits:
-        for photo_id in source.photo_ids:
-            path = source.paths[photo_id]
+        for path in (source.paths[photo_id] for photo_id in source.photo_ids):
             if path.is_file():
-                by_size[path.stat().st_size].append((source.split == "test", path))
-    problems = []
-    for files in by_size.values():
-        if len({of_test for of_test, _ in files}) == 1:
-            continue
-        digests: dict[bool, dict[str, Path]] = {True: {}, False: {}}
-        for of_test, path in files:
-            digests[of_test].setdefault(sha256_of(path.read_bytes()), path)
-        for digest in sorted(digests[True].keys() & digests[False].keys(), key=lambda one: str(digests[True][one])):
-            twin = digests[False][digest]
-            found = f"is the same photo as {twin}, which is not of the test split"
-            problems.append(problem_of(digests[True][digest], "", found, "leave it in one split"))
-    return sorted(problems, key=lambda problem: problem.file)
+                digests[source.split == "test"].setdefault(sha256_of(path.read_bytes()), path)
+    twins = {digests[True][one]: digests[False][one] for one in digests[True].keys() & digests[False].keys()}
+    said = "is the same photo as {}, which is not of the test split"
+    return [problem_of(path, "", said.format(twins[path]), "leave it in one split") for path in sorted(twins, key=str)]

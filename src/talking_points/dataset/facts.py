@@ -1,7 +1,4 @@
-"""All that is measured of a point: object in the photo, part in the object, point in the part, and what is seen there.
-
-`grammar` chooses the words.
-"""
+"""All that is measured of a point: object in the photo, part in the object, point in the part, what is seen there."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from string import Template
 from typing import Literal
@@ -68,137 +68,103 @@ class Written:
     """Why the text cannot be a record; None when it can."""
 
 
-# --- describing ---------------------------------------------------------------------------------------------
+Describe = Callable[[OpenPhoto, Sequence[PointTask]], Sequence[str | Refusal]]
+"""Describes points of one photo: a text for each, in their order, empty when nothing was said. The first argument gives
+the RGB photo, upright, to who looks at it."""
+Write = Callable[[PointTask, str, str], Written]
+"""Makes one text of a point's facts, the description of its object and that of its surroundings."""
 
 
-@dataclass(frozen=True)
-class RuleDescriber:
-    """Describes from facts alone; the photo is not opened."""
-
-    level: Level
-
-    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
-        """See `PhotoDescriber`."""
-        # The level is part of the seed: the two texts about a point choose their words apart.
-        if self.level == "object":
-            return [write_object_text(t.facts, t.dialect, np.random.default_rng([t.seed, 1])) for t in tasks]
-        return [write_local_text(t.facts, np.random.default_rng([t.seed, 2])) for t in tasks]
+def describe_by_rules(level: Level, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str]:
+    """Describe from facts alone; the photo is not opened."""
+    # The level is part of the seed: the two texts about a point choose their words apart.
+    if level == "object":
+        return [write_object_text(t.facts, t.dialect, np.random.default_rng([t.seed, 1])) for t in tasks]
+    return [write_local_text(t.facts, np.random.default_rng([t.seed, 2])) for t in tasks]
 
 
-@dataclass(frozen=True)
-class EndpointDescriber:
-    """Describes by asking a model with vision, which sees the ringed photo or the faded cut-out."""
-
-    level: Level
-    endpoint: Endpoint
-
-    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
-        """See `PhotoDescriber`; errors as `Endpoint.ask`, but that a refused request is a `Refusal`."""
-        photo = open_photo()
-        return [self._describe_one(photo, task) for task in tasks]
-
-    def _describe_one(self, photo: Image.Image, task: PointTask) -> str | Refusal:
-        facts = task.facts
-        names = {"object_name": facts.object_name, "part_name": facts.part_name}
-        if self.level == "object":
+def describe_by_endpoint(
+    level: Level, endpoint: Endpoint, open_photo: OpenPhoto, tasks: Sequence[PointTask]
+) -> list[str | Refusal]:
+    """Ask a model with vision, which sees the ringed photo or the faded cut-out; errors as `Endpoint.ask`."""
+    photo = open_photo()
+    said: list[str | Refusal] = []
+    for task in tasks:
+        names = {"object_name": task.facts.object_name, "part_name": task.facts.part_name}
+        if level == "object":
             prompt = fill_prompt("object", relations=task.relations, **names)
-            picture = ringed_photo(photo, facts.point_px, self.endpoint.config.photo_side_px)
+            picture = ringed_photo(photo, task.facts.point_px, endpoint.config.photo_side_px)
         else:
-            prompt = fill_prompt("local", **names)
-            picture = cut_out(photo, facts.point_px)
+            prompt, picture = fill_prompt("local", **names), cut_out(photo, task.facts.point_px)
         try:
-            return " ".join(self.endpoint.ask(prompt, picture, seed=task.seed).split())
+            said.append(" ".join(endpoint.ask(prompt, picture, seed=task.seed).split()))
         except RequestRefusedError as refusal:
-            return Refusal(str(refusal))
+            said.append(Refusal(str(refusal)))
+    return said
 
 
-@dataclass(frozen=True)
-class DescriptorDescriber:
-    """Describes with a model in this process, such as our own Point Descriptor; threads take turns."""
+def describe_by_descriptor(
+    level: Level, describer: Describer, turn: threading.Lock, open_photo: OpenPhoto, tasks: Sequence[PointTask]
+) -> list[str]:
+    """Ask a model in this process, such as our own Point Descriptor; threads take turns.
 
-    level: Level
-    describer: Describer
-    turn: threading.Lock = field(default_factory=threading.Lock)
-
-    def describe(self, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str | Refusal]:
-        """See `PhotoDescriber`. At the local level the model sees the faded cut-out only."""
-        photo = open_photo()
-        points_px = [task.facts.point_px for task in tasks]
-        with self.turn:
-            if self.level == "object":
-                return [*self.describer.describe(photo, points_px)]
-            middle = CUT_SIDE_PX / 2
-            return [self.describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
+    At the local level the model sees the faded cut-out only.
+    """
+    photo, points_px = open_photo(), [task.facts.point_px for task in tasks]
+    with turn:
+        if level == "object":
+            return [*describer.describe(photo, points_px)]
+        middle = CUT_SIDE_PX / 2
+        return [describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
 
 
-PhotoDescriber = RuleDescriber | EndpointDescriber | DescriptorDescriber
-"""Describes points of one photo at one level.
+def write_by_rules(task: PointTask, object_description: str, local_description: str) -> Written:
+    """Write with the grammar alone, which says what the rules' descriptions say better in one piece.
 
-`describe(open_photo, tasks)` gives one text for each point, in their order, empty when nothing was said; `open_photo`
-gives the RGB photo, upright, to who looks at it.
-"""
-
-
-# --- writing ------------------------------------------------------------------------------------------------
+    Every phrasing is checked by its tests, so one stage is both.
+    """
+    text = write_point_text(task.facts, task.dialect, np.random.default_rng([task.seed, 3]))
+    return Written(draft=text, text=text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RuleWriter:
-    """Writes with the grammar: every phrasing is checked by its tests, so one stage is both."""
+def join_by_rules(task: PointTask, object_description: str, local_description: str) -> Written:
+    """The relations and then the descriptions by models, each as a sentence of its own."""
+    sentences = [task.relations, *([object_description, local_description] if task.dialect.local else [])]
+    said = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
+    text = " ".join(one if one[-1] in ".!?" else f"{one}." for one in said)
+    problems = find_problems(text, task.facts, task.dialect)
+    return Written(draft=text, text=text, rejected="; ".join(problems) or None)
 
-    describers_are_rules: bool
-    """The descriptions are the grammar's own, which says them better in one piece."""
 
-    def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
-        """See `Writer`. Descriptions by a model follow the relations, each as a sentence of its own."""
-        if self.describers_are_rules:
-            text = write_point_text(task.facts, task.dialect, np.random.default_rng([task.seed, 3]))
-            return Written(draft=text, text=text)
-        sentences = [task.relations]
-        if task.dialect.local:
-            sentences += [object_description, local_description]
-        said = [" ".join(sentence.split()) for sentence in sentences if sentence.strip()]
-        text = " ".join(one if one[-1] in ".!?" else f"{one}." for one in said)
+def write_by_endpoint(endpoint: Endpoint, task: PointTask, object_description: str, local_description: str) -> Written:
+    """Ask a language model twice, generate then refine; once more when the checks find a problem.
+
+    A text that is no good is rejected; `EndpointDownError` and `BudgetSpentError` pass through.
+    """
+    known = {
+        "object_name": task.facts.object_name,
+        "part_name": task.facts.part_name,
+        "relations": task.relations,
+        "dialect": fill_prompt(f"dialect_{task.dialect.name}"),
+        "max_words": str(MAX_WORDS[task.dialect.length]),
+        "object_description": object_description or "nothing is known",
+        "local_description": local_description or "nothing is known",
+    }
+
+    def ask(prompt: str, **more: str) -> str:
+        return endpoint.ask(fill_prompt(prompt, **known, **more), None, seed=task.seed)
+
+    draft = text = ""
+    try:
+        draft = text = ask("generate")
+        text = ask("refine", draft=draft)
         problems = find_problems(text, task.facts, task.dialect)
-        return Written(draft=text, text=text, rejected="; ".join(problems) or None)
-
-
-@dataclass(frozen=True)
-class EndpointWriter:
-    """Asks a language model twice, generate then refine; once more when the checks find a problem."""
-
-    endpoint: Endpoint
-
-    def write(self, task: PointTask, object_description: str, local_description: str) -> Written:
-        """See `Writer`; `EndpointDownError` and `BudgetSpentError` pass through."""
-        known = {
-            "object_name": task.facts.object_name,
-            "part_name": task.facts.part_name,
-            "relations": task.relations,
-            "dialect": fill_prompt(f"dialect_{task.dialect.name}"),
-            "max_words": str(MAX_WORDS[task.dialect.length]),
-            "object_description": object_description or "nothing is known",
-            "local_description": local_description or "nothing is known",
-        }
-
-        def ask(prompt: str, **more: str) -> str:
-            return self.endpoint.ask(fill_prompt(prompt, **known, **more), None, seed=task.seed)
-
-        draft = text = ""
-        try:
-            draft = text = ask("generate")
-            text = ask("refine", draft=draft)
+        if problems:
+            text = ask("repair", problems="; ".join(problems), text=text or "(empty)")
             problems = find_problems(text, task.facts, task.dialect)
-            if problems:
-                text = ask("repair", problems="; ".join(problems), text=text or "(empty)")
-                problems = find_problems(text, task.facts, task.dialect)
-        except RequestRefusedError as refusal:
-            problems = [str(refusal)]
-        return Written(draft=draft, text=text.strip(), rejected="; ".join(problems) or None)
-
-
-Writer = RuleWriter | EndpointWriter
-"""Makes one text of a point's facts and its two descriptions; one that is no good is marked as rejected."""
+    except RequestRefusedError as refusal:
+        problems = [str(refusal)]
+    return Written(draft=draft, text=text.strip(), rejected="; ".join(problems) or None)
 
 
 @cache
@@ -226,9 +192,9 @@ def prompts_sha256() -> str:
 class Roles:
     """Who describes and writes."""
 
-    object_describer: PhotoDescriber
-    local_describer: PhotoDescriber
-    writer: Writer
+    describe_object: Describe
+    describe_local: Describe
+    write: Write
     names: Mapping[str, str]
     """Of each role, for the records: "rules" or the model's."""
     endpoints: tuple[Endpoint, ...]
@@ -253,35 +219,29 @@ def names_of_roles(settings: BuildSettings) -> dict[str, str | None]:
 
 
 def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
-    """Load or reach what fills the roles.
-
-    Raises:
-        ValueError, FileNotFoundError: a setting of an endpoint is wrong, or there is no such model.
-    """
+    """Load or reach what fills the roles: a ValueError or FileNotFoundError where there is no such model."""
     budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
     found = {role: endpoint_of(settings, role) for role in ROLES}
     endpoints = {who: Endpoint(who, ledger, budget) for who in found.values() if who is not None}
     names = {role: settings.who(role)[1] or "rules" if who is None else who.model for role, who in found.items()}
 
-    def describer(level: Level) -> PhotoDescriber:
+    def describer(level: Level) -> Describe:
         role = f"{level}_describer"
         if (who := found[role]) is not None:
-            return EndpointDescriber(level, endpoints[who])
+            return partial(describe_by_endpoint, level, endpoints[who])
         if settings.who(role)[0] == "rules":
-            return RuleDescriber(level)
+            return partial(describe_by_rules, level)
         # It imports torch, which takes seconds.
         from talking_points.pointing.descriptor import PointDescriptor
 
-        return DescriptorDescriber(level, PointDescriptor.from_pretrained(names[role]))
+        return partial(describe_by_descriptor, level, PointDescriptor.from_pretrained(names[role]), threading.Lock())
 
-    of_object, of_point, writer = describer("object"), describer("local"), found["writer"]
-    by_rules = RuleWriter(
-        describers_are_rules=isinstance(of_object, RuleDescriber) and isinstance(of_point, RuleDescriber)
-    )
+    all_by_rules = all(settings.who(f"{level}_describer")[0] == "rules" for level in ("object", "local"))
+    by_rules, writer = write_by_rules if all_by_rules else join_by_rules, found["writer"]
     return Roles(
-        object_describer=of_object,
-        local_describer=of_point,
-        writer=by_rules if writer is None else EndpointWriter(endpoints[writer]),
+        describe_object=describer("object"),
+        describe_local=describer("local"),
+        write=by_rules if writer is None else partial(write_by_endpoint, endpoints[writer]),
         names=names,
         endpoints=tuple(endpoints.values()),
     )
@@ -290,12 +250,10 @@ def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
 def put_into_words(
     path: Path, points: Sequence[tuple[BuiltRecord, PointFacts]], roles: Roles, dialects: Sequence[str]
 ) -> list[tuple[BuiltRecord, str | None]]:
-    """Write about points of one photo.
+    """Write about points of one photo, which is opened where a model looks at it.
 
     Args:
-        path: of the photo, which is opened where a model looks at it.
         points: records without texts, and what was measured of each.
-        roles: who describes and writes.
         dialects: keys of `places.DIALECTS`; of several, each record gets one.
 
     Returns:
@@ -303,11 +261,10 @@ def put_into_words(
     """
     tasks = [_task(record, facts, dialects) for record, facts in points]
     opened = cache(lambda: open_photo(path))
-    objects = roles.object_describer.describe(opened, tasks)
-    locals_ = roles.local_describer.describe(opened, tasks)
+    objects, surroundings = roles.describe_object(opened, tasks), roles.describe_local(opened, tasks)
     return [
         _written(record, task, described, roles)
-        for (record, _), task, *described in zip(points, tasks, objects, locals_, strict=True)
+        for (record, _), task, *described in zip(points, tasks, objects, surroundings, strict=True)
     ]
 
 
@@ -325,7 +282,7 @@ def _written(
     refused = next((said.reason for said in described if isinstance(said, Refusal)), None)
     written = Written(draft="", text="", rejected=refused)
     if refused is None:
-        written = roles.writer.write(task, of_object, of_point)
+        written = roles.write(task, of_object, of_point)
     told = replace(
         record,
         text=written.text,

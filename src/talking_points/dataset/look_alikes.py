@@ -75,14 +75,7 @@ def text_to_thumb(text: str) -> np.ndarray:
 
 
 def same_shots(thumbs: Sequence[np.ndarray]) -> list[list[int]]:
-    """Groups of photos that are the same shot, one through the other; photos that are alone are groups, too.
-
-    Args:
-        thumbs: N of `thumbnail`.
-
-    Returns:
-        Indices; groups and members are in order.
-    """
+    """Groups of photos, by index and in order, that are the same shot, one through the other; one alone is a group."""
     # Here, as it takes a second to import, which the processes that only make thumbnails need not wait.
     from scipy.cluster.hierarchy import DisjointSet
 

@@ -124,11 +124,7 @@ def _lengths(counts: Sequence[int]) -> Lengths:
 
 
 def inspect_dataset(folder: Path) -> tuple[Inspection, AuditResult | None]:
-    """Look over the built set in a folder, and read what people answered in its audit.
-
-    Raises:
-        ValueError: the folder holds no built set.
-    """
+    """Look over the built set in a folder, and read what people answered in its audit; a ValueError without a set."""
     there = [split for split in SPLITS if any((folder / "data").glob(f"{split}-*.parquet"))]
     records = [record for split in there for record in BuiltSplit(folder, split)]
     if not records:
@@ -241,11 +237,7 @@ def write_audit(
 
 
 def read_audit(folder: Path) -> AuditResult | None:
-    """The answers of a set; None when no audit was written.
-
-    Raises:
-        ValueError: answers.csv is not what the page writes; the message names the line.
-    """
+    """The answers of a set, None without an audit; a ValueError names the line that the page did not write so."""
     path = folder / ANSWERS
     if not path.is_file():
         return None

@@ -1,7 +1,4 @@
-"""Other scenes from scenes: cut out, scaled, laid beside each other, mirrored.
-
-Each function returns a new scene whose boxes and areas are computed from its own maps.
-"""
+"""Other scenes from scenes: cut out, scaled, laid beside each other, mirrored."""
 
 from __future__ import annotations
 
@@ -17,11 +14,7 @@ from talking_points.points import Box
 
 
 def crop(scene: Scene, box_xyxy: Box) -> Scene:
-    """Cut out a box given in pixels of the scene; it is rounded to whole pixels.
-
-    Raises:
-        ValueError: the box is empty or reaches outside the photo.
-    """
+    """Cut out a box in pixels of the scene, rounded; a ValueError where it is empty or reaches outside the photo."""
     x0, y0, x1, y1 = _whole(box_xyxy)
     width, height = scene.size_wh
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
@@ -39,13 +32,8 @@ def resize(scene: Scene, size_wh: tuple[int, int]) -> Scene:
 def mosaic(scenes: Sequence[Scene], cells_xyxy: Sequence[Box], size_wh: tuple[int, int]) -> Scene:
     """Lay scenes into the cells of one canvas, each resized to fill its cell; objects are concatenated.
 
-    Args:
-        scenes: one a cell. Crop them to the cell's aspect ratio first, or they are stretched.
-        cells_xyxy: whole-pixel boxes in the canvas; what no cell covers is mid-gray.
-        size_wh: width and height of the canvas, in pixels.
-
-    Raises:
-        ValueError: the counts differ, or a cell is empty or outside the canvas.
+    The cells are whole-pixel boxes in the canvas; what none covers is mid-gray. Crop scenes to the cell's aspect ratio
+    first, or they are stretched. A ValueError where the counts differ, or a cell is empty or outside the canvas.
     """
     if len(scenes) != len(cells_xyxy) or not scenes:
         raise ValueError(f"mosaic needs a cell a scene, got {len(scenes)} scenes and {len(cells_xyxy)} cells")

@@ -117,11 +117,7 @@ class BuildSettings:
         return share
 
     def who(self, role: str) -> tuple[str, str]:
-        """Who fills one of `ROLES`: ("rules", ""), ("descriptor", "MODEL") or ("endpoint", "URL,MODEL").
-
-        Raises:
-            ValueError: the setting is none of these.
-        """
+        """Who fills one of `ROLES`: ("rules", ""), ("descriptor", "MODEL") or ("endpoint", "URL,MODEL")."""
         said: str = getattr(self, role)
         kind, _, name = said.partition(":")
         url, _, model = name.rpartition(",")

@@ -139,12 +139,9 @@ def record_of_row(row: Mapping[str, Any], **more: Any) -> BuiltRecord:
 
 def _schema() -> pa.Schema:
     names = {pa.string(): "string", pa.float64(): "float64", pa.int64(): "int64"}
-    features: dict[str, Any] = {"photo": {"_type": "Image"}}
-    for name, kind in COLUMNS.items():
-        if kind == _NUMBERS:
-            features[name] = {"feature": {"dtype": "float64", "_type": "Value"}, "_type": "Sequence"}
-        else:
-            features[name] = {"dtype": names[kind], "_type": "Value"}
+    values = {kind: {"dtype": name, "_type": "Value"} for kind, name in names.items()}
+    values[_NUMBERS] = {"feature": values[pa.float64()], "_type": "Sequence"}
+    features = {"photo": {"_type": "Image"}, **{name: values[kind] for name, kind in COLUMNS.items()}}
     photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     # The metadata is what `datasets` reads to show photos as images and not as bytes.
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -198,11 +195,7 @@ class BuiltSplit:
     """
 
     def __init__(self, folder: Path | str, split: str) -> None:
-        """Open a split.
-
-        Raises:
-            ValueError: the folder holds no built set, no such split, or a file of another kind.
-        """
+        """Open a split; a ValueError where the folder holds no built set, no such split, or a file of another kind."""
         if split not in SPLITS:
             raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
         self.split = split
@@ -245,11 +238,7 @@ class BuiltSplit:
                 yield record_of_row(row, split=self.split, photo_path=row["photo"]["path"])
 
     def photo(self, index: int) -> Image.Image:
-        """The photo of a record, RGB and upright; its pixels are those that the record's points are in.
-
-        Raises:
-            ValueError, FileNotFoundError: it was not embedded, and its file is not there any more.
-        """
+        """The photo of a record, RGB and upright; a ValueError or FileNotFoundError where it is not there any more."""
         first, file, group = self._groups[bisect.bisect_right(self._groups, (index, 2**31, 0)) - 1]
         column = self._files[file].read_row_group(group, columns=["photo.bytes"], use_threads=False)["photo"]
         data = column.combine_chunks().field("bytes")[index - first]

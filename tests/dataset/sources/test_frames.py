@@ -5,7 +5,14 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.problems import LabelError
-from talking_points.dataset.sources.reading import TURNED_NOTE, LabelFrame, frame_of_labels, read_photo, read_said_frame
+from talking_points.dataset.sources.reading import (
+    TURNED_NOTE,
+    LabelFrame,
+    SourcePhoto,
+    frame_of_labels,
+    read_photo,
+    read_said_frame,
+)
 
 HERE = Path("labels.json")
 
@@ -44,9 +51,10 @@ def test_points_worked_out_by_hand():
 
 
 def frame(orientation, size_wh, own_wh, said=None, tolerance=0.0):
-    return frame_of_labels(
-        Path("a.jpg"), orientation, size_wh, own_wh, said=said, where=HERE, tolerance=tolerance
-    ).orientation
+    photo = SourcePhoto(
+        path=Path("a.jpg"), pixels=np.zeros((size_wh[1], size_wh[0], 3), np.uint8), orientation=orientation
+    )
+    return frame_of_labels(photo, own_wh, said=said, where=HERE, tolerance=tolerance).orientation
 
 
 def test_the_sizes_tell():

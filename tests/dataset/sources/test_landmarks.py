@@ -21,16 +21,20 @@ from tests.dataset.sources.people import FACE, SIZE, box, mask, open_hand
 # --- the file -------------------------------------------------------------------------------------------------
 
 
+FOUND_FACE = {"face": [[1, 2], [3, 4], [1, 4]], "chin": [[5, 6]]}
+
+
 def test_a_file_is_read_and_a_missing_one_says_nothing(tmp_path):
     path = tmp_path / "landmarks.json"
     assert read_landmarks(path) == {}
     hand = {"side": "left", "points": [[1, 2]] * 21, "score": 0.9}
-    found = {"pose": [[1, 2, 0.5]] * 33, "faces": [{"face": [[1, 2], [3, 4]], "chin": [[5, 6]]}], "hands": [hand]}
+    found = {"pose": [[1, 2, 0.5]] * 33, "faces": [FOUND_FACE, {"chin": [[5, 6]]}], "hands": [hand]}
     path.write_text(json.dumps({"photos": {"a.jpg": found, "b.jpg": {"pose": None, "faces": [], "hands": []}}}))
     landmarks = read_landmarks(path)
     assert landmarks["b.jpg"] == NOTHING_FOUND
     assert landmarks["a.jpg"].pose[32] == (1, 2, 0.5)
-    assert landmarks["a.jpg"].faces == ({"face": ((1, 2), (3, 4)), "chin": ((5, 6),)},)
+    # What has no outline is no face.
+    assert landmarks["a.jpg"].faces == ({"face": ((1, 2), (3, 4), (1, 4)), "chin": ((5, 6),)},)
     assert landmarks["a.jpg"].hands == (Hand(side="left", points=((1.0, 2.0),) * 21),)
 
 
@@ -100,7 +104,6 @@ def test_whose_face_it_is():
     assert owner_of_face(FACE, [near, masked, beside], SIZE) == 1
     assert owner_of_face(FACE, [near, masked, its_own], SIZE) == 2
     assert owner_of_face(FACE, [beside], SIZE) is None
-    assert owner_of_face({"chin": ((1, 2),)}, [near], SIZE) is None
 
 
 # --- hands ----------------------------------------------------------------------------------------------------

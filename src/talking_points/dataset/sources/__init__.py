@@ -29,7 +29,7 @@ def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -
 
     Args:
         name: a key of `SOURCES`, alone or, of several folders of a kind, with the folder's name: "coco.people".
-        folder: the dataset's own folder, laid out as distributed; each opener's docstring shows it.
+        folder: the dataset's own folder, laid out as its opener's docstring shows.
         split: "train", "val" or "test". Sets that come with two splits keep their second one as "test"; "val"
             is then a fixed share of "train", held out by the photos' names.
         lenient: give also a source with `Source.refused`, to list what else is wrong with it.
@@ -45,7 +45,7 @@ def open_source(name: str, folder: Path, split: str, *, lenient: bool = False) -
         raise ValueError(f'split must be one of {", ".join(SPLITS)}, got "{split}"')
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{name}: no such folder: {folder}")
-    source = replace(SOURCES[kind](Path(folder), split), name=name)
+    source = replace(SOURCES[kind](Path(folder), split), name=name, split=split)
     if source.refused and not lenient:
         raise LabelError(source.refused)
     return source

@@ -159,9 +159,6 @@ def _told_by(annotation: dict[str, Any]) -> tuple[int | str | None, int]:
     return id_of(annotation.get("id")), annotation["category_id"]
 
 
-# --- where the files of a split lie ---------------------------------------------------------------------------
-
-
 def open_split(
     folder: Path, split: str, *, means_nothing: Callable[[str], bool] = lambda name: False
 ) -> tuple[CocoFile, dict[str, Path]]:
@@ -233,9 +230,6 @@ def _coco_files(folder: Path, name: str) -> tuple[tuple[Path, ...], Path] | None
     files = tuple(found[year][kind] for kind in ("instances", "person_keypoints") if kind in found[year])
     photos = next((path for path in (folder / year, folder / "images" / year) if path.is_dir()), folder / year)
     return files, photos
-
-
-# --- records --------------------------------------------------------------------------------------------------
 
 
 def sound_annotations(coco: CocoFile, photo_id: str) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def frame_of_photo(coco: CocoFile, photo_id: str, photo: SourcePhoto, *, toleran
     size_wh, orientation = photo.size_wh, photo.orientation
     record = coco.photos[photo_id]
     stated_wh, said = record.size_wh, coco.labels_frame
-    turn = frame_of_labels(photo.path, orientation, size_wh, stated_wh, said=said, where=coco.path, tolerance=tolerance)
+    turn = frame_of_labels(photo, stated_wh, said=said, where=coco.path, tolerance=tolerance)
     notes = turn.notes
     if stated_wh is None:
         stated_wh, notes = turn.own_wh, (*notes, NO_SIZE_NOTE)

@@ -29,9 +29,8 @@ from talking_points.dataset.sources.landmarks import (
     landmark_parts,
     read_landmarks,
 )
-from talking_points.dataset.sources.painting import Painting
+from talking_points.dataset.sources.painting import NamedMask, Painting, box_of_mask, ellipse, is_near, rectangle
 from talking_points.dataset.sources.reading import read_photo
-from talking_points.dataset.sources.shapes import NamedMask, box_of_mask, ellipse, is_near, rectangle
 from talking_points.dataset.sources.skeletons import (
     LABELLED,
     VISIBLE,
@@ -107,8 +106,6 @@ def open_coco(folder: Path, split: str) -> Source:
         landmarks=read_landmarks(labels.path.parent / "landmarks.json"),
     )
     return Source(
-        name="coco",
-        split=split,
         paths=paths,
         read=partial(_read_scene, reading),
         problems=labels.problems,

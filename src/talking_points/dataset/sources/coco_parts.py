@@ -31,8 +31,6 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     """
     coco, paths = open_split(folder, split, means_nothing=means_nothing)
     return Source(
-        name="coco-parts",
-        split=split,
         paths=paths,
         read=partial(_read_scene, coco, paths, folder.name),
         problems=coco.problems,

@@ -17,7 +17,7 @@ from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import problem_of, refuse
 from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
-from talking_points.dataset.sources.painting import Painting
+from talking_points.dataset.sources.painting import NamedMask, Painting
 from talking_points.dataset.sources.people import person_parts
 from talking_points.dataset.sources.reading import (
     PHOTO_ENDINGS,
@@ -32,7 +32,6 @@ from talking_points.dataset.sources.reading import (
     read_said_frame,
     split_blobs,
 )
-from talking_points.dataset.sources.shapes import NamedMask
 from talking_points.dataset.sources.source import Source
 from talking_points.files import read_table
 
@@ -115,8 +114,6 @@ def open_label_map(folder: Path, split: str) -> Source:
         landmarks=read_landmarks(folder / "landmarks.json"),
     )
     return Source(
-        name="label-map",
-        split=split,
         paths={photo_id: path for photo_id, path in reading.photos.items() if of_split(photo_id, split)},
         read=partial(_read_scene, reading),
         refused=tuple(refused),

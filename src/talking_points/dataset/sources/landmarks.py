@@ -20,8 +20,8 @@ import numpy as np
 
 from talking_points.dataset.places import mirror_words
 from talking_points.dataset.problems import refuse
+from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
 from talking_points.dataset.sources.reading import read_json
-from talking_points.dataset.sources.shapes import NamedMask, capsule, disc, hull
 from talking_points.files import read_table
 from talking_points.points import Box, Point
 
@@ -62,7 +62,7 @@ class PhotoLandmarks:
     pose: tuple[tuple[float, float, float], ...] = ()
     """x, y, visibility of 33 joints, or none."""
     faces: tuple[Mapping[str, tuple[Point, ...]], ...] = ()
-    """Of each face the outlines and points by name."""
+    """Of each face the outlines and points by name; all have an outline of their own, `FACE`."""
     hands: tuple[Hand, ...] = ()
 
 
@@ -102,12 +102,13 @@ def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
 
 def _photo_landmarks(path: Path, name: str, found: Any) -> PhotoLandmarks:
     try:
+        faces = [
+            {str(region): _numbers(points, 2, None) for region, points in face.items()}
+            for face in found.get("faces") or []
+        ]
         return PhotoLandmarks(
             pose=_numbers(found.get("pose") or [], 3, (0, POSE_COUNT)),
-            faces=tuple(
-                {str(region): _numbers(points, 2, None) for region, points in face.items()}
-                for face in found.get("faces") or []
-            ),
+            faces=tuple(face for face in faces if len(face.get(FACE, ())) >= 3),
             hands=tuple(
                 Hand(side=hand["side"], points=_numbers(hand["points"], 2, (HAND_COUNT,)))
                 for hand in found.get("hands") or []
@@ -146,12 +147,9 @@ def landmark_parts(
 # --- faces --------------------------------------------------------------------------------------------------
 
 
-def face_middle(face: Mapping[str, Sequence[Point]]) -> Point | None:
-    """The middle of a face's outline, None without one."""
-    outline = face.get(FACE, ())
-    if len(outline) < 3:
-        return None
-    x, y = np.asarray(outline).mean(axis=0)
+def face_middle(face: Mapping[str, Sequence[Point]]) -> Point:
+    """The middle of a face's outline."""
+    x, y = np.asarray(face[FACE]).mean(axis=0)
     return float(x), float(y)
 
 
@@ -161,10 +159,7 @@ def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], s
     The one whose nose or eye lies in it; else the one whose mask or box holds its middle and whose own nose or eyes are
     not seen elsewhere. Of several the smallest mask, as the person in front; several boxes tell nothing.
     """
-    middle = face_middle(face)
-    if middle is None:
-        return None
-    oval = hull(size_wh, face[FACE])
+    middle, oval = face_middle(face), hull(size_wh, face[FACE])
     holders = []
     for k, body in enumerate(bodies):
         seen = [body.joints[name] for name in ("nose", "left eye", "right eye") if name in body.joints]
@@ -181,13 +176,11 @@ def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], s
 def face_parts(
     face: Mapping[str, Sequence[Point]], size_wh: tuple[int, int], body: Body | None = None
 ) -> list[NamedMask]:
-    """The regions of a face, in the order in which they are painted over each other; none without an outline.
+    """The regions of a face, in the order in which they are painted over each other.
 
     The half that is turned away is left out: that of an eye which looks much narrower than the other, or is not among
     the visible joints of `body`. Where those joints have the eyes exchanged, no region has a side.
     """
-    if len(face.get(FACE, ())) < 3:
-        return []
     table = read_table(TABLE)
     gone = tuple(_hidden_sides(face, body))
     outline = np.asarray(face[FACE])

@@ -50,11 +50,8 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
 
     Photos that are the same shot as one of a later split of any of the sources are left out, and said to be. What is
-    not of the selection is background.
-
-    Raises:
-        ValueError: a source has no parts, nothing is of the selection, or a photo is bad; also FileNotFoundError, when
-            a file is missing.
+    not of the selection is background. A ValueError or FileNotFoundError where nothing is of the selection, or a photo
+    is bad.
     """
     scenes: list[Scene] = []
     names: set[str] = set()

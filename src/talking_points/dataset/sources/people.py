@@ -23,7 +23,7 @@ from talking_points.dataset.sources.landmarks import (
     hand_side,
     is_on,
 )
-from talking_points.dataset.sources.shapes import NamedMask, capsule, hull, is_near
+from talking_points.dataset.sources.painting import NamedMask, capsule, hull, is_near
 from talking_points.files import read_table
 from talking_points.points import Point
 
@@ -60,7 +60,7 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     just_skin = np.logical_or.reduce([nothing, *(mask for name, mask in parts if name == SKIN)])
     bare = [mask for name, mask in parts if name in read_table(TABLE)["skin_parts"]]
     skin = np.logical_or.reduce([nothing, *bare])
-    faces = [(face, middle) for face in found.faces if (middle := face_middle(face)) and is_on(skin, middle)]
+    faces = [(face, middle) for face in found.faces if is_on(skin, middle := face_middle(face))]
     named = _painted(_with_sides(parts, joints), _told_skin(just_skin, joints, faces))
     layers: list[NamedMask] = []
     for face, _ in faces:

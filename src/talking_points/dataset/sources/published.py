@@ -1,7 +1,6 @@
 """The published sets PascalPart116, ADE20KPart234 and PartImageNet: which pixel is which part of which object.
 
-All of them label the class of each pixel's part; they differ in how they tell objects apart. Their classes are in
-`published.toml`.
+Their classes are in `published.toml`.
 """
 
 from __future__ import annotations
@@ -114,15 +113,12 @@ def open_pascal_part_116(folder: Path, split: str) -> Source:
 
     The distributed "val" is "test" here, and "val" is held out of the distributed "train". Both maps are semantic: two
     dogs share one region of "dog". `instances_of_class` tells them apart as far as pixels allow.
-
-    Raises:
-        FileNotFoundError: one of the three folders is missing.
     """
     own = "val" if split == "test" else "train"
     objects, parts = (folder / f"annotations_detectron2_{kind}" / own for kind in ("obj", "part"))
     paths = _photos(folder / "images" / own, (objects, parts), split)
     look = partial(_look_at_pascal, objects, parts)
-    return Source(name=PASCAL, split=split, paths=paths, read=partial(_read_scene, PASCAL, paths, look))
+    return Source(paths=paths, read=partial(_read_scene, PASCAL, paths, look))
 
 
 def _look_at_pascal(object_maps: Path, part_maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -201,17 +197,13 @@ def open_ade20k_part_234(folder: Path, split: str) -> Source:
         ade20k_instance_{train,val}.json                              objects: polygons or run lengths
 
     The distributed "validation" is "test" here, and "val" is held out of the distributed "training".
-
-    Raises:
-        FileNotFoundError: a folder or the JSON file is missing.
-        ValueError: the JSON file is not COCO's.
     """
     own, short = ("validation", "val") if split == "test" else ("training", "train")
     coco = read_coco(folder / f"ade20k_instance_{short}.json")
     maps = folder / "annotations_detectron2_part" / own
     paths = _photos(folder / "images" / own, (maps,), split, coco.photos)
     look = partial(_look_at_ade, coco, maps)
-    return Source(name=ADE, split=split, paths=paths, read=partial(_read_scene, ADE, paths, look))
+    return Source(paths=paths, read=partial(_read_scene, ADE, paths, look))
 
 
 def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -258,10 +250,6 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
 
     Polygons are preferred because it is not published whether the maps number the parts of aeroplanes, bicycles
     and bottles in the same order. A photo shows one object, in one piece or more; its class is in the file's name.
-
-    Raises:
-        FileNotFoundError: the folder has none of these layouts, or a part of one is missing.
-        ValueError: a JSON file is not COCO's.
     """
     photos, maps = folder / "images" / split, folder / "annotations" / split
     polygons = [(folder / f"{split}.json", folder / split), (maps / f"{split}.json", photos)]
@@ -278,7 +266,7 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
         raise FileNotFoundError(f"{folder} is not PartImageNet: {wanted}")
     folders = {photo_id: where / photo_id.split("_")[0] for photo_id in listed}
     paths = {photo_id: (own if own.is_dir() else where) / f"{photo_id}.JPEG" for photo_id, own in folders.items()}
-    return Source(name=PART_IMAGENET, split=split, paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look))
+    return Source(paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look))
 
 
 def _class_of(path: Path) -> tuple[str, str]:

@@ -94,9 +94,6 @@ def read_photo(path: Path) -> SourcePhoto:
     return SourcePhoto(path=path, pixels=np.asarray(photo), orientation=orientation)
 
 
-# --- the frame of labels ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelFrame:
     """How labels are turned into the frame of the upright photo."""
@@ -132,31 +129,27 @@ class LabelFrame:
 
 
 def frame_of_labels(
-    file: Path,
-    orientation: int,
-    size_wh: tuple[int, int],
+    photo: SourcePhoto,
     own_wh: tuple[int, int] | None,
     *,
+    file: Path | None = None,
     said: str | None = None,
     where: Path | None = None,
     tolerance: float = 0.0,
 ) -> LabelFrame:
-    """In which frame a photo's labels are: as somebody says, or as the sizes tell.
+    """In which frame a photo's labels are: as somebody says, or as the sizes tell; else it is a LabelError.
 
     A camera held on its side stores the photo as its sensor saw it, and an EXIF orientation of how to show it. Photos
     are opened upright here; some tools label the one, some the other. Whether `own_wh` fits the frame is the caller's
     to check.
 
     Args:
-        file: the photo or its label map, for the error.
-        orientation: by which the photo was turned when it was opened; `size_wh` is that of the upright photo.
         own_wh: size of the photo as the labels say it; None where they do not.
+        file: what to name in the error, if it is not the photo.
         said: what "labels_frame" says, which can be said in the file `where`; None where nothing is said.
         tolerance: shapes are equal whose aspect ratios agree within this share.
-
-    Raises:
-        LabelError: the photo is turned, nothing is said, and the sizes cannot tell.
     """
+    orientation, size_wh = photo.orientation, photo.size_wh
     upright, stored = (LabelFrame(orientation=number, size_wh=size_wh) for number in (1, orientation))
     if orientation == 1 or said is not None:
         return stored if said == "stored" else upright
@@ -173,7 +166,7 @@ def frame_of_labels(
         "or of the upright pixels"
     )
     remedy = "save the photo without EXIF orientation, in the labels' frame"
-    raise refuse(file, "", found, say_frame(where) if where else remedy)
+    raise refuse(file or photo.path, "", found, say_frame(where) if where else remedy)
 
 
 def say_frame(where: Path) -> str:
@@ -195,9 +188,6 @@ def same_shape(one_wh: tuple[int, int], other_wh: tuple[int, int], tolerance: fl
     return abs((one_wh[0] / one_wh[1]) / (other_wh[0] / other_wh[1]) - 1) <= tolerance
 
 
-# --- label maps ---------------------------------------------------------------------------------------------
-
-
 def read_labels(
     path: Path, photo: SourcePhoto, *, said: str | None = None, where: Path | None = None
 ) -> tuple[np.ndarray, LabelFrame]:
@@ -208,7 +198,7 @@ def read_labels(
     """
     labels = _open_labels(path)
     own_wh = (labels.shape[1], labels.shape[0])
-    frame = frame_of_labels(path, photo.orientation, photo.size_wh, own_wh, said=said, where=where)
+    frame = frame_of_labels(photo, own_wh, file=path, said=said, where=where)
     if own_wh != frame.own_wh:
         found = f"is {own_wh[0]}x{own_wh[1]}, its photo is {frame.own_wh[0]}x{frame.own_wh[1]}"
         raise refuse(path, "", found, "give a label map of the photo's own size")
@@ -269,9 +259,6 @@ def split_blobs(mask: np.ndarray) -> list[np.ndarray]:
     owned = np.zeros(mask.shape, dtype=np.int32)
     owned[window] = owner[labels]
     return [owned == number for number in range(1, len(big) + 1)]
-
-
-# --- names --------------------------------------------------------------------------------------------------
 
 
 def means_nothing(name: str, *, is_first: bool = False) -> bool:

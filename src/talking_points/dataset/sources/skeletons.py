@@ -17,7 +17,7 @@ import numpy as np
 from talking_points.dataset.problems import refuse
 from talking_points.dataset.scene import box_area
 from talking_points.dataset.sources.coco_masks import CocoFrame, is_number
-from talking_points.dataset.sources.shapes import NamedMask, capsule, disc, hull
+from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
 from talking_points.files import read_table
 from talking_points.points import Box, Point
 
@@ -167,10 +167,7 @@ def _sided(joint: str) -> tuple[str, str]:
 def limb_parts(
     skeleton: Skeleton, visible: Mapping[str, Point], has_mask: bool, size_wh: tuple[int, int]
 ) -> list[NamedMask]:
-    """The torso and the limbs whose joints are all visible, longer limbs first; wider where a mask will cut them.
-
-    `visible`: place of each visible joint, in pixels of the photo.
-    """
+    """The torso and the limbs whose joints are all visible, longer limbs first; wider where a mask will cut them."""
     parts: list[NamedMask] = []
     if skeleton.is_person and skeleton.edges and visible.keys() >= set(TORSO):
         parts.append(("torso", hull(size_wh, [visible[name] for name in TORSO])))
@@ -193,10 +190,7 @@ def joint_parts(
     *,
     without: Collection[str] = (),
 ) -> list[NamedMask]:
-    """A disc around each visible joint of an object, but for those named in `without`, which are told better.
-
-    `labelled`: places of the visible joints and of the hidden ones, in pixels of the photo.
-    """
+    """A disc around each visible joint, but for those `without`; `labelled` are the places of hidden ones, too."""
     parts = []
     for name, point in visible.items():
         gaps = sorted(math.dist(point, other) for other in labelled)[1:2]

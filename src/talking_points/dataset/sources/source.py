@@ -16,10 +16,6 @@ SPLITS = ("train", "val", "test")
 class Source:
     """One split of a dataset in a folder. Nothing but lists and annotation files is read before `read`."""
 
-    name: str
-    """See `sources.open_source`."""
-    split: str
-    """"train", "val" or "test"; what that means for a dataset with two splits is in its opener's docstring."""
     paths: Mapping[str, Path]
     """The photos' files by their ids, whether or not they are there."""
     read: Callable[[str], Scene]
@@ -32,6 +28,9 @@ class Source:
     """Records of the annotation files that were left out and are of no photo. Those of a photo are in its scene."""
     refused: tuple[Problem, ...] = ()
     """Why the labels cannot be used as they are, such as an id of two photos; `open_source` raises them."""
+    name: str = ""
+    """Given by `open_source`, as is the split: "train", "val" or "test", see there."""
+    split: str = ""
 
     @property
     def photo_ids(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from talking_points.dataset.sources.shapes import capsule, disc, ellipse, hull, rectangle
+from talking_points.dataset.sources.painting import capsule, disc, ellipse, hull, rectangle
 
 
 def test_a_disc_holds_the_pixels_whose_centres_are_near():
