@@ -13,10 +13,9 @@ from talking_points.dataset.grammar import (
     write_relations,
 )
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import DIALECTS, Dialect, mirror_words
 from talking_points.dataset.scene_edits import mirror, mosaic
-from talking_points.dataset.wordings import PHRASES
+from talking_points.dataset.wordings import PHRASES, ways_to_say
 from talking_points.evaluation.composing import compose
 from tests.dataset.scenes import point_facts
 

@@ -22,7 +22,6 @@ import talking_points
 from talking_points.dataset.choosing import Pool, kept_of, pools, turns_of
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.language import Roles, names_of_roles, open_roles, put_into_words
-from talking_points.dataset.look_alikes import thumb_to_text
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.report import inspect_records, write_audit, write_card
 from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, scan_photos
@@ -124,16 +123,9 @@ def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger
     done = len(photos) - len(missing)
     on_progress("photos", done, len(photos))
     for scan in scan_photos(sources, missing, settings):
-        if scan.bad is not None and not settings.skip_bad:
-            raise ValueError(f"{scan.bad}; mend or remove it, or pass over such photos with --skip-bad")
-        content = {
-            "points": [one.to_row() for one in scan.points],
-            "thumb": thumb_to_text(scan.thumb),
-            "left_out": [asdict(problem) for problem in scan.problems],
-            "notes": scan.notes,
-        }
-        facts = [one.to_dict() for one in scan.facts]
-        ledger.keep_photo(scan.source, scan.photo_id, content, facts, skipped=scan.bad or scan.empty)
+        if scan.is_bad and not settings.skip_bad:
+            raise ValueError(f"{scan.skipped}; mend or remove it, or pass over such photos with --skip-bad")
+        ledger.keep_photo(scan.source, scan.photo_id, scan.content, scan.facts, skipped=scan.skipped)
         done += 1
         on_progress("photos", done, len(photos))
 

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import Dialect
-from talking_points.dataset.wordings import KINDS, SAID
+from talking_points.dataset.wordings import KINDS, SAID, ways_to_say
 from talking_points.files import read_table
 
 MIN_WORDS = {"full": 15, "short": 4}

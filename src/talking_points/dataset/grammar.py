@@ -12,9 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from talking_points.dataset.facts import OUTLINE, PointFacts
-from talking_points.dataset.names import ways_to_say
 from talking_points.dataset.places import ROW, Dialect, Place, degree, extent, has_side, without_side
-from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, SIZES, WAYS, with_article
+from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, SIZES, WAYS, ways_to_say, with_article
 
 MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""

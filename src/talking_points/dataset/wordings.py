@@ -1,12 +1,13 @@
-"""The words of the rules' grammar and of the checks: `words.toml`, read once."""
+"""The words of the rules' grammar and of the checks, `words.toml`, and what people call things, `names.toml`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from talking_points.dataset.places import AT_EDGE, EDGES, ORDINALS
-from talking_points.files import read_toml
+from talking_points.files import read_table, read_toml
 
+NAMES = Path(__file__).with_name("names.toml")
 _TABLES = read_toml(Path(__file__).with_name("words.toml"))
 
 KINDS: dict[str, frozenset[str]] = {name: frozenset(names) for name, names in _TABLES.pop("kinds").items()}
@@ -43,3 +44,32 @@ def with_article(noun_phrase: str, name: str) -> str:
     if name in KINDS["without_article"]:
         return noun_phrase
     return f"{'an' if noun_phrase[0] in 'aeiou' else 'a'} {noun_phrase}"
+
+
+def called(label: str) -> str:
+    """The word that people use for a data set's label; the label in words where the table has none.
+
+    Example:
+        >>> called("cell_phone"), called("dog")
+        ('phone', 'dog')
+    """
+    name = " ".join(label.replace("_", " ").split())
+    return str(read_table(NAMES)["called"].get(name, name))
+
+
+def ways_to_say(name: str) -> tuple[str, ...]:
+    """A name and its synonyms, the name itself first.
+
+    The whole name is looked up, then its last word.
+
+    Example:
+        >>> ways_to_say("left headlight")
+        ('left headlight', 'left front light', 'left headlamp')
+    """
+    synonyms = read_table(NAMES)["synonyms"]
+    words = name.split(" ")
+    for first in range(len(words)):
+        others = synonyms.get(" ".join(words[first:]), ())
+        if others:
+            return (name, *(" ".join([*words[:first], other]) for other in others))
+    return (name,)

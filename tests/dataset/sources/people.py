@@ -37,8 +37,13 @@ FACE = {
 }
 
 
+def visible(**joints):
+    """Joints by their words: left_wrist=(x, y)."""
+    return {name.replace("_", " "): (float(x), float(y)) for name, (x, y) in joints.items()}
+
+
 def pose(**joints):
-    """33 joints, those given visible: left_wrist=(x, y)."""
+    """The same as 33 rows of a file, those given visible."""
     rows = [(0.0, 0.0, 0.0)] * POSE_COUNT
     for name, (x, y) in joints.items():
         side, _, joint = name.partition("_")

@@ -28,11 +28,13 @@ def test_a_file_is_read_and_a_missing_one_says_nothing(tmp_path):
     path = tmp_path / "landmarks.json"
     assert read_landmarks(path) == {}
     hand = {"side": "left", "points": [[1, 2]] * 21, "score": 0.9}
-    found = {"pose": [[1, 2, 0.5]] * 33, "faces": [FOUND_FACE, {"chin": [[5, 6]]}], "hands": [hand]}
+    rows = [[1, 2, 0.5]] * 15 + [[3, 4, 0.6]] + [[1, 2, 0.5]] * 17
+    found = {"pose": rows, "faces": [FOUND_FACE, {"chin": [[5, 6]]}], "hands": [hand]}
     path.write_text(json.dumps({"photos": {"a.jpg": found, "b.jpg": {"pose": None, "faces": [], "hands": []}}}))
     landmarks = read_landmarks(path)
     assert landmarks["b.jpg"] == NOTHING_FOUND
-    assert landmarks["a.jpg"].pose[32] == (1, 2, 0.5)
+    # The others are hidden.
+    assert landmarks["a.jpg"].joints == {"left wrist": (3, 4)}
     # What has no outline is no face.
     assert landmarks["a.jpg"].faces == ({"face": ((1, 2), (3, 4), (1, 4)), "chin": ((5, 6),)},)
     assert landmarks["a.jpg"].hands == (Hand(side="left", points=((1.0, 2.0),) * 21),)

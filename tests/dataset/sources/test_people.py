@@ -6,7 +6,7 @@ import pytest
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.landmarks import PhotoLandmarks
 from talking_points.dataset.sources.people import person_parts
-from tests.dataset.sources.people import FACE, mask, open_hand, pose
+from tests.dataset.sources.people import FACE, mask, open_hand, pose, visible
 from tests.shared import SHARED
 
 LEFT_SHOE, RIGHT_SHOE = mask((110, 130, 130, 150)), mask((60, 130, 80, 150))
@@ -14,7 +14,7 @@ SHOES = [("shoe", RIGHT_SHOE), ("shoe", LEFT_SHOE)]
 
 
 def sides(parts, **joints):
-    return [name for name, _ in person_parts(parts, PhotoLandmarks(pose=pose(**joints)))]
+    return [name for name, _ in person_parts(parts, PhotoLandmarks(joints=visible(**joints)))]
 
 
 def test_a_shoe_has_the_side_of_the_joints_in_it():
@@ -72,7 +72,7 @@ def test_a_face_elsewhere_is_somebody_elses():
 def test_a_hand_is_painted_over_an_arm_and_not_over_a_bag():
     arm, bag = mask((60, 0, 130, 100)), mask((60, 100, 130, 160))
     found = PhotoLandmarks(
-        pose=pose(left_wrist=(100, 139), right_wrist=(10, 10), left_elbow=(100, 20)), hands=(open_hand(),)
+        joints=visible(left_wrist=(100, 139), right_wrist=(10, 10), left_elbow=(100, 20)), hands=(open_hand(),)
     )
     parts = dict(person_parts([("arm", arm), ("bag", bag)], found))
     assert (parts["bag"] == bag).all()
@@ -85,19 +85,21 @@ def test_a_hand_is_painted_over_an_arm_and_not_over_a_bag():
 def test_a_labelled_hand_keeps_its_outline_and_gets_fingers():
     labelled = mask((60, 55, 130, 150))
     # The left wrist is near the hand's, but not in the mask; so the mask alone has no side.
-    found = PhotoLandmarks(pose=pose(left_wrist=(100, 154)), hands=(open_hand(),))
+    found = PhotoLandmarks(joints=visible(left_wrist=(100, 154)), hands=(open_hand(),))
     parts = dict(person_parts([("hand", labelled)], found))
     assert {"hand", "left thumb"} <= parts.keys() and "left hand" not in parts
     assert (np.logical_or.reduce(list(parts.values())) == labelled).all()
     # Labels and joints say right, the detector left: nothing is added.
-    joints = pose(right_wrist=(100, 140), left_wrist=(10, 10))
-    names = [name for name, _ in person_parts([("hand", labelled)], PhotoLandmarks(pose=joints, hands=(open_hand(),)))]
+    joints = visible(right_wrist=(100, 140), left_wrist=(10, 10))
+    names = [
+        name for name, _ in person_parts([("hand", labelled)], PhotoLandmarks(joints=joints, hands=(open_hand(),)))
+    ]
     assert names == ["right hand"]
 
 
 def test_skin_is_the_limb_whose_bones_alone_lie_in_it():
     arm, crumb = mask((80, 10, 120, 110)), mask((0, 140, 40, 160))
-    found = PhotoLandmarks(pose=pose(left_elbow=(100, 20), left_wrist=(100, 100)))
+    found = PhotoLandmarks(joints=visible(left_elbow=(100, 20), left_wrist=(100, 100)))
     parts = dict(person_parts([("skin", arm | crumb)], found))
     assert (parts["left arm"] == arm).all() and (parts["skin"] == crumb).all()
     # A wrist in a sleeve does not matter; a middle that is covered does.
@@ -105,8 +107,8 @@ def test_skin_is_the_limb_whose_bones_alone_lie_in_it():
     assert set(parts) == {"left arm"}
     assert set(dict(person_parts([("skin", mask((80, 10, 120, 40)))], found))) == {"skin"}
     # Of two legs in one piece each is along its bone: 22% of 80 to each side.
-    joints = pose(left_knee=(100, 20), left_ankle=(100, 100), right_knee=(40, 20), right_ankle=(40, 100))
-    parts = dict(person_parts([("skin", mask((10, 10, 130, 110)))], PhotoLandmarks(pose=joints)))
+    joints = visible(left_knee=(100, 20), left_ankle=(100, 100), right_knee=(40, 20), right_ankle=(40, 100))
+    parts = dict(person_parts([("skin", mask((10, 10, 130, 110)))], PhotoLandmarks(joints=joints)))
     assert set(parts) == {"skin", "left leg", "right leg"}
     assert parts["left leg"][60, 83:117].all() and not parts["left leg"][60, 80:82].any()
 

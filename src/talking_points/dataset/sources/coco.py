@@ -232,13 +232,6 @@ def _coco_files(folder: Path, name: str) -> tuple[tuple[Path, ...], Path] | None
     return files, photos
 
 
-def sound_annotations(coco: CocoFile, photo_id: str) -> list[dict[str, Any]]:
-    """A photo's annotations, of published files, in which none may be left out: LabelError if one had to be."""
-    if coco.photos[photo_id].problems:
-        raise LabelError(coco.photos[photo_id].problems)
-    return coco.photos[photo_id].annotations
-
-
 def id_of(value: object) -> int | str | None:
     """An id of a file: a number, also where it is written as a text or as 12.0; another text; None where it is none."""
     if isinstance(value, str):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, SceneObject, box_area
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split, record_of
@@ -42,6 +41,7 @@ from talking_points.dataset.sources.skeletons import (
     read_skeleton,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
 from talking_points.points import Box, Point
 
@@ -105,12 +105,7 @@ def open_coco(folder: Path, split: str) -> Source:
         visible_from=LABELLED if all_marks == {LABELLED} else VISIBLE,
         landmarks=read_landmarks(labels.path.parent / "landmarks.json"),
     )
-    return Source(
-        paths=paths,
-        read=partial(_read_scene, reading),
-        problems=labels.problems,
-        refused=labels.refused,
-    )
+    return Source(paths=paths, read=partial(_read_scene, reading), problems=labels.problems, refused=labels.refused)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

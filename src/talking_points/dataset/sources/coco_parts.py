@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES, called
 from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split
@@ -16,6 +15,7 @@ from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import means_nothing, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
+from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
 
 

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import problem_of, refuse
 from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
@@ -33,6 +32,7 @@ from talking_points.dataset.sources.reading import (
     split_blobs,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.dataset.wordings import NAMES
 from talking_points.files import read_table
 
 BACKGROUND = 0
@@ -53,9 +53,10 @@ class _Reading:
     """Labels that mean that nothing is labelled."""
     frame: str | None
     """What is said of it, see `frame_of_labels`."""
-    photos: Mapping[str, Path]
+    paths: Mapping[str, Path]
+    """Of the split's photos, by id."""
     maps: Mapping[str, Path]
-    """By id, as the photos; those that there are."""
+    """By id, those that there are."""
     landmarks: Mapping[str, PhotoLandmarks]
     """By the photos' file names."""
 
@@ -109,15 +110,15 @@ def open_label_map(folder: Path, split: str) -> Source:
         object_name=object_name,
         ignored=frozenset(ignored),
         frame=read_said_frame(said.get("labels_frame"), names_path),
-        photos={one: files[one][0] if one in files else folder / "photos" / f"{one}.jpg" for one in listed},
+        paths={
+            one: files[one][0] if one in files else folder / "photos" / f"{one}.jpg"
+            for one in listed
+            if of_split(one, split)
+        },
         maps={composed(Path(name).stem): folder / "labels" / name for name in maps},
         landmarks=read_landmarks(folder / "landmarks.json"),
     )
-    return Source(
-        paths={photo_id: path for photo_id, path in reading.photos.items() if of_split(photo_id, split)},
-        read=partial(_read_scene, reading),
-        refused=tuple(refused),
-    )
+    return Source(paths=reading.paths, read=partial(_read_scene, reading), refused=tuple(refused))
 
 
 def _id_of(name: str, files: Collection[str]) -> str:
@@ -130,7 +131,7 @@ def _id_of(name: str, files: Collection[str]) -> str:
 
 
 def _read_scene(reading: _Reading, photo_id: str) -> Scene:
-    photo = read_photo(reading.photos[photo_id])
+    photo = read_photo(reading.paths[photo_id])
     path = reading.maps.get(photo_id, reading.folder / "labels" / f"{photo_id}.png")
     labels, frame = read_labels(path, photo, said=reading.frame, where=reading.folder / "labels.json")
     labels, void = _without_void(labels, reading, path)

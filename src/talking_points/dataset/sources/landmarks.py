@@ -31,6 +31,8 @@ FACE = "face"
 SIDES = ("left", "right")
 POSE_COUNT = 33
 HAND_COUNT = 21
+MIN_VISIBILITY = 0.5
+"""Of a body joint that is used."""
 
 TURNED_AWAY = 0.45
 """An eye that looks narrower than this share of the other is on the side that the head turns away: the detector draws
@@ -43,6 +45,10 @@ MIN_FINGER_RADIUS_PX = 1.7
 """Fingers of smaller hands are not told apart."""
 MIN_FINGER_SEEN = 0.6
 """A finger that the others cover more than this leaves is not told apart, either."""
+
+
+Face = Mapping[str, Sequence[Point]]
+"""Outlines and points of a face by name; its own outline, `FACE`, is one of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +65,9 @@ class Hand:
 class PhotoLandmarks:
     """What was found in one photo."""
 
-    pose: tuple[tuple[float, float, float], ...] = ()
-    """x, y, visibility of 33 joints, or none."""
-    faces: tuple[Mapping[str, tuple[Point, ...]], ...] = ()
-    """Of each face the outlines and points by name; all have an outline of their own, `FACE`."""
+    joints: Mapping[str, Point] = field(default_factory=dict)
+    """Of the body, those that are visible, by their words: "left wrist"."""
+    faces: tuple[Face, ...] = ()
     hands: tuple[Hand, ...] = ()
 
 
@@ -102,12 +107,18 @@ def read_landmarks(path: Path) -> dict[str, PhotoLandmarks]:
 
 def _photo_landmarks(path: Path, name: str, found: Any) -> PhotoLandmarks:
     try:
+        pose = _numbers(found.get("pose") or [], 3, (0, POSE_COUNT))
         faces = [
             {str(region): _numbers(points, 2, None) for region, points in face.items()}
             for face in found.get("faces") or []
         ]
         return PhotoLandmarks(
-            pose=_numbers(found.get("pose") or [], 3, (0, POSE_COUNT)),
+            joints={
+                f"{side} {name}": pose[number][:2]
+                for name, pair in read_table(TABLE)["pose"].items()
+                for side, number in zip(SIDES, pair, strict=True)
+                if pose and pose[number][2] > MIN_VISIBILITY
+            },
             faces=tuple(face for face in faces if len(face.get(FACE, ())) >= 3),
             hands=tuple(
                 Hand(side=hand["side"], points=_numbers(hand["points"], 2, (HAND_COUNT,)))
@@ -147,13 +158,13 @@ def landmark_parts(
 # --- faces --------------------------------------------------------------------------------------------------
 
 
-def face_middle(face: Mapping[str, Sequence[Point]]) -> Point:
+def face_middle(face: Face) -> Point:
     """The middle of a face's outline."""
     x, y = np.asarray(face[FACE]).mean(axis=0)
     return float(x), float(y)
 
 
-def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], size_wh: tuple[int, int]) -> int | None:
+def owner_of_face(face: Face, bodies: Sequence[Body], size_wh: tuple[int, int]) -> int | None:
     """Whose face it is: an index into `bodies`, None where that is not clear.
 
     The one whose nose or eye lies in it; else the one whose mask or box holds its middle and whose own nose or eyes are
@@ -173,9 +184,7 @@ def owner_of_face(face: Mapping[str, Sequence[Point]], bodies: Sequence[Body], s
     return holders[0] if len(holders) == 1 else None
 
 
-def face_parts(
-    face: Mapping[str, Sequence[Point]], size_wh: tuple[int, int], body: Body | None = None
-) -> list[NamedMask]:
+def face_parts(face: Face, size_wh: tuple[int, int], body: Body | None = None) -> list[NamedMask]:
     """The regions of a face, in the order in which they are painted over each other.
 
     The half that is turned away is left out: that of an eye which looks much narrower than the other, or is not among
@@ -201,7 +210,7 @@ def face_parts(
     return [regions[0], *under, *regions[1:], *over]
 
 
-def _hidden_sides(face: Mapping[str, Sequence[Point]], body: Body | None) -> set[str]:
+def _hidden_sides(face: Face, body: Body | None) -> set[str]:
     middles = {side: np.mean(eye, axis=0) for side in SIDES if len(eye := face.get(f"{side} eye", ())) >= 3}
     if len(middles) < 2:
         return set(SIDES) - middles.keys()

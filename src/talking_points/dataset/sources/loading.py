@@ -69,8 +69,7 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
         if problems:
             left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
             log.warning(left_out, name, split, len(problems), problems[0])
-        thumbs = {key: thumbnail(scene.photo) for key, scene in found.items()} if others else {}
-        alike = look_alikes_of(thumbs, others) if others else {}
+        alike = look_alikes_of({key: thumbnail(scene.photo) for key, scene in found.items()}, others)
         if alike and len(alike) == len(found):
             log.warning("%s %s: each photo is in a later split, too; all are kept", name, split)
         elif alike:

@@ -15,6 +15,7 @@ from talking_points.dataset.sources.landmarks import (
     NOTHING_FOUND,
     SIDES,
     TABLE,
+    Face,
     Hand,
     PhotoLandmarks,
     face_middle,
@@ -32,8 +33,6 @@ SKIN_LIMB_HALF_WIDTH = 0.22
 """Of a bare limb, as a share of its length."""
 NECK_FROM, CHEST_FROM = -0.15, 0.5
 """Outside a face's outline the neck begins this share of its height below its lowest point, and the chest this one."""
-MIN_VISIBILITY = 0.5
-"""Of a body joint that is used."""
 MIN_WHOLE = 0.8
 """A part has a side when one blob is this share of it; of another in pieces, some may be of the other side."""
 NEAR_SHARE = 0.008
@@ -55,34 +54,22 @@ def person_parts(parts: Sequence[NamedMask], found: PhotoLandmarks) -> list[Name
     """
     if not parts or found == NOTHING_FOUND:
         return list(parts)
-    joints = _visible_joints(found)
+    joints = found.joints
     nothing = np.zeros_like(parts[0][1])
     just_skin = np.logical_or.reduce([nothing, *(mask for name, mask in parts if name == SKIN)])
     bare = [mask for name, mask in parts if name in read_table(TABLE)["skin_parts"]]
     skin = np.logical_or.reduce([nothing, *bare])
-    faces = [(face, middle) for face in found.faces if is_on(skin, middle := face_middle(face))]
+    faces = [face for face in found.faces if is_on(skin, face_middle(face))]
     named = _painted(_with_sides(parts, joints), _told_skin(just_skin, joints, faces))
     layers: list[NamedMask] = []
-    for face, _ in faces:
+    for face in faces:
         layers += face_parts(face, (skin.shape[1], skin.shape[0]))
     for hand in found.hands:
         layers += _hand_over(named, hand, joints, skin)
     return _painted(named, [(name, mask & skin) for name, mask in layers])
 
 
-def _visible_joints(found: PhotoLandmarks) -> dict[str, Point]:
-    joints = {}
-    for name, pair in read_table(TABLE)["pose"].items() if found.pose else ():
-        for side, number in zip(SIDES, pair, strict=True):
-            x, y, visibility = found.pose[number]
-            if visibility > MIN_VISIBILITY:
-                joints[f"{side} {name}"] = (x, y)
-    return joints
-
-
-def _told_skin(
-    skin: np.ndarray, joints: Joints, faces: Sequence[tuple[Mapping[str, Sequence[Point]], Point]]
-) -> list[NamedMask]:
+def _told_skin(skin: np.ndarray, joints: Joints, faces: Sequence[Face]) -> list[NamedMask]:
     """What is labelled just "skin": in a piece with a face, that and below its chin the neck and the chest; the limb
     whose bones alone lie in a piece; else what is along the bones.
     """
@@ -91,7 +78,7 @@ def _told_skin(
     for number in range(1, count):
         piece = pieces == number
         limbs = _limbs_in(piece, joints)
-        chins = [np.asarray(face[FACE])[:, 1] for face, middle in faces if is_on(piece, middle)]
+        chins = [np.asarray(face[FACE])[:, 1] for face in faces if is_on(piece, face_middle(face))]
         alone = len({name for name, _ in limbs}) == 1 and not chins
         for rows in chins:
             top, bottom = rows.min(), rows.max()

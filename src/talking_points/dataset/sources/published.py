@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from talking_points.dataset.names import called
+from talking_points.dataset.problems import LabelError, refuse
 from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject
-from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, sound_annotations
+from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, record_of
 from talking_points.dataset.sources.coco_masks import frame_of_photo
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import (
@@ -30,6 +30,7 @@ from talking_points.dataset.sources.reading import (
     stems,
 )
 from talking_points.dataset.sources.source import Source
+from talking_points.dataset.wordings import called
 from talking_points.files import read_table
 from talking_points.points import Box
 
@@ -99,6 +100,24 @@ def _read_scene(name: str, paths: dict[str, Path], look: Look, photo_id: str) ->
 
 def _instance(class_name: str, mask: np.ndarray) -> Instance:
     return Instance(class_name=class_name, thing=SceneObject(name=called(class_name)), mask=mask)
+
+
+def _masks(coco: CocoFile, photo: SourcePhoto, count: int) -> list[tuple[int, np.ndarray]]:
+    """Label, 0 to `count` - 1, and pixels of each annotation of a photo, in which none may be left out."""
+    stated = coco.photos[photo.path.stem]
+    if stated.problems:
+        raise LabelError(stated.problems)
+    frame = frame_of_photo(coco, photo.path.stem, photo)
+    masks = []
+    for annotation in stated.annotations:
+        label = annotation["category_id"]
+        if not 0 <= label < count:
+            found = f"has category {label}, known are 0 to {count - 1}"
+            raise refuse(coco.path, record_of(annotation, stated.file_name), found, "give the file as published")
+        # A crowd's mask is of several things.
+        if not is_crowd(annotation):
+            masks.append((label, frame.pixels(annotation)))
+    return masks
 
 
 # --- PascalPart116 --------------------------------------------------------------------------------------------
@@ -214,18 +233,7 @@ def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.nda
     check_labels(labels, path, len(part_classes(ADE)), 255 if labels.dtype == np.uint8 else UNLABELLED_16_BITS)
     if photo_id not in coco.photos:
         raise ValueError(f"{photo.path} has no record in {coco.path}")
-    frame = frame_of_photo(coco, photo_id, photo)
-    instances = []
-    for annotation in sound_annotations(coco, photo_id):
-        label = int(annotation["category_id"])
-        if not 0 <= label < len(classes):
-            where = f"{coco.path}: annotation {annotation.get('id')} of {photo_id}"
-            raise ValueError(f"{where} has category {label}, known are 0 to {len(classes) - 1}")
-        # A crowd's mask is of several things.
-        mask = None if is_crowd(annotation) else frame.pixels(annotation)
-        if mask is not None and mask.any():
-            instances.append(_instance(classes[label], mask))
-    return labels, instances
+    return labels, [_instance(classes[k], mask) for k, mask in _masks(coco, photo, len(classes)) if mask.any()]
 
 
 # --- PartImageNet ---------------------------------------------------------------------------------------------
@@ -279,16 +287,11 @@ def _class_of(path: Path) -> tuple[str, str]:
 
 
 def _look_at_polygons(coco: CocoFile, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
-    photo_id = photo.path.stem
-    frame = frame_of_photo(coco, photo_id, photo)
-    masks = []
-    for annotation in (one for one in sound_annotations(coco, photo_id) if not is_crowd(one)):
-        label = int(annotation["category_id"])
-        _check_label(label, photo.path, coco.path)
-        masks.append((frame.pixels(annotation), label))
+    masks = _masks(coco, photo, len(part_classes(PART_IMAGENET)))
     labels = np.full(photo.pixels.shape[:2], PART_IMAGENET_BACKGROUND, dtype=np.uint8)
     # Larger first: an eye-high side mirror in front of the body stays visible.
-    for mask, label in sorted(masks, key=lambda item: -int(item[0].sum())):
+    for label, mask in sorted(masks, key=lambda item: -int(item[1].sum())):
+        _check_label(label, photo.path, coco.path)
         labels[mask] = label
     return labels, _one_object(photo, labels != PART_IMAGENET_BACKGROUND)
 

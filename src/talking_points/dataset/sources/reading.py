@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from talking_points.dataset.names import NAMES
 from talking_points.dataset.problems import refuse
+from talking_points.dataset.wordings import NAMES
 from talking_points.files import read_table
 from talking_points.photos import open_turned_photo
 from talking_points.progress import one_line
