@@ -83,20 +83,6 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _decode(io.BytesIO(data), "the photo", max_pixels)[0]
 
 
-def photo_size(photo: Path) -> tuple[int, int]:
-    """Width and height of a photo file, upright, by its header; errors as of `open_photo`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(photo, formats=_FORMATS) as image:
-                # Of a TIFF Pillow says the upright size by itself.
-                turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-                return image.size[::-1] if turned else image.size
-        except (*_DECODING_ERRORS, Image.DecompressionBombError):
-            # HEIC, an EXIF block that cannot be read, or no photo: opening it tells.
-            return open_photo(photo).size
-
-
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
     # Pillow warns of large photos and of odd metadata. Here the first is an error at `max_pixels`, and the
     # second does not change the pixels.

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from talking_points.photos import photo_size
+from talking_points.photos import open_photo
 from talking_points.points import coco_to_photo
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
@@ -115,7 +115,6 @@ def read_points(
     *,
     on_problem: Callable[[str], None] | None = None,
     on_note: OnNote = unheard,
-    size_of: SizeOf = photo_size,
 ) -> list[PhotoPoint]:
     """The points of a file with what is known of them, to train or to score on.
 
@@ -123,12 +122,11 @@ def read_points(
         path: of the file, to whose folder its photos' paths are relative.
         on_problem: told of each line that is passed over, and why; None: such a line is an error.
         on_note: told once each what was assumed.
-        size_of: see `point_of_line`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_samples`; or a line is wrong, or its photo cannot be opened.
     """
-    size_of = cache(size_of)
+    size_of = cache(size_of_photo)
     points = []
     for line in read_samples(path, on_note=on_note):
         try:
@@ -141,12 +139,17 @@ def read_points(
     return points
 
 
+def size_of_photo(photo: Path) -> tuple[int, int]:
+    """Width and height of a photo once it is known to be whole: a broken one is told before a model is asked."""
+    return open_photo(photo).size
+
+
 def point_of_line(line: Line, folder: Path, size_of: SizeOf) -> PhotoPoint:
     """A line's point, with its photo's path as written, the photo's size, and the line's number.
 
     Args:
         line: of a file in `folder`.
-        size_of: width and height of a photo's file, upright: `photo_size`, or one that opens the whole photo.
+        size_of: `size_of_photo`, which may be cached.
 
     Raises:
         ValueError, OSError: the line is wrong, or its photo cannot be opened.

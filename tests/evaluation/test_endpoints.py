@@ -53,21 +53,21 @@ def test_a_pointing_model_is_asked_and_understood(model: str, answer: str, ledge
         prompt, picture = shown(server.requests[0])
         assert picture.size == (1024, 512) and ("shoe" in prompt or "hat" in prompt)
         asked = len(server.requests)
-        assert localizer.localize(PHOTO, ["a hat"]) == [(1536.0, 512.0)]
+        assert localizer.locate_many([(PHOTO, "a hat")])[0].point_px == (1536.0, 512.0)
         assert len(server.requests) == asked
 
 
 def test_an_answer_without_a_point_is_a_miss(ledger: Ledger) -> None:
     with serving(lambda asked, number: completion("I see no shoe.")) as server:
         localizer = EndpointContestant(endpoint(server.url, "gpt-5", ledger), concurrency=1)
-        [(x, y)] = localizer.localize(PHOTO, ["the left shoe"])
-        assert math.isnan(x) and math.isnan(y)
+        [found] = localizer.locate_many([(PHOTO, "the left shoe")])
+        assert all(map(math.isnan, found.point_px))
 
 
 def test_a_describer_sees_the_ring_and_the_numbers(ledger: Ledger) -> None:
     with serving(lambda asked, number: completion("on a  wall\n")) as server:
         describer = EndpointContestant(endpoint(server.url, "gpt-5", ledger), concurrency=2)
-        assert describer.describe(PHOTO, [(1000.0, 500.0), (20.0, 30.0)]) == ["on a wall"] * 2
+        assert describer.describe_many([(PHOTO, (1000.0, 500.0)), (PHOTO, (20.0, 30.0))]) == ["on a wall"] * 2
         prompts = [shown(asked) for asked in server.requests]
         prompt, picture = next(one for one in prompts if "x = 500, y = 250" in one[0])
         assert "1024 pixels wide" in prompt and picture.size == (1024, 512)

@@ -258,10 +258,3 @@ def test_a_crop_keeps_its_points_where_they_were() -> None:
         x, y = (int(v - 0.5) for v in sample.point_px)
         was_x, was_y = (int(v - 0.5) for v in sample.described.point_px)
         assert (inside[y, x] == whole[was_y, was_x]).all() and inside.shape != whole.shape
-
-
-def test_the_same_points_without_texts() -> None:
-    with_texts = make_set("plain", SCENES, points=3, seed=1)
-    without = make_set("plain", SCENES, points=3, seed=1, texts=False)
-    assert [s.point_px for s in without] == [s.point_px for s in with_texts]
-    assert {s.text for s in without} == {None}

@@ -25,7 +25,6 @@ def test_who_takes_part() -> None:
         ({"data": DATA, "limit": 0}, "--limit is 0; allowed: at least 1"),
         ({"data": DATA, "max_requests": 0}, "--max-requests is 0; allowed: at least 1"),
         ({"data": DATA, "workers": 2}, "--workers is 2; allowed: 1, or 1 and more with --engine ray"),
-        ({"data": DATA, "style_writer": "endpoint:http://a,m"}, "--style-writer comes with --styles"),
         ({"data": DATA, "describer": ("gpt",)}, "describer is 'gpt'; allowed: ground-truth"),
         ({"data": DATA, "describer": ("descriptor:",)}, "describer is 'descriptor:'; allowed"),
         ({"data": DATA, "localizer": ("molmo",)}, "localizer is 'molmo'; allowed: localizer"),

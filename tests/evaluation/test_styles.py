@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from talking_points.endpoint import RequestRefusedError
 from talking_points.evaluation.protocol import Row, style_panel, true_points
 from talking_points.evaluation.sets import make_set
-from talking_points.evaluation.styles import ASKED, REWORDINGS, REWRITINGS, asked_texts, styled_texts
+from talking_points.evaluation.styles import REWORDINGS, REWRITINGS, styled_texts
 from tests.evaluation.test_protocol import SCENES
 
 
@@ -33,17 +32,6 @@ def test_a_style_keeps_left_and_right_and_numbers_of_words() -> None:
     for name, reword in REWORDINGS.items():
         words = reword(text).lower().replace(",", "").rstrip(".").split()
         assert words.count("left") == 2 and words.count("right") == 1 and "second" in words, name
-
-
-def test_a_refused_rewriting_is_an_empty_text_and_the_rest_goes_on() -> None:
-    class Refuses:
-        def ask(self, prompt: str, picture: object, *, seed: int) -> str:
-            if "left shoe" in prompt:
-                raise RequestRefusedError("content filter")
-            return "  on the\n hood "
-
-    said = asked_texts(["the left shoe", "the hood", " "], Refuses(), concurrency=2)  # type: ignore[arg-type]
-    assert set(said) == set(ASKED) and all(texts == ["", "on the hood", ""] for texts in said.values())
 
 
 def test_panel_by_hand() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from talking_points.evaluation.pointing.formats import ask_for_point, prompt, words_of_prompt
+from talking_points.evaluation.pointing.formats import prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question
@@ -29,7 +29,7 @@ def messages(text: str, url: str | None = URL) -> list[dict[str, object]]:
 @pytest.mark.parametrize("name", ["pixels", "qwen", "molmo", "moondream"])
 def test_prompts_are_read_as_they_are_written(name: str) -> None:
     text = "the point at x = 3,\n\nnear (4, 5) $1"
-    assert (words_of_prompt(name, ask_for_point(name, text, (70, 40))) or {})["text"] == text
+    assert (words_of_prompt(name, prompt(name, width=70, height=40, text=text)) or {})["text"] == text
     assert words_of_prompt(name, "something else") is None
 
 
@@ -51,7 +51,7 @@ def test_a_point_asks_for_a_description(text: str, point: tuple[float, float]) -
 def test_words_ask_for_a_point() -> None:
     for text, expected in (
         ("the left shoe", "the left shoe"),
-        (ask_for_point("pixels", "the shoe (1, 2)", (70, 40)), "the shoe (1, 2)"),
+        (prompt("pixels", width=70, height=40, text="the shoe (1, 2)"), "the shoe (1, 2)"),
     ):
         question = read_question([ChatMessage.model_validate(one) for one in messages(text)])
         assert (question.task, question.asked) == ("localize", PhotoPoint(text=expected))

@@ -12,7 +12,7 @@ import numpy as np
 
 from talking_points.evaluation.protocol import Points, describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.files import sha256_of
+from talking_points.files import sha256_of, write_whole
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.progress import OnProgress, unheard
 
@@ -32,20 +32,13 @@ class KeptAnswers:
 
     def __enter__(self) -> KeptAnswers:
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.is_file() else []
-        whole = 0
-        if lines and lines[0] == self._head:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                if line is not lines[0]:
-                    stage, window, values = json.loads(line)
-                    self._known[stage, window] = values
-        self._file = self._path.open("r+b" if whole else "wb")
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        if not whole:
-            self._file.write(self._head)
+        # A run that was killed while it wrote left part of a line.
+        kept = [line for line in lines if line.endswith(b"\n")] if lines[:1] == [self._head] else [self._head]
+        for line in kept[1:]:
+            stage, window, values = json.loads(line)
+            self._known[stage, window] = values
+        write_whole(self._path, b"".join(kept))
+        self._file = self._path.open("ab")
         return self
 
     def __exit__(self, *_: object) -> None:

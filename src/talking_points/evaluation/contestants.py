@@ -14,7 +14,7 @@ from PIL import Image
 
 from talking_points.bases.base import Base
 from talking_points.endpoint import Budget, Endpoint, parse_endpoint
-from talking_points.evaluation.endpoints import EndpointContestant, ManyAtOnce
+from talking_points.evaluation.endpoints import EndpointContestant
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
@@ -85,27 +85,24 @@ class OurModels:
         region = {"object-caption": "predicted-mask", "region-caption": "gaussian"}[name]
         return BaseCaptioner(self._both.network, self._both.descriptor.cache, region=region)
 
-    def describe_many(self, name: str, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
-        """Texts of points of photos, by the describer of a name."""
-        return self[name].describe_many(pairs)
-
-    def locate_many(self, name: str, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
-        """Points of texts about photos, by the localizer of a name."""
-        return self[name].locate_many(pairs)
+    def answer(self, name: str, task: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[Any]:
+        """What the method `task` of a name says of the pairs."""
+        answers: list[Any] = getattr(self[name], task)(pairs)
+        return answers
 
 
-class RemoteContestant(ManyAtOnce):
+class RemoteContestant:
     """A describer or localizer of a name on Ray: pairs are shared out among actors, each `OurModels`."""
 
     def __init__(self, name: str, actors: Sequence[Any]) -> None:
         self._name, self._actors = name, actors
 
     def describe_many(self, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
-        """See `ManyAtOnce`."""
+        """Texts of points of photos."""
         return self._shared_out("describe_many", pairs)
 
     def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
-        """See `ManyAtOnce`."""
+        """Points of texts about photos."""
         return self._shared_out("locate_many", pairs)
 
     def _shared_out(self, task: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[Any]:
@@ -114,19 +111,15 @@ class RemoteContestant(ManyAtOnce):
 
         size = max(1, -(-len(pairs) // len(self._actors)))
         running = [
-            getattr(actor, task).remote(self._name, list(pairs[start : start + size]))
+            actor.answer.remote(self._name, task, list(pairs[start : start + size]))
             for actor, start in zip(self._actors, range(0, len(pairs), size), strict=False)
         ]
         return [answer for some in ray.get(running) for answer in some]
 
 
 @contextmanager
-def open_contestants(
-    settings: ContestSettings, model: Path, *, workers: int = 0
-) -> Iterator[tuple[Callable[[str], Any], Callable[[str], Endpoint]]]:
-    """What gives a describer or localizer by its name, and what opens the endpoint of `endpoint:URL,MODEL`.
-
-    What endpoints answer is kept in the run's folder and paid for once.
+def open_contestants(settings: ContestSettings, model: Path, *, workers: int = 0) -> Iterator[Callable[[str], Any]]:
+    """What gives a describer or localizer by its name. What endpoints answer is kept in the run's folder.
 
     Args:
         model: the folder of `settings.model`.
@@ -139,18 +132,14 @@ def open_contestants(
     with Ledger(settings.out) as ledger:
         budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
 
-        def ask(name: str) -> Endpoint:
-            # The same question shall have the same answer.
-            return Endpoint(
-                parse_endpoint(name, temperature=0.0, max_answer_tokens=settings.max_answer_tokens), ledger, budget
-            )
-
         def named(name: str) -> Any:
             if name.startswith("endpoint:"):
-                return EndpointContestant(ask(name), concurrency=settings.concurrency)
+                # The same question shall have the same answer.
+                where = parse_endpoint(name, temperature=0.0, max_answer_tokens=settings.max_answer_tokens)
+                return EndpointContestant(Endpoint(where, ledger, budget), concurrency=settings.concurrency)
             return RemoteContestant(name, actors) if actors else here[name]
 
-        yield named, ask
+        yield named
 
 
 def short_name(localizer: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,28 +18,24 @@ from talking_points.dataset.store import SPLITS, BuiltSplit
 from talking_points.evaluation.samples import Sample
 from talking_points.photos import open_photo
 from talking_points.points import check_point
-from talking_points.sample_files import SizeOf, read_points
+from talking_points.progress import one_line
+from talking_points.sample_files import SizeOf, read_points, size_of_photo
 from talking_points.samples import PhotoPoint
 
 log = logging.getLogger(__name__)
 
 SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
-TRAINING_PHOTOS = 500
-"""Enough for a mean point to a hundredth of the photo."""
 OnProblem = Callable[[str], None]
-_Read = Callable[[Path, str, OnProblem, int | None], list[Sample]]
-"""Samples of a split; the number is of the pairs that are read of those whose photos have to be opened."""
-_T = TypeVar("_T")
 
 
-def _reader(path: Path) -> _Read:
-    """What reads a file or folder, by what is in it."""
+def _read(path: Path, split: str, on_problem: OnProblem) -> list[Sample]:
+    """Samples of a file, or of a split of a folder, by what is in it."""
     if path.is_file():
-        return _lines
+        return _lines(path, on_problem)
     if any((path / "data").glob("*.parquet")):
-        return _built
+        return _built(path, split)
     if (path / "PairAnnotation").is_dir():
-        return _spair_71k
+        return _spair_71k(path, split, on_problem)
     if path.is_dir():
         raise ValueError(
             f"{path} holds neither a built set nor SPair-71k; of AP-10K and other COCO keypoints give the .json"
@@ -62,15 +58,14 @@ def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: 
         FileNotFoundError, ValueError: there is nothing to score there; says why.
     """
     problems: list[str] = []
-    read = _reader(path)
-    samples = read(path, split, problems.append, None)
+    samples = _read(path, split, problems.append)
     for problem in problems:
         on_problem(problem)
     if not samples:
         where = f" in its {split} split" if path.is_dir() else ""
         first = f"; the first problem is {problems[0]}" if problems else ""
         raise ValueError(f"{path} holds nothing to score{where}{first}")
-    if cross_photo and read is _lines:
+    if cross_photo and path.is_file():
         samples = _in_pairs(samples)
         if not samples:
             raise ValueError(f"{path} shows no part_name of an object_name on two photos, as cross-photo pairs need")
@@ -97,25 +92,20 @@ def _is_selected(sample: Sample, selection: Selection) -> bool:
 def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
     """(2,) mean of the selected points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
 
-    Of SPair-71k at most `TRAINING_PHOTOS` pairs are read. None where nothing is there to learn from: a file has no
+    None where nothing is there to learn from: a file has no
     train split, and a folder need not have one.
     """
     if path.is_file():
         return None
     try:
-        samples = _reader(path)(path, "train", lambda problem: None, TRAINING_PHOTOS)
+        samples = _read(path, "train", lambda problem: None)
     except (ValueError, OSError):
         return None
     units = [sample.point_unit for sample in samples if _is_selected(sample, selection)]
     return np.mean(units, axis=0) if units else None
 
 
-def _spread(names: Sequence[_T], most: int | None) -> Sequence[_T]:
-    """At most so many of them, at equal steps."""
-    return names if most is None else names[:: max(1, -(-len(names) // most))]
-
-
-def _built(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
+def _built(folder: Path, split: str) -> list[Sample]:
     if split not in SPLITS:
         raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
     opened = BuiltSplit(folder, split)
@@ -139,20 +129,15 @@ def _built(folder: Path, split: str, on_problem: OnProblem, most: int | None) ->
     ]
 
 
-def _lines(path: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
+def _lines(path: Path, on_problem: OnProblem) -> list[Sample]:
     """Points of a file, see `sample_files`, without those that something hides; of a file that marks each so, all."""
-    points = read_points(path, on_problem=on_problem, on_note=log.warning, size_of=size_of_opened)
+    points = read_points(path, on_problem=on_problem, on_note=log.warning)
     samples = [sample_of(point, path.parent) for point in points]
     # A hidden point's place was estimated: nobody could find it in the photo.
     seen = [sample for sample in samples if not sample.hidden] or samples
     if len(seen) < len(samples):
         log.info("%s: %d hidden points are left out", path, len(samples) - len(seen))
     return seen
-
-
-def size_of_opened(photo: Path) -> tuple[int, int]:
-    """Width and height of a photo once it is known to be whole: a broken one is told before a model is asked."""
-    return open_photo(photo).size
 
 
 def sample_of(point: PhotoPoint, folder: Path) -> Sample:
@@ -179,7 +164,7 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
     return [replace(s, described=described[s.sample_id]) for s in samples if s.sample_id in described]
 
 
-def _spair_71k(folder: Path, split: str, on_problem: OnProblem, most: int | None) -> list[Sample]:
+def _spair_71k(folder: Path, split: str, on_problem: OnProblem) -> list[Sample]:
     """Points of pairs of photos, as SPair-71k is distributed.
 
         PairAnnotation/{trn,val,test}/*.json
@@ -190,16 +175,16 @@ def _spair_71k(folder: Path, split: str, on_problem: OnProblem, most: int | None
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
     # A photo is in many pairs.
-    size_of = cache(size_of_opened)
+    size_of = cache(size_of_photo)
     samples = []
-    for path in _spread(sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")), most):
+    for path in sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")):
         try:
             pair = json.loads(path.read_text(encoding="utf-8"))
             described, sought = (_side_of_pair(folder, path.stem, pair, side, size_of) for side in ("src", "trg"))
             if len(described) != len(sought):
                 raise ValueError(f"the photos have {len(described)} points and {len(sought)}; expected pairs")
         except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-            on_problem(f"{path}: {' '.join(str(error).split()) or type(error).__name__}")
+            on_problem(f"{path}: {one_line(error)}")
             continue
         for here, there in zip(described, sought, strict=True):
             samples.append(replace(there, described=replace(here, sample_id=f"{here.sample_id}/described")))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from talking_points.dataset.windows import ringed_photo
 from talking_points.endpoint import Endpoint, RequestRefusedError
-from talking_points.evaluation.pointing.formats import ask_for_point, format_of_model, point_of_answer, prompt
+from talking_points.evaluation.pointing.formats import format_of_model, point_of_answer, prompt
 from talking_points.points import Point
 from talking_points.samples import FoundPoint
 
@@ -23,43 +23,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ManyAtOnce:
-    """A `Describer` and `Localizer` that is made of `describe_many` and `locate_many`."""
-
-    def describe_many(self, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
-        """Texts of points of photos."""
-        raise NotImplementedError
-
-    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
-        """Points of texts about photos; NaN where there is no answer."""
-        raise NotImplementedError
-
-    def describe(self, photo: Image.Image, points_px: Sequence[Point]) -> list[str]:
-        """See `Describer`."""
-        return self.describe_many([(photo, point) for point in points_px])
-
-    def localize(self, photo: Image.Image, texts: Sequence[str]) -> list[Point]:
-        """See `Localizer`."""
-        return [found.point_px for found in self.locate_many([(photo, text) for text in texts])]
-
-
-class EndpointContestant(ManyAtOnce):
+class EndpointContestant:
     """Is shown the point ringed and in numbers, or asked to point. Errors as `Endpoint.ask`.
 
     What a content filter refuses, and an answer that holds no point, is no answer, a miss.
     """
 
     def __init__(self, endpoint: Endpoint, *, concurrency: int) -> None:
+        """concurrency: requests side by side."""
         self._endpoint, self._concurrency = endpoint, concurrency
         self._format = format_of_model(endpoint.config.model)
 
     def describe_many(self, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
-        """See `ManyAtOnce`; requests side by side."""
-        return side_by_side(self._describe, pairs, self._concurrency)
+        """Texts of points of photos."""
+        return self._side_by_side(self._describe, pairs)
 
     def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
-        """See `ManyAtOnce`; requests side by side."""
-        found = side_by_side(self._locate, pairs, self._concurrency)
+        """Points of texts about photos; NaN where there is no answer."""
+        found = self._side_by_side(self._locate, pairs)
         return [FoundPoint(point_px=point, confidence=None, runner_up_px=None) for point in found]
 
     def _describe(self, pair: tuple[Image.Image, Point]) -> str:
@@ -67,14 +48,18 @@ class EndpointContestant(ManyAtOnce):
         shown = ringed_photo(photo, (x, y), self._endpoint.config.photo_side_px)
         place = {"x": round(x * shown.width / photo.width), "y": round(y * shown.height / photo.height)}
         asked = prompt("describe", width=shown.width, height=shown.height, **place)
-        return asked_or_nothing(self._endpoint, asked, shown)
+        try:
+            return " ".join(self._endpoint.ask(asked, shown, seed=0).split())
+        except RequestRefusedError as refusal:
+            log.warning("%s", refusal)
+            return ""
 
     def _locate(self, pair: tuple[Image.Image, str]) -> Point:
         photo, text = pair
         side = self._endpoint.config.photo_side_px
         shown = photo.copy()
         shown.thumbnail((side, side), Image.Resampling.BICUBIC)
-        asked = ask_for_point(self._format, text, shown.size)
+        asked = prompt(self._format, width=shown.width, height=shown.height, text=text)
         try:
             answer = self._endpoint.ask(asked, shown, seed=zlib.crc32(text.encode()))
             x, y = point_of_answer(self._format, answer, shown.size)
@@ -83,20 +68,10 @@ class EndpointContestant(ManyAtOnce):
             return math.nan, math.nan
         return x * photo.width / shown.width, y * photo.height / shown.height
 
-
-def asked_or_nothing(endpoint: Endpoint, asked: str, picture: Image.Image | None) -> str:
-    """An endpoint's answer on one line; empty, a miss, where its content filter refuses to give one."""
-    try:
-        return " ".join(endpoint.ask(asked, picture, seed=0).split())
-    except RequestRefusedError as refusal:
-        log.warning("%s", refusal)
-        return ""
-
-
-def side_by_side(ask: Callable[[T], R], questions: Sequence[T], concurrency: int) -> list[R]:
-    """Answers in the order of the questions, so many asked at a time; the first error ends what has not begun."""
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
-    try:
-        return [future.result() for future in [pool.submit(ask, one) for one in questions]]
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def _side_by_side(self, ask: Callable[[T], R], questions: Sequence[T]) -> list[R]:
+        """Answers in the order of the questions; the first error ends what has not begun."""
+        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="endpoint")
+        try:
+            return list(pool.map(ask, questions))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

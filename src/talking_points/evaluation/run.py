@@ -35,7 +35,7 @@ from talking_points.evaluation.report import write_report
 from talking_points.evaluation.samples import Sample, drawn_evenly
 from talking_points.evaluation.sets import CROSS_PHOTO, SETS, labelled_points, make_set
 from talking_points.evaluation.settings import EvaluationSettings
-from talking_points.evaluation.styles import asked_texts, styled_texts
+from talking_points.evaluation.styles import styled_texts
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.pretrained import find_checkpoint
@@ -43,8 +43,6 @@ from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
 PHOTO_CENTRE = "the photo's centre, as there is no train split with such points"
-Restyle = Callable[[str, Sequence[Sample], list[str]], Mapping[str, list[str]]]
-"""A describer's name, the samples and its texts of them -> the texts in other styles, by style."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,17 +57,9 @@ class SampleSet:
 
 
 def run(
-    settings: EvaluationSettings,
-    *,
-    on_problem: OnNote = unheard,
-    on_progress: OnProgress = unheard,
+    settings: EvaluationSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
-    """Evaluate what the settings name, as `evaluate` does, into their `out`.
-
-    Args:
-        on_problem: told of each sample that is passed over.
-        on_progress: told set and contestants, samples done and their number.
-    """
+    """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
     model = find_checkpoint(settings.model)
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings)
@@ -83,13 +73,7 @@ def run(
     are_written = [name for name in describers if name.partition(":")[0] in ("ground-truth", "file")]
     texts = {name: written_texts(name, samples) for name in are_written}
     workers = settings.workers if settings.engine == "ray" else 0
-    with open_contestants(settings, model, workers=workers) as (named, ask):
-
-        def restyle(who: str, of: Sequence[Sample], said: list[str]) -> Mapping[str, list[str]]:
-            if settings.style_writer is not None:
-                return asked_texts(said, ask(settings.style_writer), concurrency=settings.concurrency)
-            return styled_texts(of, said, written=who == "ground-truth", seed=settings.seed)
-
+    with open_contestants(settings, model, workers=workers) as named:
         return evaluate(
             sets,
             {name: texts[name] if name in texts else named(name) for name in describers},
@@ -103,10 +87,9 @@ def run(
                 "describers": describers,
                 "localizers": localizers,
                 "sha256": hashes_of(model, [*describers, *localizers]),
-                "style_writer": settings.style_writer,
             },
             seed=settings.seed,
-            restyle=restyle if settings.styles else None,
+            styles=settings.styles,
             table=settings.table,
             problems=problems,
             on_progress=on_progress,
@@ -165,7 +148,7 @@ def evaluate(
     *,
     settings: Mapping[str, Any],
     seed: int,
-    restyle: Restyle | None = None,
+    styles: bool = False,
     table: str | None = None,
     problems: Sequence[str] = (),
     on_progress: OnProgress = unheard,
@@ -179,7 +162,7 @@ def evaluate(
         out: gets `answers.jsonl` as the work goes on, then the files of `write_report`.
         settings: model, split and the like, for the report; a run with other settings does not resume this one.
         seed: of the shuffling.
-        restyle: gives every describer's texts in other styles, which are scored beside them; None: as written alone.
+        styles: whether every describer's texts are scored in other styles, too.
         table: the paper's, whose rows the report then holds beside ours (`paper.TABLES`).
         problems: samples that were passed over, for the report.
         on_progress: told set and contestants, samples done and their number.
@@ -191,7 +174,7 @@ def evaluate(
         one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
     }
     with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
-        rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, restyle)]
+        rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, styles)]
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
     summaries = [row.summary() for row in rows]
@@ -212,7 +195,7 @@ def evaluate(
             name: {f"{row.describer} -> {row.localizer}": breakdowns(row) for row in some}
             for name, some in as_written.items()
         },
-        "styles": {} if restyle is None else {name: style_panel(some) for name, some in of_set.items()},
+        "styles": {name: style_panel(some) for name, some in of_set.items()} if styles else {},
         "paper": [] if table is None else beside_paper(table, summaries),
     }
     write_report(out, report, rows)
@@ -231,7 +214,7 @@ def _rows(
     localizers: Mapping[str, Localizer],
     answers: KeptAnswers,
     seed: int,
-    restyle: Restyle | None,
+    styles: bool,
 ) -> list[Row]:
     """Every describer through every localizer on one set, then the references."""
     samples, true = one.samples, true_points(one.samples)
@@ -252,7 +235,11 @@ def _rows(
             said[name] = [describer[s.sample_id] for s in samples]
         else:
             said[name] = answers.texts(f"{one.name} {name}", describer, samples)
-    styled = {} if restyle is None else {name: restyle(name, samples, texts) for name, texts in said.items()}
+    styled = {
+        name: styled_texts(samples, texts, written=name == "ground-truth", seed=seed)
+        for name, texts in said.items()
+        if styles
+    }
     for localizer in localizers:
         for name, texts in said.items():
             ask(name, localizer, texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,24 +61,14 @@ def drawn_evenly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sampl
     A source with fewer than its share gives all, and the others give more. Of the last photo of a source, as many
     samples as are still wanted are drawn. The order stays. Equal seeds draw equally.
     """
-    of_source: dict[str, list[list[Sample]]] = {}
-    for group in by_photo(samples):
-        of_source.setdefault(group[0].source, []).append(group)
     rng = np.random.default_rng(seed)
-    names = sorted(of_source)
-    # Where not all get the same, chance says who gets one more.
-    names = [names[int(number)] for number in rng.permutation(len(names))]
-    available = {name: sum(map(len, of_source[name])) for name in names}
-    left, taken = limit, set()
-    for place, name in enumerate(sorted(names, key=lambda one: available[one])):
-        # From the smallest on: what it cannot give is shared by those after it.
-        wanted = min(available[name], -(-left // (len(names) - place)))
-        left -= wanted
-        groups = of_source[name]
-        for number in rng.permutation(len(groups)):
-            group = groups[int(number)]
-            if len(group) > wanted:
-                group = [group[int(k)] for k in rng.choice(len(group), wanted, replace=False)]
-            wanted -= len(group)
-            taken |= {id(sample) for sample in group}
+    groups = by_photo(samples)
+    of_source: dict[str, list[Sample]] = {}
+    for number in rng.permutation(len(groups)):
+        group = groups[int(number)]
+        chosen = [group[int(k)] for k in rng.permutation(len(group))]
+        of_source.setdefault(group[0].source, []).extend(chosen)
+    # In turns, until there are enough.
+    turns = [sample for turn in zip_longest(*of_source.values()) for sample in turn if sample is not None]
+    taken = {id(sample) for sample in turns[:limit]}
     return [sample for sample in samples if id(sample) in taken]

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageOps
 
-from talking_points.dataset.facts import PointFacts, facts_of_points
+from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.places import DIALECTS
@@ -29,9 +29,7 @@ SIFT_SHARE = 0.5
 """Of the points; the others are drawn anywhere in a part."""
 
 
-def make_set(
-    name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384, texts: bool = True
-) -> list[Sample]:
+def make_set(name: str, scenes: Sequence[Scene], *, points: int, seed: int, long_side: int = 384) -> list[Sample]:
     """Draw points and write their texts.
 
     Args:
@@ -42,12 +40,11 @@ def make_set(
         points: of each scene.
         seed: equal seeds give equal sets.
         long_side: of composed scenes, in pixels.
-        texts: False: the same points without any text.
     """
     if name not in (*SETS, *CROSS_PHOTO):
         raise ValueError(f"set is {name!r}; allowed: {', '.join((*SETS, *CROSS_PHOTO))}")
     if name in CROSS_PHOTO:
-        plain = make_set("plain", scenes, points=points, seed=seed, texts=texts)
+        plain = make_set("plain", scenes, points=points, seed=seed)
         return [changed for sample in plain if (changed := _changed(sample, name, seed)) is not None]
     samples = []
     for index, scene in enumerate(scenes):
@@ -56,9 +53,7 @@ def make_set(
         if not shown.parts:
             continue
         drawn = sample_points(shown, points, rng, sift_share=SIFT_SHARE)
-        facts: list[PointFacts | None] = [None] * len(drawn)
-        if texts:
-            facts = list(facts_of_points(shown, [(one.x, one.y) for one in drawn]))
+        facts = facts_of_points(shown, [(one.x, one.y) for one in drawn])
         for number, (one, known) in enumerate(zip(drawn, facts, strict=True)):
             part = shown.parts[one.part_index]
             thing = shown.objects[part.object_index]
@@ -69,7 +64,7 @@ def make_set(
                     open_photo=partial(Image.fromarray, shown.photo),
                     size_wh=shown.size_wh,
                     point_px=(one.x, one.y),
-                    text=None if known is None else write_point_text(known, DIALECTS[SETS[name]], rng),
+                    text=write_point_text(known, DIALECTS[SETS[name]], rng),
                     source=shown.source,
                     object_name=thing.name,
                     object_category=thing.category,
@@ -100,27 +95,26 @@ def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
     """
     rng = np.random.default_rng([seed, zlib.crc32(sample.photo_id.encode())])
     width, height = sample.size_wh
-    x0, y0, x1, y1 = 0, 0, width, height
+    x0, y0, shown = 0, 0, sample.size_wh
     if how == "cropped":
         new_width, new_height = (max(1, round(side * rng.uniform(*CROP_SHARE))) for side in sample.size_wh)
         x0, y0 = int(rng.integers(width - new_width + 1)), int(rng.integers(height - new_height + 1))
-        x1, y1 = x0 + new_width, y0 + new_height
-    if not (x0 <= sample.point_px[0] <= x1 and y0 <= sample.point_px[1] <= y1):
-        return None
-    shown = (x1 - x0, y1 - y0)
+        shown = new_width, new_height
 
-    def moved_x(x: float) -> float:
-        return float(width - x if how == "mirrored" else min(max(x - x0, 0), shown[0]))
+    def moved(points_px: Sequence[float]) -> np.ndarray:
+        """(N, 2) where points are in the changed photo, perhaps outside it; of a box, two corners."""
+        points = np.reshape(points_px, (-1, 2)) - (x0, y0)
+        return points * (-1, 1) + (width, 0) if how == "mirrored" else points
 
-    def moved_y(y: float) -> float:
-        return float(min(max(y - y0, 0), shown[1]))
-
-    def moved(box: Box | None) -> Box | None:
+    def moved_box(box: Box | None) -> Box | None:
         if box is None:
             return None
-        left, right = sorted((moved_x(box[0]), moved_x(box[2])))
-        return left, moved_y(box[1]), right, moved_y(box[3])
+        (left, top), (right, bottom) = np.sort(moved(box).clip(0, shown), axis=0).tolist()
+        return left, top, right, bottom
 
+    [(x, y)] = moved(sample.point_px).tolist()
+    if not (0 <= x <= shown[0] and 0 <= y <= shown[1]):
+        return None
     order = [(1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1)][int(rng.integers(4))]
 
     def open_changed() -> Image.Image:
@@ -128,7 +122,7 @@ def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
         if how == "mirrored":
             return ImageOps.mirror(photo)
         if how == "cropped":
-            return photo.crop((x0, y0, x1, y1))
+            return photo.crop((x0, y0, x0 + shown[0], y0 + shown[1]))
         channels = photo.split()
         return Image.merge("RGB", [channels[k] for k in order])
 
@@ -138,9 +132,9 @@ def _changed(sample: Sample, how: str, seed: int) -> Sample | None:
         photo_id=f"{how}/{sample.photo_id}",
         open_photo=open_changed,
         size_wh=shown,
-        point_px=(moved_x(sample.point_px[0]), moved_y(sample.point_px[1])),
-        object_box_xyxy=moved(sample.object_box_xyxy),
-        part_box_xyxy=moved(sample.part_box_xyxy),
+        point_px=(x, y),
+        object_box_xyxy=moved_box(sample.object_box_xyxy),
+        part_box_xyxy=moved_box(sample.part_box_xyxy),
         facts=None,
         described=sample,
     )

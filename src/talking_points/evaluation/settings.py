@@ -73,8 +73,6 @@ class EvaluationSettings(ContestSettings):
     """The paper's 1, 3, 4 or 'figure': its contestants, and its rows beside ours."""
     styles: bool = False
     """Every text in other styles too: a matrix of styles and judges."""
-    style_writer: str | None = None
-    """endpoint:URL,MODEL that rewrites for styles; rules unless given."""
     cross_photo: bool = False
     """Described in one photo, found in another: of a file the same part of such an object, with source the photo
     mirrored, cropped and recoloured."""
@@ -100,8 +98,6 @@ class EvaluationSettings(ContestSettings):
         _check_names("describer", self.describer, DESCRIBERS)
         if self.workers > 1 and self.engine == "local":
             raise ValueError(f"--workers is {self.workers}; allowed: 1, or 1 and more with --engine ray")
-        if self.style_writer is not None and not self.styles:
-            raise ValueError("--style-writer comes with --styles")
         self.contestants(have_texts=True)
 
     @property

@@ -1,7 +1,7 @@
 """The same facts in other words: does a score depend on the judge's dialect?
 
 Some styles are made of a text alone, whoever wrote it. Others are written anew from a sample's facts, where it has
-them. Or a language model behind an endpoint writes them all.
+them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,10 @@ import numpy as np
 
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.places import DIALECTS, Dialect
-from talking_points.endpoint import Endpoint
-from talking_points.evaluation.endpoints import asked_or_nothing, side_by_side
-from talking_points.evaluation.pointing.formats import prompt
 from talking_points.evaluation.samples import Sample
 from talking_points.files import read_table
 
 _WORDS: dict[str, Any] = read_table(Path(__file__).with_name("style_words.json"))
-ASKED: Mapping[str, str] = _WORDS["asked"]
-"""Styles that a language model is asked for, in words."""
 
 
 def reworded(text: str, kind: str) -> str:
@@ -127,22 +122,6 @@ def styled_texts(samples: Sequence[Sample], texts: Sequence[str], *, written: bo
                 if sample.facts is not None
             ]
     return styled
-
-
-def asked_texts(texts: Sequence[str], endpoint: Endpoint, *, concurrency: int) -> dict[str, list[str]]:
-    """Texts in the styles of `ASKED`, by a language model; errors as `Endpoint.ask`.
-
-    What a content filter refuses to rewrite is an empty text, a miss, as it is for a describer. So is an empty text.
-    """
-
-    def ask(asked: tuple[str, str]) -> str:
-        style, text = asked
-        return (
-            asked_or_nothing(endpoint, prompt("rewrite", style=ASKED[style], text=text), None) if text.strip() else ""
-        )
-
-    said = iter(side_by_side(ask, [(style, text) for style in ASKED for text in texts], concurrency))
-    return {style: [next(said) for _ in texts] for style in ASKED}
 
 
 def _sentences(text: str) -> list[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from talking_points.evaluation.pointing.formats import FORMATS, ask_for_point, format_of_model, point_of_answer
+from talking_points.evaluation.pointing.formats import FORMATS, format_of_model, point_of_answer, prompt
 
 SHOWN = (400, 200)
 
@@ -57,5 +57,5 @@ def test_formats_of_models() -> None:
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_prompts_hold_the_text(name: str) -> None:
-    prompt = ask_for_point(name, "the left shoe, $5", (640, 480))
-    assert "the left shoe, $5" in prompt and "$width" not in prompt
+    asked = prompt(name, width=640, height=480, text="the left shoe, $5")
+    assert "the left shoe, $5" in asked and "$width" not in asked

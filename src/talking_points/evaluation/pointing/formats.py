@@ -5,33 +5,24 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
 from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Format:
-    """How a family of models writes a point."""
-
-    full: float | None
-    """What it counts up to across and down the photo; None: pixels of the photo as it was shown."""
-    keys: tuple[str, ...] = ()
-    """Under which of these a JSON object holds the point; or it has `x` and `y` itself."""
-
-
-FORMATS = {
+FORMATS: dict[str, float | None] = {
     # <point x="61.5" y="40.2" alt="...">...</point>
-    "molmo": Format(full=100),
+    "molmo": 100,
     # [{"point_2d": [615, 402], "label": "..."}]; a box gives its centre.
-    "qwen": Format(full=1000, keys=("point_2d", "point", "bbox_2d")),
+    "qwen": 1000,
     # {"points": [{"x": 0.615, "y": 0.402}]}
-    "moondream": Format(full=1, keys=("points",)),
+    "moondream": 1,
     # {"x": 315, "y": 201} or [315, 201]
-    "pixels": Format(full=None),
+    "pixels": None,
 }
+"""What each counts up to across and down the photo; None: pixels of the photo as it was shown."""
 _TAG = re.compile(r"<points?\b[^>]*?\bx1?\s*=\s*[\"']?\s*([-\d.]+)[^>]*?\by1?\s*=\s*[\"']?\s*([-\d.]+)", re.IGNORECASE)
+_KEYS = ("point_2d", "point", "bbox_2d", "points")
+"""Under which of these a JSON object holds the point; or it has `x` and `y` itself."""
 
 
 def format_of_model(model: str) -> str:
@@ -45,15 +36,15 @@ def point_of_answer(name: str, answer: str, shown_wh: tuple[int, int]) -> tuple[
     Raises:
         ValueError: the answer holds no point, or one outside the photo.
     """
-    form = FORMATS[name]
     if name == "molmo":
         found = _TAG.search(answer)
         if found is None:
             raise ValueError("the answer holds no <point> tag")
         x, y = found.groups()
     else:
-        x, y = _point_of_json(_first_json(answer), form.keys)
-    full_wh = shown_wh if form.full is None else (form.full, form.full)
+        x, y = _point_of_json(_first_json(answer))
+    full = FORMATS[name]
+    full_wh = shown_wh if full is None else (full, full)
     try:
         if isinstance(x, bool) or isinstance(y, bool):
             raise TypeError
@@ -77,23 +68,18 @@ def _first_json(answer: str) -> Any:
     raise ValueError("the answer holds no JSON")
 
 
-def _point_of_json(found: Any, keys: tuple[str, ...]) -> tuple[Any, Any]:
+def _point_of_json(found: Any) -> tuple[Any, Any]:
     """x and y of an object, a pair or a box, or of the first in a list of these."""
     while isinstance(found, dict) or (isinstance(found, list) and found and isinstance(found[0], dict | list)):
         if isinstance(found, list):
             found = found[0]
         else:
-            found = next((found[key] for key in keys if key in found), [found.get("x"), found.get("y")])
+            found = next((found[key] for key in _KEYS if key in found), [found.get("x"), found.get("y")])
     if isinstance(found, list) and len(found) == 4 and all(isinstance(value, int | float) for value in found):
         found = [(found[0] + found[2]) / 2, (found[1] + found[3]) / 2]
     if not isinstance(found, list) or len(found) != 2:
         raise ValueError("the answer's JSON holds no point of two numbers")
     return found[0], found[1]
-
-
-def ask_for_point(name: str, text: str, shown_wh: tuple[int, int]) -> str:
-    """The prompt that asks where a text's point is."""
-    return prompt(name, width=shown_wh[0], height=shown_wh[1], text=text)
 
 
 def prompt(name: str, **words: str | int) -> str:

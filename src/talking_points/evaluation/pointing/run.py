@@ -27,17 +27,9 @@ from talking_points.progress import OnNote, OnProgress, unheard
 
 
 def run(
-    settings: PointingSettings,
-    *,
-    on_problem: OnNote = unheard,
-    on_progress: OnProgress = unheard,
+    settings: PointingSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
-    """Evaluate what the settings name, as `evaluate_pointing` does, into their `out`.
-
-    Args:
-        on_problem: told of each entry that is passed over.
-        on_progress: told localizer, tasks done and their number.
-    """
+    """`evaluate_pointing` of what the settings name. on_problem: told of each entry that is passed over."""
     problems: list[str] = []
     tasks = read_tasks(settings.data, settings.layout, problems.append)
     for problem in problems:
@@ -46,7 +38,7 @@ def run(
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
 
-    with open_contestants(settings, model) as (named, _):
+    with open_contestants(settings, model) as named:
         return evaluate_pointing(
             settings.layout,
             tasks,
@@ -174,16 +166,23 @@ def _write_samples(
     scores: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> None:
     """Every answer and its scores as Parquet: a line for each task of each row. Points are lists of pixels x and y."""
-    kinds = dict.fromkeys(("localizer", "sample", "photo", "category", "text"), pa.string())
-    kinds |= dict.fromkeys(("width", "height"), pa.int32())
-    kinds |= dict.fromkeys(("found_x", "found_y"), pa.list_(pa.float64()))
-    lines = []
-    for name, answered in found_px.items():
-        for task, found, scored in zip(tasks, answered, scores[name], strict=True):
-            names = (name, task.sample_id, task.photo_id, task.category, task.text)
-            lines.append(dict(zip(kinds, (*names, *task.size_wh, *found.T.tolist()), strict=True)) | dict(scored))
-    schema = pa.schema(kinds | dict.fromkeys(scores["oracle"][0], pa.float64()))
-    pq.write_table(pa.Table.from_pylist(lines, schema=schema), path, compression="zstd")
+    lines = [
+        {
+            "localizer": name,
+            "sample": task.sample_id,
+            "photo": task.photo_id,
+            "category": task.category,
+            "text": task.text,
+            "width": task.size_wh[0],
+            "height": task.size_wh[1],
+            "found_x": found[:, 0].tolist(),
+            "found_y": found[:, 1].tolist(),
+            **scored,
+        }
+        for name, answered in found_px.items()
+        for task, found, scored in zip(tasks, answered, scores[name], strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(lines), path, compression="zstd")
 
 
 def _hash(tasks: Sequence[PointingTask]) -> str:

@@ -1,14 +1,13 @@
-"""What a pointing benchmark asks, and what reading one takes: masks, right answers, checked entries."""
+"""What a pointing benchmark asks, and what reading one takes: masks, right answers, checked texts."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -62,8 +61,8 @@ class PointingTask(Sample):
     """Point-Bench's counting tasks: how many points are asked for."""
 
 
-Entry = tuple[str, Callable[[], list[PointingTask]]]
-"""Where something stands in a file, and what reads it; a ValueError or OSError of that says what is wrong."""
+Entry = tuple[str, Callable[[], PointingTask]]
+"""Where something stands in a file, and what reads it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,23 +77,16 @@ class Layout:
     """Whether the benchmark's figure is the mean over categories; else that over tasks."""
 
 
-def text_of(record: Mapping[str, Any], key: str) -> str:
+def text_of(record: Any, key: str) -> str:
     """The text under a key of an entry, or a ValueError."""
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object, got {type(record).__name__}")
     text = record.get(key)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f'"{key}" must be a text, got {text!r:.100}')
     if len(text) > MOST_TEXT_CHARS:
         raise ValueError(f'"{key}" has {len(text):,} characters; allowed: up to {MOST_TEXT_CHARS:,}')
     return text.strip()
-
-
-def path_of(folder: Path, record: Mapping[str, Any], key: str) -> Path:
-    """The file in a folder that a key of an entry names, or a ValueError."""
-    name = text_of(record, key)
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise ValueError(f'"{key}" must be a path below {folder}, got {name!r:.100}')
-    return folder / path
 
 
 def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArray[np.bool_]:
@@ -121,16 +113,12 @@ def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArr
     return on
 
 
-def deepest_point(pixels: Pixels) -> Point:
-    """The centre of the pixel that is farthest from the mask's edge, (x, y)."""
-    # A rim of background: the photo's border is an edge, too.
-    depth = cv2.distanceTransform(np.pad(pixels, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return float(x) - 0.5, float(y) - 0.5
+def pixel_near(pixels: Pixels, point_px: Point | None = None) -> Point:
+    """Column and row of the mask's pixel nearest to a point, to the mask's centre unless given.
 
-
-def nearest_pixel(pixels: Pixels, point_px: Point) -> Point:
-    """Column and row, whole numbers, of the mask's pixel that is nearest to a point."""
+    Whole numbers: neither rounding nor cutting a fraction off leads away from the pixel.
+    """
     rows, columns = np.nonzero(pixels)
-    nearest = int(np.hypot(columns - point_px[0], rows - point_px[1]).argmin())
+    x, y = point_px or (columns.mean(), rows.mean())
+    nearest = int(np.hypot(columns - x, rows - y).argmin())
     return float(columns[nearest]), float(rows[nearest])
