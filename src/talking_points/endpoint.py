@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import threading
@@ -50,11 +51,7 @@ class RequestRefusedError(ValueError):
 
 
 class _PassingError(Exception):
-    """A failure that may be gone at the next attempt."""
-
-    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause_s = pause_s
+    """A failure that may be gone at the next attempt; its reason, and how many seconds the endpoint asks to wait."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,7 +121,7 @@ class Budget:
         for name, value in (("max_requests", max_requests), ("max_tokens", max_tokens)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.max_requests, self.max_tokens = max_requests, max_tokens
+        self._most_requests, self._most_tokens = max_requests or math.inf, max_tokens or math.inf
         self._requests, self._tokens = spent.requests, spent.tokens
         self._reserved = self._dearest = 0
         self._lock = threading.Lock()
@@ -136,16 +133,16 @@ class Budget:
         """
         with self._lock:
             expected = max(self._dearest, (answer_tokens or _ANSWER_TOKENS) + (0 if self._dearest else _PROMPT_TOKENS))
-            if self.max_requests is not None and self._requests >= self.max_requests:
-                raise BudgetSpentError(
-                    f"the budget of {self.max_requests} requests is spent; give a larger --max-requests and start the "
-                    "same command again"
+            spent, option = "", ""
+            if self._requests >= self._most_requests:
+                spent, option = f"the budget of {self._most_requests} requests is spent", "--max-requests"
+            elif self._tokens + self._reserved + expected > self._most_tokens:
+                spent = (
+                    f"the next request may exceed the budget of {self._most_tokens} tokens ({self._tokens} are used)"
                 )
-            if self.max_tokens is not None and self._tokens + self._reserved + expected > self.max_tokens:
-                raise BudgetSpentError(
-                    f"the next request may exceed the budget of {self.max_tokens} tokens ({self._tokens} are used); "
-                    "give a larger --max-tokens and start the same command again"
-                )
+                option = "--max-tokens"
+            if spent:
+                raise BudgetSpentError(f"{spent}; give a larger {option} and start the same command again")
             self._requests += 1
             self._reserved += expected
             return expected
@@ -224,8 +221,7 @@ class Endpoint:
         return self._ledger.answer(name, lambda: self._attempt(request), model=self.config.model)
 
     def _attempt(self, request: dict[str, Any]) -> tuple[str, int, int]:
-        reason = ""
-        for attempt in range(self.config.attempts):
+        for attempt in range(1, self.config.attempts + 1):
             if self._stopped.is_set():
                 raise EndpointDownError("stopped")
             reserved = self._budget.reserve(self.config.max_answer_tokens)
@@ -235,12 +231,12 @@ class Endpoint:
                 used = answer[1] + answer[2]
                 return answer
             except _PassingError as error:
-                reason = str(error)
-                pause_s = min(LONGEST_PAUSE_S, max(self.config.backoff_s * 2**attempt, error.pause_s))
+                reason, asked_s = error.args
             finally:
                 self._budget.settle(reserved, used)
-            if attempt + 1 < self.config.attempts:
-                log.warning("%s: %s; attempt %d in %.1f s", self.config.model, reason, attempt + 2, pause_s)
+            if attempt < self.config.attempts:
+                pause_s = min(LONGEST_PAUSE_S, max(self.config.backoff_s * 2 ** (attempt - 1), asked_s))
+                log.warning("%s: %s; attempt %d in %.1f s", self.config.model, reason, attempt + 1, pause_s)
                 self._stopped.wait(pause_s)
         raise EndpointDownError(
             f"{self.config.base_url} failed {self.config.attempts} times in a row ({reason}); every answer so far is "
@@ -259,28 +255,27 @@ class Endpoint:
             completion: Any = self._client.chat.completions.create(**request, extra_headers=headers)
             return _read_answer(completion, request)
         except openai.APITimeoutError:
-            raise _PassingError(f"no answer within {self.config.timeout_s:g} s") from None
+            raise _PassingError(f"no answer within {self.config.timeout_s:g} s", 0.0) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}")) from None
+            raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}"), 0.0) from None
         except openai.APIStatusError as error:
             raise self._of_status(error.response) from None
         except (openai.APIError, ValueError, LookupError, TypeError, AttributeError):
-            raise _PassingError("its answer is no chat completion") from None
+            raise _PassingError("its answer is no chat completion", 0.0) from None
 
     def _of_status(self, response: Any) -> Exception:
         status = response.status_code
-        said = self._scrubbed(" ".join(response.text.split()))[:300]
+        said = f"status {status} {self._scrubbed(' '.join(response.text.split()))[:300]}".strip()
         if status >= 500 or status in (408, 409, 425, 429):
             asked = response.headers.get("Retry-After", "")
-            return _PassingError(f"status {status} {said}".strip(), float(asked) if asked.isdigit() else 0.0)
+            return _PassingError(said, float(asked) if asked.isdigit() else 0.0)
         if status == 400 and _FILTER_WORDS.search(said):
             return RequestRefusedError(f"refused by the content filter of {self.config.model}")
-        hint = ""
         if status in (401, 403):
             state = "not accepted" if self._key else "not set"
-            hint = f"; the key in the environment variable {self.config.api_key_env} is {state}"
-        return EndpointDownError(f"{self.config.base_url} refuses the request: status {status} {said}".strip() + hint)
+            said += f"; the key in the environment variable {self.config.api_key_env} is {state}"
+        return EndpointDownError(f"{self.config.base_url} refuses the request: {said}")
 
     def _scrubbed(self, message: str) -> str:
         return message.replace(self._key, "***") if self._key else message

@@ -16,26 +16,7 @@ from pathlib import Path
 from typing import Any
 
 LEDGER_NAME = "ledger.sqlite"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS photos (
-    source TEXT NOT NULL, photo_id TEXT NOT NULL,
-    skipped TEXT, content TEXT NOT NULL, facts TEXT NOT NULL,
-    PRIMARY KEY (source, photo_id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS thumbs (
-    source TEXT NOT NULL, split TEXT NOT NULL, photo_id TEXT NOT NULL, thumb TEXT,
-    PRIMARY KEY (source, split, photo_id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS records (
-    record_id TEXT PRIMARY KEY, rejected TEXT, content TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (
-    request_sha256 TEXT PRIMARY KEY, model TEXT NOT NULL, content TEXT NOT NULL,
-    prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
+_SCHEMA = Path(__file__).with_name("journal.sql").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,17 +58,15 @@ class Ledger:
         """SQLite's errors as one OSError that says what to do."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise OSError(f"{self.path} is in use: another build is at work in this folder") from None
-            raise OSError(
-                f"{self.path} cannot be written ({error}); what is finished is kept: make room and start the same "
-                "command again"
-            ) from None
         except sqlite3.DatabaseError as error:
-            raise OSError(f"{self.path} is damaged ({error}); move the folder away and build anew") from None
+            said = f"is damaged ({error}); move the folder away and build anew"
+            if "locked" in str(error):
+                said = "is in use: another build is at work in this folder"
+            elif isinstance(error, sqlite3.OperationalError):
+                said = f"cannot be written ({error}); what is finished is kept: make room, start the same command again"
+            raise OSError(f"{self.path} {said}") from None
 
-    def _rows(self, query: str, *values: str) -> list[Any]:
+    def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with self._lock, self._translated():
             return self._connection.execute(query, values).fetchall()
 
@@ -173,20 +152,18 @@ class Ledger:
 
     def scanned(self) -> set[tuple[str, str]]:
         """Source and id of the photos that are done or skipped."""
-        return set(self._rows("SELECT source, photo_id FROM photos"))
+        return {(source, photo_id) for source, photo_id in self._rows("SELECT source, photo_id FROM photos")}
 
     def photos(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Source, id and content of the photos that are not skipped."""
         query = "SELECT source, photo_id, content FROM photos WHERE skipped IS NULL ORDER BY source, photo_id"
-        for source, photo_id, content in self._rows(query):
-            yield source, photo_id, json.loads(content)
+        return ((source, photo_id, json.loads(content)) for source, photo_id, content in self._rows(query))
 
     def contents(self) -> Iterator[dict[str, Any]]:
         """Content of all photos, skipped ones too."""
-        for (content,) in self._rows("SELECT content FROM photos ORDER BY source, photo_id"):
-            yield json.loads(content)
+        return (json.loads(one) for (one,) in self._rows("SELECT content FROM photos ORDER BY source, photo_id"))
 
-    def skipped(self) -> list[tuple[str, str, str]]:
+    def skipped(self) -> list[Any]:
         """Source, id and reason of the skipped photos."""
         query = "SELECT source, photo_id, skipped FROM photos WHERE skipped IS NOT NULL ORDER BY source, photo_id"
         return self._rows(query)
@@ -208,10 +185,9 @@ class Ledger:
 
     def outcomes(self) -> dict[str, str | None]:
         """Ids of the records that are written, with the reason of those that are rejected."""
-        return dict(self._rows("SELECT record_id, rejected FROM records"))
+        return {one: rejected for one, rejected in self._rows("SELECT record_id, rejected FROM records")}
 
     def records(self) -> Iterator[tuple[str, dict[str, Any], str | None]]:
         """Id, content, and reason of rejection or None, of all records."""
         query = "SELECT record_id, content, rejected FROM records ORDER BY record_id"
-        for record_id, content, rejected in self._rows(query):
-            yield record_id, json.loads(content), rejected
+        return ((one, json.loads(content), rejected) for one, content, rejected in self._rows(query))

@@ -52,15 +52,12 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
         ValueError: a folder, a file that is no photo, one that is truncated or damaged, one of more than
             `max_pixels`, an array of another shape or type, or HEIC where pillow-heif is not installed.
     """
-    if isinstance(photo, np.ndarray):
-        image, name = _image_of_array(photo), "the array"
-        _check_pixels(image.size, max_pixels, name)
-        return _upright_rgb(image, name)[0]
-    if isinstance(photo, Image.Image):
-        name = "the image"
-        _check_pixels(photo.size, max_pixels, name)
-        return _upright_rgb(photo, name)[0]
-    return open_turned_photo(photo, max_pixels=max_pixels)[0]
+    if isinstance(photo, str | Path):
+        return open_turned_photo(photo, max_pixels=max_pixels)[0]
+    is_array = isinstance(photo, np.ndarray)
+    image, name = (_image_of_array(photo), "the array") if is_array else (photo, "the image")
+    _check_pixels(image.size, max_pixels, name)
+    return _upright_rgb(image, name)[0]
 
 
 def open_turned_photo(photo: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
@@ -105,14 +102,8 @@ def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Imag
 
 def _is_heic(source: Path | io.BytesIO, name: str) -> bool:
     """Whether a file is HEIC, as iPhones write it: then pillow-heif is there, or it is a ValueError."""
-    if isinstance(source, io.BytesIO):
-        head = source.getvalue()[:64]
-    else:
-        try:
-            with source.open("rb") as file:
-                head = file.read(64)
-        except OSError:
-            return False
+    with io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source.open("rb") as file:
+        head = file.read(64)
     # Of AVIF, which Pillow reads by itself, the first name may be the general one, too.
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or b"avif" in head or b"avis" in head:
         return False

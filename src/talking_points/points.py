@@ -239,12 +239,6 @@ def photo_to_supervision(points_px: ArrayLike) -> supervision.KeyPoints:
 
     Raises:
         ImportError: supervision is not installed.
-
-    Example:
-        >>> key_points = photo_to_supervision([(10, 20), (30, 40)])  # doctest: +SKIP
-        >>> supervision_to_photo(key_points)  # doctest: +SKIP
-        array([[[10., 20.],
-                [30., 40.]]])
     """
     points = np.asarray(points_px, dtype=np.float64)
     if points.ndim not in (2, 3) or points.shape[-1] != 2:

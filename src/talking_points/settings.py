@@ -1,25 +1,11 @@
 """A command's settings: one frozen dataclass, from which its TOML file, its flags and its help are made.
 
-    @dataclass(frozen=True, kw_only=True)
-    class TrainSettings:
-        \"""What a training is told.\"""
-
-        out: Path
-        \"""Where results go. The text beneath a field is its help, in the shell and in TOML.\"""
-        steps: int = 300
-        \"""Of the optimiser.\"""
-        objects: tuple[str, ...] = field(default=(), metadata=flag("--object"))
-        \"""A flag has the field's name unless it says otherwise; one of a tuple is given once for each value.\"""
-
-        def __post_init__(self) -> None:
-            if self.steps < 1:
-                raise ValueError(f"steps is {self.steps}; allowed: at least 1")
-
-A field is a str, int, float, bool, Path or Literal of texts, a tuple of any length of one of these, or `| None`. The
-class lies in the package that uses it and imports neither torch nor transformers; a base class gives its fields to
-several commands. A class method `beneath(given)` says, from the values given, what holds in place of defaults, as a
-recipe does. `make` reads such a class from a TOML file and from flags, `to_toml` writes it. The shell's side is
-`talking_points.cli.options`.
+A field is a str, int, float, bool, Path or Literal of texts, a tuple of any length of one of these, or `| None`; the
+text beneath it is its help, in the shell and in TOML. A flag has the field's name unless `flag` says otherwise; one
+of a tuple is given once for each value. The class lies in the package that uses it and imports neither torch nor
+transformers; a base class gives its fields to several commands. A class method `beneath(given)` says, from the values
+given, what holds in place of defaults, as a recipe does. `make` reads such a class from a TOML file and from flags,
+`to_toml` writes it. The shell's side is `talking_points.cli.options`.
 """
 
 from __future__ import annotations

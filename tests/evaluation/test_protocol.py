@@ -218,7 +218,7 @@ def test_written_texts(tmp_path: Path) -> None:
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
         written_texts(f"file:{path}", samples)
-    with pytest.raises(FileNotFoundError, match="no such file of texts"):
+    with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
         written_texts("file:nowhere", samples)
     with pytest.raises(ValueError, match="the data has no text for 1 samples"):
         written_texts("ground-truth", [replace(samples[0], text=None)])

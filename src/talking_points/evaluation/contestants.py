@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,6 +23,7 @@ from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.ray_actors import start_actors
+from talking_points.sample_files import read_samples
 from talking_points.samples import FoundPoint
 
 
@@ -165,16 +165,13 @@ def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
 
 
 def _read_texts(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file of texts: {path}")
     said: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            said[record["sample"]] = record["description"] + ""
-        except (ValueError, KeyError, TypeError):
+    for line in read_samples(path):
+        sample, text = line.record.get("sample"), line.record.get("description")
+        if not isinstance(sample, str) or not isinstance(text, str):
             expected = 'expected {"sample": ID, "description": TEXT}'
-            raise ValueError(f"{path}, line {number}: {expected}, got {line[:80]!r}") from None
+            raise ValueError(f"{path}, line {line.number}: {line.problem or expected}")
+        said[sample] = text
     return said
 
 

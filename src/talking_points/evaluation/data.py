@@ -110,19 +110,12 @@ def _built(folder: Path, split: str) -> list[Sample]:
         raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
     opened = BuiltSplit(folder, split)
     return [
-        Sample(
+        Sample.of(
+            record,
             sample_id=record.record_id,
             photo_id=f"{record.source}/{record.photo_id}",
             open_photo=partial(opened.photo, index),
-            text=record.text,
             size_wh=record.size_wh,
-            point_px=record.point_px,
-            source=record.source,
-            object_name=record.object_name,
-            object_category=record.object_category,
-            part_name=record.part_name,
-            object_box_xyxy=record.object_box_xyxy,
-            part_box_xyxy=record.part_box_xyxy,
             kind=record.point_kind,
         )
         for index, record in enumerate(opened)
@@ -131,7 +124,7 @@ def _built(folder: Path, split: str) -> list[Sample]:
 
 def _lines(path: Path, on_problem: OnProblem) -> list[Sample]:
     """Points of a file, see `sample_files`, without those that something hides; of a file that marks each so, all."""
-    points = read_points(path, on_problem=on_problem, on_note=log.warning)
+    points = read_points(path, on_problem, log.warning)
     samples = [sample_of(point, path.parent) for point in points]
     # A hidden point's place was estimated: nobody could find it in the photo.
     seen = [sample for sample in samples if not sample.hidden] or samples

@@ -191,10 +191,8 @@ def named_shares(samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, f
 def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
     """Describers in all styles by all judges.
 
-    Returns:
-        `matrix`: describer -> style -> judge -> mPCK, "as written" among the styles. `describers`: each one's mean
-        over the judges, as it wrote. `spread`: judge -> describer -> mPCK of its best style minus that of its worst,
-        the judge's (want of) robustness.
+    `matrix`: describer -> style -> judge -> mPCK, "as written" among the styles. `describers`: each one's mean over the
+    judges, as it wrote. `spread`: judge -> describer -> mPCK of its best style minus that of its worst.
     """
     matrix: dict[str, dict[str, dict[str, float]]] = {}
     styled = {row.describer for row in rows if row.style}

@@ -43,8 +43,8 @@ def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> N
     """
     write_samples(out / "samples.parquet", rows)
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
-    (out / "report.md").write_text(markdown_tables(report), encoding="utf-8")
-    (out / "report.html").write_text(html_page(report, rows), encoding="utf-8")
+    write_whole(out / "report.md", markdown_tables(report))
+    write_whole(out / "report.html", html_page(report, rows))
 
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
@@ -121,14 +121,10 @@ def _samples(rows: Sequence[Row]) -> list[dict[str, str]]:
     if not real:
         return []
     row = next((one for one in real if one.describer != "ground-truth"), real[0])
-    order = np.argsort(row.errors, kind="stable")
-    middle = max(0, len(order) // 2 - SHOWN_A_KIND // 2)
-    chosen = {
-        "best": order[:SHOWN_A_KIND],
-        "median": order[middle : middle + SHOWN_A_KIND],
-        "worst": order[::-1][:SHOWN_A_KIND],
-    }
-    return [_shown(row, int(index), kind) for kind, indices in chosen.items() for index in indices]
+    order = np.argsort(row.errors, kind="stable").tolist()
+    around = order[max(0, len(order) // 2 - SHOWN_A_KIND // 2) :]
+    chosen = {"best": order, "median": around, "worst": order[::-1]}
+    return [_shown(row, index, kind) for kind, some in chosen.items() for index in some[:SHOWN_A_KIND]]
 
 
 def _shown(row: Row, index: int, kind: str) -> dict[str, str]:

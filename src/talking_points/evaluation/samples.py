@@ -37,9 +37,10 @@ class Sample(PhotoPoint):
     """Cross-photo: the point of another photo that is described, to be found again here. None: this one."""
 
     @classmethod
-    def of(cls: type[_AnySample], point: PhotoPoint, **known: Any) -> _AnySample:
-        """A point, or a sample, and what else is known of it."""
-        return cls(**{one.name: getattr(point, one.name) for one in fields(point)} | known)
+    def of(cls: type[_AnySample], point: Any, **known: Any) -> _AnySample:
+        """What a point, another sample or a record of a built set tells of a sample, and what else is known."""
+        shared = {one.name for one in fields(cls)} & {one.name for one in fields(point)}
+        return cls(**{name: getattr(point, name) for name in shared} | known)
 
     @property
     def point_unit(self) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.localizer_head import TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.segmenter import Segmenter
-from talking_points.model.weights import load_weights, read_tensors
+from talking_points.model.weights import check_names_and_shapes, load_weights, read_tensors, shapes_of
 from talking_points.omg_llava.language_model import llama_state
 from talking_points.omg_llava.vision import projector_states, segmenter_state, vision_config_of
 
@@ -32,13 +32,10 @@ Tensors = Mapping[str, Tensor]
 
 
 def run_parity(folder: Path) -> dict[str, Any]:
-    """Load upstream's weights, run their inputs, compare with their outputs.
+    """Load upstream's weights, run their inputs, `compare` with their outputs.
 
     Args:
         folder: holds config.json and omg_seg, class_embed, omg_llava, inputs, outputs as .safetensors.
-
-    Returns:
-        As `compare`.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing, or its tensors do not fit the config.
@@ -47,7 +44,10 @@ def run_parity(folder: Path) -> dict[str, Any]:
     files = {name: read_tensors(folder / f"{name}.safetensors") for name in TENSOR_FILES}
     expected = files.pop("outputs")
     files["inputs"] |= {name: expected.pop(name) for name in list(expected) if name.startswith("input_ids")}
-    computed = compute_outputs(config, files, source=folder)
+    try:
+        computed = compute_outputs(config, files, source=folder)
+    except KeyError as error:
+        raise ValueError(f"{folder}: {error.args[0]!r} is missing from config.json or from a tensor file") from None
     return compare(computed, expected, source=folder / "outputs.safetensors")
 
 
@@ -61,15 +61,12 @@ def compare(computed: Tensors, expected: Tensors, *, source: Path) -> dict[str, 
     Raises:
         ValueError: the two do not hold the same names and shapes; the message names `source`.
     """
-    if unlike := sorted(expected.keys() ^ computed.keys()):
-        what = "unknown output {!r}" if unlike[0] in expected else "output {!r} is missing"
-        raise ValueError(f"{source}: {what.format(unlike[0])}")
+    check_names_and_shapes(
+        shapes_of(computed), shapes_of(expected), model_name="what our network computes", source=str(source)
+    )
     errors: dict[str, float | None] = {}
     for name, ours in computed.items():
-        theirs = expected[name]
-        if ours.shape != theirs.shape:
-            raise ValueError(f"{name} has shape {tuple(ours.shape)}, the file's has {tuple(theirs.shape)}")
-        worst = (ours.double() - theirs.double()).abs().amax().item() if ours.numel() else 0.0
+        worst = (ours.double() - expected[name].double()).abs().amax().item() if ours.numel() else 0.0
         errors[name] = worst if math.isfinite(worst) else None
     equal = torch.equal(computed[QUERY_MASK], expected[QUERY_MASK].bool())
     passed = equal and all(error is not None and error <= TOLERANCE for error in errors.values())
@@ -87,33 +84,23 @@ def compute_outputs(config: Mapping[str, Any], files: Mapping[str, Tensors], *, 
         source: folder named in errors.
 
     Raises:
-        ValueError: a weight is missing, unknown or misshaped (named), or the files do not fit each other.
+        ValueError: a weight is missing, unknown or misshaped (named).
     """
-    try:
-        return _compute(config, files, source)
-    except KeyError as error:
-        raise ValueError(f"{source}: {error.args[0]!r} is missing from config.json or from a tensor file") from None
-    except (RuntimeError, IndexError, TypeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{source}: the files do not fit each other: {first}") from None
-
-
-def _compute(config: Mapping[str, Any], files: Mapping[str, Tensors], folder: Path) -> dict[str, Tensor]:
-    source = str(folder / "omg_seg.safetensors")
-    state = segmenter_state(files["omg_seg"], files["class_embed"]["cls_embed"], source=source)
+    of_segmenter, of_llava = (str(source / f"{name}.safetensors") for name in ("omg_seg", "omg_llava"))
+    state = segmenter_state(files["omg_seg"], files["class_embed"]["cls_embed"], source=of_segmenter)
     vision = _vision_config(config, state)
     segmenter = Segmenter(vision).eval()
-    load_weights(segmenter, state, source=source)
+    load_weights(segmenter, state, source=of_segmenter)
 
-    source, trained = str(folder / "omg_llava.safetensors"), files["omg_llava"]
+    trained = files["omg_llava"]
     of_llm = {name: tensor for name, tensor in trained.items() if name.startswith("llm.")}
-    llm = _language_model(config["llm"], of_llm, source)
+    llm = _language_model(config["llm"], of_llm, of_llava)
     llm_width = llm.config.hidden_size
     projector, text_to_vision = Projector(vision, llm_width), TextToVision(llm_width, 2 * vision.width)
     rest = {name: tensor for name, tensor in trained.items() if name not in of_llm}
-    states = projector_states(rest, source=source)
-    load_weights(projector, states["projector"], source=source)
-    load_weights(text_to_vision, states["text_to_vision"], source=source)
+    states = projector_states(rest, source=of_llava)
+    load_weights(projector, states["projector"], source=of_llava)
+    load_weights(text_to_vision, states["text_to_vision"], source=of_llava)
 
     inputs = files["inputs"]
     out, photo_tokens = _photo_outputs(segmenter, projector, inputs["image"])

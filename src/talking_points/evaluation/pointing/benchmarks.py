@@ -154,10 +154,18 @@ def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str
 def _masked_task(photo: Path, pixels: Pixels, count: int | None, **names: Any) -> PointingTask:
     """A task whose right answers are the points on one mask, so many of them where they are counted."""
     size_wh = open_photo(photo).size
-    meant, point_px = (Mask.of(pixels, size_wh),), pixel_near(pixels)
-    # The metric asks for points on one mask of all things, not for one on each.
-    right = {"point_px": point_px, "perfect_px": (point_px,) * (count or 1), "masks": meant, "count": count}
-    return PointingTask(open_photo=partial(open_photo, photo), size_wh=size_wh, **right, **names)
+    mask = Mask.of(pixels, size_wh)
+    point_px = pixel_near(pixels)
+    return PointingTask(
+        open_photo=partial(open_photo, photo),
+        size_wh=size_wh,
+        point_px=point_px,
+        # The metric asks for points on one mask of all things, not for one on each.
+        perfect_px=(point_px,) * (count or 1),
+        masks=(mask,),
+        count=count,
+        **names,
+    )
 
 
 def _ap_10k(path: Path) -> Iterator[Entry]:

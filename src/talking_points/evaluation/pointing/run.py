@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.settings import PointingSettings
-from talking_points.files import write_whole
+from talking_points.files import sha256_of, write_whole
 from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
 from talking_points.pointing.pretrained import find_checkpoint
@@ -70,14 +69,9 @@ def evaluate_pointing(
     Args:
         layout: a key of `benchmarks.LAYOUTS`.
         tasks: of it, at least one.
-        localizers: by name.
         out: gets `answers.jsonl` as the work goes on, then `report.json`, `report.md` and `samples.parquet`.
-        settings: model and the like, for the report; a run with other settings does not resume this one.
-        problems: entries that were passed over, for the report.
-        on_progress: told localizer, tasks done and their number.
 
-    Returns:
-        The report.
+    The other arguments, and what is returned, are as of `run.evaluate`.
     """
     texts = [task.text or "" for task in tasks]
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
@@ -116,9 +110,7 @@ def evaluate_pointing(
     }
     _write_samples(out / "samples.parquet", tasks, found_px, scores)
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
-    (out / "report.md").write_text(
-        render("talking_points.evaluation", "pointing.md.j2", report=report), encoding="utf-8"
-    )
+    write_whole(out / "report.md", render("talking_points.evaluation", "pointing.md.j2", report=report))
     return report
 
 
@@ -187,10 +179,7 @@ def _write_samples(
 
 def _hash(tasks: Sequence[PointingTask]) -> str:
     """Of ids, texts and what is right: equal for equal data."""
-    hashed = hashlib.sha256()
-    for task in tasks:
-        known = [task.sample_id, task.photo_id, task.size_wh, task.text, task.category, task.labelled_px, task.count]
-        hashed.update(json.dumps([*known, task.perfect_px, task.object_box_xyxy]).encode())
-        for mask in task.masks:
-            hashed.update(np.packbits(mask.pixels()).tobytes())
-    return hashed.hexdigest()[:16]
+    names = [(task.sample_id, task.photo_id, task.size_wh, task.text, task.category) for task in tasks]
+    right = [(task.labelled_px, task.count, task.perfect_px, task.object_box_xyxy) for task in tasks]
+    masks = [[sha256_of(mask.pixels().tobytes()) for mask in task.masks] for task in tasks]
+    return sha256_of([names, right, masks])[:16]

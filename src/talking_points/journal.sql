@@ -1,0 +1,18 @@
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS photos (
+    source TEXT NOT NULL, photo_id TEXT NOT NULL,
+    skipped TEXT, content TEXT NOT NULL, facts TEXT NOT NULL,
+    PRIMARY KEY (source, photo_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS thumbs (
+    source TEXT NOT NULL, split TEXT NOT NULL, photo_id TEXT NOT NULL, thumb TEXT,
+    PRIMARY KEY (source, split, photo_id)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+    record_id TEXT PRIMARY KEY, rejected TEXT, content TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS answers (
+    request_sha256 TEXT PRIMARY KEY, model TEXT NOT NULL, content TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL, answer_tokens INTEGER NOT NULL
+) WITHOUT ROWID;
