@@ -63,7 +63,8 @@ class Ledger:
             if "locked" in str(error):
                 said = "is in use: another build is at work in this folder"
             elif isinstance(error, sqlite3.OperationalError):
-                said = f"cannot be written ({error}); what is finished is kept: make room, start the same command again"
+                kept = "what is finished is kept: make room and start the same command again"
+                said = f"cannot be written ({error}); {kept}"
             raise OSError(f"{self.path} {said}") from None
 
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:

@@ -54,8 +54,7 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
     """
     if isinstance(photo, str | Path):
         return open_turned_photo(photo, max_pixels=max_pixels)[0]
-    is_array = isinstance(photo, np.ndarray)
-    image, name = (_image_of_array(photo), "the array") if is_array else (photo, "the image")
+    image, name = (photo, "the image") if isinstance(photo, Image.Image) else (_image_of_array(photo), "the array")
     _check_pixels(image.size, max_pixels, name)
     return _upright_rgb(image, name)[0]
 

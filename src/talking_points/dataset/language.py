@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -195,7 +195,7 @@ class Roles:
     describe_object: Describe
     describe_local: Describe
     write: Write
-    names: Mapping[str, str]
+    names: Mapping[str, Any]
     """Of each role, for the records: "rules" or the model's."""
     endpoints: tuple[Endpoint, ...]
     """Those that fill any of the roles."""

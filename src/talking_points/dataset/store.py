@@ -139,7 +139,7 @@ def record_of_row(row: Mapping[str, Any], **more: Any) -> BuiltRecord:
 
 def _schema() -> pa.Schema:
     names = {pa.string(): "string", pa.float64(): "float64", pa.int64(): "int64"}
-    values = {kind: {"dtype": name, "_type": "Value"} for kind, name in names.items()}
+    values: dict[pa.DataType, Any] = {kind: {"dtype": name, "_type": "Value"} for kind, name in names.items()}
     values[_NUMBERS] = {"feature": values[pa.float64()], "_type": "Sequence"}
     features = {"photo": {"_type": "Image"}, **{name: values[kind] for name, kind in COLUMNS.items()}}
     photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

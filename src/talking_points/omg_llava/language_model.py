@@ -207,11 +207,13 @@ def _write_configs(plan: LanguageModelPlan, dtype: torch.dtype, out: Path) -> No
         rope = {"rope_type": scaling["type"], "factor": scaling["factor"]}
     tokenizer_config = read_json(out / "tokenizer_config.json")
     id_of = {entry["content"]: int(id) for id, entry in tokenizer_config["added_tokens_decoder"].items()}
-    special = {f"{name}_token_id": id_of[tokenizer_config[f"{name}_token"]] for name in ("bos", "eos", "pad")}
+    special: dict[str, Any] = {
+        f"{name}_token_id": id_of[tokenizer_config[f"{name}_token"]] for name in ("bos", "eos", "pad")
+    }
     kept = (*_SIZES, "hidden_act", "rms_norm_eps", "initializer_range")
-    known = {key: published[key] for key in kept if key in published} | {"vocab_size": plan.tokens}
-    rope_parameters = {**rope, "rope_theta": published.get("rope_theta", 10000.0)}
-    architecture = {"architectures": ["LlamaForCausalLM"], "dtype": dtype, "tie_word_embeddings": False}
-    LlamaConfig(**known, rope_parameters=rope_parameters, **architecture, **special).save_pretrained(out)
+    known: dict[str, Any] = {key: published[key] for key in kept if key in published} | special
+    known |= {"architectures": ["LlamaForCausalLM"], "vocab_size": plan.tokens, "dtype": dtype}
+    known |= {"rope_parameters": {**rope, "rope_theta": published.get("rope_theta", 10000.0)}}
+    LlamaConfig(**known, tie_word_embeddings=False).save_pretrained(out)
     stops = [special["eos_token_id"], id_of[CHAT_TOKENS[-1]]]
     GenerationConfig(**{**special, "eos_token_id": stops}).save_pretrained(out)

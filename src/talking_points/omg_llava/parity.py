@@ -48,6 +48,9 @@ def run_parity(folder: Path) -> dict[str, Any]:
         computed = compute_outputs(config, files, source=folder)
     except KeyError as error:
         raise ValueError(f"{folder}: {error.args[0]!r} is missing from config.json or from a tensor file") from None
+    except (RuntimeError, IndexError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{folder}: the files do not fit each other: {first}") from None
     return compare(computed, expected, source=folder / "outputs.safetensors")
 
 

@@ -141,8 +141,8 @@ def _joined(one: CocoFile, other: CocoFile) -> CocoFile:
             else:
                 photo.annotations.append(annotation)
         photo.problems.extend(more.problems)
-        said = {"record": more.record | photo.record, "size_wh": photo.size_wh or more.size_wh}
-        photos[id_of_name[more.file_name]] = replace(photo, **said)
+        joined = replace(photo, record=more.record | photo.record, size_wh=photo.size_wh or more.size_wh)
+        photos[id_of_name[more.file_name]] = joined
     categories = {number: one.categories.get(number, {}) | record for number, record in other.categories.items()}
     return replace(
         one,

@@ -20,6 +20,7 @@ from talking_points.evaluation.pointing.tasks import (
     Mask,
     Pixels,
     PointingTask,
+    path_of,
     pixel_near,
     points_on_mask,
     text_of,
@@ -94,11 +95,11 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
             raise ValueError("there is no mask_filename; the official evaluation leaves such an entry out, too")
         # Accents are composed in data.json and not in the archives.
         photo, mask = (
-            find_photos(folder / below / category, {"": text_of(record, name)})[""]
+            find_photos(path_of(folder / below, record, "category"), {"": str(path_of(Path(), record, name))})[""]
             for below, name in (("selected_images", "image_filename"), ("selected_masks", "mask_filename"))
         )
         count = record.get("count", 1) if category == "counting" else None
-        if category == "counting" and not (isinstance(count, int) and 1 <= count <= MOST_POINTS):
+        if category == "counting" and not (type(count) is int and 1 <= count <= MOST_POINTS):
             raise ValueError(f'"count" must be a number of points, 1 to {MOST_POINTS}, got {count!r:.100}')
         names = {"sample_id": str(number), "photo_id": f"{category}/{photo.name}", "source": "point-bench"}
         pixels = np.asarray(open_photo(mask)).max(axis=2) > 127
@@ -129,10 +130,10 @@ def _refspatial_bench(folder: Path) -> Iterator[Entry]:
     """
 
     def read(part: Path, number: int, record: Any) -> PointingTask:
-        text, photo = text_of(record, "object"), part / text_of(record, "rgb_path")
+        text, photo = text_of(record, "object"), path_of(part, record, "rgb_path")
         names = {"sample_id": f"{part.name}/{number}", "photo_id": photo.relative_to(folder).as_posix()}
         names |= {"source": "refspatial-bench", "category": part.name, "text": text}
-        pixels = np.asarray(open_photo(part / text_of(record, "mask_path")))[..., 0] > 0
+        pixels = np.asarray(open_photo(path_of(part, record, "mask_path")))[..., 0] > 0
         return _masked_task(photo, pixels, None, **names)
 
     found = [folder / name for name in REFSPATIAL_FOLDERS if (folder / name).is_dir()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,15 @@ def text_of(record: Any, key: str) -> str:
     if len(text) > MOST_TEXT_CHARS:
         raise ValueError(f'"{key}" has {len(text):,} characters; allowed: up to {MOST_TEXT_CHARS:,}')
     return text.strip()
+
+
+def path_of(folder: Path, record: Mapping[str, Any], key: str) -> Path:
+    """The file below a folder that a key of an entry names, or a ValueError."""
+    name = text_of(record, key)
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f'"{key}" must be a path below {folder}, got {name!r:.100}')
+    return folder / path
 
 
 def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArray[np.bool_]:
