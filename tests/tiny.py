@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.hugging_face import attach_role, lora_config
+from talking_points.model.localizer_head import LocalizerParts
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS, WORDING
 
@@ -63,8 +64,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-LAST_LAYER = {"regression": "mlp.2", "mixture": "ours.mlp.2", "heatmap": "ours.answer.2", "pointer": "ours.query.2"}
-"""Of each coordinate head, by its place in the localizer's."""
+HEADS = ("regression", "mixture", "heatmap", "pointer")
 
 
 def tiny_network(
@@ -101,13 +101,32 @@ def tiny_network(
                 parameter.normal_(std=0.2)
             if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
                 parameter.normal_(std=0.1)
+        # So that points have texts of their own.
+        network.projector.query_mlp[-1].get_parameter("weight").mul_(5.0)
         if network.localizer is not None:
-            # Heads start so that all texts lead to one place: last layers are weak, and all cells hear the same.
-            network.localizer.head.get_submodule(LAST_LAYER[head]).get_parameter("weight").normal_(std=1.0)
-            if head == "heatmap":
-                network.localizer.head.get_submodule("ours.places").get_parameter("weight").normal_(std=3.0)
-            if network.localizer.photo is not None:
-                for parameter in network.localizer.photo.parameters():
-                    parameter.normal_()
+            _spread_answers(network.localizer, head)
     network.requires_grad_(False)
     return network.eval()
+
+
+def _spread_answers(localizer: LocalizerParts, head: str) -> None:
+    """Untrained heads lead all texts to one place: last layers are weak, and a heatmap's cells hear words alike."""
+    torch.manual_seed(41)
+    if head == "heatmap":
+        for name, parameter in localizer.named_parameters():
+            if name.endswith(("ours.fine.weight", "ours.cells.weight")):
+                parameter.mul_(0.1)
+            if name.endswith("read.in_proj_weight"):
+                parameter.normal_(std=0.5)
+            if name.endswith("read.out_proj.weight"):
+                parameter.normal_(std=0.1)
+            if name.endswith("ours.places.weight"):
+                parameter.normal_(std=3.0)
+            if name.endswith("ours.answer.2.weight"):
+                parameter.normal_(std=0.3)
+    else:
+        last = {"regression": "mlp.2", "mixture": "ours.mlp.2", "pointer": "ours.query.2"}[head]
+        localizer.head.get_submodule(last).get_parameter("weight").normal_(std=1.0)
+    if localizer.photo is not None:
+        for parameter in localizer.photo.parameters():
+            parameter.normal_()

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from talking_points.model.heads import ReadTexts
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +22,7 @@ from recipes.mini import feed
 from recipes.mini.examples import HEAT, Example, Maker
 from recipes.mini.seed import read_names
 from talking_points.model.checkpoint import load_checkpoint
+from talking_points.model.heads import ReadTexts
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB

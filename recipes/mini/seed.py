@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from talking_points.model.trunks.efficientnet_lite import EfficientNetLite, channels_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -20,6 +19,7 @@ from talking_points.model.checkpoint import save_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
+from talking_points.model.trunks.efficientnet_lite import EfficientNetLite, channels_of
 
 TRUNK = "efficientnet-lite2"
 WORDS = 14_000

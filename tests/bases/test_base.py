@@ -8,7 +8,7 @@ import torch
 from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, load_base, load_joined, load_outline, load_role, save_base
 from talking_points.pointing.pretrained import find_checkpoint
-from tests.tiny import LAST_LAYER, tiny_network
+from tests.tiny import HEADS, tiny_network
 
 TEXTS = ("the left shoe", "the hood of the car")
 
@@ -33,7 +33,7 @@ def test_the_papers_network_has_all_that_is_asked_of_a_base() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_what_is_kept_of_photos_on_disk_leads_to_the_same_places(head: str) -> None:
     network, pixels = tiny_network(head=head), torch.randn(2, 3, 64, 64)
     kept, made = (where(network, pixels, packed=packed) for packed in (True, False))
@@ -100,7 +100,7 @@ def test_an_outline_has_the_sizes_and_no_weights() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_a_localizer_takes_a_head_that_its_base_has_not(head: str) -> None:
     base = tiny_network(roles=(), head="regression")
     attach_role(base, "localizer", rank=4, alpha=4, dropout=0.0, head=head)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
-from tests.tiny import LAST_LAYER, tiny_network
+from tests.tiny import HEADS, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_folder_of_the_format_before_is_one_line_before_any_weight_is_read(fol
 
 @pytest.mark.parametrize("answers_only", [False, True])
 @pytest.mark.parametrize("blind", [False, True])
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_each_head_comes_back_and_so_does_what_the_blind_learned(
     head: str, blind: bool, answers_only: bool, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from talking_points.model.localizer_head import CoordinateHead, LearnedPhoto, LocatedPoints
 from tests.model.test_heads import CHANNELS, LLM_WIDTH, photos, texts
-from tests.tiny import LAST_LAYER, tiny_network, tiny_vision
+from tests.tiny import HEADS, tiny_network, tiny_vision
 
 
 def test_only_some_texts_answers() -> None:
@@ -26,7 +26,7 @@ def test_only_some_texts_answers() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", LAST_LAYER)
+@pytest.mark.parametrize("kind", HEADS)
 def test_the_papers_regression_stands_beside_every_head(kind: str) -> None:
     head, asked = CoordinateHead(CHANNELS, LLM_WIDTH, kind=kind), texts()
     located = head(asked, photos())

@@ -6,7 +6,7 @@ import torch
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import PointNetwork
 from talking_points.model.segmenter import ImageFeatures
-from tests.tiny import LAST_LAYER, tiny_network
+from tests.tiny import HEADS, tiny_network
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def found(network: PointNetwork, features: ImageFeatures) -> LocatedPoints:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_a_blind_localizer_answers_alike_whatever_the_photo(head: str) -> None:
     network, seeing = tiny_network(head=head, blind=True), tiny_network(head=head)
     one, other = (network.encode_photos(pixels) for pixels in torch.randn(2, 1, 3, 64, 64))
@@ -81,7 +81,7 @@ def test_what_a_blind_localizer_learned_is_what_it_reads() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_texts_lead_to_points_of_their_own(head: str) -> None:
     network = tiny_network(head=head)
     located = found(network, network.encode_photos(torch.randn(1, 3, 64, 64)))

@@ -21,7 +21,7 @@ from talking_points.training.objectives import (
     localizer_objective,
 )
 from talking_points.training.roles import role_parameters
-from tests.tiny import LAST_LAYER, tiny_network
+from tests.tiny import HEADS, tiny_network
 from tests.training.drawn import drawn_batches
 
 
@@ -58,7 +58,7 @@ def test_a_heatmap_learns_by_its_own_loss_and_five_times_the_squares() -> None:
 
 
 def test_a_pointer_also_learns_where_in_the_true_cell() -> None:
-    """In two rows of four cells, (0.9, 0.25) is right of the centre of the upper last one, (1, 1) a corner."""
+    """In two rows of four cells, (0.9, 0.25) is 0.1 cells right of the centre of the upper last, (1, 1) a corner."""
     true = torch.tensor([[0.9, 0.25], [1.0, 1.0]])
     offsets = torch.full((2, 2, 4, 2), 9.0)
     offsets[0, 0, 3] = torch.tensor([0.3, 0.0])
@@ -77,7 +77,7 @@ def test_a_pointer_also_learns_where_in_the_true_cell() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", LAST_LAYER)
+@pytest.mark.parametrize("head", HEADS)
 def test_of_absent_texts_only_whether_they_fit_is_learned(
     head: str, point_batch: PointBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_blind_localizer_learns_what_it_sees(head: str, point_batch: PointBatc
     ("role", "objective", "head"),
     [
         ("descriptor", descriptor_objective, "heatmap"),
-        *(("localizer", localizer_objective, head) for head in LAST_LAYER),
+        *(("localizer", localizer_objective, head) for head in HEADS),
     ],
 )
 def test_a_role_learns_and_the_base_stays(role: str, objective, head: str, point_batch) -> None:  # type: ignore[no-untyped-def]
@@ -232,13 +232,19 @@ def gradients(network: PointNetwork, role: str, objective, batch, alone: bool) -
 @pytest.mark.usefixtures("nothing_is_absent")
 @pytest.mark.parametrize(("role", "objective"), ROLES)
 def test_texts_of_a_photo_over_one_prefix_learn_what_they_learn_apart(role: str, objective, point_batch) -> None:  # type: ignore[no-untyped-def]
-    network = tiny_network()
+    # A tiny network's own localizer is so sharp that rounding shows.
+    network = tiny_network(roles=())
+    attach_role(network, role, lora_config(role, rank=4, alpha=8, dropout=0.0))
+    with torch.no_grad():
+        for name, parameter in network.language.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.2)
     loss, together = gradients(network, role, objective, point_batch, alone=False)
     loss_apart, apart = gradients(network, role, objective, point_batch, alone=True)
     assert loss == pytest.approx(loss_apart, rel=1e-5)
     assert together.keys() == apart.keys() and len(together) > 20
     for name, gradient in together.items():
-        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=5e-5, msg=lambda said, n=name: f"{n}: {said}")
+        torch.testing.assert_close(gradient, apart[name], rtol=1e-3, atol=1e-5, msg=lambda said, n=name: f"{n}: {said}")
 
 
 @pytest.mark.parametrize(("role", "objective"), ROLES)
@@ -267,7 +273,8 @@ def test_bf16_learns_and_coordinates_stay_fp32(role: str, objective, point_batch
     network.place("cpu", torch.bfloat16)
     parameters = role_parameters(network, role)
     assert {p.dtype for p in parameters.values()} == {torch.float32}
-    optimizer, losses = torch.optim.AdamW(parameters.values(), lr=0.01, weight_decay=0.0), []
+    lr = 0.01 if role == "descriptor" else 0.003
+    optimizer, losses = torch.optim.AdamW(parameters.values(), lr=lr, weight_decay=0.0), []
     with network.acting_as(role):
         for _ in range(8):
             with torch.autocast("cpu", dtype=torch.bfloat16):

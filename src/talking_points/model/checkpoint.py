@@ -142,7 +142,9 @@ def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str
     other = load_role(localizer, "localizer", device=device)
     network = load_role(descriptor, "descriptor", device=device)
     mine, theirs = network.base_weights(), other.base_weights()
-    different = [name for name in theirs if name not in mine or not torch.equal(mine[name], theirs[name])]
+    # The base's head is what a localizer's starts from, of the kind that the localizer has; no descriptor reads it.
+    shared = [name for name in theirs if not name.startswith("head.")]
+    different = [name for name in shared if name not in mine or not torch.equal(mine[name], theirs[name])]
     if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
         different.append("the tokenizer")
     if different:
@@ -151,7 +153,7 @@ def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str
 
     network.change(head=other.config.coordinate_head, blind=other.config.blind)
     hugging_face.load_adapter(network, "localizer", localizer / "localizer")
-    network.localizer = other.localizer
+    network.localizer, network.head = other.localizer, other.head
     return network.eval()
 
 
