@@ -123,8 +123,9 @@ class ModelConfig:
         ):
             if not isinstance(value, tuple) or any(type(word) is not str for word in value):
                 _fail(name, getattr(self, name), "words")
-        if type(self.blind) is not bool:
-            _fail("blind", self.blind, "true or false")
+        blind: object = self.blind  # of a file, it may be anything
+        if not isinstance(blind, bool):
+            _fail("blind", blind, "true or false")
         if self.class_names and len(self.class_names) != self.vision.num_classes:
             allowed = f"none or num_classes ({self.vision.num_classes})"
             _fail("class_names", f"{len(self.class_names)} names", allowed)

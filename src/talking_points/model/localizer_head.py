@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,8 @@ class LocatedPoints:
     def only(self, texts_P: Tensor) -> LocatedPoints:
         """The answers to some of the texts. texts_P: bool."""
         named = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "temperature"}
-        return replace(self, **{name: None if value is None else value[texts_P] for name, value in named.items()})
+        some: dict[str, Any] = {name: None if value is None else value[texts_P] for name, value in named.items()}
+        return replace(self, **some)
 
 
 class CoordinateHead(nn.Module):

@@ -98,7 +98,6 @@ def train_role(
 
 def attach(base: Base, settings: Settings) -> None:
     """Give a base without roles the untrained one that the settings are of, and what they change of the base."""
-    localizes = isinstance(settings, LocalizerSettings)
     torch.manual_seed(settings.seed)
     attach_role(
         base,
@@ -106,8 +105,8 @@ def attach(base: Base, settings: Settings) -> None:
         rank=settings.lora_rank,
         alpha=settings.lora_alpha,
         dropout=settings.lora_dropout,
-        head=settings.head if localizes else None,
-        blind=localizes and settings.blind,
+        head=settings.head if isinstance(settings, LocalizerSettings) else None,
+        blind=isinstance(settings, LocalizerSettings) and settings.blind,
         region=settings.region if isinstance(settings, DescriptorSettings) else None,
     )
 
