@@ -587,11 +587,12 @@ def test_mini_answers_without_slow_imports(photo, command):
 def test_stopped_while_the_model_loads(photo, sent):
     # the signal arrives in the middle of the import of a module that never ends
     program = (
-        "import signal, sys, types\nfrom talking_points.cli import main\n"
+        "import os, signal, sys, types\nfrom talking_points.cli import main\n"
+        # Who runs the tests in the background has it ignored, and children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import talking_points.pointing.pretrained as pretrained\npretrained.find_checkpoint = lambda name: name\n"
         "class Slow(types.ModuleType):\n"
-        # To this very thread: another one of the process might hand it on too late.
-        f"    def __getattr__(self, name): signal.raise_signal({sent.value})\n"
+        f"    def __getattr__(self, name): os.kill(os.getpid(), {sent.value})\n"
         "sys.modules['talking_points.pointing.descriptor'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]

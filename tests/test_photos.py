@@ -19,6 +19,7 @@ from talking_points.photos import (
     letterbox,
     open_photo,
     open_turned_photo,
+    photo_size,
 )
 from talking_points.points import photo_to_square
 
@@ -444,3 +445,12 @@ def test_equal_photos_are_encoded_as_equal_files():
     photo = Image.new("RGB", (50, 40), (10, 200, 30))
     assert encode_photo(photo) == encode_photo(photo.copy())
     assert decode_photo(encode_photo(photo, "PNG")).getpixel((3, 3)) == (10, 200, 30)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_size_in_the_header_is_that_of_the_opened_photo(kind, orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo", kind, exif=exif)
+    assert photo_size(tmp_path / "photo") == open_photo(tmp_path / "photo").size

@@ -88,6 +88,7 @@ def test_another_kind_of_file_is_said_in_one_line(tmp_path: Path, content: Any, 
         (b'{"photo": "caf\xe9.jpg", "x": 1, "y": 2}', "not UTF-8 at byte 15 of the line; save the file as UTF-8"),
         (b'{"photo": "a.jpg", "x": 150, "x": 10, "y": 1}', '"x" is given twice'),
         (b"\0\0\0", "not a JSON line"),
+        (b'{"photo": "' + b"a" * 2**20 + b'"}', "longer than a line may be, 1,048,576 bytes"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_one_problem(tmp_path: Path, line: bytes, problem: str) -> None:
@@ -174,7 +175,7 @@ def test_coco_keypoints_are_lines_of_their_own(tmp_path: Path) -> None:
         ),
     ]
     problems: list[str] = []
-    _, point = read_points(path, problems.append)
+    _, point = read_points(path, on_problem=problems.append)
     assert len(problems) == 1
     assert (point.object_name, point.object_category, point.part_name) == ("antelope", "Bovidae", "right eye")
     assert point.photo == "../data/a.jpg" and point.hidden
@@ -203,10 +204,12 @@ def test_points_to_train_or_score_on(tmp_path: Path) -> None:
     path = written(tmp_path, "\n".join(json.dumps(one | change) for change, _ in [({}, ""), *others]))
     problems: list[str] = []
     expected = PhotoPoint(photo="a.jpg", size_wh=(20, 30), point_px=(10, 29.5), text="a hood", source="own", line=1)
-    assert read_points(path, problems.append) == [replace(expected, object_name="car")]
+    assert read_points(path, on_problem=problems.append) == [replace(expected, object_name="car")]
     assert len(problems) == len(others)
     for number, (problem, (_, said)) in enumerate(zip(problems, others, strict=True), start=2):
         assert problem.startswith(f"{path}, line {number}: ") and said in problem
+    with pytest.raises(ValueError, match="points.jsonl, line 2: "):
+        read_points(path)
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -219,6 +222,6 @@ def test_csv_says_what_is_hidden_and_where_boxes_are(tmp_path: Path) -> None:
     head = "photo,x,y,hidden,object_box_xyxy\n"
     lines = 'a.png,1,2,True,"[0, 0, 9, 9]"\na.png,1,2,,\na.png,1,2,false,\na.png,1,2,perhaps,\n'
     problems: list[str] = []
-    points = read_points(written(tmp_path, head + lines, "points.csv"), problems.append)
+    points = read_points(written(tmp_path, head + lines, "points.csv"), on_problem=problems.append)
     assert [(one.hidden, one.object_box_xyxy) for one in points] == [(True, (0, 0, 9, 9)), (False, None), (False, None)]
     assert len(problems) == 1 and "\"hidden\" must be true or false, got 'perhaps'" in problems[0]

@@ -52,11 +52,15 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
         ValueError: a folder, a file that is no photo, one that is truncated or damaged, one of more than
             `max_pixels`, an array of another shape or type, or HEIC where pillow-heif is not installed.
     """
-    if isinstance(photo, str | Path):
-        return open_turned_photo(photo, max_pixels=max_pixels)[0]
-    image, name = (photo, "the image") if isinstance(photo, Image.Image) else (_image_of_array(photo), "the array")
-    _check_pixels(image.size, max_pixels, name)
-    return _upright_rgb(image, name)[0]
+    if isinstance(photo, np.ndarray):
+        image, name = _image_of_array(photo), "the array"
+        _check_pixels(image.size, max_pixels, name)
+        return _upright_rgb(image, name)[0]
+    if isinstance(photo, Image.Image):
+        name = "the image"
+        _check_pixels(photo.size, max_pixels, name)
+        return _upright_rgb(photo, name)[0]
+    return open_turned_photo(photo, max_pixels=max_pixels)[0]
 
 
 def open_turned_photo(photo: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, int]:
@@ -77,6 +81,20 @@ def open_turned_photo(photo: str | Path, *, max_pixels: int = MAX_PIXELS) -> tup
 def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """`open_photo` of a file's bytes; errors speak of "the photo"."""
     return _decode(io.BytesIO(data), "the photo", max_pixels)[0]
+
+
+def photo_size(photo: Path) -> tuple[int, int]:
+    """Width and height of a photo file, upright, by its header; errors as of `open_photo`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(photo, formats=_FORMATS) as image:
+                # Of a TIFF Pillow says the upright size by itself.
+                turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
+                return image.size[::-1] if turned else image.size
+        except (*_DECODING_ERRORS, Image.DecompressionBombError):
+            # HEIC, an EXIF block that cannot be read, or no photo: opening it tells.
+            return open_photo(photo).size
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
@@ -101,8 +119,14 @@ def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Imag
 
 def _is_heic(source: Path | io.BytesIO, name: str) -> bool:
     """Whether a file is HEIC, as iPhones write it: then pillow-heif is there, or it is a ValueError."""
-    with io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source.open("rb") as file:
-        head = file.read(64)
+    if isinstance(source, io.BytesIO):
+        head = source.getvalue()[:64]
+    else:
+        try:
+            with source.open("rb") as file:
+                head = file.read(64)
+        except OSError:
+            return False
     # Of AVIF, which Pillow reads by itself, the first name may be the general one, too.
     if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or b"avif" in head or b"avis" in head:
         return False

@@ -11,27 +11,46 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from talking_points.files import read_table
-from talking_points.photos import open_photo
+from talking_points.photos import photo_size
 from talking_points.points import coco_to_photo
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
+MOST_LINE_BYTES = 2**20
+"""A longer line is no line of ours."""
 HEAD_BYTES = 2**16
 """What is looked at to tell what a file is."""
 PHOTOS_SOUGHT = 100
 """Of a COCO file, to tell in which folder its photos are."""
 ROWS_AT_ONCE = 128
 """Rows of a Parquet file that are read together."""
-_OTHERS = read_table(Path(__file__).with_name("other_files.toml"))
+_EXPECTED = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
+_NO_TEXT = {
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "is UTF-32; save it as UTF-8",
+    rb"\xff\xfe|\xfe\xff": "is UTF-16; save it as UTF-8",
+    rb".?\0": "looks like UTF-16 without a byte order mark; save it as UTF-8",
+    rb"PAR1": "is a Parquet file; name it .parquet",
+    rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
+}
+"""How a file begins that is no text in UTF-8, and what is said of it."""
+_NO_JSON_LINES = {
+    rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:': "looks like COCO's JSON; name it .json",
+    rb"\[": f"is a JSON array; {_EXPECTED} (jq -c '.[]' makes them)",
+    rb"\{[^\S\n]*\n": f"is JSON over several lines; {_EXPECTED} (jq -c . makes them)",
+    rb"[^\n]*\}[^\S\n]*,[^\S\n]*(\n|\Z)": f"has a comma after the object of its first line; {_EXPECTED}",
+    rb"[^\n]*\r[^\r\n]": "ends its lines with CR alone; save it with LF or CR LF",
+    rb'(?i)(?=[^\n]*photo)(?=[^\n]*[,;\t])[^{"]': f"looks like CSV; name it .csv, or else {_EXPECTED}",
+}
+"""The same of text under the name of JSON lines."""
+
 SizeOf = Callable[[Path], tuple[int, int]]
 
 
@@ -71,7 +90,7 @@ def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unhe
 
     ending = path.suffix.lower()
     if ending != ".parquet":
-        _refuse(path, _OTHERS["no_text"])
+        _refuse(path, _NO_TEXT)
     for line in _KINDS.get(ending, _json_lines)(path, note):
         record = line.record
         if ending != ".parquet" and ("photo_path" in record or "point_px" in record):
@@ -88,30 +107,38 @@ def count_samples(path: Path) -> int:
     if path.suffix.lower() in _KINDS:
         return sum(1 for _ in read_samples(path))
     with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+        return sum(1 for _ in _raw_lines(file))
 
 
-def read_points(path: Path, on_problem: OnNote, on_note: OnNote = unheard) -> list[PhotoPoint]:
-    """The points of a file with what is known of them, to train or to score on. Errors as `read_samples`.
+def read_points(
+    path: Path,
+    *,
+    on_problem: Callable[[str], None] | None = None,
+    on_note: OnNote = unheard,
+    size_of: SizeOf = photo_size,
+) -> list[PhotoPoint]:
+    """The points of a file with what is known of them, to train or to score on.
 
     Args:
         path: of the file, to whose folder its photos' paths are relative.
-        on_problem: told of each line that is passed over, and why.
+        on_problem: told of each line that is passed over, and why; None: such a line is an error.
         on_note: told once each what was assumed.
+        size_of: see `point_of_line`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_samples`; or a line is wrong, or its photo cannot be opened.
     """
-    size_of = cache(size_of_photo)
+    size_of = cache(size_of)
     points = []
     for line in read_samples(path, on_note=on_note):
         try:
             points.append(point_of_line(line, path.parent, size_of))
         except (ValueError, OSError) as error:
-            on_problem(f"{path}, line {line.number}: {one_line(error)}")
+            problem = f"{path}, line {line.number}: {one_line(error)}"
+            if on_problem is None:
+                raise ValueError(problem) from None
+            on_problem(problem)
     return points
-
-
-def size_of_photo(photo: Path) -> tuple[int, int]:
-    """Width and height of a photo once it is known to be whole: a broken one is told before a model is asked."""
-    return open_photo(photo).size
 
 
 def point_of_line(line: Line, folder: Path, size_of: SizeOf) -> PhotoPoint:
@@ -119,7 +146,7 @@ def point_of_line(line: Line, folder: Path, size_of: SizeOf) -> PhotoPoint:
 
     Args:
         line: of a file in `folder`.
-        size_of: `size_of_photo`, which may be cached.
+        size_of: width and height of a photo's file, upright: `photo_size`, or one that opens the whole photo.
 
     Raises:
         ValueError, OSError: the line is wrong, or its photo cannot be opened.
@@ -146,30 +173,47 @@ def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _json_lines(path: Path, note: OnNote) -> Iterator[Line]:
-    _refuse(path, _OTHERS["no_json_lines"])
+    _refuse(path, _NO_JSON_LINES)
     with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
-            if line.strip():
-                try:
-                    yield Line(number=number, record=_parse(line, note))
-                except ValueError as error:
-                    yield Line(number=number, record={}, problem=one_line(error))
+        for number, raw in _raw_lines(file):
+            try:
+                yield Line(number=number, record=_parse(raw, note))
+            except ValueError as error:
+                yield Line(number=number, record={}, problem=one_line(error))
+
+
+def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines that are not blank, without a byte order mark; of one that is too long only the beginning."""
+    number = 0
+    while line := file.readline(MOST_LINE_BYTES):
+        number += 1
+        rest = line
+        while len(rest) == MOST_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MOST_LINE_BYTES)
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield number, line
 
 
 def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
+    if len(raw) >= MOST_LINE_BYTES and not raw.endswith(b"\n"):
+        raise ValueError(f"longer than a line may be, {MOST_LINE_BYTES:,} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8") from None
+
     def finite(number: str) -> float | None:
-        if math.isfinite(value := float(number)):
-            return value
-        note(f"{number} is no number of JSON and is read as null")
+        value = float(number)
+        return value if math.isfinite(value) else no_number(number)
+
+    def no_number(name: str) -> float | None:
+        note(f"{name} is no number of JSON and is read as null")
         return None
 
     try:
-        record = json.loads(
-            raw.decode("utf-8"), parse_float=finite, parse_constant=finite, object_pairs_hook=_each_once
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8") from None
+        record = json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
     except RecursionError:
         raise ValueError("not a JSON line: nested too deep") from None
     except json.JSONDecodeError as error:
@@ -190,12 +234,12 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _refuse(path: Path, beginnings: Mapping[str, str]) -> None:
+def _refuse(path: Path, beginnings: Mapping[bytes, str]) -> None:
     """ValueError for a file with one of these beginnings."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
     for pattern, said in beginnings.items():
-        if re.match(pattern.encode(), head):
+        if re.match(pattern, head):
             raise ValueError(f"{path} {said}")
 
 
@@ -208,13 +252,15 @@ def _csv_rows(path: Path, note: OnNote) -> Iterator[Line]:
             rows = csv.reader(file)
             names = [name.strip() for name in next(rows, [])]
             _check_columns(path, names)
-            for cells in filter(any, rows):
-                if len(cells) == len(names):
-                    record = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True)}
-                    yield Line(number=rows.line_num, record=record)
-                else:
+            for cells in rows:
+                if not any(cells):
+                    continue
+                if len(cells) != len(names):
                     problem = f"{len(cells)} cells, the header has {len(names)}"
                     yield Line(number=rows.line_num, record={}, problem=problem)
+                    continue
+                record = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True)}
+                yield Line(number=rows.line_num, record=record)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8, at byte {error.start + 1}; save it as UTF-8") from None
     except csv.Error as error:
@@ -230,19 +276,24 @@ def _check_columns(path: Path, names: list[str]) -> None:
         raise ValueError(f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text")
 
 
-_CELLS_OF_JSON = ("x", "y", "hidden", "size_wh", "object_box_xyxy", "part_box_xyxy")
+_CELLS_OF_JSON = ("hidden", "size_wh", "object_box_xyxy", "part_box_xyxy")
 
 
 def _cell(name: str, cell: str) -> Any:
-    """A number, a list, true or false where one belongs, else the text; None for nothing and for NaN."""
     if not cell:
         return None
-    if name not in _CELLS_OF_JSON:
+    if name in _CELLS_OF_JSON:
+        try:
+            return json.loads(cell.lower() if name == "hidden" else cell)
+        except ValueError:
+            return cell
+    if name not in ("x", "y"):
         return cell
     try:
-        return _plain(float(cell) if name in ("x", "y") else json.loads(cell.lower()))
+        number = float(cell)
     except ValueError:
         return cell
+    return number if math.isfinite(number) else None
 
 
 def _parquet_rows(path: Path, note: OnNote) -> Iterator[Line]:
@@ -293,34 +344,39 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         if "Extra data" in str(error):
             raise ValueError(f"{path} looks like JSON lines; name it .jsonl") from None
         raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), list) for key in ("images", "annotations")
+    ):
         what = "a JSON array" if isinstance(content, list) else "no COCO file"
         raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line")
     try:
         photos = {one["id"]: one for one in content["images"]}
         categories = {one["id"]: one for one in content.get("categories") or []}
-        some = [one["file_name"] for one in content["images"][:PHOTOS_SOUGHT]]
-        places = ("", "../data/", "../images/")
-        folder = next((one for one in places if any((path.parent / one / name).is_file() for name in some)), "")
+        folder = _folder_of_photos(path.parent, [one["file_name"] for one in content["images"][:PHOTOS_SOUGHT]])
         number = 0
         for labelled in content["annotations"]:
             if labelled.get("iscrowd"):
                 continue
             photo, category = photos[labelled["image_id"]], categories.get(labelled.get("category_id"), {})
-            problem = None
             try:
-                records = [
-                    {"photo": folder + photo["file_name"], **one} for one in _keypoints_of(labelled, photo, category)
-                ]
+                keypoints = list(_keypoints_of(labelled, photo, category))
             except ValueError as error:
-                records, problem = [{}], f"annotation {labelled.get('id')}: {error}"
-            for record in records:
                 number += 1
-                yield Line(number=number, record=record, problem=problem)
+                yield Line(number=number, record={}, problem=f"annotation {labelled.get('id')}: {error}")
+                continue
+            for known in keypoints:
+                number += 1
+                yield Line(number=number, record={"photo": folder + photo["file_name"], **known})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no COCO file: {type(error).__name__} {error}") from None
     if not number:
         raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
+
+
+def _folder_of_photos(folder: Path, names: Sequence[str]) -> str:
+    """Where photos of these names are, seen from the annotations' folder; "" too when none is found."""
+    known = ("", "../data/", "../images/")
+    return next((one for one in known if any((folder / one / name).is_file() for name in names)), "")
 
 
 def _keypoints_of(
@@ -329,8 +385,9 @@ def _keypoints_of(
     """The labelled keypoints of an annotation, with what they are on: AP-10K's `supercategory` is the family."""
     points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
     names = category.get("keypoints") or []
-    thing = {"annotation_id": labelled.get("id")}
-    thing |= {ours: category[key] for ours, key in _NAMES_OF_COCO.items() if category.get(key)}
+    thing: dict[str, Any] = {"annotation_id": labelled.get("id")}
+    thing |= {"object_name": category["name"]} if "name" in category else {}
+    thing |= {"object_category": category["supercategory"]} if category.get("supercategory") else {}
     x0, y0, width, height = labelled.get("bbox") or (0, 0, 0, 0)
     x1, y1 = x0 + width, y0 + height
     if "width" in photo and "height" in photo:
@@ -348,5 +405,4 @@ def _keypoints_of(
             yield {"x": x, "y": y, **thing, "keypoint": name, "part_name": part, "hidden": seen == 1}
 
 
-_NAMES_OF_COCO = {"object_name": "name", "object_category": "supercategory"}
 _KINDS = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}

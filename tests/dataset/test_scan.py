@@ -1,4 +1,3 @@
-import json
 import os
 import sys
 from dataclasses import replace
@@ -7,12 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.look_alikes import text_to_thumb, thumbnail
 from talking_points.dataset.scan import scan_photo, scan_photos, seed_of
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.store import record_of_row
 
 SETTINGS = BuildSettings(sources=("label-map=people",), out=Path("set"), points_per_photo=3)
 
@@ -27,12 +23,10 @@ def people(tmp_path_factory, label_map_writer):
 
 def test_a_photo_gives_points_and_what_is_to_be_said_of_them(people):
     scan = scan_photo(people, "a", SETTINGS)
-    assert scan.skipped is None and not scan.is_bad and len(scan.content["points"]) == len(scan.facts) > 0
+    assert scan.bad is None and len(scan.points) == len(scan.facts) > 0
+    assert scan.thumb.shape == (32, 32)
     scene = people.read("a")
-    assert (text_to_thumb(scan.content["thumb"]) == thumbnail(scene.photo)).all()
-    points = [record_of_row(json.loads(json.dumps(row))) for row in scan.content["points"]]
-    for number, (point, told) in enumerate(zip(points, scan.facts, strict=True)):
-        facts = PointFacts.from_dict(told)
+    for number, (point, facts) in enumerate(zip(scan.points, scan.facts, strict=True)):
         assert point.record_id == f"label-map/a/{number:03d}" and point.size_wh == (60, 120)
         assert facts.point_px == point.point_px and point.text is None
         part = scene.parts[scene.part_index_at(point.point_px)]
@@ -42,11 +36,11 @@ def test_a_photo_gives_points_and_what_is_to_be_said_of_them(people):
 
 def test_a_bad_photo_is_told_with_its_path(people):
     scan = scan_photo(people, "b", SETTINGS)
-    assert scan.is_bad and scan.skipped is not None and "b.jpg" in scan.skipped and "\n" not in scan.skipped
+    assert scan.bad is not None and "b.jpg" in scan.bad and "\n" not in scan.bad
 
 
 def by_photo(scans):
-    return {scan.photo_id: (scan.content, scan.facts, scan.skipped) for scan in scans}
+    return {scan.photo_id: (scan.points, scan.facts, scan.bad) for scan in scans}
 
 
 def test_processes_give_what_one_gives(people):

@@ -288,8 +288,9 @@ def test_the_base_is_checked_against_its_config_and_index(tiny: Files, tmp_path:
         ({"num_hidden_layers": 3}, r"missing model\.layers\.2\.attention\.wo\.weight"),
         ({"num_hidden_layers": 1}, r"unknown model\.layers\.1\.attention\.wo\.weight"),
         ({"intermediate_size": 50}, r"misshaped model\.layers\.0\.feed_forward\.w1\.weight: file \(48, 32\)"),
-        ({"num_key_value_heads": 3}, r"misshaped model\.layers\.0\.attention\.wqkv\.weight"),
+        ({"num_key_value_heads": 3}, "num_key_value_heads 3"),
         ({"hidden_size": None}, "hidden_size"),
+        ({"bias": True}, "biases"),
         ({"model_type": "llama"}, "expected 'internlm2'"),
         ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "'dynamic' or 'linear'"),
     ):

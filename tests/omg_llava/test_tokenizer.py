@@ -167,7 +167,15 @@ def test_another_type_of_model_is_refused(tmp_path: Path) -> None:
             lambda c: c["added_tokens_decoder"].update({"99999": {"content": "<x>"}}),
             "the id 99999, but the last",
         ),
-        (lambda c: c["added_tokens_decoder"].update({"3": {"content": "the"}}), "cannot be converted"),
+        (
+            lambda c: c["added_tokens_decoder"].update({"3": {"content": "<x>", "lstrip": True}}),
+            "'<x>' strips",
+        ),
+        (
+            lambda c: c["added_tokens_decoder"].update({"3": {"content": "[SEG]"}}),
+            r"already holds \['\[SEG\]'\]",
+        ),
+        (lambda c: c["added_tokens_decoder"].update({"3": {"content": "the"}}), "twice|cannot be converted"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(

@@ -22,9 +22,10 @@ import talking_points
 from talking_points.dataset.choosing import Pool, kept_of, pools, turns_of
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.language import Roles, names_of_roles, open_roles, put_into_words
+from talking_points.dataset.look_alikes import thumb_to_text
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.report import inspect_records, write_audit, write_card
-from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, scan_photos
+from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
@@ -123,11 +124,22 @@ def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger
     done = len(photos) - len(missing)
     on_progress("photos", done, len(photos))
     for scan in scan_photos(sources, missing, settings):
-        if scan.is_bad and not settings.skip_bad:
-            raise ValueError(f"{scan.skipped}; mend or remove it, or pass over such photos with --skip-bad")
-        ledger.keep_photo(scan.source, scan.photo_id, scan.content, scan.facts, skipped=scan.skipped)
+        if scan.bad is not None and not settings.skip_bad:
+            raise ValueError(f"{scan.bad}; mend or remove it, or pass over such photos with --skip-bad")
+        facts = [one.to_dict() for one in scan.facts]
+        ledger.keep_photo(scan.source, scan.photo_id, _as_json(scan), facts, skipped=scan.bad or scan.empty)
         done += 1
         on_progress("photos", done, len(photos))
+
+
+def _as_json(scan: PhotoScan) -> dict[str, Any]:
+    """What the ledger keeps of a scan beside the facts."""
+    return {
+        "points": [one.to_row() for one in scan.points],
+        "thumb": None if scan.thumb is None else thumb_to_text(scan.thumb),
+        "left_out": [asdict(problem) for problem in scan.problems],
+        "notes": scan.notes,
+    }
 
 
 def _choose(settings: BuildSettings, ledger: Ledger, left_out: Mapping[PhotoKey, str]) -> list[Pool]:

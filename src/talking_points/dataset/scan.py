@@ -14,15 +14,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from talking_points.dataset.facts import facts_of_points
+from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.keypoints import select_points
-from talking_points.dataset.look_alikes import thumb_to_text, thumbnail
+from talking_points.dataset.look_alikes import thumbnail
+from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources.source import Source
@@ -46,18 +46,23 @@ ONLY_NOTED = "nothing is labelled but what is left out as it should be"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoScan:
-    """What one photo gave, as the ledger keeps it."""
+    """What one photo gave."""
 
     source: str
     photo_id: str
-    content: dict[str, Any]
-    """Its points, which are records without texts, its thumbnail, the annotations that were left out, and notes."""
-    facts: list[dict[str, Any]]
-    """Of each point, see `PointFacts`."""
-    skipped: str | None
-    """Why it has no point, None when it has any; of a bad photo with its path."""
-    is_bad: bool = False
-    """It could not be read."""
+    points: tuple[BuiltRecord, ...] = ()
+    """Records without texts, of the chosen points."""
+    facts: tuple[PointFacts, ...] = ()
+    """Of each point."""
+    thumb: np.ndarray | None = None
+    """See `look_alikes.thumbnail`; None of a bad photo."""
+    problems: tuple[Problem, ...] = ()
+    """Annotations that cannot be read and were left out."""
+    notes: tuple[str, ...] = ()
+    bad: str | None = None
+    """Why the photo could not be read, with its path; None when it could."""
+    empty: str | None = None
+    """Why it has no point; None when it has any."""
 
 
 def seed_of(name: str, seed: int) -> int:
@@ -70,9 +75,7 @@ def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoS
     try:
         scene = source.read(photo_id)
     except (ValueError, OSError) as error:
-        nothing: dict[str, Any] = {"points": [], "thumb": None, "left_out": [], "notes": []}
-        why = one_line(error)
-        return PhotoScan(source=source.name, photo_id=photo_id, content=nothing, facts=[], skipped=why, is_bad=True)
+        return PhotoScan(source=source.name, photo_id=photo_id, bad=one_line(error))
     samples = select_points(
         scene,
         np.random.default_rng(seed_of(f"{source.name}/{photo_id}", settings.seed)),
@@ -107,14 +110,12 @@ def scan_photo(source: Source, photo_id: str, settings: BuildSettings) -> PhotoS
     return PhotoScan(
         source=source.name,
         photo_id=photo_id,
-        content={
-            "points": [one.to_row() for one in points],
-            "thumb": thumb_to_text(thumbnail(scene.photo)),
-            "left_out": [asdict(problem) for problem in scene.problems],
-            "notes": scene.notes,
-        },
-        facts=[one.to_dict() for one in facts_of_points(scene, [(sample.x, sample.y) for sample in samples])],
-        skipped=None if points else _why_empty(scene),
+        points=tuple(points),
+        facts=tuple(facts_of_points(scene, [(sample.x, sample.y) for sample in samples])),
+        thumb=thumbnail(scene.photo),
+        problems=tuple(scene.problems),
+        notes=tuple(scene.notes),
+        empty=None if points else _why_empty(scene),
     )
 
 
@@ -144,10 +145,13 @@ class Scanner:
 def scan_photos(
     sources: Mapping[str, Source], photos: Sequence[PhotoKey], settings: BuildSettings
 ) -> Iterator[PhotoScan]:
-    """Scan photos of the sources, in any order.
+    """Scan photos, in any order.
 
-    The engine "ray" is for a cluster (that of the environment variable RAY_ADDRESS, else this machine), all of whose
-    machines see the sources' folders under the same paths.
+    Args:
+        sources: by name.
+        photos: source and id of those to scan.
+        settings: which points, and `workers` and `engine`: "ray" is for a cluster (that of the environment variable
+            RAY_ADDRESS, else this machine), all of whose machines see the sources' folders under the same paths.
 
     Raises:
         ImportError: the engine is not installed.

@@ -19,7 +19,7 @@ from talking_points.evaluation.samples import Sample
 from talking_points.photos import open_photo
 from talking_points.points import check_point
 from talking_points.progress import one_line
-from talking_points.sample_files import SizeOf, read_points, size_of_photo
+from talking_points.sample_files import SizeOf, read_points
 from talking_points.samples import PhotoPoint
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,7 @@ def _is_selected(sample: Sample, selection: Selection) -> bool:
 def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
     """(2,) mean of the selected points of a folder's train split, in the photo's [0, 1]^2: what a constant may know.
 
-    None where nothing is there to learn from: a file has no
-    train split, and a folder need not have one.
+    None where nothing is there to learn from: a file has no train split, and a folder need not have one.
     """
     if path.is_file():
         return None
@@ -124,13 +123,18 @@ def _built(folder: Path, split: str) -> list[Sample]:
 
 def _lines(path: Path, on_problem: OnProblem) -> list[Sample]:
     """Points of a file, see `sample_files`, without those that something hides; of a file that marks each so, all."""
-    points = read_points(path, on_problem, log.warning)
+    points = read_points(path, on_problem=on_problem, on_note=log.warning, size_of=size_of_opened)
     samples = [sample_of(point, path.parent) for point in points]
     # A hidden point's place was estimated: nobody could find it in the photo.
     seen = [sample for sample in samples if not sample.hidden] or samples
     if len(seen) < len(samples):
         log.info("%s: %d hidden points are left out", path, len(samples) - len(seen))
     return seen
+
+
+def size_of_opened(photo: Path) -> tuple[int, int]:
+    """Width and height of a photo once it is known to be whole: a broken one is told before a model is asked."""
+    return open_photo(photo).size
 
 
 def sample_of(point: PhotoPoint, folder: Path) -> Sample:
@@ -168,7 +172,7 @@ def _spair_71k(folder: Path, split: str, on_problem: OnProblem) -> list[Sample]:
     if split not in SPAIR_SPLITS:
         raise ValueError(f"SPair-71k has the splits {', '.join(SPAIR_SPLITS)}, not {split!r}")
     # A photo is in many pairs.
-    size_of = cache(size_of_photo)
+    size_of = cache(size_of_opened)
     samples = []
     for path in sorted((folder / "PairAnnotation" / SPAIR_SPLITS[split]).glob("*.json")):
         try:

@@ -17,13 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig
 
 from talking_points.files import read_json
 from talking_points.model.prompts import CHAT_TOKENS
 from talking_points.model.weights import check_names_and_shapes
 from talking_points.omg_llava.names import INTERNLM2, rename
-from talking_points.omg_llava.weight_files import WeightFile, open_folder, write_shards
+from talking_points.omg_llava.weight_files import WeightFile, open_folder, write_json, write_shards
 
 PROJECTOR_PREFIXES = ("projector.", "projector_text2vision.")
 """Of what is not the language model's in OMG-LLaVA's file."""
@@ -68,9 +67,11 @@ class LanguageModelPlan:
     def linears(self, layer: int) -> dict[str, tuple[int, int]]:
         """Shapes of a layer's linear modules; every one carries LoRA."""
         width, inner, heads = self.width, self.config["intermediate_size"], self.config["num_attention_heads"]
-        fused = (heads + 2 * self.config["num_key_value_heads"]) * (width // heads)
         return {
-            f"model.layers.{layer}.attention.wqkv": (fused, width),
+            f"model.layers.{layer}.attention.wqkv": (
+                (heads + 2 * self.config["num_key_value_heads"]) * (width // heads),
+                width,
+            ),
             f"model.layers.{layer}.attention.wo": (width, width),
             f"model.layers.{layer}.feed_forward.w1": (inner, width),
             f"model.layers.{layer}.feed_forward.w3": (inner, width),
@@ -94,8 +95,16 @@ def plan_language_model(folder: Path, trained: WeightFile, tokens: int) -> Langu
     config = read_json(path)
     if config.get("model_type") != "internlm2":
         raise ValueError(f"{path}: model_type is {config.get('model_type')!r}, expected 'internlm2'")
+    if config.get("bias", False) or config.get("tie_word_embeddings", False):
+        raise ValueError(f"{path}: biases and tied embeddings are not converted; InternLM2-chat has neither")
     if missing := [key for key in _SIZES if not isinstance(config.get(key), int)]:
         raise ValueError(f"{path}: no whole number under {missing}")
+    width, heads, groups = (config[k] for k in ("hidden_size", "num_attention_heads", "num_key_value_heads"))
+    if width % heads or heads % groups:
+        raise ValueError(
+            f"{path}: hidden_size {width} must be a multiple of num_attention_heads {heads}, "
+            f"and that of num_key_value_heads {groups}"
+        )
     plan = LanguageModelPlan(base=base, trained=trained, config=config, tokens=tokens)
     _check_shapes(plan)
     return plan
@@ -207,13 +216,26 @@ def _write_configs(plan: LanguageModelPlan, dtype: torch.dtype, out: Path) -> No
         rope = {"rope_type": scaling["type"], "factor": scaling["factor"]}
     tokenizer_config = read_json(out / "tokenizer_config.json")
     id_of = {entry["content"]: int(id) for id, entry in tokenizer_config["added_tokens_decoder"].items()}
-    special: dict[str, Any] = {
-        f"{name}_token_id": id_of[tokenizer_config[f"{name}_token"]] for name in ("bos", "eos", "pad")
+    special = {f"{name}_token_id": id_of[tokenizer_config[f"{name}_token"]] for name in ("bos", "eos", "pad")}
+    rope_theta = published.get("rope_theta", 10000.0)
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        **{key: published[key] for key in _SIZES},
+        "vocab_size": plan.tokens,
+        "head_dim": plan.width // published["num_attention_heads"],
+        "hidden_act": published.get("hidden_act", "silu"),
+        "rms_norm_eps": published.get("rms_norm_eps", 1e-6),
+        "initializer_range": published.get("initializer_range", 0.02),
+        # transformers 5 reads rope_parameters, 4 the other two; each falls back to defaults in silence.
+        "rope_parameters": {**rope, "rope_theta": rope_theta},
+        "rope_theta": rope_theta,
+        "rope_scaling": None if scaling is None else rope,
+        **dict.fromkeys(("attention_bias", "mlp_bias", "tie_word_embeddings"), False),
+        "use_cache": True,
+        "torch_dtype": str(dtype).removeprefix("torch."),
+        **special,
     }
-    kept = (*_SIZES, "hidden_act", "rms_norm_eps", "initializer_range")
-    known: dict[str, Any] = {key: published[key] for key in kept if key in published} | special
-    known |= {"architectures": ["LlamaForCausalLM"], "vocab_size": plan.tokens, "dtype": dtype}
-    known |= {"rope_parameters": {**rope, "rope_theta": published.get("rope_theta", 10000.0)}}
-    LlamaConfig(**known, tie_word_embeddings=False).save_pretrained(out)
-    stops = [special["eos_token_id"], id_of[CHAT_TOKENS[-1]]]
-    GenerationConfig(**{**special, "eos_token_id": stops}).save_pretrained(out)
+    generation = {**special, "eos_token_id": [special["eos_token_id"], id_of[CHAT_TOKENS[-1]]]}
+    write_json(out / "config.json", config)
+    write_json(out / "generation_config.json", generation)

@@ -7,11 +7,10 @@ before every stretch; transformers' own `LlamaTokenizer` treats stretches otherw
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
@@ -19,7 +18,13 @@ from talking_points.files import read_json
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.omg_llava.weight_files import write_json
 
-CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 """InternLM2-chat's markup. It starts with bos: tokenise the rendered text with add_special_tokens=False."""
 
 _SPECIAL = ("bos", "eos", "unk", "pad")
@@ -127,13 +132,25 @@ def _names(model_path: Path, names: list[str], added: dict[str, Any]) -> tuple[l
                 f"tokenizer_config.json gives {name!r} the id {id}, but the last one of {model_path} is "
                 f"{len(names) - 1}; are the two files of one model?"
             )
+        if any(entry.get(flag) for flag in ("lstrip", "rstrip", "single_word", "normalized")):
+            raise ValueError(f"added token {name!r} strips or normalises what is around it; InternLM2's do not")
         if names[id] != name:
             renamed[names[id]] = name
             names[id] = name
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{model_path} with tokenizer_config.json names pieces twice: {twice}")
+    if already := [name for name in SPECIAL_TOKENS if name in names]:
+        raise ValueError(f"{model_path} already holds {already}, which OMG-LLaVA adds after the last piece")
     return names, renamed
 
 
 def _read_sentencepiece(model_path: Path) -> Any:
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError as error:
+        raise ImportError(f"tokenizer.model cannot be read ({error}); pip install sentencepiece protobuf") from error
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
     model = sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(model_path.read_bytes())
@@ -141,6 +158,8 @@ def _read_sentencepiece(model_path: Path) -> Any:
         raise ValueError(f"{model_path} is not a sentencepiece model") from error
     if not model.pieces:
         raise ValueError(f"{model_path} is not a sentencepiece model: it holds no pieces")
+    if model.normalizer_spec.precompiled_charsmap:
+        raise ValueError(f"{model_path} rewrites characters before it cuts, which InternLM2's does not")
     trainer = model.trainer_spec
     if trainer.model_type != trainer.BPE:
         kind = trainer.ModelType.Name(trainer.model_type)
@@ -164,6 +183,8 @@ def _merges(ranks: dict[str, tuple[float, int]]) -> list[tuple[str, str]]:
 
 def _check_against_sentencepiece(tokenizer: Tokenizer, model_path: Path) -> None:
     """Refuse a file on which we and sentencepiece itself differ, on any of its pieces or on a few lines."""
+    from sentencepiece import SentencePieceProcessor
+
     reference = SentencePieceProcessor(model_file=str(model_path))
     added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     texts = [reference.IdToPiece(id) for id in range(reference.GetPieceSize()) if not reference.IsByte(id)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -10,29 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from talking_points.dataset.sources.reading import find_photos, read_json
-from talking_points.evaluation.data import sample_of
+from talking_points.dataset.sources.reading import read_json
+from talking_points.evaluation.data import sample_of, size_of_opened
 from talking_points.evaluation.metrics import box_errors, pck
 from talking_points.evaluation.pointing import pixmo_points
 from talking_points.evaluation.pointing.tasks import (
     Entry,
     Layout,
     Mask,
-    Pixels,
     PointingTask,
+    deepest_point,
     path_of,
-    pixel_near,
     points_on_mask,
     text_of,
 )
 from talking_points.photos import open_photo
 from talking_points.progress import one_line
-from talking_points.sample_files import Line, point_of_line, read_samples, size_of_photo
+from talking_points.sample_files import Line, point_of_line, read_samples
 
 REFSPATIAL_FOLDERS = ("Location", "Placement", "Unseen")
 PCK_THRESHOLDS = (0.1, 0.05, 0.2)
-MOST_POINTS = 1000
-"""A larger count is a mistake in the file."""
 
 
 def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> list[PointingTask]:
@@ -53,31 +51,36 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
         raise FileNotFoundError(f"no such file or folder: {folder}")
     tasks: list[PointingTask] = []
     problems: list[str] = []
-    scores = LAYOUTS[layout].scores
     for where, read in LAYOUTS[layout].entries(folder):
         try:
-            task = read()
-            if next(iter(scores(task, task.perfect_px).values())) < 100:
-                raise ValueError("no answer would be right: the labelled points do not match their masks")
-        except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
-            unlike = "" if isinstance(error, (ValueError, OSError)) else "not as the benchmark's files are: "
-            problems.append(f"{where}: {unlike}{one_line(error)}")
+            found = read()
+            for task in found:
+                if next(iter(LAYOUTS[layout].scores(task, task.perfect_px).values())) < 100:
+                    raise ValueError("no answer would be right: the labelled points do not match their masks")
+        except (ValueError, OSError) as error:
+            problems.append(f"{where}: {one_line(error)}")
             on_problem(problems[-1])
             continue
-        tasks.append(task)
+        tasks += found
     if not tasks:
         first = f"; the first problem is {problems[0]}" if problems else ""
         raise ValueError(f"{folder} holds nothing to score{first}")
     return tasks
 
 
-def _listed(path: Path, read: Callable[[int, Any], PointingTask]) -> Iterator[Entry]:
-    """The entries of a JSON file that holds a list; `read` is given each one's number and itself."""
+def _listed(path: Path, read: Callable[[int, dict[str, Any]], PointingTask]) -> Iterator[Entry]:
+    """The entries of a JSON file that holds a list of objects; `read` is given each one's number and itself."""
     content = read_json(path)
     if not isinstance(content, list):
         raise ValueError(f"{path}: expected a list of entries, got {type(content).__name__}")
+
+    def checked(number: int, record: Any) -> list[PointingTask]:
+        if not isinstance(record, dict):
+            raise ValueError(f"expected an object, got {type(record).__name__}")
+        return [read(number, record)]
+
     for number, record in enumerate(content):
-        yield f"{path}, entry {number}", partial(read, number, record)
+        yield f"{path}, entry {number}", partial(checked, number, record)
 
 
 def _point_bench(folder: Path) -> Iterator[Entry]:
@@ -89,21 +92,21 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
     selected_masks/<category>/<mask_filename>       selected_masks.zip, unpacked; set above 127 in any channel
     """
 
-    def read(number: int, record: Any) -> PointingTask:
-        text, category = text_of(record, "user_input"), text_of(record, "category")
+    def read(number: int, record: dict[str, Any]) -> PointingTask:
         if "mask_filename" not in record:
             raise ValueError("there is no mask_filename; the official evaluation leaves such an entry out, too")
-        # Accents are composed in data.json and not in the archives.
+        text, category = text_of(record, "user_input"), text_of(record, "category")
         photo, mask = (
-            find_photos(path_of(folder / below, record, "category"), {"": str(path_of(Path(), record, name))})[""]
+            _either_way_composed(path_of(path_of(folder / below, record, "category"), record, name))
             for below, name in (("selected_images", "image_filename"), ("selected_masks", "mask_filename"))
         )
-        count = record.get("count", 1) if category == "counting" else None
-        if category == "counting" and not (type(count) is int and 1 <= count <= MOST_POINTS):
-            raise ValueError(f'"count" must be a number of points, 1 to {MOST_POINTS}, got {count!r:.100}')
         names = {"sample_id": str(number), "photo_id": f"{category}/{photo.name}", "source": "point-bench"}
-        pixels = np.asarray(open_photo(mask)).max(axis=2) > 127
-        return _masked_task(photo, pixels, count, text=text, category=category, **names)
+        count = record.get("count", 1) if category == "counting" else None
+        if category == "counting" and count is None:
+            raise ValueError('"count" must be a number of points that fit on the mask, got None')
+        return _masked_task(
+            photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names, text=text, category=category
+        )
 
     return _listed(folder / "data.json", read)
 
@@ -129,12 +132,13 @@ def _refspatial_bench(folder: Path) -> Iterator[Entry]:
     The text is `object`: what is to be pointed at, without the sentences that ask a model for coordinates.
     """
 
-    def read(part: Path, number: int, record: Any) -> PointingTask:
+    def read(part: Path, number: int, record: dict[str, Any]) -> PointingTask:
         text, photo = text_of(record, "object"), path_of(part, record, "rgb_path")
         names = {"sample_id": f"{part.name}/{number}", "photo_id": photo.relative_to(folder).as_posix()}
         names |= {"source": "refspatial-bench", "category": part.name, "text": text}
-        pixels = np.asarray(open_photo(path_of(part, record, "mask_path")))[..., 0] > 0
-        return _masked_task(photo, pixels, None, **names)
+        return _masked_task(
+            photo, path_of(part, record, "mask_path"), lambda rgb: np.asarray(rgb[..., 0] > 0), None, **names
+        )
 
     found = [folder / name for name in REFSPATIAL_FOLDERS if (folder / name).is_dir()]
     if not found:
@@ -152,21 +156,43 @@ def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str
     return {"accuracy": 100.0 * float(on.mean()) if len(on) else 0.0}
 
 
-def _masked_task(photo: Path, pixels: Pixels, count: int | None, **names: Any) -> PointingTask:
-    """A task whose right answers are the points on one mask, so many of them where they are counted."""
+def _masked_task(
+    photo: Path, mask: Path, is_set: Callable[[np.ndarray], np.ndarray], count: Any, **names: str
+) -> PointingTask:
+    """A task whose right answers are the points on one mask, so many of them where they are counted.
+
+    is_set: (H, W, 3) uint8 of the mask's picture -> (H, W), which pixels are the mask's.
+    """
     size_wh = open_photo(photo).size
-    mask = Mask.of(pixels, size_wh)
-    point_px = pixel_near(pixels)
+    if not mask.is_file():
+        raise FileNotFoundError(f"no such mask: {mask}")
+    pixels = is_set(np.asarray(open_photo(mask)))
+    try:
+        meant = Mask.of(pixels, size_wh)
+    except ValueError as error:
+        raise ValueError(f"{mask}: {error}") from None
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= pixels.sum()):
+        raise ValueError(f'"count" must be a number of points that fit on the mask, got {count!r:.100}')
+    point_px = deepest_point(pixels)
     return PointingTask(
         open_photo=partial(open_photo, photo),
         size_wh=size_wh,
         point_px=point_px,
         # The metric asks for points on one mask of all things, not for one on each.
         perfect_px=(point_px,) * (count or 1),
-        masks=(mask,),
+        masks=(meant,),
         count=count,
-        **names,
+        **names,  # type: ignore[arg-type]
     )
+
+
+def _either_way_composed(path: Path) -> Path:
+    """The file of this name, whichever way its accents are composed: they differ between data.json and the archives."""
+    if path.is_file():
+        return path
+    others = path.parent.iterdir() if path.parent.is_dir() else []
+    wanted = unicodedata.normalize("NFC", path.name)
+    return next((other for other in others if unicodedata.normalize("NFC", other.name) == wanted), path)
 
 
 def _ap_10k(path: Path) -> Iterator[Entry]:
@@ -177,19 +203,20 @@ def _ap_10k(path: Path) -> Iterator[Entry]:
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file of annotations, such as annotations/ap10k-test-split1.json")
-    size_of = cache(size_of_photo)
+    size_of = cache(size_of_opened)
 
-    def read(line: Line) -> PointingTask:
+    def read(line: Line) -> list[PointingTask]:
         point = point_of_line(line, path.parent, size_of)
+        if point.object_box_xyxy is None:
+            return []
         if point.object_name is None or point.part_name is None:
             raise ValueError("the animal or its keypoint has no name")
         text = f"the {point.part_name} of the {point.object_name}"
         known = {"text": text, "category": point.part_name, "perfect_px": (point.point_px,)}
-        return PointingTask.of(sample_of(point, path.parent), **known)
+        return [PointingTask.of(sample_of(point, path.parent), **known)]
 
     for line in read_samples(path):
-        if line.problem is not None or "object_box_xyxy" in line.record:
-            yield f"{path}, line {line.number}", partial(read, line)
+        yield f"{path}, line {line.number}", partial(read, line)
 
 
 def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:

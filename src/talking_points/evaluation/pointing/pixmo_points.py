@@ -14,10 +14,17 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from talking_points.evaluation.pointing.tasks import Entry, Mask, PointingTask, pixel_near, points_on_mask, text_of
+from talking_points.evaluation.pointing.tasks import (
+    Entry,
+    Mask,
+    PointingTask,
+    nearest_pixel,
+    points_on_mask,
+    text_of,
+)
 from talking_points.files import sha256_of
 from talking_points.photos import open_photo
-from talking_points.points import Point, check_points, scaled_to_photo
+from talking_points.points import Point, scaled_to_photo
 
 COLUMNS = ("image_url", "image_sha256", "label", "points", "masks")
 ROWS_AT_ONCE = 8
@@ -77,49 +84,73 @@ def _opened(file: Path) -> pq.ParquetFile:
     missing = [name for name in COLUMNS if name not in opened.schema_arrow.names]
     if missing:
         raise ValueError(f"{file} has no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+    kind = opened.schema_arrow.field("masks").type
+    if str(kind).count("list<") != 3 or "bool" not in str(kind):
+        raise ValueError(f"{file}: masks are {kind}; expected lists of lists of lists of bool")
     return opened
 
 
-def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.ListScalar) -> PointingTask:
+def _read(photos: dict[str, Path], task_id: str, row: dict[str, Any], masks: pa.ListScalar) -> list[PointingTask]:
     text, sha256 = text_of(row, "label"), row["image_sha256"]
-    if sha256 not in photos:
+    if not isinstance(sha256, str) or sha256 not in photos:
         raise FileNotFoundError(f"images/ has no file {sha256} (from {row['image_url']!r:.200})")
     path = photos[sha256]
     if sha256_of(path.read_bytes()) != sha256:
         raise ValueError(f"{path} is another file than was labelled: its SHA-256 is not its name")
     size_wh = open_photo(path).size
-    percent = [(point["x"], point["y"]) for point in row["points"]]
-    labelled_px = [(x, y) for x, y in check_points(scaled_to_photo(percent, size_wh, full_scale=100), size_wh).tolist()]
+    labelled_px = _labelled(row["points"], size_wh)
     # A set of nothing has one empty mask or none.
-    pixels = [_pixels_of(mask) for mask in masks] if labelled_px else []
-    if len(pixels) != len(labelled_px):
-        raise ValueError(f"{len(labelled_px)} points and {len(pixels)} masks; expected one mask a point")
-    kept = tuple(Mask.of(one, size_wh) for one in pixels)
-    perfect_px = tuple(_on_mask(one, point) for one, point in zip(pixels, labelled_px, strict=True))
-    return PointingTask(
-        sample_id=task_id,
-        photo_id=sha256,
-        open_photo=partial(open_photo, path),
-        size_wh=size_wh,
-        point_px=perfect_px[0] if perfect_px else (math.nan, math.nan),
-        text=text,
-        source="pixmo-points",
-        category=CATEGORIES[min(len(kept), 2)],
-        perfect_px=perfect_px,
-        masks=kept,
-        labelled_px=tuple(labelled_px),
-    )
+    kept = _masks(masks, size_wh) if labelled_px else ()
+    if len(kept) != len(labelled_px):
+        raise ValueError(f"{len(labelled_px)} points and {len(kept)} masks; expected one mask a point")
+    perfect_px = tuple(_on_mask(mask, point) for mask, point in zip(kept, labelled_px, strict=True))
+    return [
+        PointingTask(
+            sample_id=task_id,
+            photo_id=sha256,
+            open_photo=partial(open_photo, path),
+            size_wh=size_wh,
+            point_px=perfect_px[0] if perfect_px else (math.nan, math.nan),
+            text=text,
+            source="pixmo-points",
+            category=CATEGORIES[min(len(kept), 2)],
+            perfect_px=perfect_px,
+            masks=kept,
+            labelled_px=labelled_px,
+        )
+    ]
 
 
-def _pixels_of(mask: pa.ListScalar) -> np.ndarray:
-    """(H, W) bool of a list of lists; a ValueError where the rows are not of one length."""
-    rows = mask.values
-    lengths = set() if rows is None else set(rows.value_lengths().to_pylist())
-    if len(lengths) != 1:
-        raise ValueError("expected masks with rows of one length")
-    return np.asarray(rows.flatten().to_numpy(zero_copy_only=False), bool).reshape(len(rows), -1)
+def _labelled(points: Any, size_wh: tuple[int, int]) -> tuple[Point, ...]:
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise ValueError(f"expected a list of points, got {str(points):.100}")
+    pairs = [(point.get("x"), point.get("y")) for point in points]
+    if not all(isinstance(value, int | float) and 0 <= value <= 100 for pair in pairs for value in pair):
+        raise ValueError(f"points must have x and y from 0 to 100, got {str(points):.100}")
+    return tuple((float(x), float(y)) for x, y in scaled_to_photo(pairs, size_wh, full_scale=100)) if pairs else ()
 
 
-def _on_mask(pixels: np.ndarray, point_px: Point) -> Point:
+def _masks(masks: pa.ListScalar, size_wh: tuple[int, int]) -> tuple[Mask, ...]:
+    if not masks.is_valid:
+        raise ValueError("there are no masks")
+    kept = []
+    for number, mask in enumerate(masks):
+        rows = mask.values
+        if rows is None or rows.null_count or len(set(rows.value_lengths().to_pylist())) != 1:
+            raise ValueError(f"mask {number}: expected rows of one length")
+        bits = rows.flatten()
+        if bits.null_count:
+            raise ValueError(f"mask {number}: a pixel is null")
+        pixels = np.asarray(bits.to_numpy(zero_copy_only=False), bool).reshape(len(rows), -1)
+        try:
+            kept.append(Mask.of(pixels, size_wh))
+        except ValueError as error:
+            raise ValueError(f"mask {number}: {error}") from None
+    return tuple(kept)
+
+
+def _on_mask(mask: Mask, point_px: Point) -> Point:
     """The labelled point, or where that lies beside its mask, the nearest one that is on it."""
-    return point_px if points_on_mask(point_px, pixels, rounded=True)[0] else pixel_near(pixels, point_px)
+    pixels = mask.pixels()
+    # Whole numbers: the metric rounds, and they are what rounding leaves alone.
+    return point_px if points_on_mask(point_px, pixels, rounded=True)[0] else nearest_pixel(pixels, point_px)

@@ -1,4 +1,4 @@
-"""What a pointing benchmark asks, and what reading one takes: masks, right answers, checked texts."""
+"""What a pointing benchmark asks, and what reading one takes: masks, right answers, checked entries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -61,8 +62,8 @@ class PointingTask(Sample):
     """Point-Bench's counting tasks: how many points are asked for."""
 
 
-Entry = tuple[str, Callable[[], PointingTask]]
-"""Where something stands in a file, and what reads it."""
+Entry = tuple[str, Callable[[], list[PointingTask]]]
+"""Where something stands in a file, and what reads it; a ValueError or OSError of that says what is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +78,8 @@ class Layout:
     """Whether the benchmark's figure is the mean over categories; else that over tasks."""
 
 
-def text_of(record: Any, key: str) -> str:
+def text_of(record: Mapping[str, Any], key: str) -> str:
     """The text under a key of an entry, or a ValueError."""
-    if not isinstance(record, dict):
-        raise ValueError(f"expected an object, got {type(record).__name__}")
     text = record.get(key)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f'"{key}" must be a text, got {text!r:.100}')
@@ -90,7 +89,7 @@ def text_of(record: Any, key: str) -> str:
 
 
 def path_of(folder: Path, record: Mapping[str, Any], key: str) -> Path:
-    """The file below a folder that a key of an entry names, or a ValueError."""
+    """The file in a folder that a key of an entry names, or a ValueError."""
     name = text_of(record, key)
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
@@ -122,12 +121,16 @@ def points_on_mask(found_px: ArrayLike, mask: Pixels, *, rounded: bool) -> NDArr
     return on
 
 
-def pixel_near(pixels: Pixels, point_px: Point | None = None) -> Point:
-    """Column and row of the mask's pixel nearest to a point, to the mask's centre unless given.
+def deepest_point(pixels: Pixels) -> Point:
+    """The centre of the pixel that is farthest from the mask's edge, (x, y)."""
+    # A rim of background: the photo's border is an edge, too.
+    depth = cv2.distanceTransform(np.pad(pixels, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return float(x) - 0.5, float(y) - 0.5
 
-    Whole numbers: neither rounding nor cutting a fraction off leads away from the pixel.
-    """
+
+def nearest_pixel(pixels: Pixels, point_px: Point) -> Point:
+    """Column and row, whole numbers, of the mask's pixel that is nearest to a point."""
     rows, columns = np.nonzero(pixels)
-    x, y = point_px or (columns.mean(), rows.mean())
-    nearest = int(np.hypot(columns - x, rows - y).argmin())
+    nearest = int(np.hypot(columns - point_px[0], rows - point_px[1]).argmin())
     return float(columns[nearest]), float(rows[nearest])
