@@ -107,7 +107,7 @@ def seed_network(names: Names, trunk: Path, words: Path) -> PointNetwork:
             class_embed_prototypes=1,
             class_logit_scale=2.7081,
             pixel_shuffle=1,
-            gaussian_sigma_px=20.0,
+            gaussian_sigma_px=10.0,
         ),
     )
     network = PointNetwork(config, language, tokenizer)
