@@ -215,7 +215,7 @@ def labelled_sets(
     for name, ids in listed.items():
         source = source_of(data, name, split)
         scenes = [source.read(photo) for photo in ids if f"{name}/{photo}" in wanted]
-        drawn = make_set("plain", scenes, points=points, seed=seed, texts=False)
+        drawn = make_set("plain", scenes, points=points, seed=seed)
         yield name, [_placed(sample, name, scenes) for sample in drawn]
 
 
@@ -223,7 +223,7 @@ def _placed(sample: Sample, name: str, scenes: Sequence[Scene]) -> Sample:
     """A sample of `make_set` with the names of its set."""
     _, scene, point = sample.sample_id.split("/")
     photo = f"{name}/{scenes[int(scene)].photo_id}"
-    return replace(sample, sample_id=f"{photo}/{point}", photo_id=photo, source=name)
+    return replace(sample, sample_id=f"{photo}/{point}", photo_id=photo, source=name, text=None)
 
 
 def read_labels(path: Path = LABELS) -> tuple[dict[str, dict[str, list[str]]], dict[str, str]]:

@@ -17,13 +17,13 @@ RANK = 16
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed-folder", type=Path, required=True)
+    parser.add_argument("--start", type=Path, required=True, help="checkpoint that `learn` started from")
     parser.add_argument("--base", type=Path, required=True, help="folder with base-*.safetensors")
     parser.add_argument("--descriptor", type=Path, help="its adapter's folder; without one it changes nothing yet")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
-    network = load_checkpoint(given.seed_folder / "checkpoint", roles=())
+    network = load_checkpoint(given.start, roles=())
     load_parts(network, given.base)
     for role in ROLES:
         if role == "descriptor" and given.descriptor is not None:

