@@ -141,7 +141,7 @@ def read_free_texts(path: Path, data: Path) -> list[FreeText]:
         where = Sample(
             sample_id=f"line {number}",
             photo_id=f"{name}/{photo}",
-            open_photo=partial(open_at_size, source_of(data, name, split).photo_path(photo_id), size_wh),
+            open_photo=partial(open_at_size, source_of(data, name, split).paths[photo_id], size_wh),
             size_wh=size_wh,
             point_px=point,
             source=name,
@@ -162,7 +162,7 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
             name, split, photo, kind, text = (str(line[key]) for key in ("set", "split", "photo", "kind", "text"))
             if kind not in KINDS:
                 raise ValueError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
-            photo_path = source_of(data, name, split).photo_path(photo_id_of(data, name, split, photo))
+            photo_path = source_of(data, name, split).paths[photo_id_of(data, name, split, photo)]
         except KeyError as error:
             raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
         except ValueError as error:

@@ -131,7 +131,7 @@ def test_all_that_the_rules_write_is_right(benchmark: SimpleNamespace, tmp_path:
     rng = np.random.default_rng(0)
     for name, kind, photo in (("people", "label-map", "b"), ("cars", "coco-parts", "c")):
         scene = open_source(kind, tmp_path / name, "test").read(photo)
-        for sample in make_set("plain", [scene], points=20, seed=0, texts=False):
+        for sample in make_set("plain", [scene], points=20, seed=0):
             [facts] = facts_of_points(scene, [sample.point_px])
             for dialect in DIALECTS.values():
                 text = write_point_text(facts, dialect, rng)
