@@ -42,6 +42,8 @@ class PointBatch:
     """in [0, 1]^2 of the square."""
     texts: list[list[str]]
     """Empty ones where a point has none."""
+    absent_texts: list[str]
+    """For each photo a text of the next other photo of the step, its first; none where the step has one photo."""
     record_ids: list[str]
     seed: int
     """Of whatever is drawn for this batch."""
@@ -113,7 +115,8 @@ class PointBatches(Batches[PointBatch]):
     def part(self, step: int, index: int, of: int) -> PointBatch:
         """Every `of`-th photo of a step, from photo `index` on."""
         epoch, place = divmod(step, self.epoch_steps)
-        groups = [[self.points[k] for k in group] for group in self._epoch(epoch)[place][index::of]]
+        step_groups = [[self.points[k] for k in group] for group in self._epoch(epoch)[place]]
+        groups = step_groups[index::of]
         photos = [prepare_photo(group[0].open_photo(), self.side) for group in groups]
         points_px = [[sample.point_px for sample in group] for group in groups]
         squares = [photo_to_square(some, photo.size_wh) for some, photo in zip(points_px, photos, strict=True)]
@@ -124,6 +127,8 @@ class PointBatches(Batches[PointBatch]):
             points_px_BP2=torch.tensor(points_px, dtype=torch.float32),
             points_BP2=torch.tensor(np.stack(squares), dtype=torch.float32),
             texts=[[sample.text or "" for sample in group] for group in groups],
+            # Of the whole step: what is learned must not depend on how it is shared among processes.
+            absent_texts=_texts_of_others(step_groups)[index::of],
             record_ids=[sample.sample_id for group in groups for sample in group],
             seed=int(np.random.default_rng([self.settings.seed, step, 4]).integers(2**62)),
         )
@@ -164,6 +169,15 @@ def _groups(indices: Sequence[int], most: int) -> list[list[int]]:
         groups.append(list(indices[start : start + size]))
         start += size
     return groups
+
+
+def _texts_of_others(groups: Sequence[Sequence[Sample]]) -> list[str]:
+    """For each group, of a photo each, the first text of the next one, around the end, that is of another photo."""
+    texts = []
+    for k, group in enumerate(groups):
+        following = [*groups[k + 1 :], *groups[:k]]
+        texts += [other[0].text or "" for other in following if other[0].photo_id != group[0].photo_id][:1]
+    return texts
 
 
 class Parts(Dataset[Any]):
