@@ -228,6 +228,28 @@ def test_two_processes_and_accumulated_parts_train_as_one_process_does(tmp_path:
     assert losses(tmp_path / "both") == pytest.approx(one, abs=1e-6)
 
 
+def sparse_curve(folder: Path) -> dict[int, float]:
+    """Five steps in which a part's first number chooses the one layer that it uses; a third layer none uses."""
+    torch.manual_seed(5)
+    layers = nn.ModuleList(nn.Linear(3, 1) for _ in range(3))
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return (layers[int(batch[0, 0] > 0)](batch) - 1).square().mean(), {"weight": float(len(batch))}
+
+    settings = told(learning_rate=0.05, log_every=1, accumulate=2 if "WORLD_SIZE" not in os.environ else 1)
+    assert train({"layers": layers}, dict(layers.named_parameters()), Numbers(5), objective, settings, folder)
+    return losses(folder)
+
+
+def test_two_processes_need_not_use_the_same_weights(tmp_path: Path) -> None:
+    signs = {tuple(bool(Numbers(5).part(step, index, 2)[0, 0] > 0) for index in range(2)) for step in range(5)}
+    assert len(signs) > 2  # in some steps both use one layer, in some each another
+    one = sparse_curve(tmp_path / "one")
+    code = "from pathlib import Path; from tests.training.test_loop import sparse_curve"
+    launch(2, f"{code}; sparse_curve(Path({str(tmp_path / 'two')!r}))")
+    assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
+
+
 def test_batches_that_come_whole_only_are_not_shared(tmp_path: Path) -> None:
     layer, whole = nn.Linear(3, 1), Numbers(4)
     whole.most_parts = 1
