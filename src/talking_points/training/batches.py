@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -202,7 +205,29 @@ def made_ahead(parts: Parts, start: int, *, workers: int) -> Iterator[Any]:
         sampler=range(start, len(parts)),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_main,
         # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
         generator=torch.Generator(),
     )
     return iter(loader)
+
+
+def _leave_signals_to_main(worker: int) -> None:
+    """In a worker: pass over what Ctrl-C and schedulers send to all processes.
+
+    The main one stops in order, for which it needs its workers, and then ends them, by SIGTERM if need be.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # macOS cannot tell who sent a signal: there SIGTERM ends a worker, whoever sends it.
+    if hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(main: int) -> None:
+    """End this process when the main one says so, or is gone."""
+    while os.getppid() == main:
+        sent = signal.sigtimedwait({signal.SIGTERM}, 1.0)
+        if sent is not None and sent.si_pid == main:
+            break
+    os._exit(0)
