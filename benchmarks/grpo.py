@@ -166,10 +166,11 @@ class Plain:
             hidden = network.llama.model(
                 inputs_embeds=pad_sequence(whole, batch_first=True), use_cache=False
             ).last_hidden_state
-            at = torch.tensor([len(one) for one in prefixes]) + network.seg_positions(suffixes)
-            seg_ND = hidden[torch.arange(len(texts)), at]
-            decoder = network.segmenter.mask_decoder
-            located = parts(seg_ND, decoder, features.decoder_inputs, torch.arange(len(texts)))
+            # The head reads the prompts' states alone, not those of the photos.
+            own = [row[len(p) : len(w)] for row, p, w in zip(hidden, prefixes, whole, strict=True)]
+            photo_N = torch.arange(len(texts))
+            seg_N = network.seg_positions(suffixes)
+            located = parts(pad_sequence(own, batch_first=True), seg_N, features.decoder_inputs, photo_N)
         sizes = [batch.photos[k].size_wh for k in rows.photo_of_row]
         # On the padding, the photo's nearest point is the answer.
         places = [

@@ -56,6 +56,7 @@ def apart(batch: PointBatch) -> PointBatch:
         points_px_BP2=batch.points_px_BP2.flatten(0, 1)[:, None],
         points_BP2=batch.points_BP2.flatten(0, 1)[:, None],
         texts=[[text] for row in batch.texts for text in row],
+        absent_texts=[text for text in batch.absent_texts for _ in range(points)],
     )
 
 

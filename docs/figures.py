@@ -108,7 +108,7 @@ def architecture() -> str:
 
     d.box(20, 60, 200, 56, "photo, W x H pixels", ["upright (EXIF)"], DATA)
     d.box(20, 150, 200, 62, "letterbox", [f"3 x S x S, S = {side}"], DATA)
-    d.box(20, 246, 200, 82, "trunk: ConvNeXt", ["strides 4/8/16/32", dims(big), dims(mini)])
+    d.box(20, 246, 200, 82, "trunk", ["strides 4/8/16/32", f"ConvNeXt {dims(big)}", f"EfficientNet {dims(mini)}"])
     layers = both(big.pixel_decoder_layers, mini.pixel_decoder_layers)
     d.box(20, 362, 200, 82, "pixel decoder", ["deformable attention", f"{layers} layers, width {width}"])
     layers = both(big.mask_decoder_layers, mini.mask_decoder_layers)

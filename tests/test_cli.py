@@ -10,15 +10,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import talking_points
 from talking_points.cli import main
-from talking_points.cli import points as points_commands
 from talking_points.demo import demo_photos
+from talking_points.evaluation.figures import FOUND_COLOUR
 from talking_points.pointing import pretrained
 from talking_points.pointing.round_trip import RoundTrip
-from talking_points.samples import FoundPoint, PhotoPoint
+from talking_points.samples import FoundPoint
 
 COMMANDS_OF_SETTINGS = [
     ["describe"],
@@ -238,19 +238,36 @@ class TestAnswers:
             found = answer["points"][len(photo.points_px) :]
             assert [point["text"] for point in found] == [*photo.texts, *photo.absent]
 
-    @pytest.mark.parametrize("there, said, rings", [(0.999, 99, 1), (0.5, 50, 1), (0.4, 40, 0), (0.001, 1, 0)])
-    def test_demo_says_how_likely_a_thing_is_there(self, there, said, rings):
-        point = PhotoPoint(text="a cat").answered(FoundPoint(**NOWHERE, there=there), (200, 100))
-        drawn = points_commands._captioned(point)
-        assert drawn.text == f'"a cat": {said}% likely to be in the photo'
-        assert (drawn.found_px is not None) == rings
+    @pytest.mark.parametrize(("there", "said"), [(0.999, None), (0.5, None), (0.4, 40), (0.001, 1)])
+    def test_demo_says_how_likely_a_thing_is_there(self, run, tmp_path, monkeypatch, there, said):
+        self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
+        _, out, _ = run("demo", "--figure", tmp_path / "demo.png")
+        texts = [text for photo in demo_photos() for text in (*photo.texts, *photo.absent)]
+        likely = f"\n  {said}% likely to be there; the likeliest place is (3.0, 4.0)\n"
+        for text in texts:
+            assert (f"(3.0, 4.0): {text}\n" if said is None else f"not in the photo: {text}{likely}") in out
+        assert out.count("likely to be there") == (0 if said is None else len(texts))
 
-    @pytest.mark.parametrize("there", [None, 0.25])
-    def test_localize_says_how_likely_a_thing_is_there(self, run, photo, monkeypatch, there):
-        found = FoundPoint(**NOWHERE, there=there)
-        monkeypatch.setattr(FakeTalkingPoints, "locate", lambda self, photo, texts: [found] * len(texts))
+    def test_demo_rings_no_thing_that_is_not_there(self, run, tmp_path, monkeypatch):
+        green = []
+        for there in (0.4, 0.5):
+            self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
+            run("demo", "--figure", tmp_path / "demo.png")
+            with Image.open(tmp_path / "demo.png") as sheet:
+                green.append(int((np.asarray(sheet) == ImageColor.getrgb(FOUND_COLOUR)).all(-1).sum()))
+        # What was described is found again, and ringed, in both.
+        assert 0 < green[0] < green[1]
+
+    @pytest.mark.parametrize(("there", "said"), [(None, None), (0.5, None), (0.25, 25)])
+    def test_localize_says_how_likely_a_thing_is_there(self, run, photo, monkeypatch, there, said):
+        self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
         _, out, _ = run("localize", photo, "a cat")
-        assert ("25% likely to be in the photo at all" in out) == (there is not None)
+        likely = f"not in the photo: a cat\n  {said}% likely to be there; the likeliest place is (3.0, 4.0)\n"
+        assert out == ("(3.0, 4.0): a cat\n" if said is None else likely)
+
+    @staticmethod
+    def lead_all_texts_to(found, monkeypatch):
+        monkeypatch.setattr(FakeTalkingPoints, "locate", lambda self, photo, texts: [found] * len(texts))
 
 
 class TestBadInput:
@@ -574,7 +591,7 @@ def test_help_and_bad_input_do_not_import_torch(photo, arguments, status):
 def test_mini_answers_without_slow_imports(photo, command):
     """torch is half of the time to the first words; each of these would add a second or more."""
     done = fresh(command, str(photo), "--point", "120,45.5", "--device", "cpu")
-    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("(120, 45.5): the point is on")
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("(120, 45.5): The point is ")
     imported = set(done.stdout.splitlines()[-1].split())
     assert "torch" in imported
     slow = {"transformers", "peft", "accelerate", "bitsandbytes", "matplotlib", "pyarrow", "datasets", "scipy", "cv2"}

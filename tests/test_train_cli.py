@@ -134,7 +134,7 @@ LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
         ((*LOCALIZER, "--data", "/nowhere"), "--data /nowhere: no such file or folder"),
         (
             (*LOCALIZER, "--data", "{people}", "--head", "votes"),
-            "head is 'votes'; allowed: regression, heatmap, mixture",
+            "head is 'votes'; allowed: regression, mixture, heatmap, pointer",
         ),
         ((*LOCALIZER, "--data", "{people}", "--config", "x.toml"), "no such file of settings: x.toml"),
         (("train", "localizer", "--data", "{people}", "--base", "maxi", "--out", "x"), "unknown model 'maxi'"),

@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
-from talking_points.evaluation.endpoints import ManyAtOnce
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
 from talking_points.evaluation.report import _shown, markdown_tables, write_samples
 from talking_points.evaluation.samples import Sample
@@ -46,7 +45,7 @@ def test_the_paper_and_the_styles_stand_below() -> None:
     assert lines.endswith("| descriptor | short | 60.0 |\n| descriptor | *best - worst* | 2.5 |\n")
 
 
-class Knowing(ManyAtOnce):
+class Knowing:
     """Finds everything at one place; a unicorn is in no photo, and of a hat it does not know."""
 
     def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:

@@ -63,6 +63,27 @@ def test_parts_of_a_step_are_the_step() -> None:
     assert batches[1].texts == whole.texts  # and again
 
 
+def test_absent_texts_are_of_other_photos_and_the_same_in_parts() -> None:
+    batches = batches_of([1] * 9 + [2] * 3, photos=4, points=2)
+    for step in range(len(batches)):
+        whole = batches[step]
+        photos = [row.partition(" and ")[0] for row, *_ in whole.texts]
+        for k, photo in enumerate(photos):
+            # Its first text, and of the next other photo, around the end: three photos fill a batch of four.
+            others = [row[0] for row in (*whole.texts[k + 1 :], *whole.texts[:k]) if not row[0].startswith(f"{photo} ")]
+            assert whole.absent_texts[k] == others[0]
+        parts = [batches.part(step, index, 3) for index in range(3)]
+        assert len(parts[2].texts) == len(parts[2].absent_texts) < len(parts[0].texts)
+        assert [part.absent_texts for part in parts] == [whole.absent_texts[index::3] for index in range(3)]
+
+
+def test_one_photo_has_no_absent_text() -> None:
+    # Its four points and its last two are groups of two sizes; of the two, both groups of a batch are the same.
+    batches = batches_of([6])
+    assert {len(batches[step].texts) for step in range(len(batches))} == {2, 4}
+    assert not any(batches[step].absent_texts for step in range(len(batches)))
+
+
 def test_a_batch_is_a_function_of_seed_and_step() -> None:
     one, same, other = batches_of([3] * 9)[2], batches_of([3] * 9)[2], batches_of([3] * 9, seed=2)[2]
     assert one.record_ids == same.record_ids and one.seed == same.seed

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +105,85 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000004.pt"]
     assert train({"layer": layer}, parameters, Numbers(10), objective, settings, tmp_path)
     assert calls == 10
+
+
+class Read(Numbers):
+    """As read by processes, which leave their numbers in a folder."""
+
+    def __init__(self, steps: int, folder: Path) -> None:
+        super().__init__(steps)
+        self.folder = folder
+
+    def part(self, step: int, index: int, of: int) -> Tensor:
+        (self.folder / f"reads-{os.getpid()}").touch()
+        return super().part(step, index, of)
+
+
+def train_slowly(folder: Path, steps: int) -> None:
+    """A training with two processes that read, which says when it has begun and how it ended."""
+    layer = nn.Linear(3, 1)
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        (folder / "began").touch()
+        time.sleep(0.02)
+        return layer(batch).square().mean(), {}
+
+    # Who runs the tests in the background has it ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = told(workers=2, save_every=10**6)
+    batches = Read(steps, folder)
+    (folder / str(train({"m": layer}, dict(layer.named_parameters()), batches, objective, settings, folder))).touch()
+
+
+def is_running(pid: int) -> bool:
+    """A zombie, whose parent is gone and which nobody asks how it ended, is not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+@pytest.mark.skipif(os.name != "posix" or shutil.which("ps") is None, reason="sends signals and looks for processes")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_processes_that_read_end_with_the_training_alone(sent: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C, `timeout` and schedulers signal them, too: to the main process that was a reader's death, an error."""
+    code = "from pathlib import Path; from tests.training.test_loop import train_slowly"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; train_slowly(Path({str(tmp_path)!r}), 10**6)"],
+        cwd=Path(__file__).resolve().parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: (tmp_path / "began").exists() and len(list(tmp_path.glob("reads-*"))) == 2)
+        if sent == signal.SIGKILL:
+            process.kill()
+        else:
+            os.killpg(process.pid, sent)
+        error = process.communicate(timeout=60)[1]
+        readers = [int(path.name.removeprefix("reads-")) for path in tmp_path.glob("reads-*")]
+        wait_until(lambda: not any(map(is_running, readers)))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.pid not in readers
+    assert "DataLoader worker" not in error, error
+    states = list(tmp_path.glob("state-*"))
+    if sent == signal.SIGTERM:
+        assert process.returncode == 0 and "Traceback" not in error and (tmp_path / "False").exists()
+        [state] = states
+        train_slowly(tmp_path, int(state.stem.removeprefix("state-")) + 3)
+        assert (tmp_path / "True").exists()
+    else:
+        assert process.returncode == -sent and not states
+        assert sent == signal.SIGKILL or error.count("Traceback") == error.count("KeyboardInterrupt") == 1, error
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    """Or fail after a minute."""
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_whoever_is_told_of_steps_may_end_them(tmp_path: Path) -> None:
@@ -226,6 +309,28 @@ def test_two_processes_and_accumulated_parts_train_as_one_process_does(tmp_path:
     )
     assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
     assert losses(tmp_path / "both") == pytest.approx(one, abs=1e-6)
+
+
+def sparse_curve(folder: Path) -> dict[int, float]:
+    """Five steps in which a part's first number chooses the one layer that it uses; a third layer none uses."""
+    torch.manual_seed(5)
+    layers = nn.ModuleList(nn.Linear(3, 1) for _ in range(3))
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return (layers[int(batch[0, 0] > 0)](batch) - 1).square().mean(), {"weight": float(len(batch))}
+
+    settings = told(learning_rate=0.05, log_every=1, accumulate=2 if "WORLD_SIZE" not in os.environ else 1)
+    assert train({"layers": layers}, dict(layers.named_parameters()), Numbers(5), objective, settings, folder)
+    return losses(folder)
+
+
+def test_two_processes_need_not_use_the_same_weights(tmp_path: Path) -> None:
+    signs = {tuple(bool(Numbers(5).part(step, index, 2)[0, 0] > 0) for index in range(2)) for step in range(5)}
+    assert len(signs) > 2  # in some steps both use one layer, in some each another
+    one = sparse_curve(tmp_path / "one")
+    code = "from pathlib import Path; from tests.training.test_loop import sparse_curve"
+    launch(2, f"{code}; sparse_curve(Path({str(tmp_path / 'two')!r}))")
+    assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
 
 
 def test_batches_that_come_whole_only_are_not_shared(tmp_path: Path) -> None:

@@ -119,10 +119,23 @@ def test_a_photo_alone_has_no_absent_text(point_batch: PointBatch) -> None:
         pixels_B3SS=point_batch.pixels_B3SS[:1],
         points_BP2=point_batch.points_BP2[:1],
         texts=point_batch.texts[:1],
+        absent_texts=[],
     )
     with network.acting_as("localizer"), torch.no_grad():
         _, metrics = localizer_objective(network, alone, FrozenVision(network, "localizer"))
     assert "absence" not in metrics and metrics["weight"] == 4
+
+
+def test_a_photo_alone_in_its_part_reads_its_steps_absent_text(scenes: list[Scene]) -> None:
+    network, batches = tiny_network(), drawn_batches(scenes, photos=2, points=4)
+    losses = []
+    with network.acting_as("localizer"), torch.no_grad():
+        for of in (1, 2):
+            parts = [batches.part(0, index, of) for index in range(of)]
+            told = [localizer_objective(network, part, FrozenVision(network, "localizer"))[1] for part in parts]
+            assert all("absence" in metrics for metrics in told)
+            losses.append([sum(metrics[name] for metrics in told) / of for name in ("loss", "absence")])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "pointer"])

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,6 +45,8 @@ class PointBatch:
     """in [0, 1]^2 of the square."""
     texts: list[list[str]]
     """Empty ones where a point has none."""
+    absent_texts: list[str]
+    """For each photo a text of the next other photo of the step, its first; none where the step has one photo."""
     record_ids: list[str]
     seed: int
     """Of whatever is drawn for this batch."""
@@ -113,7 +118,8 @@ class PointBatches(Batches[PointBatch]):
     def part(self, step: int, index: int, of: int) -> PointBatch:
         """Every `of`-th photo of a step, from photo `index` on."""
         epoch, place = divmod(step, self.epoch_steps)
-        groups = [[self.points[k] for k in group] for group in self._epoch(epoch)[place][index::of]]
+        step_groups = [[self.points[k] for k in group] for group in self._epoch(epoch)[place]]
+        groups = step_groups[index::of]
         photos = [prepare_photo(group[0].open_photo(), self.side) for group in groups]
         points_px = [[sample.point_px for sample in group] for group in groups]
         squares = [photo_to_square(some, photo.size_wh) for some, photo in zip(points_px, photos, strict=True)]
@@ -124,6 +130,8 @@ class PointBatches(Batches[PointBatch]):
             points_px_BP2=torch.tensor(points_px, dtype=torch.float32),
             points_BP2=torch.tensor(np.stack(squares), dtype=torch.float32),
             texts=[[sample.text or "" for sample in group] for group in groups],
+            # Of the whole step: what is learned must not depend on how it is shared among processes.
+            absent_texts=_texts_of_others(step_groups)[index::of],
             record_ids=[sample.sample_id for group in groups for sample in group],
             seed=int(np.random.default_rng([self.settings.seed, step, 4]).integers(2**62)),
         )
@@ -166,6 +174,15 @@ def _groups(indices: Sequence[int], most: int) -> list[list[int]]:
     return groups
 
 
+def _texts_of_others(groups: Sequence[Sequence[Sample]]) -> list[str]:
+    """For each group, of a photo each, the first text of the next one, around the end, that is of another photo."""
+    texts = []
+    for k, group in enumerate(groups):
+        following = [*groups[k + 1 :], *groups[:k]]
+        texts += [other[0].text or "" for other in following if other[0].photo_id != group[0].photo_id][:1]
+    return texts
+
+
 class Parts(Dataset[Any]):
     """Of all steps in order the parts `first`, ..., `first + count - 1` of `of`: a process's."""
 
@@ -188,7 +205,29 @@ def made_ahead(parts: Parts, start: int, *, workers: int) -> Iterator[Any]:
         sampler=range(start, len(parts)),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_main,
         # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
         generator=torch.Generator(),
     )
     return iter(loader)
+
+
+def _leave_signals_to_main(worker: int) -> None:
+    """In a worker: pass over what Ctrl-C and schedulers send to all processes.
+
+    The main one stops in order, for which it needs its workers, and then ends them, by SIGTERM if need be.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # macOS cannot tell who sent a signal: there SIGTERM ends a worker, whoever sends it.
+    if hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(main: int) -> None:
+    """End this process when the main one says so, or is gone."""
+    while os.getppid() == main:
+        sent = signal.sigtimedwait({signal.SIGTERM}, 1.0)
+        if sent is not None and sent.si_pid == main:
+            break
+    os._exit(0)

@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor, nn
 
 from talking_points.training.batches import Batches, Parts, made_ahead
@@ -178,6 +178,8 @@ class _Step(nn.Module):
         self.parts = nn.ModuleDict(modules)
         known = {id(p) for p in self.parts.parameters()}
         self.loose = nn.ParameterList([p for p in parameters.values() if id(p) not in known])
+        # DDP looks for what a step does not use, and warns, each process by itself, when it finds nothing.
+        self.unused = nn.Parameter(torch.zeros((), device=next(iter(parameters.values())).device))
         self.objective = objective
 
     def forward(self, batch: Any) -> tuple[Tensor, Metrics]:
@@ -250,4 +252,6 @@ def _accelerator(device: torch.device) -> Accelerator:
                 f"the launcher asks for {name}, which is ours to do: launch without it, and give --shard if the base "
                 "is too large for each process"
             )
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    # A step need not use all that is trained: a blind localizer's head reads some levels of cells alone.
+    some_unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[some_unused])

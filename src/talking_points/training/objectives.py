@@ -45,12 +45,13 @@ def descriptor_objective(base: Base, batch: PointBatch, vision: FrozenVision) ->
 def localizer_objective(base: Base, batch: PointBatch, vision: FrozenVision) -> tuple[Tensor, Metrics]:
     """The loss of the localizer's head: `localizer_loss`. vision: as `descriptor_objective` takes it.
 
-    A head that says whether a thing is there also reads, for each photo, a text of the next photo of the batch.
+    A head that says whether a thing is there also reads, for each photo, its absent text.
     """
     features = vision.photos(batch)
     B, P = len(batch.texts), len(batch.texts[0])
-    others = [[batch.texts[(b + 1) % B][0]] for b in range(B)] if base.tells_absence and B > 1 else [[]] * B
-    asked = [[*own, *other] for own, other in zip(batch.texts, others, strict=True)]
+    asked = batch.texts
+    if base.tells_absence and batch.absent_texts:
+        asked = [[*own, other] for own, other in zip(batch.texts, batch.absent_texts, strict=True)]
     prompts = [base.prompts.localize(text) for row in asked for text in row]
     photo_P = torch.arange(B, device=base.device).repeat_interleave(len(asked[0]))
     _, prefix = base.read_prefix(*base.embed_prefix(features, "localizer"))

@@ -40,7 +40,7 @@ def test_a_wrong_entry_is_named_and_passed_over(tmp_path: Path) -> None:
             [
                 {**good, "object": None},
                 {**good, "rgb_path": "image/gone.png"},
-                {**good, "mask_path": "mask/gone.png"},
+                {**good, "mask_path": "../Unseen/mask/0.png"},
                 [],
                 other,
             ]
@@ -51,7 +51,7 @@ def test_a_wrong_entry_is_named_and_passed_over(tmp_path: Path) -> None:
     assert [task.sample_id for task in tasks if task.category == "Location"] == ["Location/4"]
     assert [problem.partition("question.json, ")[2][:7] for problem in problems] == [f"entry {n}" for n in range(4)]
     for problem, words in zip(
-        problems, ('"object" must be', "no such photo", "mask/gone.png", "got list"), strict=True
+        problems, ('"object" must be', "no such photo", "must be a path below", "got list"), strict=True
     ):
         assert words in problem
 
