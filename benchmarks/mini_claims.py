@@ -12,9 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from talking_points.dataset.wordings import NAMES, ways_to_say
-
-from talking_points.dataset.wordings import KINDS, SAID
+from talking_points.dataset.wordings import KINDS, NAMES, SAID, ways_to_say
 from talking_points.files import read_table
 
 Verdict = Literal["right", "vaguer", "wrong"]

@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from talking_points.evaluation.contestants import written_texts
-from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data
+from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data, sets_of_sources
 from talking_points.evaluation.settings import EvaluationSettings
 
 
@@ -47,3 +48,18 @@ def test_two_files_with_lines_of_the_same_numbers_keep_their_own_texts(tmp_path)
     # One file alone keeps the ids that its lines have.
     (alone,) = sets_of_data(EvaluationSettings(out=tmp_path, data=files[:1]), no_problem)
     assert alone.samples[0].sample_id == "line 1"
+
+
+def test_a_limit_holds_for_part_labelled_photos_and_their_reading_is_told(
+    tmp_path: Path, label_map_writer: Any
+) -> None:
+    names = [f"p{k}" for k in range(6)]
+    label_map_writer(tmp_path / "people", names[:3], names[3:])
+    told: list[tuple[str, int, int]] = []
+    source = (f"label-map={tmp_path / 'people'}",)
+    settings = EvaluationSettings(out=tmp_path / "out", source=source, split="test", points=4, limit=5)
+    sets = sets_of_sources(settings, lambda *told_of: told.append(told_of))
+    assert [len(one.samples) for one in sets] == [5] * len(sets) and len(sets) > 1
+    assert ("photos of label-map, test", 3, 3) in told and any(
+        name == "photos of label-map, train" for name, *_ in told
+    )

@@ -62,7 +62,7 @@ def run(
     """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
     model = find_checkpoint(settings.model)
     problems: list[str] = []
-    sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings)
+    sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
     for problem in problems:
         on_problem(problem)
     samples = [sample for one in sets for sample in one.samples]
@@ -100,16 +100,18 @@ def _selection(settings: EvaluationSettings) -> Selection:
     return Selection(objects=settings.objects, parts=settings.parts)
 
 
-def sets_of_sources(settings: EvaluationSettings) -> list[SampleSet]:
+def sets_of_sources(settings: EvaluationSettings, on_progress: OnProgress = unheard) -> list[SampleSet]:
     """Sets of part-labelled photos, a ValueError without any; the constant is the mean point of the train split."""
     sources, selection, split = parse_sources(settings.source), _selection(settings), settings.chosen_split
-    scenes = load_scenes(sources, split, selection)
-    mean_unit = labelled_points(load_scenes(sources, "train", selection)).mean(0)
+    scenes = load_scenes(sources, split, selection, on_progress=on_progress)
+    mean_unit = labelled_points(load_scenes(sources, "train", selection, on_progress=on_progress)).mean(0)
     made = []
     for name in settings.sets or (CROSS_PHOTO if settings.cross_photo else SETS):
         samples = make_set(name, scenes, points=settings.points, seed=settings.seed)
         if not samples:
             raise ValueError(f"the {split} split has no labelled part to draw a point in")
+        if settings.limit is not None:
+            samples = drawn_evenly(samples, settings.limit, settings.seed)
         made.append(SampleSet(name=name, samples=samples, mean_unit=mean_unit))
     return made
 

@@ -81,7 +81,7 @@ class EvaluationSettings(ContestSettings):
     parts: tuple[str, ...] = field(default=(), metadata={"flags": ("--part",)})
     """Only points on these parts, by their name or a word of it. Repeatable."""
     limit: int | None = None
-    """With data: samples of each set, at most, drawn evenly over its sources."""
+    """Samples of each set, at most, drawn evenly over its sources."""
     engine: Literal["local", "ray"] = "local"
     """local, or ray for a cluster."""
     workers: int = 1

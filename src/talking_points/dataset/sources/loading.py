@@ -14,6 +14,7 @@ from talking_points.dataset.selection import EVERYTHING, Selection, nothing_want
 from talking_points.dataset.sources import SOURCES, open_source
 from talking_points.dataset.splits import look_alikes_of, protected_sources
 from talking_points.photos import scaled_size
+from talking_points.progress import OnProgress, unheard
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,13 @@ def parse_sources(pairs: Sequence[str]) -> dict[str, Path]:
     return sources
 
 
-def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = EVERYTHING) -> list[Scene]:
+def load_scenes(
+    sources: Mapping[str, Path],
+    split: str,
+    selection: Selection = EVERYTHING,
+    *,
+    on_progress: OnProgress = unheard,
+) -> list[Scene]:
     """Photos of one split ("train", "val", "test") of every source that show a labelled part, scaled down.
 
     Photos that are the same shot as one of a later split of any of the sources are left out, and said to be. What is
@@ -64,7 +71,10 @@ def load_scenes(sources: Mapping[str, Path], split: str, selection: Selection = 
     }
     for name, folder in sources.items():
         source = open_source(name, folder, split)
-        found = {(name, photo_id): _shrunk(source.read(photo_id)) for photo_id in source.photo_ids}
+        found = {}
+        for photo_id in source.photo_ids:
+            found[name, photo_id] = _shrunk(source.read(photo_id))
+            on_progress(f"photos of {name}, {split}", len(found), len(source.photo_ids))
         problems = [*source.problems, *(problem for scene in found.values() for problem in scene.problems)]
         if problems:
             left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
