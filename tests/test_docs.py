@@ -29,7 +29,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 OTHER_PROGRAMS = ("accelerate", "curl", "echo", "export", "make", "pip", ".ci/run")
 """Of other people or of make: what follows them is not looked at."""
-FEWER = {"train": {"--epochs": "1", "--steps": "2"}}
+FEWER = {"train": {"--steps": "2"}}
 """Of a tutorial's options, when it is run here."""
 
 pytestmark = pytest.mark.skipif(not (ROOT / "mkdocs.yml").is_file(), reason="docs/ is not beside the tests")
@@ -215,7 +215,8 @@ def small(words: list[str]) -> list[str]:
             if option in given:
                 given[given.index(option) + 1] = value
         if given[1] in ("descriptor", "localizer"):
-            given += ["--lora-rank", "4"]
+            given[given.index("--epochs") : given.index("--epochs") + 2] = ["--steps", "2"]
+            given += ["--photos", "2", "--points", "2", "--lora-rank", "4"]
         if given[1] == "grpo":
             given += ["--photos", "1", "--points", "1", "--group-size", "2", "--held-out-points", "3"]
     return given
