@@ -92,6 +92,10 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert "holds no evaluation" in capsys.readouterr().err
     assert (tmp_path / "scores" / "answers.jsonl").read_bytes() == answers
 
+    sighted = f"blind:{tmp_path / 'localizer' / 'checkpoint'}"
+    assert run("evaluate", *source, "--model", mini, "--localizer", sighted, "--out", tmp_path / "sighted") == 2
+    assert "sees photos; give a localizer of `train localizer --blind`" in capsys.readouterr().err
+
     # The paper's Table 4, with the blind localizer's place taken by another checkpoint, in all styles.
     other = ("--localizer", f"localizer:{tmp_path / 'localizer' / 'checkpoint'}")
     table = ("--table", 4, *other, "--styles", "--set", "mirrored", "--split", "test", "--points", 1)

@@ -52,6 +52,7 @@ class FakeBase(nn.Module):
     device, dtype = torch.device("cpu"), torch.float32
     temperature = None
     tells_absence = False
+    is_blind = False
     sizes = Sizes(weights=1, vision=0, linear=0, width=WIDTH, inside=WIDTH, keys=WIDTH, vocabulary=9, photo_tokens=4)
 
     def __init__(self) -> None:

@@ -215,6 +215,14 @@ def test_unknown_models_and_devices(tmp_path: Path) -> None:
         choose_device("quantum")
 
 
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "regression"])
+def test_half_precision_finds_a_thing_as_likely_there(head: str, photo: Image.Image) -> None:
+    full, half = (TalkingPoints(tiny_network(head=head)) for _ in range(2))
+    half.network.place("cpu", torch.bfloat16)
+    said, meant = ([one.there for one in tp.locate(photo, TEXTS)] for tp in (half, full))
+    assert said == pytest.approx(meant, abs=0.05)
+
+
 def test_half_precision_answers_nearly_alike(photo: Image.Image) -> None:
     """What a GPU runs: bf16 words, fp32 coordinates. Only the language model may round.
 

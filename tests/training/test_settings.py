@@ -45,6 +45,14 @@ def test_the_papers_recipe() -> None:
     assert (reinforced.group_size, reinforced.kl_weight, reinforced.blocks, reinforced.reward) == (3, 0.1, 2, "mse")
 
 
+def test_minis_localizer_takes_as_many_parts_as_there_are_photos() -> None:
+    parts = [
+        make(LocalizerSettings, ROLE | {"recipe": "mini"} | given).accumulate
+        for given in ({}, {"photos": 3}, {"photos": 1}, {"photos": 2, "accumulate": 1})
+    ]
+    assert parts == [4, 3, 1, 1]
+
+
 def test_what_is_made_without_a_recipe_has_the_papers_rates_and_batches() -> None:
     needed: Any = {"keypoints": Path("x"), "descriptor": "mini", "localizer": "mini"}
     role: Any = {**OWN, "base": "mini"}

@@ -154,6 +154,10 @@ class Base(Protocol):
         """
 
     @property
+    def is_blind(self) -> bool:
+        """Whether its localizer sees one learned set of features in place of any photo."""
+
+    @property
     def tells_absence(self) -> bool:
         """Whether its localizer says, beside a point, if what the text names is in the photo at all."""
 

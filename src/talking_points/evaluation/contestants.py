@@ -66,7 +66,10 @@ class OurModels:
         kind, _, where = name.partition(":")
         if where:
             role = PointDescriptor if kind == "descriptor" else PointLocalizer
-            return role.from_pretrained(where, device=self._device)
+            loaded = role.from_pretrained(where, device=self._device)
+            if kind == "blind" and not loaded.network.is_blind:
+                raise ValueError(f"{name} sees photos; give a localizer of `train localizer --blind`")
+            return loaded
         if name in ("descriptor", "localizer"):
             return self._both
         region = {"object-caption": "predicted-mask", "region-caption": "gaussian"}[name]

@@ -1,7 +1,7 @@
 """The checkpoint folder: reading and writing, exactly or not at all.
 
 config.json           sizes (ModelConfig), format version
-vision.safetensors    segmenter, projector, text-to-vision MLP of the base
+vision.safetensors    segmenter, projector, text-to-vision MLP and head of the base
 language_model/       a plain transformers Llama folder with its tokenizer
 descriptor/           a PEFT adapter
 localizer/            a PEFT adapter, and heads.safetensors: its projector, text-to-vision MLP, coordinate head

@@ -152,7 +152,7 @@ class ModelConfig:
         if version != FORMAT_VERSION:
             raise ValueError(
                 f"{source}: checkpoint format {version!r}, this version reads {FORMAT_VERSION}; "
-                "save it again with a matching talking-points"
+                "use the talking-points that wrote it, or train or import it anew"
             )
         vision = data.pop("vision", {})
         try:

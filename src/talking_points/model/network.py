@@ -89,13 +89,14 @@ class PointNetwork(nn.Module):
             if ".lora_" not in name and not name.startswith("localizer.")
         }
 
-    def change(self, *, head: str | None = None, region: str | None = None, blind: bool = False) -> None:
+    def change(self, *, head: str | None = None, region: str | None = None, blind: bool | None = None) -> None:
         """Take another coordinate head for a localizer to come, or another region around keypoints; None: as it is.
 
-        blind: the localizer will see no photo.
+        blind: whether the localizer will see no photo.
         """
         vision = replace(self.config.vision, region=region or self.config.vision.region)
         before = self.config.coordinate_head
+        blind = self.config.blind if blind is None else blind
         self.config = replace(self.config, coordinate_head=head or before, vision=vision, blind=blind)
         if self.config.coordinate_head != before:
             self.head = self._new_head()
@@ -279,6 +280,10 @@ class PointNetwork(nn.Module):
     def seg_positions(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """(P,) where each localizer's prompt has its [SEG]."""
         return torch.tensor([list(prompt).index(self.prompts.seg_id) for prompt in prompts], device=self.device)
+
+    @property
+    def is_blind(self) -> bool:
+        return self.config.blind
 
     @property
     def tells_absence(self) -> bool:

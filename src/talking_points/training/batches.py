@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ class PointBatch:
     texts: list[list[str]]
     """Empty ones where a point has none."""
     absent_texts: list[str]
-    """For each photo a text of the next other photo of the step, its first; none where the step has one photo."""
+    """For each photo a text of the next other photo of the step, its first; none where one photo has none."""
     record_ids: list[str]
     seed: int
     """Of whatever is drawn for this batch."""
@@ -175,12 +176,16 @@ def _groups(indices: Sequence[int], most: int) -> list[list[int]]:
 
 
 def _texts_of_others(groups: Sequence[Sequence[Sample]]) -> list[str]:
-    """For each group, of a photo each, the first text of the next one, around the end, that is of another photo."""
-    texts = []
+    """For each group, of a photo each, the first text of the next one, around the end, that is of another photo.
+
+    Words that are also said of this photo do not count; none at all where a group has no text.
+    """
+    texts: list[str] = []
     for k, group in enumerate(groups):
-        following = [*groups[k + 1 :], *groups[:k]]
-        texts += [other[0].text or "" for other in following if other[0].photo_id != group[0].photo_id][:1]
-    return texts
+        own = {sample.text for sample in group}
+        following = [other[0] for other in (*groups[k + 1 :], *groups[:k]) if other[0].photo_id != group[0].photo_id]
+        texts += [other.text for other in following if other.text and other.text not in own][:1]
+    return texts if len(texts) == len(groups) else []
 
 
 class Parts(Dataset[Any]):
@@ -206,6 +211,8 @@ def made_ahead(parts: Parts, start: int, *, workers: int) -> Iterator[Any]:
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_main,
+        # Workers know the main process as their parent, which a fork server would be in its place.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         # A generator of its own: drawing from torch's would make a resumed run's dropout differ.
         generator=torch.Generator(),
     )

@@ -12,7 +12,8 @@ from talking_points.model.config import Sizes
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import read_texts
-from talking_points.training.roles import Settings, attach, processes, role_parameters
+from talking_points.training.roles import Settings, attach, role_parameters
+from talking_points.training.settings import processes
 
 LOOKED_AT = 8
 """Steps whose texts are counted."""

@@ -38,8 +38,7 @@ from talking_points.training.grpo import (
 )
 from talking_points.training.loop import Metrics, OnStep, go_on, train
 from talking_points.training.policy import Policy
-from talking_points.training.roles import processes
-from talking_points.training.settings import GRPOSettings
+from talking_points.training.settings import GRPOSettings, processes
 from talking_points.training.watching import Watch
 
 log = logging.getLogger(__name__)

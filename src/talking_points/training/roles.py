@@ -20,7 +20,7 @@ from talking_points.training.data import read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
-from talking_points.training.settings import DescriptorSettings, LocalizerSettings
+from talking_points.training.settings import DescriptorSettings, LocalizerSettings, processes
 
 log = logging.getLogger(__name__)
 
@@ -119,11 +119,6 @@ def role_parameters(base: Base, role: str, *, language: bool = True) -> dict[str
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     return parameters
-
-
-def processes() -> int:
-    """Of this training, as torchrun and `accelerate launch` tell."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def own_device(device: str | None) -> torch.device:

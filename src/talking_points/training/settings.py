@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,12 @@ import talking_points
 from talking_points.files import read_json, read_table
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.settings import flag, read_values
+
+
+def processes() -> int:
+    """Of this training, as torchrun and `accelerate launch` tell."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
 
 RECIPES = Path(talking_points.__file__).parent / "recipes"
 """A file each, with a section for each kind of training."""
@@ -77,6 +84,10 @@ class TrainingSettings:
             return {}
         name = given.get("recipe") or recipe_of(find_checkpoint(given[cls.base_field]))
         values = read_values(cls, read_table(RECIPES / f"{name}.toml")[cls.section])
+        if "accumulate" in values:
+            # Each process takes as many parts of its photos, and a part has a photo at least.
+            photos = given.get("photos") or values.get("photos") or cls.photos
+            values = {**values, "accumulate": max(1, min(values["accumulate"], photos // processes()))}
         if "steps" in given or "epochs" in given:
             values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
         return values

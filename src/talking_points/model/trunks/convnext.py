@@ -1,4 +1,4 @@
-"""The image trunk: CLIP's ConvNeXt, four stages at strides 4, 8, 16 and 32, without a final norm."""
+"""ConvNeXt, the large model's trunk: CLIP's ConvNeXt, four stages at strides 4, 8, 16 and 32, without a final norm."""
 
 # B photos, C channels, H W cells of the current stage
 
