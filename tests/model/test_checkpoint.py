@@ -131,7 +131,9 @@ def test_a_folder_of_the_format_before_is_one_line_before_any_weight_is_read(fol
     data = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(data | {"format_version": 1}))
     (folder / "vision.safetensors").unlink()
-    with pytest.raises(ValueError, match="checkpoint format 1, this version reads 2; save it again") as caught:
+    with pytest.raises(
+        ValueError, match="checkpoint format 1, this version reads 2; use the talking-points that wrote it"
+    ) as caught:
         load_checkpoint(folder)
     assert "\n" not in str(caught.value)
 

@@ -82,7 +82,8 @@ def test_the_format_before_this_one_is_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError) as caught:
         ModelConfig.from_dict(data, source="config.json")
     assert str(caught.value) == (
-        "config.json: checkpoint format 1, this version reads 2; save it again with a matching talking-points"
+        "config.json: checkpoint format 1, this version reads 2; "
+        "use the talking-points that wrote it, or train or import it anew"
     )
 
 
