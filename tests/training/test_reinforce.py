@@ -20,7 +20,7 @@ from PIL import Image
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.weights import read_tensors
-from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.training import policy as policy_module
 from talking_points.training import watching
 from talking_points.training.batches import PointBatches

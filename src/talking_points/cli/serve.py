@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 
-from talking_points.cli.console import find_model, log
+from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import takes
 from talking_points.serving.settings import ServeSettings
 
@@ -21,8 +21,9 @@ def serve(settings: ServeSettings) -> None:
     if missing:
         raise ImportError(f"serve needs {', '.join(missing)}: pip install 'talking-points[web]'")
     token = settings.read_token()
-    folders = {name: find_model(name) for name in settings.model}
-    from talking_points.pointing.round_trip import TalkingPoints
+    for name in settings.model:
+        expect_model(name)
+    from talking_points.pointing.pretrained import load_roles
     from talking_points.serving.engine import Engine
     from talking_points.serving.listening import open_socket
     from talking_points.serving.server import make_app
@@ -30,8 +31,8 @@ def serve(settings: ServeSettings) -> None:
 
     listening = open_socket(settings.host, settings.port)
     engines = {
-        name: Engine(name, TalkingPoints.from_pretrained(folder, device=settings.device), settings)
-        for name, folder in folders.items()
+        name: Engine(name, load_roles(name, device=settings.device, style=settings.style), settings)
+        for name in settings.model
     }
     app = make_app(engines, settings)
     where = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -38,7 +38,7 @@ from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.evaluation.styles import styled_texts
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
@@ -60,7 +60,7 @@ def run(
     settings: EvaluationSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
-    model = find_checkpoint(settings.model)
+    find_model(settings.model)
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
     for problem in problems:
@@ -73,7 +73,7 @@ def run(
     are_written = [name for name in describers if name.partition(":")[0] in ("ground-truth", "file")]
     texts = {name: written_texts(name, samples) for name in are_written}
     workers = settings.workers if settings.engine == "ray" else 0
-    with open_contestants(settings, model, workers=workers) as named:
+    with open_contestants(settings, workers=workers) as named:
         return evaluate(
             sets,
             {name: texts[name] if name in texts else named(name) for name in describers},
@@ -82,11 +82,12 @@ def run(
             settings={
                 "model": settings.model,
                 "quantize": settings.quantize,
+                "style": settings.style,
                 "split": settings.chosen_split,
                 "only": str(_selection(settings)),
                 "describers": describers,
                 "localizers": localizers,
-                "sha256": hashes_of(model, [*describers, *localizers]),
+                "sha256": hashes_of(settings.model, [*describers, *localizers]),
             },
             seed=settings.seed,
             styles=settings.styles,

@@ -14,7 +14,8 @@ class ServeSettings:
     """Models, address, limits and permissions of a server. All defaults are ours."""
 
     model: tuple[str, ...] = ("mini",)
-    """'mini', a checkpoint folder, or a Hub id (owner/name). Of several, requests name one; or the first is asked."""
+    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL. Of several, requests name one; or the
+    first is asked."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all of this machine's."""
     port: int = 7860
@@ -41,6 +42,8 @@ class ServeSettings:
     """How long a request waits for others to go along with it, in milliseconds."""
     device: str | None = None
     """Such as 'cpu' or 'cuda'; a GPU where there is one."""
+    style: str | None = None
+    """Of stock models and endpoints, how they write points; told by their names unless given."""
 
     def __post_init__(self) -> None:
         if not self.model:
