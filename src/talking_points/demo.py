@@ -1,4 +1,4 @@
-"""The photos that come with the package, and what the demo and the page's example ask about them."""
+"""The photos that come with the package, and what the demo, the page's example and `check-model` ask about them."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class DemoPhoto:
     """Of things in the photo."""
     absent: tuple[str, ...]
     """Of things that are not in the photo."""
+    known: tuple[tuple[Point, str], ...]
+    """Points that there can be no doubt about, pixels of the photo, and their texts."""
 
 
 def demo_photos() -> list[DemoPhoto]:
@@ -49,6 +51,7 @@ def demo_photos() -> list[DemoPhoto]:
             points_px=tuple((float(x), float(y)) for x, y in one["points_px"]),
             texts=tuple(one["texts"]),
             absent=tuple(one["absent"]),
+            known=tuple(((float(x), float(y)), text) for x, y, text in one["known"]),
         )
         for one in read_table(FOLDER / "demo.toml")["photos"]
     ]

@@ -65,7 +65,9 @@ def test_answers_say_what_is_not_in_the_photo_and_are_scored_as_ever(tmp_path: P
     for _ in range(2):
         # The second time they are read, not asked for.
         with KeptAnswers(tmp_path, {"of": "this"}) as answers:
-            found_px, there = answers.points("stage", Knowing(), samples, texts)
+            found = answers.points("stage", Knowing(), samples, texts)
+    found_px, there = found.points_px, found.there
+    assert found.unreadable.tolist() == [False] * 4
     assert found_px[:3].tolist() == [[3.0, 4.0]] * 3 == localize_texts(Knowing(), samples, texts)[:3].tolist()
     row = Row(
         set_name="set",

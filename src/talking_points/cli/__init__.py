@@ -1,9 +1,9 @@
 """The command line: parse, call the library, print.
 
 Only the answer goes to stdout; what is being done goes to stderr. The exit status is 0; 1 when some lines of a file
-failed (and for numbers of `parity` that differ); 2 with one line on stderr for bad input, or when all lines failed;
-130 after Ctrl-C; 143 after SIGTERM. torch takes seconds to import, so it is imported by the library, after everything
-that can be checked without it.
+failed (and for numbers of `parity` that differ, and a `check-model` that is not passed); 2 with one line on stderr for
+bad input, or when all lines failed; 130 after Ctrl-C; 143 after SIGTERM. torch takes seconds to import, so it is
+imported by the library, after everything that can be checked without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import talking_points
-from talking_points.cli import dataset, evaluate, points, serve, train, weights
+from talking_points.cli import check, dataset, evaluate, points, serve, train, weights
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -33,6 +33,7 @@ app.command()(points.describe)
 app.command()(points.localize)
 app.command("round-trip")(points.round_trip)
 app.command()(points.demo)
+app.command("check-model")(check.check_model)
 app.command("build-dataset")(dataset.build_dataset)
 app.command("inspect-dataset")(dataset.inspect_dataset)
 app.add_typer(train.train_app, name="train")

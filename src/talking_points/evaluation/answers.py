@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.evaluation.protocol import Points, describe_samples, locate_texts
+from talking_points.evaluation.protocol import Located, describe_samples, locate_texts
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.files import sha256_of, write_whole
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.progress import OnProgress, unheard
 
+FORM = 2
+"""Of the file; one of another form is begun anew."""
 PHOTOS_AT_ONCE = 64
 """Photos that are opened, described and searched together; what is lost when a run is killed."""
 
@@ -27,7 +29,7 @@ class KeptAnswers:
         """out: the run's folder. of: all that the answers depend on."""
         out.mkdir(parents=True, exist_ok=True)
         self._path, self._on_progress = out / "answers.jsonl", on_progress
-        self._head = f"{json.dumps(json.dumps(of, sort_keys=True))}\n".encode()
+        self._head = f"{json.dumps(json.dumps({'form': FORM, **of}, sort_keys=True))}\n".encode()
         self._known: dict[tuple[str, str], list[Any]] = {}
 
     def __enter__(self) -> KeptAnswers:
@@ -48,25 +50,24 @@ class KeptAnswers:
         """A describer's text of each sample."""
         return self._of(stage, stage, samples, partial(describe_samples, describer))
 
-    def points(
-        self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]
-    ) -> tuple[Points, Points]:
-        """What a localizer finds from texts, one a sample: points and whether things are there, as `locate_texts`."""
+    def points(self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:
+        """What a localizer finds from texts, one a sample, as `locate_texts`."""
         text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
 
         def find(window: Sequence[Sample]) -> list[Any]:
-            found_px, there = locate_texts(localizer, window, [text_of[s.sample_id] for s in window])
+            found = locate_texts(localizer, window, [text_of[s.sample_id] for s in window])
+            columns = (found.points_px.tolist(), found.there.tolist(), found.unreadable.tolist())
             # JSON has no NaN.
             return [
-                [None if np.isnan(value) else value for value in (*point_px, is_there)]
-                for point_px, is_there in zip(found_px.tolist(), there.tolist(), strict=True)
+                [None if np.isnan(value) else float(value) for value in (*point_px, is_there, is_unreadable)]
+                for point_px, is_there, is_unreadable in zip(*columns, strict=True)
             ]
 
         # Texts of a file may have changed since an earlier run.
         version = sha256_of(list(texts))[:16]
         found = self._of(stage, f"{stage} {version}", samples, find)
-        values = np.array(found, float).reshape(-1, 3)
-        return values[:, :2], values[:, 2]
+        values = np.array(found, float).reshape(-1, 4)
+        return Located(points_px=values[:, :2], there=values[:, 2], unreadable=values[:, 3] > 0)
 
     def _of(
         self, stage: str, name: str, samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Any]]

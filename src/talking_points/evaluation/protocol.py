@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Row:
     there: Points | None = None
     """(N,) how likely each text's thing is in the photo, as `FoundPoint` has it; NaN, or None for all, where it is not
     known. Scores do not depend on it: the point of an absent thing is scored as any other."""
+    unreadable: NDArray[np.bool_] | None = None
+    """(N,) which answers could not be read; None: all could. They are counted, and are in no score."""
     style: str = ""
     """The other style that the describer's texts were put into; empty: as it wrote them."""
 
@@ -59,14 +61,39 @@ class Row:
         return [s.photo_id for s in self.samples]
 
     @property
+    def read(self) -> NDArray[np.bool_]:
+        """(N,) which answers could be read."""
+        return np.ones(len(self.samples), bool) if self.unreadable is None else ~self.unreadable
+
+    def only(self, kept: NDArray[np.bool_]) -> Row:
+        """Of some samples."""
+        places = np.flatnonzero(kept).tolist()
+        return replace(
+            self,
+            samples=[self.samples[n] for n in places],
+            texts=[self.texts[n] for n in places],
+            found_px=self.found_px[places],
+            true_px=self.true_px[places],
+            there=None if self.there is None else self.there[places],
+            unreadable=None,
+        )
+
+    @property
     def as_written(self) -> bool:
         """Whether its texts are a describer's about these points, in its own words; references are not."""
         return self.describer not in ("none", *BORROWED) and not self.style
 
     def summary(self) -> dict[str, Any]:
-        """Scores as JSON."""
+        """Scores of the answers that could be read, as JSON."""
+        if not self.read.any():
+            raise ValueError(
+                f"none of the {len(self.samples)} answers of {self.localizer} could be read; "
+                "`talking-points check-model` says which --style to set"
+            )
+        if not self.read.all():
+            return {**self.only(self.read).summary(), "unreadable": int((~self.read).sum())}
         errors = self.errors
-        boxes = np.array([s.object_box_xyxy or (np.nan,) * 4 for s in self.samples], float)
+        boxes = np.array([s.object_box_xyxy or (np.nan,) * 4 for s in self.samples], float).reshape(-1, 4)
         boxed = np.isfinite(boxes).all(axis=1)
         of_box = box_errors(self.found_px[boxed], self.true_px[boxed], boxes[boxed])
         return {
@@ -76,6 +103,7 @@ class Row:
             **({"style": self.style} if self.style else {}),
             "n": len(errors),
             "unanswered": int((~np.isfinite(errors)).sum()),
+            "unreadable": 0,
             **{f"pck@{threshold:g}": round(pck(errors, threshold), 2) for threshold in THRESHOLDS},
             **scored(errors, self.photos),
             "pck_area@0.2": round(pck_area(errors), 2),
@@ -110,19 +138,33 @@ def describe_samples(describer: Describer, samples: Sequence[Sample]) -> list[st
 
 def localize_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Points:
     """(N, 2) points found from texts, pixels of each photo; NaN for an empty text or no answer, which is a miss."""
-    return locate_texts(localizer, samples, texts)[0]
+    return locate_texts(localizer, samples, texts).points_px
 
 
-def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> tuple[Points, Points]:
-    """`localize_texts`, and (N,) how likely each text's thing is in the photo; NaN where it is not known."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Located:
+    """What a localizer answered to N texts."""
+
+    points_px: Points
+    """(N, 2) pixels of each photo; NaN for an empty text or no answer."""
+    there: Points
+    """(N,) how likely each text's thing is in the photo; NaN where it is not known."""
+    unreadable: NDArray[np.bool_]
+    """(N,) whether there is an answer that could not be read."""
+
+
+def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:
+    """What a localizer answers to a text a sample."""
     asked = [n for n, text in enumerate(texts) if text.strip()]
     photos = _opened([samples[n] for n in asked])
     pairs = [(photos[samples[n].photo_id], texts[n]) for n in asked]
     found_px, there = np.full((len(samples), 2), np.nan), np.full(len(samples), np.nan)
+    unreadable = np.zeros(len(samples), bool)
     for n, found in zip(asked, locate_pairs(localizer, pairs) if pairs else [], strict=True):
         found_px[n] = found.point_px
         there[n] = np.nan if found.there is None else found.there
-    return found_px, there
+        unreadable[n] = found.problem is not None
+    return Located(points_px=found_px, there=there, unreadable=unreadable)
 
 
 def _opened(samples: Sequence[Sample]) -> dict[str, Image.Image]:
@@ -208,7 +250,7 @@ def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         if row.describer in styled:
             of_style = matrix.setdefault(row.describer, {}).setdefault(row.style or "as written", {})
-            of_style[row.localizer] = round(mpck(row.errors), 2)
+            of_style[row.localizer] = round(mpck(row.errors[row.read]), 2)
     spread: dict[str, dict[str, float]] = {}
     for who, styles in matrix.items():
         for judge in styles["as written"]:
@@ -220,6 +262,7 @@ def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
 
 def breakdowns(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
     """mPCK of kinds of samples: how many there are, the score and its interval."""
+    row = row.only(row.read)
     errors, photos = row.errors, np.array(row.photos)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for name, kinds in _kinds(row.samples).items():

@@ -229,8 +229,9 @@ def _rows(
 
     def ask(describer: str, localizer: str, texts: list[str], style: str = "", **more: Any) -> None:
         stage = f"{one.name} {describer}{f' ({style})' if style else ''} -> {localizer}"
-        found_px, there = answers.points(stage, localizers[localizer], samples, texts)
-        add(describer, localizer, texts, found_px, there=there, style=style, **more)
+        found = answers.points(stage, localizers[localizer], samples, texts)
+        more |= {"there": found.there, "unreadable": found.unreadable}
+        add(describer, localizer, texts, found.points_px, style=style, **more)
 
     said: dict[str, list[str]] = {}
     for name, describer in describers.items():
@@ -274,7 +275,9 @@ def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     pairs += [((d, judge), (describers[0], judge)) for d in describers[1:] for judge in localizers]
     found = []
     for one, other in pairs:
-        difference = mpck_difference(of[one].errors, of[other].errors, of[one].photos)
+        both = of[one].read & of[other].read
+        first, second = of[one].only(both), of[other].only(both)
+        difference = mpck_difference(first.errors, second.errors, first.photos)
         mpck, *interval = (round(value, 2) for value in difference)
         names = {"set": of[one].set_name, "row": list(one), "against": list(other)}
         found.append({**names, "mpck": mpck, "mpck_ci": interval})
@@ -290,7 +293,9 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
     if mixed is not None:
         judged = [row for row in rows if row.localizer == mixed.localizer and not row.style]
         first = next((row for row in judged if row.describer == "ground-truth"), judged[0])
-        difference, low, _ = mpck_difference(first.errors, mixed.errors, first.photos)
+        both = first.read & mixed.read
+        right, wrong = first.only(both), mixed.only(both)
+        difference, low, _ = mpck_difference(right.errors, wrong.errors, right.photos)
         checks |= {
             "shuffled_mpck": mixed.summary()["mpck"],
             "constant_mpck": of["none", "constant"].summary()["mpck"],

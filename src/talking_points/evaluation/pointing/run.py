@@ -77,13 +77,13 @@ def evaluate_pointing(
     texts = [task.text or "" for task in tasks]
     data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
     with KeptAnswers(out, {"layout": layout, **settings, "data": data}, on_progress) as answers:
-        found_px = {
-            name: [
-                point[None][np.isfinite(point).all(keepdims=True)]
-                for point in answers.points(f"{layout} {name}", localizer, tasks, texts)[0]
-            ]
-            for name, localizer in localizers.items()
+        located = {
+            name: answers.points(f"{layout} {name}", localizer, tasks, texts) for name, localizer in localizers.items()
         }
+    found_px = {
+        name: [point[None][np.isfinite(point).all(keepdims=True)] for point in found.points_px]
+        for name, found in located.items()
+    }
     found_px |= _references(tasks)
     metric = LAYOUTS[layout]
     scores = {
@@ -94,6 +94,8 @@ def evaluate_pointing(
         {
             "localizer": name,
             "unanswered": sum(not len(found) for found in found_px[name]),
+            # The official metric scores them as no answer.
+            "unreadable": int(located[name].unreadable.sum()) if name in located else 0,
             **_summary(some, tasks, by_category=metric.mean_of_categories),
         }
         for name, some in scores.items()
