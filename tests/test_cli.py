@@ -28,6 +28,7 @@ COMMANDS_OF_SETTINGS = [
     ["build-dataset"],
     ["evaluate"],
     ["evaluate-pointing"],
+    ["check-model"],
     ["serve"],
     ["train", "descriptor"],
     ["train", "localizer"],
@@ -51,9 +52,8 @@ class FakeTalkingPoints:
     """Stands for the model: a description names the point, and what is found is 3 px right and 4 px down."""
 
     @classmethod
-    def from_pretrained(cls, model, device=None):
-        assert model == MINI.parent
-        assert device in (None, "cpu")
+    def load(cls, model, *, device=None, roles=(), style=None):
+        assert model == "mini" and device in (None, "cpu") and style is None and roles
         return cls()
 
     def describe(self, photo, points_px):
@@ -90,9 +90,7 @@ def stand_in(monkeypatch, name, **contents):
 
 @pytest.fixture
 def fake_model(monkeypatch):
-    monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
-    monkeypatch.setattr("talking_points.pointing.descriptor.PointDescriptor", FakeTalkingPoints)
-    monkeypatch.setattr("talking_points.pointing.localizer.PointLocalizer", FakeTalkingPoints)
+    monkeypatch.setattr(pretrained, "load_roles", lambda *asked, **how: FakeTalkingPoints.load(*asked, **how))
 
 
 @pytest.fixture
@@ -105,8 +103,8 @@ def photo(tmp_path):
 @pytest.fixture(autouse=True)
 def mini_is_there(monkeypatch):
     """Most tests stand in for the model itself; they need no weights."""
-    real = pretrained.find_checkpoint
-    monkeypatch.setattr(pretrained, "find_checkpoint", lambda name: MINI.parent if name == "mini" else real(name))
+    real = pretrained.find_model
+    monkeypatch.setattr(pretrained, "find_model", lambda name: MINI.parent if name == "mini" else real(name))
 
 
 @pytest.fixture
@@ -294,11 +292,10 @@ class TestBadInput:
 
     @pytest.fixture
     def error_of(self, run, monkeypatch):
-        def no_model():
+        def no_model(*asked, **how):
             raise AssertionError("the model was reached")
 
-        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", no_model)
-        monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints", FakeTalkingPoints)
+        monkeypatch.setattr(pretrained, "load_roles", no_model)
 
         def error_of(*arguments):
             status, out, err = run(*arguments)
@@ -400,10 +397,10 @@ class TestErrorsOfTheLibrary:
         assert err.endswith("error: text 1 has 1001 tokens; the model reads 512\n")
 
     def test_missing_extra(self, run, photo, monkeypatch):
-        def missing(model, device):
+        def missing(*asked, **how):
             raise ImportError("this needs gradio: pip install 'talking-points[web]'")
 
-        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", missing)
+        monkeypatch.setattr(FakeTalkingPoints, "load", missing)
         status, _, err = run("describe", photo, "--point", "1,1")
         assert status == 2 and "pip install" in err
 
@@ -416,17 +413,17 @@ class TestErrorsOfTheLibrary:
         assert json.loads(out)["points"] == [{"x": 1, "y": 2, "description": "", **nowhere}]
 
     def test_ctrl_c(self, run, photo, monkeypatch):
-        def interrupted(model, device):
+        def interrupted(*asked, **how):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", interrupted)
+        monkeypatch.setattr(FakeTalkingPoints, "load", interrupted)
         assert run("describe", photo, "--point", "1,1")[0] == 130
 
     def test_a_mistake_of_ours_is_not_hidden(self, photo, monkeypatch):
-        def wrong(model, device):
+        def wrong(*asked, **how):
             raise ZeroDivisionError
 
-        monkeypatch.setattr(FakeTalkingPoints, "from_pretrained", wrong)
+        monkeypatch.setattr(FakeTalkingPoints, "load", wrong)
         with pytest.raises(ZeroDivisionError):
             main(["describe", str(photo), "--point", "1,1"])
 
@@ -607,10 +604,11 @@ def test_stopped_while_the_model_loads(photo, sent):
         "import os, signal, sys, types\nfrom talking_points.cli import main\n"
         # Who runs the tests in the background has it ignored, and children inherit that.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import talking_points.pointing.pretrained as pretrained\npretrained.find_checkpoint = lambda name: name\n"
+        "import talking_points.pointing.pretrained as pretrained\npretrained.find_model = lambda name: name\n"
+        "pretrained.stock_family = lambda folder: None\n"
         "class Slow(types.ModuleType):\n"
         f"    def __getattr__(self, name): os.kill(os.getpid(), {sent.value})\n"
-        "sys.modules['talking_points.pointing.descriptor'] = Slow('slow')\nmain()"
+        "sys.modules['talking_points.bases.loading'] = Slow('slow')\nmain()"
     )
     command = [sys.executable, "-c", program, "describe", str(photo), "--point", "1,1"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -279,8 +279,14 @@ def _as_text(answer: PhotoPoint) -> str:
     if answer.point_px and answer.found_px and answer.error is not None:
         pixels = math.dist(answer.point_px, answer.found_px)
         away = f", {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)"
-    lines = [f"{asked or absent or found}: {answer.words or '(no description)'}"]
-    if absent and answer.there is not None:
+    none = "" if answer.problem is None else "no answer"
+    lines = [f"{asked or absent or found or none}: {answer.words or '(no description)'}"]
+    if answer.problem is not None:
+        lines.append(f"  no answer: {answer.problem}")
+    elif absent and answer.found_px is None:
+        # A model that says so itself, without a likeliest place.
+        lines += [f"  {absent}"] if asked else []
+    elif absent and answer.there is not None:
         # Rounded down, so that it is below what counts as absent; never "0%": so sure it has not been shown to be.
         likely = f"{max(1, math.floor(100 * answer.there))}% likely to be there; the likeliest place is {found}{away}"
         lines.append(f"  {absent}: {likely}" if asked else f"  {likely}")

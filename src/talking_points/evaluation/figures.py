@@ -135,6 +135,8 @@ def _note(point: PhotoPoint, size_wh: tuple[int, int]) -> str:
     absent = absence(point.there)
     if absent:
         parts.append(absent)
+    if point.problem is not None:
+        parts.append("no answer")
     if point.found_px:
         parts.append(f"{'likeliest place' if absent else 'found'} ({point.found_px[0]:.1f}, {point.found_px[1]:.1f})")
     if point.point_px and point.found_px and not absent:

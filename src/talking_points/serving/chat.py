@@ -123,10 +123,12 @@ def read_question(messages: list[ChatMessage]) -> Question:
 def say(answer: PhotoPoint) -> str:
     """An answer as the assistant's words: a description, or a point as JSON in pixels of the photo.
 
-    Of a thing that counts as absent it says so first; the JSON after it is the likeliest place.
+    Of a thing that counts as absent it says so first; the JSON after it is the likeliest place, where there is one.
     """
+    if answer.problem is not None:
+        return f"no answer: {answer.problem}"
     if answer.found_px is None:
-        return answer.words or ""
+        return absence(answer.there) or answer.words or ""
     x, y = answer.found_px
     place = json.dumps({"x": round(x, 2), "y": round(y, 2)})
     absent = absence(answer.there)

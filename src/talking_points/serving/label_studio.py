@@ -174,9 +174,9 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     words = [PhotoPoint(text=one.value.words) for one in lonely]
     found = await service.answer("localize", engine, prepared, words) if words else []
     for text, answer in zip(lonely, found, strict=True):
-        if absence(answer.there):
+        if absence(answer.there) or answer.found_px is None:
             continue
-        x, y = answer.found_px or (0.0, 0.0)
+        x, y = answer.found_px
         shape = {"x": 100 * x / width, "y": 100 * y / height, "width": POINT_WIDTH_PERCENT}
         # A text of the whole photo has an id of its own; the new region takes another.
         # So does the text of another control's region, such as a box.

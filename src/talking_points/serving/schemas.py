@@ -106,7 +106,8 @@ class PointAnswer(BaseModel):
     text: str | None = Field(None, description="As asked.")
     description: str | None = None
     found_x: float | None = Field(
-        description="Where the text leads; null where it was not looked for. Of an absent thing the likeliest place."
+        description="Where the text leads; null where it was not looked for, or where the model gives no point. Of an "
+        "absent thing the likeliest place."
     )
     found_y: float | None
     confidence: float | None = Field(
@@ -123,6 +124,7 @@ class PointAnswer(BaseModel):
     error: float | None = Field(
         None, description="Distance of the two in the photo's normalised coordinates (x / width, y / height)."
     )
+    problem: str | None = Field(None, description="Why there is no answer, such as one that could not be read.")
 
 
 class PointsAnswer(BaseModel):
