@@ -21,6 +21,7 @@ import typer
 from PIL import Image
 
 from talking_points.cli import app, main
+from tests.bases.tiny_qwen import write_tiny
 from tests.endpoint_server import Reply, completion, serving
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -278,12 +279,15 @@ def test_python_and_the_first_commands_of_a_page_run(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (500, 520, 3), dtype=np.uint8)).save("street.jpg")
     if page.name == "README.md":
         people_and_set(tmp_path)
-    for language, block in blocks(page):
-        if language == "python":
-            exec(compile(block, str(page), "exec"), {"photo": Image.open("street.jpg")})
-        elif language == "sh":
-            for words in commands(block):
-                if words[0] == "talking-points" and "street.jpg" in words:
-                    with pytest.raises(SystemExit) as ended:
-                        main(words[1:])
-                    assert not ended.value.code, words
+    stock = {"Qwen/Qwen3-VL-4B-Instruct": str(write_tiny(tmp_path / "tiny"))}
+    with serving(answer) as server:
+        for language, block in blocks(page):
+            if language == "python":
+                exec(compile(block, str(page), "exec"), {"photo": Image.open("street.jpg")})
+            elif language == "sh":
+                for words in commands(block):
+                    if words[0] == "talking-points" and "street.jpg" in words:
+                        asked = [stock.get(w, w).replace("http://localhost:8000/v1", server.url) for w in words[1:]]
+                        with pytest.raises(SystemExit) as ended:
+                            main(asked)
+                        assert not ended.value.code, words

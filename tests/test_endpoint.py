@@ -12,6 +12,7 @@ from talking_points.endpoint import (
     EndpointConfig,
     EndpointDownError,
     parse_endpoint,
+    refused_parameter,
 )
 from talking_points.journal import Ledger, Spent
 from tests.endpoint_server import completion, picture_of, prompt_of, serving
@@ -230,3 +231,106 @@ def test_settings_that_are_refused():
         EndpointConfig(url="http://host/v1", model="")
     with pytest.raises(ValueError, match="timeout_s must be positive"):
         EndpointConfig(url="http://host/v1", model="m", timeout_s=0)
+
+
+SENT = {"model": "m", "messages": [], "max_tokens": 9, "temperature": 0.0, "seed": 3}
+BODIES = [
+    # As these servers answer with status 400.
+    (
+        {
+            "error": {
+                "message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+                "'max_completion_tokens' instead.",
+                "type": "invalid_request_error",
+                "param": "max_tokens",
+                "code": "unsupported_parameter",
+            }
+        },
+        ("max_tokens", "max_completion_tokens"),
+    ),
+    (
+        {
+            "error": {
+                "message": "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default "
+                "(1) value is supported.",
+                "type": "invalid_request_error",
+                "param": "temperature",
+                "code": "unsupported_value",
+            }
+        },
+        ("temperature", None),
+    ),
+    ({"error": {"message": "Unrecognized request argument supplied: seed", "param": None}}, ("seed", None)),
+    (
+        [
+            {
+                "error": {
+                    "code": 400,
+                    "message": 'Invalid JSON payload received. Unknown name "seed": Cannot find field.',
+                    "status": "INVALID_ARGUMENT",
+                }
+            }
+        ],
+        ("seed", None),
+    ),
+    (
+        {
+            "object": "error",
+            "message": "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not allowed'}]",
+            "code": 400,
+        },
+        ("seed", None),
+    ),
+    (
+        {"type": "error", "error": {"message": "`temperature` is deprecated for this model."}},
+        ("temperature", None),
+    ),
+    # What these are about, no parameter left out would mend.
+    (
+        {
+            "error": {
+                "message": "max_tokens is too large: 20480. This model supports at most 16384",
+                "param": "max_tokens",
+            }
+        },
+        None,
+    ),
+    ({"error": {"message": "max_tokens must be at least 1, got -186."}}, None),
+    ({"error": {"message": "Unsupported parameter: 'top_k' is not supported."}}, None),
+    ({"error": {"message": "Unsupported value: 'messages' does not support images."}}, None),
+]
+
+
+@pytest.mark.parametrize(("body", "refused"), BODIES)
+def test_what_a_400_refuses(body, refused):
+    assert refused_parameter(json.dumps(body), SENT) == refused
+
+
+def test_refused_parameters_are_left_out_from_then_on(ledger, caplog):
+    def reply(asked, number):
+        for body, refused in BODIES[:3]:
+            if refused[0] in asked:
+                return 400, {}, json.dumps(body).encode()
+        return completion(json.dumps(sorted(set(asked) - {"model", "messages"})))
+
+    with serving(reply) as server:
+        endpoint = endpoint_at(server.url, ledger, max_answer_tokens=9, temperature=0.0)
+        assert json.loads(endpoint.ask("what?", (), seed=0)) == ["max_completion_tokens"]
+        assert server.requests[-1]["max_completion_tokens"] == 9 and len(server.requests) == 4
+        endpoint.ask("and that?", (), seed=0)
+        assert len(server.requests) == 5
+    assert sum("refuses the parameter" in line for line in caplog.messages) == 3
+    assert any("the same question may have another answer" in line for line in caplog.messages)
+
+
+def test_a_refusal_that_nothing_mends_ends_the_run(ledger):
+    with serving(lambda asked, number: (400, {}, json.dumps(BODIES[6][0]).encode())) as server:
+        with pytest.raises(EndpointDownError, match="refuses the request: status 400 .*max_tokens is too large"):
+            endpoint_at(server.url, ledger, max_answer_tokens=9).ask("what?", (), seed=0)
+        assert len(server.requests) == 1
+
+
+def test_without_a_ledger_nothing_is_kept():
+    with serving(lambda asked, number: completion(f"answer {number}")) as server:
+        endpoint = Endpoint(parse_endpoint(f"endpoint:{server.url},m"))
+        assert [endpoint.ask("what?", (), seed=0) for _ in range(2)] == ["answer 0", "answer 1"]

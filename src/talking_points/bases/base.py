@@ -1,12 +1,13 @@
 """What describing, localizing, training and serving need of a base: a vision-language model that carries the roles.
 
 `model.network.PointNetwork`, the paper's network, is one. Nothing outside `bases/` and `model/` asks which base it has.
+Stock models that are asked in words, untrained, are `stock.StockBase`.
 
-How a stock vision-language model of transformers fits: `encode_photos` is its vision tower, and its image tokens are
-the photo's part of the prefix. `encode_points` hands the points through, and `embed` writes their numbers, always of
-the same length, where the prompt holds the marker. `locate` reads a head of ours at the prompt's last token, or parses
-the coordinates that the model itself writes, and has no mask decoder to ask. Positions in its prefix are its own: a
-subclass of `SharedPrefix` says where a prompt goes on. Its `Prompts` have its own chat markup.
+How a stock vision-language model of transformers would carry trained roles: `encode_photos` is its vision tower, and
+its image tokens are the photo's part of the prefix. `encode_points` hands the points through, and `embed` writes their
+numbers, always of the same length, where the prompt holds the marker. `locate` reads a head of ours at the prompt's
+last token, and has no mask decoder to ask. Positions in its prefix are its own: a subclass of `SharedPrefix` says where
+a prompt goes on. Its `Prompts` have its own chat markup.
 """
 
 # B photos, P prompts or points, S suffix tokens, T prefix tokens, D width, F numbers of a point, V vocabulary
