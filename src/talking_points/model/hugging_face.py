@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,10 @@ def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dt
     folder.mkdir(parents=True, exist_ok=True)
     adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
-    network.language.peft_config[role].save_pretrained(str(folder))
+    config = copy(network.language.peft_config[role])
+    # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(str(folder))
 
 
 def load_outline(folder: Path, config: ModelConfig) -> PointNetwork:
