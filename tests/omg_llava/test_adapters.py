@@ -86,6 +86,7 @@ def test_roles_are_the_models_that_were_saved(
     assert network.config.coordinate_head == "regression"
     adapter = json.loads((tmp_path / "a" / "descriptor" / "adapter_config.json").read_text())
     assert (adapter["r"], adapter["lora_alpha"]) == (8, 4)
+    assert adapter["target_modules"] == sorted(adapter["target_modules"])  # equal files of equal adapters
 
     # The same models, each merged into a base of its own.
     for role, path in roles.items():

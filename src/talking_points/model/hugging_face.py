@@ -150,9 +150,14 @@ def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dt
     folder.mkdir(parents=True, exist_ok=True)
     adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
-    config = copy(network.language.peft_config[role])
+    save_lora_config(network.language.peft_config[role], folder)
+
+
+def save_lora_config(config: LoraConfig, folder: Path) -> None:
+    """Write `adapter_config.json`."""
+    config = copy(config)
     # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
-    config.target_modules = sorted(config.target_modules)
+    config.target_modules = sorted(config.target_modules or ())
     config.save_pretrained(str(folder))
 
 

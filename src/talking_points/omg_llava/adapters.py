@@ -127,7 +127,7 @@ def write_role(
         ValueError: the file holds numbers that are not finite.
     """
     # transformers and PEFT take seconds to import; what is wrong with the files is said before.
-    from talking_points.model.hugging_face import lora_config
+    from talking_points.model.hugging_face import lora_config, save_lora_config
 
     whole = _whole_modules(role, plan, dtype)
     adapter = {f"base_model.model.{name}.weight": tensor for name, tensor in whole.items()}
@@ -150,7 +150,7 @@ def write_role(
     (out / role.role).mkdir()
     save_file(adapter, out / role.role / "adapter_model.safetensors", metadata={"format": "pt"})
     lora = lora_config(role.role, rank=rank, alpha=round(LORA_SCALE * rank), whole=[n.split(".")[-1] for n in whole])
-    lora.save_pretrained(str(out / role.role))
+    save_lora_config(lora, out / role.role)
     if role.role == "localizer":
         save_file(parts, out / HEADS_FILE, metadata={"format": "pt"})
         return total
