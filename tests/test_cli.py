@@ -440,10 +440,12 @@ class TestParity:
 
 def test_import_omg_llava_passes_everything_on(run, monkeypatch, tmp_path, photo):
     calls = []
-    stand_in(monkeypatch, "omg_llava.importing", import_omg_llava=lambda **given: calls.append(given))
+    stand_in(
+        monkeypatch, "omg_llava.importing", import_omg_llava=lambda **given: calls.append(given) or {"role": "near"}
+    )
     files = ["--segmenter", photo, "--class-embed", photo, "--llava", photo, "--out", tmp_path / "out"]
-    status, out, _ = run("import-omg-llava", "--llm", tmp_path, *files, "--dtype", "float32")
-    assert (status, out) == (0, "")
+    status, out, err = run("import-omg-llava", "--llm", tmp_path, *files, "--dtype", "float32", "--descriptor", photo)
+    assert (status, out, err.splitlines()[0]) == (0, "", "role: near")
     assert calls == [
         {
             "llm": tmp_path,
@@ -451,6 +453,8 @@ def test_import_omg_llava_passes_everything_on(run, monkeypatch, tmp_path, photo
             "class_embed": photo,
             "llava": photo,
             "clip": None,
+            "descriptor": photo,
+            "localizer": None,
             "dtype": "float32",
             "out": tmp_path / "out",
         }

@@ -44,6 +44,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, label_map_writer) -> Pat
     label_map_writer(folder / "people", [f"{n:04d}" for n in range(12)], ["0900", "0901"])
     shade_photos(folder / "people" / "photos")
     save_checkpoint(tiny_network(roles=()), folder / "tiny")
+    photos = sorted(one.relative_to(folder).as_posix() for one in (folder / "people" / "photos").iterdir())
+    triplets = [{"img": photo, "keypoint": [9.5, 8.5], "caption": "the point is on the dark shoe"} for photo in photos]
+    (folder / "triplets.json").write_text(json.dumps(triplets))
     build = ("--source", f"label-map={folder / 'people'}", "--points-per-photo", 2, "--out", folder / "built")
     assert run("build-dataset", *build) == 0
     return folder

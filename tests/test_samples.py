@@ -76,6 +76,13 @@ def test_a_bad_record_names_the_key(change: dict[str, Any], message: str) -> Non
             point_of_record({"photo": "a.jpg", "text": "b", **change}, wants_text=True)
 
 
+def test_a_record_of_other_names_says_which_it_has() -> None:
+    with pytest.raises(
+        ValueError, match=r'"photo" must be a path, got None; there are img, kp \(--fields names them\)$'
+    ):
+        point_of_record({"img": "a.jpg", "kp": [1, 2]}, wants_text=False)
+
+
 def test_a_missing_text() -> None:
     with pytest.raises(ValueError, match='"text" must be a text, got None'):
         point_of_record({"photo": "a.jpg", "x": 1, "y": 2}, wants_text=True)

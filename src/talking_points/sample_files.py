@@ -1,7 +1,8 @@
 """Files of points of photos: JSON lines, CSV, Parquet or COCO keypoints in, one `Line` after the other out.
 
 What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints), JSON lines for any other. One whose
-content is something else is refused in one line that says what it looks like. Here alone the forms before 0.2 are read.
+content is something else is refused in one line that says what it looks like. With `fields` records have other names
+(`talking_points.fields`), and JSON is a list or lines. Here alone the forms before 0.2 are read.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
+from talking_points.coco_keypoints import folder_of_photos, keypoints_of
+from talking_points.fields import Fields, OtherFields
 from talking_points.photos import photo_size
-from talking_points.points import coco_to_photo
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
@@ -28,11 +28,10 @@ MOST_LINE_BYTES = 2**20
 """A longer line is no line of ours."""
 HEAD_BYTES = 2**16
 """What is looked at to tell what a file is."""
-PHOTOS_SOUGHT = 100
-"""Of a COCO file, to tell in which folder its photos are."""
 ROWS_AT_ONCE = 128
 """Rows of a Parquet file that are read together."""
 _EXPECTED = 'expected JSON lines, one object such as {"photo": "a.jpg", "x": 1, "y": 2} a line'
+_RENAMED = "or say with --fields what its records call them"
 _NO_TEXT = {
     rb"\xff\xfe\0\0|\0\0\xfe\xff": "is UTF-32; save it as UTF-8",
     rb"\xff\xfe|\xfe\xff": "is UTF-16; save it as UTF-8",
@@ -41,9 +40,10 @@ _NO_TEXT = {
     rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
 }
 """How a file begins that is no text in UTF-8, and what is said of it."""
+_COCO = rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:'
 _NO_JSON_LINES = {
-    rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:': "looks like COCO's JSON; name it .json",
-    rb"\[": f"is a JSON array; {_EXPECTED} (jq -c '.[]' makes them)",
+    _COCO: "looks like COCO's JSON; name it .json",
+    rb"\[": f"is a JSON array; {_EXPECTED} (jq -c '.[]' makes them), {_RENAMED}",
     rb"\{[^\S\n]*\n": f"is JSON over several lines; {_EXPECTED} (jq -c . makes them)",
     rb"[^\n]*\}[^\S\n]*,[^\S\n]*(\n|\Z)": f"has a comma after the object of its first line; {_EXPECTED}",
     rb"[^\n]*\r[^\r\n]": "ends its lines with CR alone; save it with LF or CR LF",
@@ -52,6 +52,7 @@ _NO_JSON_LINES = {
 """The same of text under the name of JSON lines."""
 
 SizeOf = Callable[[Path], tuple[int, int]]
+Reader = Callable[[Path, OnNote], Iterator["Line"]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +69,14 @@ class Line:
     """The photo's file where it lies in the row, as in built sets."""
 
 
-def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unheard) -> Iterator[Line]:
+def read_samples(
+    path: Path, *, wants_text: bool = False, on_note: OnNote = unheard, fields: Fields | None = None
+) -> Iterator[Line]:
     """Lines of a file, one at a time.
 
     Args:
         path: of the file.
+        fields: what its records call photo, point and text; None: as ours do.
         wants_text: whether texts are asked about: then a `description` stands for a missing `text`.
         on_note: told once each what was assumed.
 
@@ -91,7 +95,9 @@ def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unhe
     ending = path.suffix.lower()
     if ending != ".parquet":
         _refuse(path, _NO_TEXT)
-    for line in _KINDS.get(ending, _json_lines)(path, note):
+    reader = _KINDS.get(ending, _json_lines) if fields is None else _kind_with_fields(path)
+    lines = reader(path, note)
+    for line in lines if fields is None else _renamed(path, lines, fields, note):
         record = line.record
         if ending != ".parquet" and ("photo_path" in record or "point_px" in record):
             note('"photo_path" and "point_px" are read for one more version; write "photo", "x" and "y"')
@@ -102,8 +108,10 @@ def read_samples(path: Path, *, wants_text: bool = False, on_note: OnNote = unhe
         yield replace(line, record=record)
 
 
-def count_samples(path: Path) -> int:
+def count_samples(path: Path, *, fields: Fields | None = None) -> int:
     """How many lines `read_samples` gives."""
+    if fields is not None:
+        return sum(1 for _ in _kind_with_fields(path)(path, unheard))
     if path.suffix.lower() in _KINDS:
         return sum(1 for _ in read_samples(path))
     with path.open("rb") as file:
@@ -116,6 +124,7 @@ def read_points(
     on_problem: Callable[[str], None] | None = None,
     on_note: OnNote = unheard,
     size_of: SizeOf = photo_size,
+    fields: Fields | None = None,
 ) -> list[PhotoPoint]:
     """The points of a file with what is known of them, to train or to score on.
 
@@ -124,13 +133,14 @@ def read_points(
         on_problem: told of each line that is passed over, and why; None: such a line is an error.
         on_note: told once each what was assumed.
         size_of: see `point_of_line`.
+        fields: as `read_samples` takes them.
 
     Raises:
         FileNotFoundError, ValueError: as `read_samples`; or a line is wrong, or its photo cannot be opened.
     """
     size_of = cache(size_of)
     points = []
-    for line in read_samples(path, on_note=on_note):
+    for line in read_samples(path, on_note=on_note, fields=fields):
         try:
             points.append(point_of_line(line, path.parent, size_of))
         except (ValueError, OSError) as error:
@@ -169,6 +179,47 @@ def _from_columns(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**taken, **rest}
 
 
+# Other names
+
+
+def _kind_with_fields(path: Path) -> Reader:
+    """Of a file whose records have other names; JSON is what it looks like."""
+    if table := {".csv": _csv_rows, ".parquet": _parquet_rows}.get(path.suffix.lower()):
+        return partial(table, needs_photo=False)
+    _refuse(path, {_COCO: "looks like COCO's JSON, which is read without --fields"})
+    with path.open("rb") as file:
+        is_list = file.read(HEAD_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+    return _json_list if is_list else _json_lines
+
+
+def _renamed(path: Path, lines: Iterable[Line], fields: Fields, note: OnNote) -> Iterator[Line]:
+    """Lines under our names. The first that is not of the form that was said is an error, later ones are problems."""
+    size_of = cache(lambda photo: photo_size(path.parent / photo))
+    is_first = True
+    for line in lines:
+        if line.problem is None:
+            if is_first:
+                note(fields.described(line.record))
+            try:
+                line = replace(line, record=fields.read(line.record, size_of))
+            except (ValueError, OSError) as error:
+                if is_first and isinstance(error, OtherFields):
+                    raise ValueError(f"{path}, line {line.number}: {error}") from None
+                line = Line(number=line.number, record={}, problem=one_line(error))
+            is_first = False
+        yield line
+
+
+def _json_list(path: Path, note: OnNote) -> Iterator[Line]:
+    for number, record in enumerate(
+        _loads(_decoded(path.read_bytes().removeprefix(codecs.BOM_UTF8), "file"), note, "JSON"), start=1
+    ):
+        try:
+            yield Line(number=number, record=_object(record))
+        except ValueError as error:
+            yield Line(number=number, record={}, problem=one_line(error))
+
+
 # JSON lines
 
 
@@ -199,10 +250,18 @@ def _raw_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
     if len(raw) >= MOST_LINE_BYTES and not raw.endswith(b"\n"):
         raise ValueError(f"longer than a line may be, {MOST_LINE_BYTES:,} bytes")
+    return _object(_loads(_decoded(raw, "line"), note, "a JSON line"))
+
+
+def _decoded(raw: bytes, of: str) -> str:
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the line; save the file as UTF-8") from None
+        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the {of}; save the file as UTF-8") from None
+
+
+def _loads(text: str, note: OnNote, what: str) -> Any:
+    """JSON in which no number is infinite or none, and no key is given twice."""
 
     def finite(number: str) -> float | None:
         value = float(number)
@@ -213,11 +272,14 @@ def _parse(raw: bytes, note: OnNote) -> dict[str, Any]:
         return None
 
     try:
-        record = json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
+        return json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
     except RecursionError:
-        raise ValueError("not a JSON line: nested too deep") from None
+        raise ValueError(f"not {what}: nested too deep") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not a JSON line: {error}") from None
+        raise ValueError(f"not {what}: {error}") from None
+
+
+def _object(record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(
             f'expected an object such as {{"photo": "a.jpg", "x": 1, "y": 2}}, got {type(record).__name__}'
@@ -246,12 +308,12 @@ def _refuse(path: Path, beginnings: Mapping[bytes, str]) -> None:
 # Tables
 
 
-def _csv_rows(path: Path, note: OnNote) -> Iterator[Line]:
+def _csv_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator[Line]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             names = [name.strip() for name in next(rows, [])]
-            _check_columns(path, names)
+            _check_columns(path, names, needs_photo)
             for cells in rows:
                 if not any(cells):
                     continue
@@ -267,13 +329,15 @@ def _csv_rows(path: Path, note: OnNote) -> Iterator[Line]:
         raise ValueError(f"{path} is no CSV: {error}") from None
 
 
-def _check_columns(path: Path, names: list[str]) -> None:
+def _check_columns(path: Path, names: list[str], needs_photo: bool) -> None:
     if len(names) == 1 and re.search(r"[;\t]", names[0]):
         raise ValueError(f"{path} separates its columns with {';' if ';' in names[0] else 'tabs'}; save it with commas")
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two columns of one name among {', '.join(names):.200}")
-    if not {"photo", "photo_path"} & set(names):
-        raise ValueError(f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text")
+    if needs_photo and not {"photo", "photo_path"} & set(names):
+        raise ValueError(
+            f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text, {_RENAMED}"
+        )
 
 
 _CELLS_OF_JSON = ("hidden", "size_wh", "object_box_xyxy", "part_box_xyxy")
@@ -296,7 +360,7 @@ def _cell(name: str, cell: str) -> Any:
     return number if math.isfinite(number) else None
 
 
-def _parquet_rows(path: Path, note: OnNote) -> Iterator[Line]:
+def _parquet_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator[Line]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -305,7 +369,7 @@ def _parquet_rows(path: Path, note: OnNote) -> Iterator[Line]:
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
     with table:
-        _check_columns(path, table.schema_arrow.names)
+        _check_columns(path, table.schema_arrow.names, needs_photo)
         number = 0
         for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
             for row in batch.to_pylist():
@@ -348,18 +412,18 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         isinstance(content.get(key), list) for key in ("images", "annotations")
     ):
         what = "a JSON array" if isinstance(content, list) else "no COCO file"
-        raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line")
+        raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line, {_RENAMED}")
     try:
         photos = {one["id"]: one for one in content["images"]}
         categories = {one["id"]: one for one in content.get("categories") or []}
-        folder = _folder_of_photos(path.parent, [one["file_name"] for one in content["images"][:PHOTOS_SOUGHT]])
+        folder = folder_of_photos(path.parent, [one["file_name"] for one in content["images"]])
         number = 0
         for labelled in content["annotations"]:
             if labelled.get("iscrowd"):
                 continue
             photo, category = photos[labelled["image_id"]], categories.get(labelled.get("category_id"), {})
             try:
-                keypoints = list(_keypoints_of(labelled, photo, category))
+                keypoints = list(keypoints_of(labelled, photo, category))
             except ValueError as error:
                 number += 1
                 yield Line(number=number, record={}, problem=f"annotation {labelled.get('id')}: {error}")
@@ -371,38 +435,6 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         raise ValueError(f"{path} is no COCO file: {type(error).__name__} {error}") from None
     if not number:
         raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
-
-
-def _folder_of_photos(folder: Path, names: Sequence[str]) -> str:
-    """Where photos of these names are, seen from the annotations' folder; "" too when none is found."""
-    known = ("", "../data/", "../images/")
-    return next((one for one in known if any((folder / one / name).is_file() for name in names)), "")
-
-
-def _keypoints_of(
-    labelled: dict[str, Any], photo: dict[str, Any], category: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """The labelled keypoints of an annotation, with what they are on: AP-10K's `supercategory` is the family."""
-    points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
-    names = category.get("keypoints") or []
-    thing: dict[str, Any] = {"annotation_id": labelled.get("id")}
-    thing |= {"object_name": category["name"]} if "name" in category else {}
-    thing |= {"object_category": category["supercategory"]} if category.get("supercategory") else {}
-    x0, y0, width, height = labelled.get("bbox") or (0, 0, 0, 0)
-    x1, y1 = x0 + width, y0 + height
-    if "width" in photo and "height" in photo:
-        thing["size_wh"] = [photo["width"], photo["height"]]
-        # Some of AP-10K's points are at the width: meant is the last pixel. Some of its boxes reach beyond.
-        edge = np.array(thing["size_wh"])
-        points_px = np.where((points_px > edge) & (points_px <= edge + 0.5), edge - 0.5, points_px)
-        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(photo["width"], x1), min(photo["height"], y1)
-    if x0 < x1 and y0 < y1:
-        thing["object_box_xyxy"] = [x0, y0, x1, y1]
-    for place, ((x, y), seen) in enumerate(zip(points_px.tolist(), visibility.tolist(), strict=True)):
-        if seen:
-            name = names[place] if place < len(names) else str(place)
-            part = re.sub(r"\bof (?!the )", "of the ", name.replace("_", " "))  # "root of the tail"
-            yield {"x": x, "y": y, **thing, "keypoint": name, "part_name": part, "hidden": seen == 1}
 
 
 _KINDS = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}

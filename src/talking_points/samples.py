@@ -173,7 +173,8 @@ def point_of_record(record: Mapping[str, Any], *, wants_text: bool) -> PhotoPoin
     """
     photo = record.get("photo")
     if not isinstance(photo, str) or not photo or "\0" in photo:
-        raise ValueError(f'"photo" must be a path, got {photo!r:.100}')
+        others = f"; there are {', '.join(record)} (--fields names them)" if "photo" not in record and record else ""
+        raise ValueError(f'"photo" must be a path, got {photo!r:.100}{others:.300}')
     size_wh = _numbers(record, "size_wh", 2, int, "[width, height] in whole pixels")
     if not wants_text:
         return PhotoPoint(photo=photo, size_wh=size_wh, point_px=(_number(record, "x"), _number(record, "y")))

@@ -87,7 +87,9 @@ class FakeBase(nn.Module):
     ) -> tuple[Tensor, SharedPrefix]:
         return read_prefix(self.llama, states_BTD, lengths, blocks=blocks)
 
-    def embed(self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None) -> Tensor:
+    def embed(
+        self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None, *, role: str = "descriptor"
+    ) -> Tensor:
         marks_PD = None if points_PF is None else self.point(points_PF)
         return embed_suffixes(prompts, self.llama.get_input_embeddings(), self.prompts.mark_id, marks_PD)
 

@@ -1,13 +1,7 @@
 """The import of upstream's small set (parity/published) and of a tiny random one made here."""
 
-import importlib.util
 import json
-import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,76 +10,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.config import VisionConfig
 from talking_points.omg_llava.importing import import_omg_llava
-from tests.omg_llava.small_parity import SMALL, sample, write_published
-
-ROOT = Path(__file__).parents[2]
-
-Files = dict[str, Any]
-
-
-def benchmark_module() -> Any:
-    """The memory benchmark: its files of random numbers are the published ones at any size."""
-    path = ROOT / "benchmarks" / "import_memory.py"
-    spec = importlib.util.spec_from_file_location("import_memory", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["import_memory"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-TINY = {"layers": 2, "width": 32, "inner": 48, "heads": 4, "key_value_heads": 2, "vocabulary": 400, "rank": 4}
-TINY_VISION = VisionConfig(
-    trunk_depths=(1, 1, 2, 1),
-    trunk_dims=(8, 16, 24, 32),
-    width=32,
-    pixel_decoder_layers=1,
-    pixel_decoder_ffn=16,
-    mask_decoder_layers=2,
-    mask_decoder_ffn=24,
-    num_queries=5,
-    num_classes=3,
-    class_embed_dim=8,
-    class_embed_prototypes=2,
-)
-
-
-@pytest.fixture(scope="module")
-def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    benchmark = benchmark_module()
-    sizes = benchmark.Sizes(vision=TINY_VISION, **TINY)
-    folder = tmp_path_factory.mktemp("published")
-    return asdict(benchmark.write_published_files(folder, sizes))
-
-
-@pytest.fixture
-def tiny(tiny_set: Files, tmp_path: Path) -> Files:
-    """A copy that a test may spoil."""
-    copies = {name: tmp_path / "published" / path.name for name, path in tiny_set.items()}
-    shutil.copytree(tiny_set["llm"], copies["llm"])
-    for name in ("segmenter", "class_embed", "llava"):
-        shutil.copyfile(tiny_set[name], copies[name])
-    return copies
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return write_published(tmp_path_factory.mktemp("published"))
-
-
-def load_shards(out: Path) -> dict[str, Tensor]:
-    shards = (out / "language_model").glob("*.safetensors")
-    return {name: tensor for shard in shards for name, tensor in load_file(shard).items()}
-
-
-def edit(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    """Change the tensors of a .pth in place."""
-    loaded = torch.load(path, weights_only=True)
-    change(loaded.get("state_dict", loaded))
-    torch.save(loaded, path)
-
+from tests.omg_llava.small_parity import SMALL, sample
+from tests.omg_llava.tiny_published import TINY, TINY_VISION, Files, Malicious, benchmark_module, edit, load_shards
 
 # --- Upstream's small set
 
@@ -323,14 +250,6 @@ def test_a_tokenizer_of_another_size_is_refused(tiny: Files, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"misshaped .*tok_embeddings\.weight: file \(404, 32\)"):
         import_omg_llava(**tiny, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == [tmp_path / "published"]
-
-
-class Malicious:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("file", ["llava", "segmenter", "class_embed", "clip"])

@@ -111,8 +111,15 @@ class Base(Protocol):
             blocks: some, side by side; None: all.
         """
 
-    def embed(self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None) -> Tensor:
-        """(P, S, D) right-padded embeddings of prompts; at a prompt's marker its point. points_PF: None: no markers."""
+    def embed(
+        self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None, *, role: str = "descriptor"
+    ) -> Tensor:
+        """(P, S, D) right-padded embeddings of prompts; at a prompt's marker its point.
+
+        Args:
+            points_PF: None: no markers.
+            role: that is asked, or "base"; only where there are markers it matters.
+        """
 
     def read(
         self, prefix: SharedPrefix, photo_of_prompt_P: Tensor, states_PSD: Tensor, *, blocks: range | None = None

@@ -16,6 +16,7 @@ import talking_points
 from talking_points.cli.console import expect_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
+from talking_points.fields import FieldSettings
 from talking_points.progress import Progress
 from talking_points.samples import PhotoPoint, absence, points_as_json
 from talking_points.settings import argument, flag
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from talking_points.pointing.files import Task
     from talking_points.pointing.round_trip import TalkingPoints
 
-OF_ASKING = ("model", "device", "as_json", "figure", "input", "out", "strict", "engine", "workers")
+OF_ASKING = ("model", "device", "as_json", "figure", "input", "fields", "out", "strict", "engine", "workers")
 FIGURE_FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 
 
@@ -59,7 +60,7 @@ class AnswerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskSettings(AnswerSettings):
+class AskSettings(AnswerSettings, FieldSettings):
     """One photo, or many in a file."""
 
     photo: Path | None = field(default=None, metadata=argument("PHOTO"))
@@ -78,9 +79,12 @@ class AskSettings(AnswerSettings):
     def check(self, asked: tuple[str, ...], what: str) -> None:
         """ValueError unless there is either a photo, with what is asked about it, or a file."""
         AnswerSettings.__post_init__(self)
+        FieldSettings.__post_init__(self)
         if self.input is None:
             if self.photo is None or not asked:
                 raise ValueError(f"expected PHOTO and one {what} or more, or --input FILE.jsonl --out OUT.jsonl")
+            if self.fields is not None:
+                raise ValueError("--fields is said of the records of --input, and there is none")
         elif self.photo or asked or self.as_json or self.figure:
             raise ValueError(f"--input comes without PHOTO, {what}, --json and --figure: its lines say what to do")
         elif self.out is None:
@@ -229,12 +233,13 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
 
     assert settings.input is not None and settings.out is not None
     # Before the model is loaded: a file of another kind is refused at once.
-    next(read_samples(settings.input), None)
+    fields = settings.named_fields
+    next(read_samples(settings.input, fields=fields), None)
     expect_model(settings.model)
     from talking_points.pointing.files import ROLES, run_bulk
     from talking_points.pointing.pretrained import load_roles
 
-    total = count_samples(settings.input)
+    total = count_samples(settings.input, fields=fields)
     # Ray's actors are elsewhere.
     absolute = Path(settings.model).absolute() if Path(settings.model).is_dir() else settings.model
     with Progress(log) as progress:
@@ -249,6 +254,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
             workers=settings.workers,
             on_progress=lambda lines: progress.show("lines", lines, total),
             on_note=log,
+            fields=fields,
         )
     before = f", {report.done_before:,} were done before" if report.done_before else ""
     bad = f', {report.bad:,} could not be and say why under "problem"' if report.bad else ""

@@ -14,6 +14,7 @@ import typer
 
 from talking_points.cli.console import let_threads_sleep, log
 from talking_points.cli.options import DeviceOption, takes
+from talking_points.fields import Fields
 from talking_points.memory import keep_freed_memory
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 
@@ -28,7 +29,7 @@ train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=
 
 
 @train_app.command("descriptor")
-@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "region"))
+@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region"))
 def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
     """Train the descriptor's adapter over a frozen base."""
     _train_role(settings, dry_run)
@@ -79,6 +80,10 @@ def train_calibrate(
     model: Annotated[str, typer.Option("--model", help="With a localizer: 'mini', or a checkpoint folder.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="New checkpoint folder, fp16.")],
     split: Annotated[str, typer.Option("--split", help="Of a built set: 'train', or 'test'.")] = "test",
+    fields: Annotated[
+        str | None,
+        typer.Option("--fields", metavar="image=...,point=...,text=...", help="As `train descriptor` has it."),
+    ] = None,
     device: DeviceOption = None,
 ) -> None:
     """Fit how sure the localizer says it is to how often it is right, on photos held out of its training."""
@@ -92,7 +97,8 @@ def train_calibrate(
     from talking_points.training.calibration import calibrate
 
     folder = find_checkpoint(model)
-    samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"))
+    named = None if fields is None else Fields.parse(fields)
+    samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
     base = load_base(folder, device=choose_device(device))
     found = calibrate(PointLocalizer(base), [sample for sample in samples if sample.text is not None])
     save_base(base, out, dtype=torch.float16)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from talking_points.cli.console import say
+from talking_points.cli.console import log, say
 
 
 def parity(
@@ -34,19 +34,37 @@ def import_omg_llava(
     clip: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CLIP ConvNeXt, where the segmenter lacks its trunk.")
     ] = None,
+    descriptor: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="OMG-LLaVA fine-tuned to describe points, as its code saves it.")
+    ] = None,
+    localizer: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="OMG-LLaVA fine-tuned to find them, with a coordinate head.")
+    ] = None,
     dtype: Annotated[str, typer.Option(metavar="float32|bfloat16", help="Type of the weights.")] = "bfloat16",
 ) -> None:
-    """Turn the published OMG-LLaVA files into a checkpoint folder of ours."""
+    """Turn the published OMG-LLaVA files, and roles fine-tuned from them, into a checkpoint folder of ours."""
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"--dtype must be float32 or bfloat16, got {dtype}")
     if not llm.is_dir():
         raise FileNotFoundError(f"no such folder: {llm}")
-    for file in (segmenter, class_embed, llava, clip):
+    for file in (segmenter, class_embed, llava, clip, descriptor, localizer):
+        if file is not None and file.is_dir():
+            raise ValueError(f"{file} is a folder; expected a file (OMG-LLaVA's convert_deepspeed2pth.py makes one)")
         if file is not None and not file.is_file():
             raise FileNotFoundError(f"no such file: {file}")
     from talking_points.omg_llava.importing import import_omg_llava as import_published
 
-    import_published(
-        llm=llm, segmenter=segmenter, class_embed=class_embed, llava=llava, clip=clip, dtype=dtype, out=out
+    differences = import_published(
+        llm=llm,
+        segmenter=segmenter,
+        class_embed=class_embed,
+        llava=llava,
+        clip=clip,
+        descriptor=descriptor,
+        localizer=localizer,
+        dtype=dtype,
+        out=out,
     )
+    for role, difference in differences.items():
+        log(f"{role}: {difference}")
     say(f"wrote {out}")

@@ -16,6 +16,7 @@ import numpy as np
 from talking_points.dataset.selection import Selection, nothing_wanted
 from talking_points.dataset.store import SPLITS, BuiltSplit
 from talking_points.evaluation.samples import Sample
+from talking_points.fields import Fields
 from talking_points.photos import open_photo
 from talking_points.points import check_point
 from talking_points.progress import one_line
@@ -28,10 +29,12 @@ SPAIR_SPLITS = {"train": "trn", "val": "val", "test": "test"}
 OnProblem = Callable[[str], None]
 
 
-def _read(path: Path, split: str, on_problem: OnProblem) -> list[Sample]:
+def _read(path: Path, split: str, on_problem: OnProblem, fields: Fields | None = None) -> list[Sample]:
     """Samples of a file, or of a split of a folder, by what is in it."""
     if path.is_file():
-        return _lines(path, on_problem)
+        return _lines(path, on_problem, fields)
+    if fields is not None and path.is_dir():
+        raise ValueError(f"--fields is said of the records of a file, and {path} is a folder")
     if any((path / "data").glob("*.parquet")):
         return _built(path, split)
     if (path / "PairAnnotation").is_dir():
@@ -43,7 +46,9 @@ def _read(path: Path, split: str, on_problem: OnProblem) -> list[Sample]:
     raise FileNotFoundError(f"no such file or folder: {path}")
 
 
-def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: bool = False) -> list[Sample]:
+def read_samples(
+    path: Path, split: str, on_problem: OnProblem, *, cross_photo: bool = False, fields: Fields | None = None
+) -> list[Sample]:
     """Read what is to be scored.
 
     Args:
@@ -53,12 +58,13 @@ def read_samples(path: Path, split: str, on_problem: OnProblem, *, cross_photo: 
         on_problem: told of every line that is passed over, with its number and what is wrong.
         cross_photo: of a file, each point is described on another photo with the same part of such an object, and
             sought here.
+        fields: of a file, what its records call photo, point and text; None: as ours do.
 
     Raises:
         FileNotFoundError, ValueError: there is nothing to score there; says why.
     """
     problems: list[str] = []
-    samples = _read(path, split, problems.append)
+    samples = _read(path, split, problems.append, fields)
     for problem in problems:
         on_problem(problem)
     if not samples:
@@ -121,9 +127,9 @@ def _built(folder: Path, split: str) -> list[Sample]:
     ]
 
 
-def _lines(path: Path, on_problem: OnProblem) -> list[Sample]:
+def _lines(path: Path, on_problem: OnProblem, fields: Fields | None) -> list[Sample]:
     """Points of a file, see `sample_files`, without those that something hides; of a file that marks each so, all."""
-    points = read_points(path, on_problem=on_problem, on_note=log.warning, size_of=size_of_opened)
+    points = read_points(path, on_problem=on_problem, on_note=log.warning, size_of=size_of_opened, fields=fields)
     samples = [sample_of(point, path.parent) for point in points]
     # A hidden point's place was estimated: nobody could find it in the photo.
     seen = [sample for sample in samples if not sample.hidden] or samples

@@ -124,7 +124,13 @@ def sets_of_data(settings: EvaluationSettings, on_problem: Callable[[str], None]
     """
     selection, sets = _selection(settings), []
     for path in settings.data:
-        samples = read_samples(path, settings.chosen_split, on_problem, cross_photo=settings.cross_photo)
+        samples = read_samples(
+            path,
+            settings.chosen_split,
+            on_problem,
+            cross_photo=settings.cross_photo,
+            fields=settings.named_fields,
+        )
         samples = selected_samples(samples, selection, str(path))
         if settings.limit is not None:
             samples = drawn_evenly(samples, settings.limit, settings.seed)

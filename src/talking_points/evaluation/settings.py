@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from talking_points.evaluation.paper import contestants_of
+from talking_points.fields import FieldSettings
 
 DESCRIBERS = (
     "ground-truth",
@@ -21,7 +22,7 @@ DESCRIBERS = (
 LOCALIZERS = ("localizer", "localizer:DIR", "blind:DIR", "endpoint:URL,MODEL")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class ContestSettings:
     """Which localizers are scored, by which model, and what endpoints may cost."""
 
@@ -51,8 +52,8 @@ class ContestSettings:
         _check_names("localizer", self.localizer, LOCALIZERS)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationSettings(ContestSettings):
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(ContestSettings, FieldSettings):
     """What is scored, by whom, and how it is shown."""
 
     data: tuple[Path, ...] = ()
@@ -92,10 +93,12 @@ class EvaluationSettings(ContestSettings):
     """Equal seeds make equal choices."""
 
     def __post_init__(self) -> None:
-        # Not super(): a dataclass with slots is made anew, and the zero-argument form would miss it.
         ContestSettings.__post_init__(self)
+        FieldSettings.__post_init__(self)
         if bool(self.data) == bool(self.source):
             raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
+        if self.fields is not None and self.source:
+            raise ValueError("--fields is said of the records of --data, and --source has none")
         _check_positive(self, ("limit", "points", "workers"))
         _check_names("describer", self.describer, DESCRIBERS)
         if self.workers > 1 and self.engine == "local":
@@ -114,7 +117,7 @@ class EvaluationSettings(ContestSettings):
         return list(self.describer) or [*(["ground-truth"] if have_texts else []), "descriptor"], list(self.localizer)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PointingSettings(ContestSettings):
     """Which pointing benchmark of others is scored."""
 

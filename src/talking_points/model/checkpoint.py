@@ -3,7 +3,7 @@
 config.json           sizes (ModelConfig), format version
 vision.safetensors    segmenter, projector, text-to-vision MLP and head of the base
 language_model/       a plain transformers Llama folder with its tokenizer
-descriptor/           a PEFT adapter
+descriptor/           a PEFT adapter, and projector.safetensors where it has a projector of its own
 localizer/            a PEFT adapter, and heads.safetensors: its projector, text-to-vision MLP, coordinate head
 """
 
@@ -23,9 +23,11 @@ from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.plain import read_plain, save_files
+from talking_points.model.projector import Projector
 from talking_points.model.weights import load_weights, read_tensors, save_tensors
 
 HEADS = Path("localizer", "heads.safetensors")
+PROJECTOR = Path("descriptor", "projector.safetensors")
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
 
@@ -66,6 +68,8 @@ def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype |
                 hugging_face.save_adapter(network, role, new / role, dtype)
         if network.localizer is not None and "localizer" in network.roles:
             save_tensors(network.localizer.state_dict(), new / HEADS, dtype)
+        if network.descriptor_projector is not None and "descriptor" in network.roles:
+            save_tensors(network.descriptor_projector.state_dict(), new / PROJECTOR, dtype)
 
 
 def load_checkpoint(
@@ -113,6 +117,9 @@ def load_checkpoint(
         if network.localizer is None:
             network.localizer = network.new_localizer_parts()
         load_weights(network.localizer, read_tensors(folder / HEADS), source=str(folder / HEADS))
+    if "descriptor" in network.roles and (folder / PROJECTOR).is_file():
+        network.descriptor_projector = Projector(config.vision, network.llama.config.hidden_size)
+        load_weights(network.descriptor_projector, read_tensors(folder / PROJECTOR), source=str(folder / PROJECTOR))
     network.requires_grad_(False)
     return network.place(device, dtype).eval()
 

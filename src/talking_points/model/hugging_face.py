@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
-from talking_points.model.network import ROLES, PointNetwork
+from talking_points.model.network import ROLES, PointNetwork, base_name
 from talking_points.model.weights import (
     check_names_and_shapes,
     read_shapes,
@@ -77,13 +77,20 @@ def _set_gradients(trains: Mapping[nn.Parameter, bool]) -> None:
         parameter.requires_grad_(requires_grad)
 
 
-def lora_config(role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05) -> LoraConfig:
-    """A role's adapter. Defaults are OMG-LLaVA's, which the paper reuses."""
+def lora_config(
+    role: str, *, rank: int = 512, alpha: int = 256, dropout: float = 0.05, whole: Sequence[str] = ()
+) -> LoraConfig:
+    """A role's adapter. Defaults are OMG-LLaVA's, which the paper reuses.
+
+    whole: modules that the role has in the place of the base's, without LoRA.
+    """
+    targets = [*LORA_TARGETS, *([HEAD] if role == "descriptor" else [])]
     return LoraConfig(
         r=rank,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=[*LORA_TARGETS, *([HEAD] if role == "descriptor" else [])],
+        target_modules=[name for name in targets if name not in whole],
+        modules_to_save=list(whole) or None,
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -143,9 +150,14 @@ def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dt
     folder.mkdir(parents=True, exist_ok=True)
     adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
-    config = copy(network.language.peft_config[role])
+    save_lora_config(network.language.peft_config[role], folder)
+
+
+def save_lora_config(config: LoraConfig, folder: Path) -> None:
+    """Write `adapter_config.json`."""
+    config = copy(config)
     # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
-    config.target_modules = sorted(config.target_modules)
+    config.target_modules = sorted(config.target_modules or ())
     config.save_pretrained(str(folder))
 
 
@@ -243,7 +255,8 @@ def save_language_model(network: PointNetwork, folder: Path, dtype: torch.dtype 
     """Write the base language model under plain Llama names, whatever adapters are inside it."""
     llama = network.llama
     assert isinstance(llama, LlamaForCausalLM)
-    state = {n.replace(".base_layer.", "."): t for n, t in llama.state_dict().items() if ".lora_" not in n}
+    state = {base_name(name): tensor for name, tensor in llama.state_dict().items()}
+    state.pop("", None)
     plain = type(llama.config).from_dict(llama.config.to_dict())
     plain.dtype = dtype or llama.dtype
     plain.save_pretrained(str(folder))

@@ -30,6 +30,18 @@ from talking_points.model.weights import fingerprint
 ROLES = ("descriptor", "localizer")
 
 
+def base_name(name: str) -> str:
+    """The base's name of one of its weights, whatever adapters wrap its layer; empty for an adapter's own weight.
+
+    Example:
+        >>> base_name("lm_head.base_layer.weight"), base_name("lm_head.lora_A.descriptor.weight")
+        ('lm_head.weight', '')
+    """
+    if ".lora_" in name or ".modules_to_save." in name:
+        return ""
+    return name.replace(".base_layer.", ".").replace(".original_module.", ".")
+
+
 class PointNetwork(nn.Module):
     """Segmenter, projector and language model, with or without the two roles' adapters; a `bases.base.Base`.
 
@@ -67,6 +79,8 @@ class PointNetwork(nn.Module):
         self.head = self._new_head()
         """The base's, of the kind that the config names; None for a regression. The localizer's starts as its copy."""
         self.localizer: LocalizerParts | None = None
+        self.descriptor_projector: Projector | None = None
+        """Of a descriptor that was trained with a projector of its own; None: it reads the base's."""
         self._acting = threading.RLock()
 
     def _new_head(self) -> nn.Module | None:
@@ -83,11 +97,8 @@ class PointNetwork(nn.Module):
 
     def base_weights(self) -> dict[str, Tensor]:
         """Weights that both roles share, under one name whether or not an adapter wraps their layer."""
-        return {
-            name.replace(".base_layer.", "."): tensor
-            for name, tensor in self.state_dict().items()
-            if ".lora_" not in name and not name.startswith("localizer.")
-        }
+        mine = {base_name(name): tensor for name, tensor in self.state_dict().items()}
+        return {n: t for n, t in mine.items() if n and not n.startswith(("localizer.", "descriptor_projector."))}
 
     def change(self, *, head: str | None = None, region: str | None = None, blind: bool | None = None) -> None:
         """Take another coordinate head for a localizer to come, or another region around keypoints; None: as it is.
@@ -112,9 +123,9 @@ class PointNetwork(nn.Module):
         for part in (self.segmenter, self.text_to_vision, self.head, self.localizer):
             if part is not None:
                 part.float()
-        self.projector.to(dtype=dtype)
-        if self.localizer is not None:
-            self.localizer.projector.to(dtype=dtype)
+        for role in ("base", *ROLES):
+            if role != "localizer" or self.localizer is not None:
+                self.projector_of(role).to(dtype=dtype)
         return self
 
     @property
@@ -211,11 +222,12 @@ class PointNetwork(nn.Module):
         return self.llama.get_input_embeddings()
 
     def projector_of(self, role: str) -> Projector:
-        """The localizer has its own."""
-        if role != "localizer":
-            return self.projector
-        assert self.localizer is not None
-        return self.localizer.projector
+        """The localizer has its own, a descriptor may have one."""
+        if role == "localizer":
+            assert self.localizer is not None
+            return self.localizer.projector
+        own = self.descriptor_projector if role == "descriptor" else None
+        return self.projector if own is None else own
 
     def photo_prefixes(self, features: ImageFeatures, role: str) -> list[Tensor]:
         """For each photo the (T, D) embeddings that every prompt about it starts with."""
@@ -235,9 +247,10 @@ class PointNetwork(nn.Module):
     ) -> tuple[Tensor, SharedPrefix]:
         return read_prefix(self.llama, states_BTD, lengths, blocks=blocks)
 
-    def embed(self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None) -> Tensor:
-        """The keypoint's token is the base's projector's: only the descriptor's prompts hold one."""
-        marks_PD = None if points_PF is None else self.projector.project_queries(points_PF)
+    def embed(
+        self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None, *, role: str = "descriptor"
+    ) -> Tensor:
+        marks_PD = None if points_PF is None else self.projector_of(role).project_queries(points_PF)
         return embed_suffixes(prompts, self.embedding, self.prompts.mark_id, marks_PD)
 
     def read(

@@ -33,16 +33,20 @@ def check_names_and_shapes(
     own: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]], *, model_name: str, source: str
 ) -> None:
     """Raise a ValueError naming what differs between two sets of tensors."""
-    problems = [f"missing {name}" for name in own.keys() - given.keys()]
-    problems += [f"unknown {name}" for name in given.keys() - own.keys()]
-    problems += [
-        f"misshaped {name}: file {given[name]}, model {own[name]}"
-        for name in own.keys() & given.keys()
-        if given[name] != own[name]
-    ]
-    if problems:
-        shown = sorted(problems)[:12]
-        more = f"; and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+    kinds = (
+        [f"missing {name}" for name in own.keys() - given.keys()],
+        [f"unknown {name}" for name in given.keys() - own.keys()],
+        [
+            f"misshaped {name}: file {given[name]}, model {own[name]}"
+            for name in own.keys() & given.keys()
+            if given[name] != own[name]
+        ],
+    )
+    # Of each kind some, so that many of one do not hide the others.
+    ranked = sorted((n, problem) for kind in kinds for n, problem in enumerate(sorted(kind)))
+    if ranked:
+        shown = sorted(problem for _, problem in ranked[:12])
+        more = f"; and {len(ranked) - len(shown)} more" if len(ranked) > len(shown) else ""
         raise ValueError(f"{source} does not fit {model_name}: " + "; ".join(shown) + more)
 
 

@@ -29,11 +29,14 @@ PROJECTOR_PREFIXES = ("projector.", "projector_text2vision.")
 
 _log = logging.getLogger(__name__)
 
-_LLM = "llm.base_model.model."  # PEFT's prefix inside OMG-LLaVA's file
-_EMBEDDINGS = "model.tok_embeddings"
-_HEAD = "output"
-# fp32 working copies are this many rows at a time, so that none of a whole head exists.
-_ROWS_AT_ONCE = 8192
+LLM = "llm.base_model.model."
+"""PEFT's prefix inside OMG-LLaVA's file."""
+EMBEDDINGS = "model.tok_embeddings"
+HEAD = "output"
+ROWS_AT_ONCE = 8192
+"""fp32 working copies are this many rows at a time, so that none of a whole head exists."""
+LORA_SCALE = 0.5
+"""alpha / rank, which is not in the file: OMG-LLaVA's 256 and 512, and the paper's "effective scaling 0.5"."""
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -78,6 +81,11 @@ class LanguageModelPlan:
             f"model.layers.{layer}.feed_forward.w2": (width, inner),
         }
 
+    def llama(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """InternLM2 weights of these sizes under transformers' Llama names."""
+        heads, groups = self.config["num_attention_heads"], self.config["num_key_value_heads"]
+        return llama_state(weights, num_heads=heads, num_kv_heads=groups, source=self.base.source)
+
     @staticmethod
     def norms(layer: int) -> list[str]:
         return [f"model.layers.{layer}.{name}" for name in ("attention_norm", "ffn_norm")]
@@ -114,22 +122,32 @@ def _check_shapes(plan: LanguageModelPlan) -> None:
     """What the two files must hold, by their own names."""
     linears = {name: shape for i in plan.layers for name, shape in plan.linears(i).items()}
     norms = [norm for i in plan.layers for norm in plan.norms(i)] + ["model.norm"]
-    vocabulary, enlarged = (plan.config["vocab_size"], plan.width), (plan.tokens - 1, plan.width)
-    modules = {_EMBEDDINGS: vocabulary, **linears, **dict.fromkeys(norms, (plan.width,)), _HEAD: vocabulary}
+    vocabulary = (plan.config["vocab_size"], plan.width)
+    modules = {EMBEDDINGS: vocabulary, **linears, **dict.fromkeys(norms, (plan.width,)), HEAD: vocabulary}
     own = {f"{name}.weight": shape for name, shape in modules.items()}
     base, trained = plan.base, plan.trained
     check_names_and_shapes(own, base.shapes, model_name="InternLM2 of its config.json", source=base.source)
 
     among = {name: shape for name, shape in trained.shapes.items() if not name.startswith(PROJECTOR_PREFIXES)}
+    check_names_and_shapes(
+        trained_shapes(plan, trained), among, model_name=f"OMG-LLaVA over {base.source}", source=trained.source
+    )
+
+
+def trained_shapes(plan: LanguageModelPlan, trained: WeightFile) -> dict[str, tuple[int, ...]]:
+    """What OMG-LLaVA saves of its language model, at the rank that most of the file's LoRA has."""
+    enlarged = (plan.tokens - 1, plan.width)
     expected: dict[str, tuple[int, ...]] = {
-        f"{_LLM}{_EMBEDDINGS}.weight": enlarged,
-        f"{_LLM}{_HEAD}.base_layer.weight": enlarged,
+        f"{LLM}{EMBEDDINGS}.weight": enlarged,
+        f"{LLM}{HEAD}.base_layer.weight": enlarged,
     }
-    rank = statistics.mode([shape[0] for name, shape in among.items() if ".lora_A." in name and shape] or [0])
-    for name, (rows, columns) in {**linears, _HEAD: enlarged}.items():
-        expected[f"{_LLM}{name}.lora_A.default.weight"] = (rank, columns)
-        expected[f"{_LLM}{name}.lora_B.default.weight"] = (rows, rank)
-    check_names_and_shapes(expected, among, model_name=f"OMG-LLaVA over {base.source}", source=trained.source)
+    ranks = [shape[0] for name, shape in trained.shapes.items() if ".lora_A." in name and shape]
+    rank = statistics.mode(ranks or [0])
+    linears = {name: shape for i in plan.layers for name, shape in plan.linears(i).items()}
+    for name, (rows, columns) in {**linears, HEAD: enlarged}.items():
+        expected[f"{LLM}{name}.lora_A.default.weight"] = (rank, columns)
+        expected[f"{LLM}{name}.lora_B.default.weight"] = (rows, rank)
+    return expected
 
 
 def llama_state(weights: Mapping[str, Tensor], *, num_heads: int, num_kv_heads: int, source: str) -> dict[str, Tensor]:
@@ -158,45 +176,53 @@ def write_language_model(plan: LanguageModelPlan, dtype: torch.dtype, out: Path)
 def _shards(plan: LanguageModelPlan, dtype: torch.dtype) -> Iterator[dict[str, Tensor]]:
     """Every weight of the Llama, under its name there; nothing of a shard is kept once it is given."""
 
-    def llama(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        heads, groups = plan.config["num_attention_heads"], plan.config["num_key_value_heads"]
-        return llama_state(weights, num_heads=heads, num_kv_heads=groups, source=plan.base.source)
-
     def norms(modules: list[str]) -> dict[str, Tensor]:
         names = [f"{module}.weight" for module in modules]
         # Copies: a mapped page must not wait in a shard.
         return {name: t.to(dtype, copy=True) for name, t in zip(names, plan.base.read(*names), strict=True)}
 
-    yield llama(
-        {f"{_EMBEDDINGS}.weight": _with_mean_row(plan.trained.read(f"{_LLM}{_EMBEDDINGS}.weight")[0].to(dtype))}
+    yield plan.llama(
+        {f"{EMBEDDINGS}.weight": with_mean_row(plan.trained.read(f"{LLM}{EMBEDDINGS}.weight")[0].to(dtype))}
     )
     for layer in plan.layers:
         weights = norms(plan.norms(layer))
         for module in plan.linears(layer):
             name = f"{module}.weight"
-            weights[name] = _merged(plan.base.read(name)[0], plan.trained, module, dtype)
-        yield llama(weights)
+            weights[name] = merged(plan.base.read(name)[0], plan.trained, module, dtype)
+        yield plan.llama(weights)
         del weights
         _log.info("merged layer %d of %d", layer + 1, len(plan.layers))
     # The head's own weight was trained too (the rule that leaves heads out does not know its name), so the
     # base's is not read.
-    [head] = plan.trained.read(f"{_LLM}{_HEAD}.base_layer.weight")
-    head = _with_mean_row(_merged(head, plan.trained, _HEAD, dtype))
-    yield llama({**norms(["model.norm"]), f"{_HEAD}.weight": head})
+    [head] = plan.trained.read(f"{LLM}{HEAD}.base_layer.weight")
+    head = with_mean_row(merged(head, plan.trained, HEAD, dtype))
+    yield plan.llama({**norms(["model.norm"]), f"{HEAD}.weight": head})
 
 
-def _merged(weight: Tensor, trained: WeightFile, module: str, dtype: torch.dtype) -> Tensor:
-    """weight + alpha / rank * B A, summed in fp32; alpha is half the rank."""
-    a, b = trained.read(*(f"{_LLM}{module}.lora_{half}.default.weight" for half in "AB"))
+def read_lora(trained: WeightFile, module: str) -> tuple[Tensor, Tensor]:
+    """A (rank, columns) and B (rows, rank) of a linear module of InternLM2."""
+    a, b = trained.read(*(f"{LLM}{module}.lora_{half}.default.weight" for half in "AB"))
+    return a, b
+
+
+def merged(weight: Tensor, trained: WeightFile, module: str, dtype: torch.dtype) -> Tensor:
+    """weight + `LORA_SCALE` B A, summed in fp32."""
+    a, b = read_lora(trained, module)
+    result = torch.empty(weight.shape, dtype=dtype)
+    for rows, summed in with_lora(weight, a, b):
+        result[rows] = summed
+    return result
+
+
+def with_lora(weight: Tensor, a: Tensor, b: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """weight + `LORA_SCALE` B A in fp32, some rows after the other."""
     a = a.float()
-    merged = torch.empty(weight.shape, dtype=dtype)
-    for start in range(0, len(weight), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        merged[rows] = torch.addmm(weight[rows].float(), b[rows].float(), a, alpha=0.5)
-    return merged
+    for start in range(0, len(weight), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        yield rows, torch.addmm(weight[rows].float(), b[rows].float(), a, alpha=LORA_SCALE)
 
 
-def _with_mean_row(rows: Tensor) -> Tensor:
+def with_mean_row(rows: Tensor) -> Tensor:
     """Append the row of <mark>, which has an id but was given no row upstream.
 
     Its embedding is never looked up: the keypoint's token takes its place. In the head the mean of all rows

@@ -64,6 +64,11 @@ def published_name(ours: str, names: Table) -> str:
     return _translated(ours, {new: old for old, new in names.items()}) or ours
 
 
+def is_dropped(name: str, part: str) -> bool:
+    """Whether a published name is on the drop list of a part."""
+    return _translated(name, {dropped: dropped for dropped in DROPPED[part]}) is not None
+
+
 def _translated(name: str, rows: Table) -> str | None:
     for old, new in rows.items():
         if match := _pattern(old).fullmatch(name):

@@ -136,7 +136,7 @@ class PointDescriptor(Role):
             generated = network.generate(
                 role_prefix(network, self.role, photos, self.cache),
                 torch.arange(len(counts)).repeat_interleave(counts).to(network.device),
-                network.embed([self._question()] * len(points_PF), points_PF),
+                network.embed([self._question()] * len(points_PF), points_PF, role=self.role),
                 max_new_tokens=MAX_NEW_TOKENS,
                 sampling=sampling,
                 generator=generator,

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from talking_points.fields import Fields
 from talking_points.photos import decode_photo
 from talking_points.pointing.prepared import Prepared
 from talking_points.pointing.round_trip import TalkingPoints
@@ -132,6 +133,7 @@ def run_bulk(
     workers: int = 1,
     on_progress: Callable[[int], None] = unheard,
     on_note: OnNote = unheard,
+    fields: Fields | None = None,
 ) -> BulkReport:
     """Answer the lines of a file that `out` does not hold yet.
 
@@ -146,6 +148,7 @@ def run_bulk(
         workers: actors of Ray.
         on_progress: told the lines done, those of earlier runs counted.
         on_note: told once each what was assumed of the lines.
+        fields: what the file's records call photo, point and text; None: as ours do.
 
     Raises:
         FileNotFoundError, ValueError: no such file, or `out` answers another file.
@@ -157,10 +160,11 @@ def run_bulk(
     if not out.absolute().parent.is_dir():
         raise FileNotFoundError(f"no such folder for the answers: {out.absolute().parent}")
     folder = source.absolute().parent
-    done, bad_before = _check_done(source, out, task, model)
+    read = partial(read_samples, source, wants_text=task == "localize", fields=fields)
+    done, bad_before = _check_done(read, out, task, model)
     answered = bad = 0
     with out.open("ab") as out_file:
-        rest = itertools.islice(read_samples(source, wants_text=task == "localize", on_note=on_note), done, None)
+        rest = itertools.islice(read(on_note=on_note), done, None)
         windows = iter(lambda: list(itertools.islice(rest, LINES_AT_ONCE)), [])
         first = next(windows, None)
         if first is None:
@@ -224,10 +228,10 @@ def _answer_with_ray(
         yield ray.get(running.popleft())
 
 
-def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, int]:
+def _check_done(read: Callable[[], Iterator[Line]], out: Path, task: Task, model: str) -> tuple[int, int]:
     """How many lines `out` answers already, and how many of them are problems; a last line that was cut off is dropped.
 
-    Nothing of a file that is not an answer to `source` is touched.
+    Nothing of a file that is not an answer to the lines that are read is touched.
     """
     if not out.exists():
         return 0, 0
@@ -239,7 +243,7 @@ def _check_done(source: Path, out: Path, task: Task, model: str) -> tuple[int, i
                 break
             done, end, last = done + 1, end + len(line), line
             bad += b'"problem": ' in line and "problem" in _parsed(line)
-    asked = itertools.islice(read_samples(source, wants_text=task == "localize"), max(0, done - 1), done + 1)
+    asked = itertools.islice(read(), max(0, done - 1), done + 1)
     # What the answers to the last line that is done, and to the next, begin with.
     heads = [json.dumps(_head(task, model, line))[:-1].encode() for line in asked]
     fits = not done or (bool(heads) and last.startswith(heads[0]) and _is_answer(task, _parsed(last)))

@@ -12,6 +12,7 @@ import numpy as np
 from talking_points.dataset.selection import Selection
 from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.fields import Fields
 from talking_points.training.settings import GRPOSettings, RoleSettings
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,11 @@ def read_texts(settings: RoleSettings) -> list[Sample]:
         raise FileNotFoundError(f"--data {path}: no such file or folder")
     if path.is_dir() and not any((path / "data").glob("train-*.parquet")):
         raise ValueError(f"{path} holds no built set with a train split")
-    samples = [sample for sample in read_samples(path, "train", _refuse) if sample.text is not None]
+    samples = read_samples(path, "train", _refuse, fields=settings.named_fields)
+    samples = [sample for sample in samples if sample.text is not None]
     if not samples:
-        raise ValueError(f"no point of {path} has a text; build it from a source with parts")
+        how = "build it from a source with parts" if path.is_dir() else "name it as text, or say so with --fields"
+        raise ValueError(f"no point of {path} has a text; {how}")
     return selected_samples(samples, Selection(objects=settings.objects, parts=settings.parts), _where(path, "train"))
 
 
@@ -51,8 +54,8 @@ def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:
         )
     selection = Selection(objects=settings.objects, parts=settings.parts)
     others = replace(selection, objects=settings.held_out_objects or settings.objects)
-    learning = _read(settings.keypoints, settings.split, selection)
-    watching = _read(settings.keypoints, settings.held_out_split or settings.split, others)
+    learning = _read(settings.keypoints, settings.split, selection, settings.named_fields)
+    watching = _read(settings.keypoints, settings.held_out_split or settings.split, others, settings.named_fields)
     most = settings.held_out_points
     if {sample.sample_id for sample in learning} & {sample.sample_id for sample in watching}:
         most = min(most, max(1, len(watching) // 5))
@@ -66,8 +69,8 @@ def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:
     return left, held_out
 
 
-def _read(path: Path, split: str, selection: Selection) -> list[Sample]:
-    samples = read_samples(path, split, lambda problem: log.warning("passed over: %s", problem))
+def _read(path: Path, split: str, selection: Selection, fields: Fields | None) -> list[Sample]:
+    samples = read_samples(path, split, lambda problem: log.warning("passed over: %s", problem), fields=fields)
     # Of pairs of photos, each point is described on the photo that it is sought on.
     samples = [replace(sample, text=None, described=None) for sample in samples]
     return selected_samples(samples, selection, _where(path, split))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import talking_points
+from talking_points.fields import FieldSettings
 from talking_points.files import read_json, read_table
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.settings import flag, read_values
@@ -30,7 +31,7 @@ RECIPES = Path(talking_points.__file__).parent / "recipes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(FieldSettings):
     """What every training is told."""
 
     section: ClassVar[str]
@@ -97,6 +98,7 @@ class TrainingSettings:
         given = {name: value for name, value in vars(self).items() if value is not None}
         for name, value in read_values(type(self), given).items():
             object.__setattr__(self, name, value)
+        FieldSettings.__post_init__(self)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give steps or epochs, one of them")
         self._check_least(1, "steps", "epochs", "photos", "points", "accumulate", "save_every", "log_every")
@@ -133,7 +135,8 @@ class RoleSettings(TrainingSettings):
     base: str
     """The base: 'mini', or a checkpoint folder. Its other role, if any, is left out."""
     data: Path | None = None
-    """A set that build-dataset wrote, or a file of points with texts (JSON lines, CSV, Parquet)."""
+    """A set that build-dataset wrote, or a file of points with texts (JSON lines, CSV, Parquet; other names of
+    its fields: --fields)."""
     lora_rank: int = 512
     """Rank of the adapter. OMG-LLaVA's, as the next two."""
     lora_alpha: int = 256
