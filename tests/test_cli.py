@@ -29,6 +29,7 @@ COMMANDS_OF_SETTINGS = [
     ["evaluate"],
     ["evaluate-pointing"],
     ["serve"],
+    ["collect"],
     ["train", "descriptor"],
     ["train", "localizer"],
     ["train", "grpo"],

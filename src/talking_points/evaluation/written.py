@@ -6,26 +6,22 @@ several lines of a sample the last one holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import DESCRIBERS
-from talking_points.sample_files import read_samples
+from talking_points.sample_files import Line, read_samples
 
 REFERENCES = ("none", "swapped-photo", "shuffled")
 """What rows of a report are called that no describer wrote."""
 
 
-def read_written(path: Path) -> dict[str, dict[str, Any]]:
-    """The last line of each sample, by its id.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or a line is of another form; says which.
-    """
+def last_lines(path: Path, lines: Iterable[Line]) -> dict[str, dict[str, Any]]:
+    """The last of a file's lines about each sample, by the sample's id. A ValueError names a line of another form."""
     found: dict[str, dict[str, Any]] = {}
-    for line in read_samples(path):
+    for line in lines:
         sample, text, skipped = (line.record.get(key) for key in ("sample", "description", "skipped"))
         if not isinstance(sample, str) or not (isinstance(text, str) or skipped is True):
             expected = 'expected {"sample": ID, "description": TEXT}'
@@ -76,7 +72,7 @@ def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
         where, texts = "the data", {s.sample_id: s.text for s in samples if s.text is not None}
     else:
         path, _ = path_and_name(name)
-        lines = read_written(path)
+        lines = last_lines(path, read_samples(path))
         skipped = {sample for sample, line in lines.items() if line.get("skipped") is True}
         where, texts = str(path), {key: line["description"] for key, line in lines.items() if key not in skipped}
     missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
