@@ -51,17 +51,16 @@ def collect(settings: CollectSettings) -> None:
     from talking_points.serving.listening import answer_until_stopped, open_socket
 
     samples, points = points_of(settings, lambda problem: log(f"passed over: {problem}"))
-    with (
-        KeptTexts(settings.out, samples, settings.name) as kept,
-        open_socket(settings.host, settings.port) as listening,
-    ):
-        _say_address(f"collecting texts of {counted(len(points), 'point')}", settings, listening.getsockname()[1])
+    with KeptTexts(settings.out, samples, settings.name) as kept:
+        app = make_collect_app(points, kept, settings)
+        listening = open_socket(settings.host, settings.port)
+        count = counted(len(points), "point")
+        _say_address(f"collecting texts of {count}", settings, listening.getsockname()[1])
         try:
-            answer_until_stopped(make_collect_app(points, kept, settings), listening)
+            answer_until_stopped(app, listening)
         finally:
             said = [kept.text(point) for point in points]
-            done = f"{sum(map(bool, said))} of {counted(len(points), 'point')} described, {said.count('')} skipped"
-            log(f"stopped; {settings.out}: {done}")
+            log(f"stopped; {settings.out}: {sum(map(bool, said))} of {count} described, {said.count('')} skipped")
 
 
 def _check_extra(command: str) -> None:

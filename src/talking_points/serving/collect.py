@@ -140,8 +140,8 @@ def _add_points(app: FastAPI, points: Sequence[Sample], kept: KeptTexts, shown: 
         sample = numbered(number)
         if media_type(request.headers) != "application/json":
             raise HTTPException(415, "expected Content-Type: application/json")
-        # One paragraph, in characters that there are.
-        text = " ".join(saved.text.encode("utf-8", "replace").decode().replace("\0", " ").split())
+        # One paragraph.
+        text = " ".join(saved.text.replace("\0", " ").split())
         if bool(text) == saved.skipped:
             raise HTTPException(400, 'expected a "text" that is not empty, or "skipped": true')
         try:
