@@ -69,7 +69,7 @@ def client(client_of: Callable[..., TestClient]) -> TestClient:
     return client_of()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

@@ -41,7 +41,8 @@ class KeptTexts:
         whole = content.removesuffix(_torn(content))
         self._lines = _read(path, whole, samples) if whole else {}
         self._file = path.open("ab", buffering=0)
-        self._file.truncate(len(whole))
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
         if whole and not whole.endswith(b"\n"):
             self._file.write(b"\n")
 
@@ -86,7 +87,7 @@ def _torn(content: bytes) -> bytes:
 
 def _read(path: Path, whole: bytes, samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
     """The last line of each sample, of the file's whole lines."""
-    lines = itertools.islice(read_samples(path), sum(bool(line.strip()) for line in whole.splitlines()))
+    lines = itertools.islice(read_samples(path), sum(bool(line.strip()) for line in whole.split(b"\n")))
     known = {sample.sample_id: sample for sample in samples}
     found = last_lines(path, lines)
     for name, line in found.items():
