@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
@@ -86,9 +87,13 @@ def make_collect_app(points: Sequence[Sample], kept: KeptTexts, settings: Collec
     answer_errors(app, takes="application/json")
     html = render(__package__, "collect.html.j2", count=len(points), most_chars=MOST_CHARS)
 
-    @lru_cache(maxsize=PHOTOS_KEPT)
+    made = lru_cache(maxsize=PHOTOS_KEPT)(lambda number: _shown(_described(points[number - 1])))
+    one_at_a_time = Lock()
+
     def shown(number: int) -> Shown:
-        return _shown(_described(points[number - 1]))
+        # A point's two pictures are asked for together, and made of one photo.
+        with one_at_a_time:
+            return made(number)
 
     @app.get("/")
     async def page() -> Response:
