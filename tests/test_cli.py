@@ -30,6 +30,7 @@ COMMANDS_OF_SETTINGS = [
     ["evaluate-pointing"],
     ["check-model"],
     ["serve"],
+    ["collect"],
     ["train", "descriptor"],
     ["train", "localizer"],
     ["train", "grpo"],

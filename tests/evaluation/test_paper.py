@@ -35,6 +35,8 @@ def test_rows_of_the_paper_stand_beside_ours() -> None:
         ("with it", "descriptor"),
     ]
     assert found[0]["paper"]["mpck"] == 23.63 and found[0]["ours"]["mpck"] == 2.0
+    rows = [{**ours, "describer": "people"}, {**ours, "describer": "none"}]
+    assert [one["row"] for one in beside_paper("figure", rows, of_files=["people"])] == ["people"]
 
 
 def test_mpck_is_the_mean_of_the_two() -> None:

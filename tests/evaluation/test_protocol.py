@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.scene import Scene, make_scene
-from talking_points.evaluation.contestants import written_texts
 from talking_points.evaluation.protocol import (
     Row,
     box_centres,
@@ -204,24 +202,6 @@ def test_rows_that_would_say_nothing_are_left_out(tmp_path: Path) -> None:
         ("none", "oracle"),
     ]
     assert report["checks"]["plain"] == {"oracle_mpck": 100.0, "passed": True}
-
-
-def test_written_texts(tmp_path: Path) -> None:
-    samples = make_set("plain", SCENES[:1], points=2, seed=0)
-    path = tmp_path / "texts.jsonl"
-    lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
-    path.write_text("\n".join(lines))
-    assert list(written_texts(f"file:{path}", samples).values()) == ["text 0", "text 1"]
-    path.write_text(lines[0])
-    with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
-        written_texts(f"file:{path}", samples)
-    path.write_text('{"sample": 1}')
-    with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
-        written_texts(f"file:{path}", samples)
-    with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
-        written_texts("file:nowhere", samples)
-    with pytest.raises(ValueError, match="the data has no text for 1 samples"):
-        written_texts("ground-truth", [replace(samples[0], text=None)])
 
 
 @pytest.mark.parametrize("name", CROSS_PHOTO)

@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from talking_points.evaluation.contestants import written_texts
 from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data, sets_of_sources
 from talking_points.evaluation.settings import EvaluationSettings
+from talking_points.evaluation.written import written_texts
 
 
 def no_problem(problem: str) -> None:

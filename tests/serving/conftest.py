@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from talking_points.samples import FoundPoint
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
+from tests.serving.live import CHROMIUM
 from tests.tiny import tiny_network
 
 SIZE_WH = (70, 40)
@@ -65,3 +67,13 @@ def client_of(engine: Engine) -> Iterator[Callable[..., TestClient]]:
 @pytest.fixture
 def client(client_of: Callable[..., TestClient]) -> TestClient:
     return client_of()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -1,19 +1,24 @@
-"""A server in this process, on a port of its own, for clients that need one."""
+"""A server in this process, on a port of its own, for clients that need one; and a browser that is one."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
-from talking_points.serving.gate import Gate
 from talking_points.serving.listening import open_socket
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 
 
 @contextmanager
-def listening(app: Gate) -> Iterator[str]:
+def listening(app: ASGIApp) -> Iterator[str]:
     """The address of a running application."""
     listener = open_socket("127.0.0.1", 0)
     begun = threading.Event()

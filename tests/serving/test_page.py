@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,10 @@ from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
 from tests.serving.conftest import photo_bytes
-from tests.serving.live import listening
+from tests.serving.live import listening, needs_chromium
 
 MOST_POINTS = 8
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SIZE_WH = (400, 300)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +83,6 @@ def test_figures_of_what_is_no_points(client: TestClient, points: str) -> None:
 def server(engine: Engine) -> Iterator[str]:
     with listening(make_app({"tiny": engine}, ServeSettings(max_megabytes=2))) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

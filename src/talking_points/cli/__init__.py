@@ -41,6 +41,7 @@ app.command()(evaluate.evaluate)
 app.command("evaluate-pointing")(evaluate.evaluate_pointing)
 app.command()(evaluate.compare)
 app.command()(serve.serve)
+app.command()(serve.collect)
 app.command("import-omg-llava")(weights.import_omg_llava)
 app.command()(weights.parity)
 

@@ -1,4 +1,4 @@
-"""The command that serves: a web page and an HTTP API."""
+"""Commands that serve: a web page and an HTTP API; a page on which people describe points."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import ipaddress
 
 from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import takes
-from talking_points.serving.settings import ServeSettings
+from talking_points.serving.settings import AddressSettings, CollectSettings, ServeSettings
 
 NEEDED = ("fastapi", "fastapi_offline", "httpx", "python_multipart", "prometheus_client", "uvicorn")
 SHOWN: tuple[str, ...] = ("model", "host", "port", "token_env", "allow_urls", "page", "label_studio", "max_megabytes")
 SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "device")
+COLLECT_SHOWN = ("data", "out", "split", "limit", "seed", "name", "host", "port", "token_env")
 
 
 @takes(ServeSettings, shown=SHOWN)
 def serve(settings: ServeSettings) -> None:
     """Serve a web page and an HTTP API, on this machine alone unless --host says otherwise."""
-    missing = [name for name in NEEDED if not _has(name)]
-    if missing:
-        raise ImportError(f"serve needs {', '.join(missing)}: pip install 'talking-points[web]'")
-    token = settings.read_token()
+    _check_extra("serve")
+    settings.read_token()
     for name in settings.model:
         expect_model(name)
     from talking_points.pointing.pretrained import load_roles
@@ -35,14 +34,47 @@ def serve(settings: ServeSettings) -> None:
         for name in settings.model
     }
     app = make_app(engines, settings)
-    where = f"[{settings.host}]" if ":" in settings.host else settings.host
-    log(f"serving {', '.join(engines)} at http://{where}:{listening.getsockname()[1]}/ (Ctrl-C stops it)")
-    if token is None and not _is_loopback(settings.host):
-        log(f"warning: whoever can reach {settings.host} can use it; --token-env NAME asks for a token")
+    _say_address(f"serving {', '.join(engines)}", settings, listening.getsockname()[1])
     try:
         run(app, engines, listening)
     finally:
         log("stopped")
+
+
+@takes(CollectSettings, shown=COLLECT_SHOWN)
+def collect(settings: CollectSettings) -> None:
+    """Collect people's texts about points: a web page, on this machine alone unless --host says otherwise."""
+    _check_extra("collect")
+    settings.read_token()
+    from talking_points.pages import counted
+    from talking_points.serving.collect import make_collect_app, points_of
+    from talking_points.serving.kept_texts import KeptTexts
+    from talking_points.serving.listening import answer_until_stopped, open_socket
+
+    samples, points = points_of(settings, lambda problem: log(f"passed over: {problem}"))
+    with KeptTexts(settings.out, samples, settings.name) as kept:
+        app = make_collect_app(points, kept, settings)
+        listening = open_socket(settings.host, settings.port)
+        count = counted(len(points), "point")
+        _say_address(f"collecting texts of {count}", settings, listening.getsockname()[1])
+        try:
+            answer_until_stopped(app, listening)
+        finally:
+            said = [kept.text(point) for point in points]
+            log(f"stopped; {settings.out}: {sum(map(bool, said))} of {count} described, {said.count('')} skipped")
+
+
+def _check_extra(command: str) -> None:
+    missing = [name for name in NEEDED if not _has(name)]
+    if missing:
+        raise ImportError(f"{command} needs {', '.join(missing)}: pip install 'talking-points[web]'")
+
+
+def _say_address(doing: str, settings: AddressSettings, port: int) -> None:
+    where = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log(f"{doing} at http://{where}:{port}/ (Ctrl-C stops it)")
+    if settings.token_env is None and not _is_loopback(settings.host):
+        log(f"warning: whoever can reach {settings.host} can use it; --token-env NAME asks for a token")
 
 
 def _has(module: str) -> bool:

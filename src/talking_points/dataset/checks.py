@@ -14,6 +14,11 @@ MIN_WORDS = {"full": 15, "short": 4}
 MAX_WORDS = {"full": 120, "short": 30}
 """Of texts by language models, by a dialect's length. Ours."""
 
+NUMBER_FOR_A_PLACE = (
+    'it gives numbers for places ("{}"): say places in words; digits may only name what is seen, in quotes'
+)
+"""What is said of a text with a `number_for_a_place`."""
+
 _PATTERNS = {name: "|".join(some) for name, some in read_table(Path(__file__).with_name("checks.toml")).items()}
 _MEASURES = re.compile(_PATTERNS["measures"], re.IGNORECASE)
 _QUOTED = re.compile(_PATTERNS["quoted"])
@@ -45,8 +50,7 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
     found = {
         "it has more than one paragraph": "\n" in text.strip(),
         "it has a list, headings or markup": _LISTS.search(text),
-        f'it gives numbers for places ("{number}"): say places in words; digits may only name what is seen, in '
-        "quotes": number,
+        NUMBER_FOR_A_PLACE.format(number): number,
         f'it speaks of the task ("{talk.group().lower() if talk else ""}")': talk,
         f"it has {length} words, at least {least} are needed": length < least,
         f"it has {length} words, at most {most} are allowed": length > most,

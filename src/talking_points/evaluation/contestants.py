@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ from PIL import Image
 
 from talking_points.bases.base import Base
 from talking_points.endpoint import Budget, Endpoint, EndpointConfig, parse_endpoint
-from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
 from talking_points.pointing.descriptor import PointDescriptor
@@ -23,7 +22,6 @@ from talking_points.pointing.role import Role
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.ray_actors import start_actors
-from talking_points.sample_files import read_samples
 from talking_points.samples import FoundPoint
 
 
@@ -141,34 +139,6 @@ def open_contestants(settings: ContestSettings, *, workers: int = 0) -> Iterator
 def short_name(localizer: str) -> str:
     """What a localizer is called in reports: "blind" whatever its folder, others as they are."""
     return "blind" if localizer.startswith("blind:") else localizer
-
-
-def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
-    """By the samples' ids, the texts of "ground-truth", or of "file:PATH": JSON lines of `sample` and `description`.
-
-    Raises:
-        ValueError, FileNotFoundError: no such file, or samples without a text; says which.
-    """
-    if name == "ground-truth":
-        where, texts = "the data", {s.sample_id: s.text for s in samples if s.text is not None}
-    else:
-        where = name.partition(":")[2]
-        texts = _read_texts(Path(where))
-    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
-    if missing:
-        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}")
-    return texts
-
-
-def _read_texts(path: Path) -> dict[str, str]:
-    said: dict[str, str] = {}
-    for line in read_samples(path):
-        sample, text = line.record.get("sample"), line.record.get("description")
-        if not isinstance(sample, str) or not isinstance(text, str):
-            expected = 'expected {"sample": ID, "description": TEXT}'
-            raise ValueError(f"{path}, line {line.number}: {line.problem or expected}")
-        said[sample] = text
-    return said
 
 
 def hashes_of(model: str, names: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +59,18 @@ def contestants_of(table: str, describers: Sequence[str], localizers: Sequence[s
     return chosen[0], chosen[1]
 
 
-def beside_paper(table: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table with the paper's scores and ours, which are summaries of a report."""
+def beside_paper(
+    table: str, rows: Sequence[Mapping[str, Any]], *, of_files: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a table with the paper's scores and ours, which are summaries of a report.
+
+    of_files: describers whose texts are of files, which may have names of their own.
+    """
     found = []
     for line in TABLES[table]:
         for row in rows:
-            if row.get("style") or not (
-                _fills(row["describer"], line.describer) and _fills(row["localizer"], line.localizer)
-            ):
+            who = "file:PATH" if row["describer"] in of_files else row["describer"]
+            if row.get("style") or not (_fills(who, line.describer) and _fills(row["localizer"], line.localizer)):
                 continue
             scores = {"pck@0.1": line.pck_01, "pck@0.2": line.pck_02, "mpck": line.mpck}
             ours = {key: row[key] for key in (*scores, "mpck_ci", "n")}

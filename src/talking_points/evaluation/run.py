@@ -36,6 +36,7 @@ from talking_points.evaluation.samples import Sample, drawn_evenly
 from talking_points.evaluation.sets import CROSS_PHOTO, SETS, labelled_points, make_set
 from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.evaluation.styles import styled_texts
+from talking_points.evaluation.written import row_names, written_texts
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.pretrained import find_model
@@ -67,16 +68,17 @@ def run(
         on_problem(problem)
     samples = [sample for one in sets for sample in one.samples]
     describers, localizers = settings.contestants(have_texts=all(sample.text is not None for sample in samples))
-    # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
-    from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name, written_texts
-
+    called = row_names(describers)
     are_written = [name for name in describers if name.partition(":")[0] in ("ground-truth", "file")]
     texts = {name: written_texts(name, samples) for name in are_written}
+    # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
+    from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
+
     workers = settings.workers if settings.engine == "ray" else 0
     with open_contestants(settings, workers=workers) as named:
         return evaluate(
             sets,
-            {name: texts[name] if name in texts else named(name) for name in describers},
+            {called[name]: texts[name] if name in texts else named(name) for name in describers},
             {short_name(name): named(name) for name in localizers},
             settings.out,
             settings={
@@ -187,6 +189,7 @@ def evaluate(
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
     summaries = [row.summary() for row in rows]
+    of_files = [name for name, one in describers.items() if isinstance(one, Mapping) and name != "ground-truth"]
     report = {
         **settings,
         "seed": seed,
@@ -205,7 +208,7 @@ def evaluate(
             for name, some in as_written.items()
         },
         "styles": {name: style_panel(some) for name, some in of_set.items()} if styles else {},
-        "paper": [] if table is None else beside_paper(table, summaries),
+        "paper": [] if table is None else beside_paper(table, summaries, of_files=of_files),
     }
     write_report(out, report, rows)
     return report

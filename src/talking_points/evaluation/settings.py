@@ -16,7 +16,7 @@ DESCRIBERS = (
     "descriptor:DIR",
     "object-caption",
     "region-caption",
-    "file:PATH",
+    "file:PATH[=NAME]",
     "endpoint:URL,MODEL",
 )
 LOCALIZERS = ("localizer", "localizer:DIR", "blind:DIR", "endpoint:URL,MODEL")
@@ -70,7 +70,7 @@ class EvaluationSettings(ContestSettings, FieldSettings):
     split: str | None = None
     """'test' for the last measurement; with source also 'val', to choose by: the default there."""
     describer: tuple[str, ...] = ()
-    """ground-truth, descriptor, descriptor:DIR, object-caption, region-caption, file:PATH or endpoint:URL,MODEL.
+    """ground-truth, descriptor, descriptor:DIR, object-caption, region-caption, file:PATH[=NAME] or endpoint:URL,MODEL.
     Repeatable; the first two unless given."""
     table: Literal["1", "3", "4", "figure"] | None = None
     """The paper's 1, 3, 4 or 'figure': its contestants, and its rows beside ours."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Form, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Form, Response
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -18,14 +16,13 @@ import talking_points
 from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio, schemas
 from talking_points.serving.engine import Task
-from talking_points.serving.gate import error_response
+from talking_points.serving.errors import FORM, answer_errors, media_type
 from talking_points.serving.metrics import Metrics
 from talking_points.serving.service import Service
 
 _ABOUT = """Describe one pixel of a photo in words, and find it again from those words.
 
 Points are pixels of the photo as it is seen (its EXIF orientation applied), from its top left corner."""
-_FORM = "multipart/form-data"
 _MEANINGS: dict[int | str, str] = {
     400: "What is wrong with the request, in one line.",
     401: "The token is missing or another.",
@@ -47,7 +44,7 @@ class _FormRoute(APIRoute):
     """Takes forms; what is none goes on to the route of the same path that takes JSON."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        is_form = scope["type"] == "http" and _media_type(Headers(scope=scope)) == _FORM
+        is_form = scope["type"] == "http" and media_type(Headers(scope=scope)) == FORM
         return super().matches(scope) if is_form else (Match.NONE, {})
 
 
@@ -56,7 +53,7 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Talking Points", version=talking_points.__version__, description=_ABOUT, redoc_url=None
     )
-    _answer_errors(app)
+    answer_errors(app, takes=f"application/json, or {FORM} with a photo")
     _add_tasks(app, service)
 
     @app.get("/health", response_model=schemas.Health)
@@ -113,36 +110,5 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
             # What is null of a point is told or left out by `samples` alone.
             response_model_exclude_unset=True,
             responses=_ERRORS,
-            openapi_extra={"requestBody": {"content": {_FORM: {"schema": as_form.model_json_schema()}}}},
+            openapi_extra={"requestBody": {"content": {FORM: {"schema": as_form.model_json_schema()}}}},
         )
-
-
-def _answer_errors(app: FastAPI) -> None:
-    """Every error in the same shape, with a message of one line."""
-
-    @app.exception_handler(RequestValidationError)
-    async def misread(request: Request, error: RequestValidationError) -> Response:
-        if _media_type(request.headers) not in ("application/json", _FORM):
-            return error_response(415, f"expected Content-Type: application/json, or {_FORM} with a photo")
-        return error_response(400, "; ".join(_say(one) for one in error.errors()[:3])[:300])
-
-    @app.exception_handler(HTTPException)
-    async def refuse(request: Request, error: HTTPException) -> Response:
-        return error_response(error.status_code, str(error.detail), dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def fail(request: Request, error: Exception) -> Response:
-        # starlette logs the traceback; callers get nothing of it.
-        return error_response(500, "the server failed on this request; its log says why")
-
-
-def _say(problem: dict[str, Any]) -> str:
-    """One of pydantic's errors, in words."""
-    if problem["type"] == "json_invalid":
-        return f"the body is no JSON: {problem['ctx']['error']}"
-    where = ".".join(str(step)[:40] for step in problem["loc"][1:])
-    return f"{where or 'the body'}: {problem['msg'].removeprefix('Value error, ')}"
-
-
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()

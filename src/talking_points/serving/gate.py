@@ -6,7 +6,9 @@ import asyncio
 import base64
 import binascii
 import hmac
+import ipaddress
 import time
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -14,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from talking_points.serving.metrics import Metrics
-from talking_points.serving.settings import ServeSettings
+from talking_points.serving.settings import AddressSettings
 
 MOST_BYTES_IN_FLIGHT = 256_000_000
 """Bodies of all requests being read or answered; what would make it more is refused for now. Ours."""
@@ -22,12 +24,17 @@ BODY_TIMEOUT_S = 60.0
 """Longest time that a request's body may take to arrive. Ours."""
 OPEN_PATHS = ("/health",)
 """Answered without a token."""
+# Nothing comes from, or goes to, another host.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'self' data: blob:; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Gate:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: AddressSettings, metrics: Metrics) -> None:
         """Raises a ValueError when the token that `settings` name is none."""
         self.app, self.settings, self.metrics = app, settings, metrics
         self._token = settings.read_token()
@@ -99,6 +106,38 @@ class Gate:
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token.encode())
 
 
+class OwnPagesOnly:
+    """ASGI middleware: what pages of other sites ask is refused.
+
+    A page may send here by itself, which its Origin tells; or after its site's name has come to mean this machine (DNS
+    rebinding), which Host tells: a server that nobody gave a name is asked for by its address.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        """host: what the server was told to listen on; also by that name it may be asked for."""
+        self.app, self._names = app, ("localhost", host.lower())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            asked, origin = headers.get("host", ""), headers.get("origin")
+            if not self._is_own(asked):
+                said = f"nobody is called {asked[:100]!r} here; ask by the address, or give that name as --host"
+                await error_response(421, said)(scope, receive, send)
+                return
+            if origin is not None and origin.partition("://")[2] != asked:
+                await error_response(403, "the page of another site may not ask here")(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _is_own(self, asked: str) -> bool:
+        try:
+            name = urlsplit(f"//{asked}").hostname or ""
+            return name in self._names or bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+
 def _bounded(receive: Receive, most: int) -> Receive:
     """The body's messages, of at most so many bytes and so much time together."""
     deadline_s = time.monotonic() + BODY_TIMEOUT_S
@@ -123,7 +162,7 @@ def _bounded(receive: Receive, most: int) -> Receive:
 
 
 def _too_large(most: int) -> str:
-    return f"the request is larger than the {most:,} bytes allowed; send a smaller photo"
+    return f"the request is larger than the {most:,} bytes allowed; send a smaller photo or less text"
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -1,8 +1,16 @@
-"""Where the server listens."""
+"""Where a server listens, and its life from start to SIGTERM."""
 
 from __future__ import annotations
 
+import logging
+import signal
 import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+LONGEST_GOODBYE_S = 60
+"""What is not answered so long after SIGTERM is dropped. Ours."""
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -15,3 +23,21 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise OSError(
             f"cannot listen on {host}, port {port} ({reason}); choose others with --host and --port"
         ) from None
+
+
+def answer_until_stopped(app: ASGIApp, listening: socket.socket) -> None:
+    """Answer until SIGTERM or SIGINT; what is in flight then is answered first."""
+    config = uvicorn.Config(
+        app,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LONGEST_GOODBYE_S,
+        lifespan="on",
+    )
+    # uvicorn raises the signal anew once it is done; it has done all that it asks for by then.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)

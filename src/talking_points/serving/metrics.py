@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from talking_points.serving.engine import Engine
+if TYPE_CHECKING:
+    from talking_points.serving.engine import Engine
 
 
 class Metrics:

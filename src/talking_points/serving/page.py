@@ -20,16 +20,10 @@ from talking_points.evaluation.figures import draw_points
 from talking_points.pages import render
 from talking_points.photos import encode_photo
 from talking_points.samples import ABSENT_BELOW, PhotoPoint, absence
+from talking_points.serving.gate import PAGE_HEADERS
 from talking_points.serving.schemas import PointAnswer
 from talking_points.serving.service import Service
-
-SHOWN_SIDE_PX = 1280
-"""Longest side of a photo as it is shown."""
-# Nothing comes from, or goes to, another host.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self' data: blob:; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-}
+from talking_points.serving.settings import SHOWN_SIDE_PX
 
 
 def add_page(app: FastAPI, service: Service) -> None:
@@ -39,7 +33,7 @@ def add_page(app: FastAPI, service: Service) -> None:
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return HTMLResponse(html, headers=_HEADERS)
+        return HTMLResponse(html, headers=PAGE_HEADERS)
 
     @app.get("/page/example", include_in_schema=False)
     async def example() -> Response:

@@ -1,27 +1,60 @@
-"""What `talking-points serve` can be told."""
+"""What `talking-points serve` and `talking-points collect` can be told."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from talking_points.settings import argument
 
 MOST_MEGAPIXELS = 100
 """As `photos.MAX_PIXELS`."""
+MOST_CHARS = 4000
+"""Of a text that a person writes."""
+SHOWN_SIDE_PX = 1280
+"""Longest side of a photo as pages show it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ServeSettings:
-    """Models, address, limits and permissions of a server. All defaults are ours."""
+class AddressSettings:
+    """Where a server listens, and whom it answers."""
 
-    model: tuple[str, ...] = ("mini",)
-    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL. Of several, requests name one; or the
-    first is asked."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all of this machine's."""
     port: int = 7860
     """0 takes a free one."""
     token_env: str | None = None
     """Environment variable with the token that callers must send."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}; allowed: 0 to 65535")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request."""
+        raise NotImplementedError
+
+    def read_token(self) -> str | None:
+        """What callers must present; None: nothing. A ValueError when `token_env` is set and holds no good token."""
+        if self.token_env is None:
+            return None
+        token = os.environ.get(self.token_env)
+        if not token:
+            raise ValueError(f"token_env is {self.token_env}: that environment variable is not set, or empty")
+        if len(token) < 8 or not token.isascii():
+            raise ValueError(f"the token in {self.token_env} is too short or not ASCII; at least 8 ASCII characters")
+        return token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeSettings(AddressSettings):
+    """Models, address, limits and permissions of a server. All defaults are ours."""
+
+    model: tuple[str, ...] = ("mini",)
+    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL. Of several, requests name one; or the
+    first is asked."""
     allow_urls: bool = False
     """Fetch photos from public addresses that requests name."""
     page: bool = True
@@ -46,6 +79,8 @@ class ServeSettings:
     """Of stock models and endpoints, how they write points; told by their names unless given."""
 
     def __post_init__(self) -> None:
+        # Not super(): a dataclass with slots is made anew, and the zero-argument form would miss it.
+        AddressSettings.__post_init__(self)
         if not self.model:
             raise ValueError("model is empty; name at least one, such as mini")
         for name, most in (
@@ -58,8 +93,6 @@ class ServeSettings:
             # Written so that NaN fails, too.
             if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: above 0, at most {most}")
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port is {self.port}; allowed: 0 to 65535")
         if not 0 <= self.wait_ms <= 1000:
             raise ValueError(f"wait_ms is {self.wait_ms}; allowed: 0 to 1000 milliseconds")
         if self.label_studio is not None and not self.label_studio.startswith(("http://", "https://")):
@@ -80,13 +113,32 @@ class ServeSettings:
         """Largest body of a request: the largest photo as base64, the most texts, and some room."""
         return self.max_photo_bytes * 4 // 3 + 4 * self.max_points * self.max_text_chars + 65_536
 
-    def read_token(self) -> str | None:
-        """What callers must present; None: nothing. A ValueError when `token_env` is set and holds no good token."""
-        if self.token_env is None:
-            return None
-        token = os.environ.get(self.token_env)
-        if not token:
-            raise ValueError(f"token_env is {self.token_env}: that environment variable is not set, or empty")
-        if len(token) < 8 or not token.isascii():
-            raise ValueError(f"the token in {self.token_env} is too short or not ASCII; at least 8 ASCII characters")
-        return token
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectSettings(AddressSettings):
+    """Which points people describe, and where their texts go."""
+
+    data: Path = field(metadata=argument("SET"))
+    """As `evaluate --data`: a built set, a file of points, or SPair-71k."""
+    out: Path
+    """JSON lines, which `evaluate --describer file:PATH` reads; what is there already is gone on with."""
+    split: str = "test"
+    """Of a folder."""
+    limit: int | None = None
+    """Points to describe, at most, drawn as `evaluate --limit` draws them: evenly over the set's sources."""
+    seed: int = 0
+    """Equal seeds make equal choices."""
+    name: str | None = None
+    """Who writes; stands beside each text under "by"."""
+    port: int = 8001
+    """0 takes a free one."""
+
+    def __post_init__(self) -> None:
+        AddressSettings.__post_init__(self)
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit is {self.limit}; allowed: at least 1")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest body of a request: the longest text, each character escaped, and some room."""
+        return 12 * MOST_CHARS + 4096

@@ -1,10 +1,10 @@
 // The page: a photo, up to eight points of it, and what the API says of them. All of its state is here.
 
+import {ask, at, complain, trying} from "./asking.js";
+
 const MOST_POINTS = 8;
-const SHOWN_FOR_MS = 8000;
 const SVG = "http://www.w3.org/2000/svg";
 
-const at = id => document.getElementById(id);
 const image = document.querySelector("#photo img");
 const marks = document.querySelector("#photo svg");
 
@@ -15,15 +15,6 @@ let photo = null; // {file, url, size: [width, height]}; url is the file as a da
 let points = []; // {n, asked: [x, y] or null, answer: a point of the API or null, model, box}
 
 // ---- asking
-
-async function ask(path, options) {
-  const response = await fetch(path, options);
-  if (!response.ok) {
-    const told = await response.json().catch(() => null);
-    throw new Error(told?.error?.message ?? `the server answers with status ${response.status}`);
-  }
-  return response;
-}
 
 function formOf(fields) {
   const form = new FormData();
@@ -255,25 +246,6 @@ async function saveFigure() {
 }
 
 // ---- what a visitor does
-
-/** Run `work`; tell what goes wrong, and then run `otherwise`. */
-async function trying(work, otherwise = () => {}) {
-  try {
-    await work();
-  } catch (error) {
-    complain(error.message);
-    otherwise();
-  }
-}
-
-let complaints = 0;
-
-function complain(message) {
-  at("problem").textContent = message;
-  at("problem").hidden = false;
-  const mine = ++complaints;
-  setTimeout(() => { if (mine === complaints) at("problem").hidden = true; }, SHOWN_FOR_MS);
-}
 
 /** Enter sends, Shift-Enter begins a line. */
 function submitOnEnter(words) {

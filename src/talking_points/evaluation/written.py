@@ -1,0 +1,83 @@
+"""Texts that are written already, by people or by models elsewhere: files that `evaluate` reads and `collect` writes.
+
+JSON lines of `sample` and `description`; `skipped` in place of the description says that its writer had none. Of
+several lines of a sample the last one holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from talking_points.evaluation.samples import Sample
+from talking_points.evaluation.settings import DESCRIBERS
+from talking_points.sample_files import Line, read_samples
+
+REFERENCES = ("none", "swapped-photo", "shuffled")
+"""What rows of a report are called that no describer wrote."""
+
+
+def last_lines(path: Path, lines: Iterable[Line]) -> dict[str, dict[str, Any]]:
+    """The last of a file's lines about each sample, by the sample's id. A ValueError names a line of another form."""
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        sample, text, skipped = (line.record.get(key) for key in ("sample", "description", "skipped"))
+        if not isinstance(sample, str) or not (isinstance(text, str) or skipped is True):
+            expected = 'expected {"sample": ID, "description": TEXT}'
+            raise ValueError(f"{path}, line {line.number}: {line.problem or expected}")
+        found[sample] = line.record
+    return found
+
+
+def path_and_name(describer: str) -> tuple[Path, str]:
+    """Where the texts of "file:PATH" or "file:PATH=NAME" are, and what their rows are called: all of it, or NAME.
+
+    Raises:
+        ValueError: there is nothing before or after the "=", or others are called so.
+    """
+    where = describer.removeprefix("file:")
+    path, equals, name = where.rpartition("=")
+    if not equals or Path(where).exists():
+        return Path(where), describer
+    if not path or not name:
+        raise ValueError(f"describer is {describer!r}; allowed: file:PATH, or file:PATH=NAME")
+    if name in (*DESCRIBERS, *REFERENCES) or ":" in name:
+        raise ValueError(f"describer is {describer!r}: rows of {name!r} are others'; choose another name")
+    return Path(path), name
+
+
+def row_names(describers: Sequence[str]) -> dict[str, str]:
+    """What the rows of each describer are called.
+
+    Raises:
+        ValueError: two have the same name, or a name is not allowed.
+    """
+    names = {one: path_and_name(one)[1] if one.startswith("file:") else one for one in describers}
+    for name in names.values():
+        alike = [one for one, other in names.items() if other == name]
+        if len(alike) > 1:
+            raise ValueError(f"describers {alike[0]} and {alike[1]} have the same name; give each its own")
+    return names
+
+
+def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
+    """By the samples' ids, the texts of "ground-truth", or of "file:PATH" or "file:PATH=NAME".
+
+    Raises:
+        ValueError, FileNotFoundError: no such file, or samples without a text; says which.
+    """
+    skipped: set[str] = set()
+    if name == "ground-truth":
+        where, texts = "the data", {s.sample_id: s.text for s in samples if s.text is not None}
+    else:
+        path, _ = path_and_name(name)
+        lines = last_lines(path, read_samples(path))
+        skipped = {sample for sample, line in lines.items() if line.get("skipped") is True}
+        where, texts = str(path), {key: line["description"] for key, line in lines.items() if key not in skipped}
+    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
+    if missing:
+        count = sum(sample in skipped for sample in missing)
+        more = f"; {count} of them were skipped" if count else ""
+        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}{more}")
+    return texts

@@ -1,0 +1,104 @@
+"""What people wrote of points, in a file that `evaluate` reads: a line is on the disk before its save is answered."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from talking_points.evaluation.samples import Sample
+from talking_points.evaluation.written import last_lines
+from talking_points.sample_files import read_samples
+
+_BEGINNING = b'{"sample": "'
+_OTHER_KINDS = (".csv", ".json", ".parquet")
+"""Endings that say that a file holds no JSON lines."""
+
+
+class KeptTexts:
+    """A file of texts that grows: a later line of a sample replaces an earlier one. A context manager."""
+
+    def __init__(self, path: Path, samples: Sequence[Sample], writer: str | None = None) -> None:
+        """Read what is there already; nothing of a file that is not about these points is touched.
+
+        Args:
+            path: of JSON lines as `evaluation.written` reads them; each says the point that it is about, too.
+            samples: of the whole set.
+            writer: who writes, for the lines to come.
+
+        Raises:
+            ValueError, OSError: the file holds something else or texts of other points, or cannot be written.
+        """
+        if path.suffix.lower() in _OTHER_KINDS:
+            raise ValueError(f"--out is {path}, and JSON lines are written; name it {path.with_suffix('.jsonl').name}")
+        if not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"no such folder for the texts: {path.absolute().parent}")
+        self.path, self._writer = path, writer
+        content = path.read_bytes() if path.exists() else b""
+        whole = content.removesuffix(_torn(content))
+        self._lines = _read(path, whole, samples) if whole else {}
+        self._file = path.open("ab", buffering=0)
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))
+        if whole and not whole.endswith(b"\n"):
+            self._file.write(b"\n")
+
+    def __enter__(self) -> KeptTexts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def text(self, sample: Sample) -> str | None:
+        """What was written of a sample; empty where it was skipped, None where nothing was done yet."""
+        line = self._lines.get(sample.sample_id)
+        return None if line is None else "" if line.get("skipped") is True else str(line["description"])
+
+    def keep(self, sample: Sample, text: str) -> None:
+        """Keep a text of a sample, an empty one as skipped. An OSError where the disk does not take it."""
+        said: dict[str, Any] = {"description": text} if text else {"skipped": True}
+        by = {} if self._writer is None else {"by": self._writer}
+        record = {"sample": sample.sample_id, **said, **_place(sample), **by}
+        line = f"{json.dumps(record, ensure_ascii=False)}\n".encode()
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError("the disk is full")
+            os.fsync(self._file.fileno())
+        except OSError:
+            # Half a line would spoil the next.
+            self._file.truncate(end)
+            raise
+        self._lines[sample.sample_id] = record
+
+
+def _torn(content: bytes) -> bytes:
+    """A last line of ours that was cut off; empty where there is none."""
+    last = content[content.rfind(b"\n") + 1 :]
+    try:
+        json.loads(last)
+    except ValueError:
+        return last if last.startswith(_BEGINNING) or _BEGINNING.startswith(last) else b""
+    return b""
+
+
+def _read(path: Path, whole: bytes, samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
+    """The last line of each sample, of the file's whole lines."""
+    lines = itertools.islice(read_samples(path), sum(bool(line.strip()) for line in whole.split(b"\n")))
+    known = {sample.sample_id: sample for sample in samples}
+    found = last_lines(path, lines)
+    for name, line in found.items():
+        place = _place(known[name]) if name in known else {}
+        if not place or any(line.get(key, value) != value for key, value in place.items()):
+            raise ValueError(f"{path} has a text of {name!r:.100}, which is no point of this set; choose another --out")
+    return found
+
+
+def _place(sample: Sample) -> dict[str, Any]:
+    """The point that is described, as files of points have it."""
+    described = sample.described or sample
+    x, y = described.point_px
+    return {"photo": described.photo_id, "x": x, "y": y}

@@ -1,0 +1,68 @@
+"""Texts of files: their lines, and what their rows are called."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from talking_points.evaluation.sets import make_set
+from talking_points.evaluation.written import path_and_name, row_names, written_texts
+from tests.evaluation.test_protocol import SCENES
+
+
+def test_written_texts(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+    path = tmp_path / "texts.jsonl"
+    lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
+    path.write_text("\n".join(lines))
+    assert list(written_texts(f"file:{path}", samples).values()) == ["text 0", "text 1"]
+    path.write_text(lines[0])
+    with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
+        written_texts(f"file:{path}", samples)
+    path.write_text('{"sample": 1}')
+    with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
+        written_texts(f"file:{path}", samples)
+    path.write_text("\n".join([*lines, json.dumps({"sample": samples[0].sample_id, "description": "better"})]))
+    assert written_texts(f"file:{path}=people", samples)[samples[0].sample_id] == "better"
+    path.write_text("\n".join([*lines, json.dumps({"sample": samples[0].sample_id, "skipped": True})]))
+    with pytest.raises(ValueError, match="the first of them 'plain/0/0'; 1 of them were skipped"):
+        written_texts(f"file:{path}", samples)
+    with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
+        written_texts("file:nowhere", samples)
+    with pytest.raises(ValueError, match="the data has no text for 1 samples"):
+        written_texts("ground-truth", [replace(samples[0], text=None)])
+
+
+def test_texts_of_a_file_have_a_name(tmp_path: Path) -> None:
+    assert path_and_name("file:a/people.jsonl=people") == (Path("a/people.jsonl"), "people")
+    assert path_and_name("file:people.jsonl") == (Path("people.jsonl"), "file:people.jsonl")
+    odd = tmp_path / "lr=2.jsonl"
+    odd.touch()
+    # A file of such a name was read before there were names.
+    assert path_and_name(f"file:{odd}") == (odd, f"file:{odd}")
+    assert path_and_name(f"file:{odd}=ours") == (odd, "ours")
+    assert row_names(["descriptor", "file:a=DAM", "file:b"]) == {
+        "descriptor": "descriptor",
+        "file:a=DAM": "DAM",
+        "file:b": "file:b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("describers", "said"),
+    [
+        (["file:a="], "allowed: file:PATH, or file:PATH=NAME"),
+        (["file:=people"], "allowed: file:PATH, or file:PATH=NAME"),
+        (["file:a=descriptor"], "rows of 'descriptor' are others'; choose another name"),
+        (["file:a=shuffled"], "rows of 'shuffled' are others'"),
+        (["file:a=file:b"], "rows of 'file:b' are others'"),
+        (["file:a=people", "file:b=people"], "describers file:a=people and file:b=people have the same name"),
+    ],
+)
+def test_names_that_are_not_allowed(describers: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        row_names(describers)
