@@ -1,4 +1,4 @@
-"""The README's picture: what `mini` says and finds on three of the demo's photos; `python docs/first_screen.py` draws it."""
+"""The README's picture: what `mini` says and finds on three photos of the demo; `python docs/first_screen.py`."""
 
 from __future__ import annotations
 
