@@ -89,6 +89,15 @@ class LocalizerRole(Protocol):
         """One answer a pair; see `PointLocalizer.locate_many`."""
 
 
+@runtime_checkable
+class SureLocalizer(Protocol):
+    """A localizer that knows how likely its text means any place, not only the one it found."""
+
+    def sure_at(self, photo: Any, asked: Sequence[tuple[Point, str]]) -> list[tuple[FoundPoint, float | None]]:
+        """One answer a point and text; see `PointLocalizer.sure_at`."""
+        ...
+
+
 def describe_pairs(describer: Describer, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:
     """A describer's texts of (photo, point) pairs: by its `describe_many` where it has one, else photo by photo."""
     many: Callable[[Any], list[str]] | None = getattr(describer, "describe_many", None)
