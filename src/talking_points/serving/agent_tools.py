@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from signal import SIGINT, SIGTERM
 from typing import Annotated, Any
 
 import anyio
@@ -263,13 +266,19 @@ class AgentTools:
 
 
 def serve_stdio(tools: AgentTools) -> None:
-    """Answer on stdin and stdout until stdin ends. What else is printed meanwhile goes to stderr."""
+    """Answer on stdin and stdout until stdin ends, or a signal. What else is printed meanwhile goes to stderr."""
 
     async def run() -> None:
         async with stdio_server() as (incoming, outgoing):
             await tools.server.run(incoming, outgoing, tools.server.create_initialization_options())
 
-    anyio.run(run)
+    # A thread waits for stdin, and nothing else ends that; no answer leaves anything behind.
+    before = {one: signal.signal(one, lambda number, _: os._exit(128 + number)) for one in (SIGINT, SIGTERM)}
+    try:
+        anyio.run(run)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _refusal(message: str) -> types.CallToolResult:
