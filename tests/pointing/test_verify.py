@@ -11,7 +11,6 @@ from PIL import Image
 
 from talking_points import PointLocalizer, TalkingPoints
 from talking_points.model.heatmaps import RADII
-from talking_points.pointing.interfaces import SureLocalizer
 from talking_points.pointing.verify import NEAR, judge
 from talking_points.samples import FoundPoint
 from tests.tiny import TEXTS, tiny_network
@@ -92,7 +91,6 @@ def test_at_the_point_found_it_is_the_confidence(head: str, photo: Image.Image) 
 
 def test_a_regression_knows_no_probability(photo: Image.Image) -> None:
     tp = TalkingPoints.over(tiny_network(head="regression"))
-    assert isinstance(tp.localizer, SureLocalizer)
     [point_px] = tp.localize(photo, TEXTS[:1])
     assert tp.verify(photo, point_px, TEXTS[0]).answer == "yes"
     assert tp.verify(photo, point_px, TEXTS[0]).probability is None

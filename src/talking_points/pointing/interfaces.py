@@ -73,7 +73,10 @@ class DescriptorRole(Protocol):
 
 
 class LocalizerRole(Protocol):
-    """Finds points for `TalkingPoints`. Points are pixels of the upright photo."""
+    """Finds points for `TalkingPoints`. Points are pixels of the upright photo.
+
+    One that also has `sure_at`, as `PointLocalizer`, knows of any place how likely a text means it.
+    """
 
     @property
     def photos_at_once(self) -> int:
@@ -87,15 +90,6 @@ class LocalizerRole(Protocol):
 
     def locate_many(self, pairs: Sequence[tuple[Any, str]]) -> list[FoundPoint]:
         """One answer a pair; see `PointLocalizer.locate_many`."""
-
-
-@runtime_checkable
-class SureLocalizer(Protocol):
-    """A localizer that knows how likely its text means any place, not only the one it found."""
-
-    def sure_at(self, photo: Any, asked: Sequence[tuple[Point, str]]) -> list[tuple[FoundPoint, float | None]]:
-        """One answer a point and text; see `PointLocalizer.sure_at`."""
-        ...
 
 
 def describe_pairs(describer: Describer, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:

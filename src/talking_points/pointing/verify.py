@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from talking_points.pointing.interfaces import LocalizerRole, SureLocalizer
+from talking_points.pointing.interfaces import LocalizerRole
 from talking_points.points import Point, check_points
 from talking_points.samples import RUNNER_UP_SHARE, FoundPoint, absence
 
@@ -52,7 +52,7 @@ def verify(localizer: LocalizerRole, photo: Any, asked: Sequence[tuple[Point, st
     """Judge points and texts of one photo, one verdict a pair.
 
     Args:
-        localizer: one that is a `SureLocalizer` as well is asked for probabilities.
+        localizer: one that has `sure_at` is asked for probabilities.
         photo: as the localizer's `prepare` gives it.
         asked: points, in pixels of the photo, each with a text.
 
@@ -62,8 +62,9 @@ def verify(localizer: LocalizerRole, photo: Any, asked: Sequence[tuple[Point, st
     points = check_points([point for point, _ in asked], photo.size_wh).tolist()
     for _, text in asked:
         localizer.check_text(text)
-    if isinstance(localizer, SureLocalizer):
-        answers = localizer.sure_at(photo, asked)
+    sure_at: Callable[[Any, Any], list[tuple[FoundPoint, float | None]]] | None = getattr(localizer, "sure_at", None)
+    if sure_at is not None:
+        answers = sure_at(photo, asked)
     else:
         answers = [(found, None) for found in localizer.locate_many([(photo, text) for _, text in asked])]
     return [judge((x, y), photo.size_wh, found, sure) for (x, y), (found, sure) in zip(points, answers, strict=True)]

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from signal import SIGINT, SIGTERM
 from typing import Annotated, Any
 
@@ -31,7 +30,7 @@ from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.pointing.verify import Answer
 from talking_points.points import check_point
 from talking_points.progress import one_line
-from talking_points.samples import PhotoPoint, absence, answer_as_json, as_text
+from talking_points.samples import FoundPoint, PhotoPoint, absence, answer_as_json, as_text
 from talking_points.serving.photo_sources import open_within, read_within
 from talking_points.serving.settings import AgentSettings
 
@@ -50,26 +49,6 @@ Pixels = Annotated[FiniteFloat, Strict(), Field(description="Pixels of the uprig
 Text = Annotated[str, Field(description="What the point is on, in words, such as: the left lapel of the man's jacket.")]
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    photo: Annotated[
-        str, Field(min_length=1, description="Path of a photo's file, or a data URL: data:image/jpeg;base64,...")
-    ]
-
-
-class LocateQuestion(_Question):
-    text: Text
-
-
-class DescribeQuestion(_Question):
-    x: Pixels
-    y: Pixels
-
-
-class VerifyQuestion(DescribeQuestion):
-    text: Text
-
-
 class PhotoSize(BaseModel):
     """Of the upright photo, in pixels."""
 
@@ -77,23 +56,22 @@ class PhotoSize(BaseModel):
     height: int
 
 
-class _Answer(BaseModel):
-    photo: PhotoSize
-    model: str
-
-
-class DescribeAnswer(_Answer):
+class DescribeAnswer(BaseModel):
     """What is at a point."""
 
+    photo: PhotoSize
+    model: str
     x: float
     y: float
     description: str
 
 
-class LocateAnswer(_Answer):
+class LocateAnswer(BaseModel):
     """Where a text leads. What is not known is null."""
 
     said: str = Field(description="The answer in words.")
+    photo: PhotoSize
+    model: str
     text: str
     in_photo: bool | None = Field(description="False: the thing named is not in the photo.")
     there: float | None = Field(description="How likely the thing named is in the photo.")
@@ -119,60 +97,65 @@ class VerifyAnswer(LocateAnswer):
     )
 
 
-def _describe(tp: TalkingPoints, photo: Image.Image, asked: DescribeQuestion) -> dict[str, Any]:
-    [text] = tp.describe(photo, [(asked.x, asked.y)])
-    if not text:
-        raise ValueError("the model says nothing of this point; try one beside it")
-    return {"x": asked.x, "y": asked.y, "description": text}
+class _Question(BaseModel):
+    """A tool's arguments; the docstrings of the tools are what agents read."""
+
+    model_config = ConfigDict(extra="forbid")
+    photo: Annotated[
+        str, Field(min_length=1, description="Path of a photo's file, or a data URL: data:image/jpeg;base64,...")
+    ]
+
+    def answer(self, tp: TalkingPoints, photo: Image.Image) -> dict[str, Any]:
+        raise NotImplementedError
 
 
-def _locate(tp: TalkingPoints, photo: Image.Image, asked: LocateQuestion) -> dict[str, Any]:
-    [found] = tp.locate(photo, [asked.text])
-    return _as_answer(PhotoPoint(text=asked.text).answered(found, photo.size))
+class Locate(_Question):
+    """Find the point of a photo that a text is about, how sure that is, and whether the thing is in the photo."""
+
+    text: Text
+
+    def answer(self, tp: TalkingPoints, photo: Image.Image) -> dict[str, Any]:
+        [found] = tp.locate(photo, [self.text])
+        return _found(self.text, found, photo.size)
 
 
-def _verify(tp: TalkingPoints, photo: Image.Image, asked: VerifyQuestion) -> dict[str, Any]:
-    verdict = tp.verify(photo, (asked.x, asked.y), asked.text)
-    answer = _as_answer(PhotoPoint(text=asked.text).answered(verdict.found, photo.size))
-    answer |= {"x": asked.x, "y": asked.y, "verdict": verdict.answer, "probability": verdict.probability}
-    return answer | {"said": verdict.in_words()}
+class DescribePoint(_Question):
+    """Describe one pixel of a photo: the object, the part of it, and what is there."""
+
+    x: Pixels
+    y: Pixels
+
+    def answer(self, tp: TalkingPoints, photo: Image.Image) -> dict[str, Any]:
+        [text] = tp.describe(photo, [(self.x, self.y)])
+        if not text:
+            raise ValueError("the model says nothing of this point; try one beside it")
+        return {"x": self.x, "y": self.y, "description": text}
 
 
-def _as_answer(point: PhotoPoint) -> dict[str, Any]:
-    if point.problem is not None:
-        raise ValueError(f"the model gave no answer: {point.problem}")
-    in_photo = None if point.there is None else not absence(point.there)
+class Verify(DescribePoint):
+    """Say whether what lies at a pixel of a photo is what a text means, how sure that is, and where the text leads."""
+
+    text: Text
+
+    def answer(self, tp: TalkingPoints, photo: Image.Image) -> dict[str, Any]:
+        verdict = tp.verify(photo, (self.x, self.y), self.text)
+        judged = {"x": self.x, "y": self.y, "verdict": verdict.answer, "probability": verdict.probability}
+        return _found(self.text, verdict.found, photo.size) | judged | {"said": verdict.in_words()}
+
+
+def _found(text: str, found: FoundPoint, size_wh: tuple[int, int]) -> dict[str, Any]:
+    if found.problem is not None:
+        raise ValueError(f"the model gave no answer: {found.problem}")
+    point = PhotoPoint(text=text).answered(found, size_wh)
     said = "; ".join(line.strip() for line in as_text(point).splitlines())
-    return answer_as_json(point) | {"text": point.text, "in_photo": in_photo, "said": said}
+    in_photo = None if found.there is None else not absence(found.there)
+    return answer_as_json(point) | {"said": said, "text": text, "in_photo": in_photo}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Tool:
-    about: str
-    question: type[_Question]
-    answer: type[_Answer]
-    work: Callable[[TalkingPoints, Image.Image, Any], dict[str, Any]]
-
-
-TOOLS = {
-    "locate": _Tool(
-        about="Find the point of a photo that a text is about, how sure that is, and whether the thing is there.",
-        question=LocateQuestion,
-        answer=LocateAnswer,
-        work=_locate,
-    ),
-    "describe_point": _Tool(
-        about="Describe one pixel of a photo: the object, the part of it, and what is there.",
-        question=DescribeQuestion,
-        answer=DescribeAnswer,
-        work=_describe,
-    ),
-    "verify": _Tool(
-        about="Say whether what lies at a pixel of a photo is what a text means, how sure that is, and where it leads.",
-        question=VerifyQuestion,
-        answer=VerifyAnswer,
-        work=_verify,
-    ),
+TOOLS: dict[str, tuple[type[_Question], type[BaseModel]]] = {
+    "locate": (Locate, LocateAnswer),
+    "describe_point": (DescribePoint, DescribeAnswer),
+    "verify": (Verify, VerifyAnswer),
 }
 
 
@@ -199,12 +182,12 @@ class AgentTools:
             tools=[
                 types.Tool(
                     name=name,
-                    description=tool.about,
-                    input_schema=tool.question.model_json_schema(),
-                    output_schema=tool.answer.model_json_schema(),
+                    description=question.__doc__,
+                    input_schema=question.model_json_schema(),
+                    output_schema=answer.model_json_schema(),
                     annotations=types.ToolAnnotations(read_only_hint=True, open_world_hint=self._settings.allow_urls),
                 )
-                for name, tool in TOOLS.items()
+                for name, (question, answer) in TOOLS.items()
             ]
         )
 
@@ -215,7 +198,7 @@ class AgentTools:
             raise MCPError(types.INVALID_PARAMS, f"no tool {params.name[:100]!r}; there are {', '.join(TOOLS)}")
         async with anyio.create_task_group() as beats:
             beats.start_soon(self._tell, context)
-            result = await self._answer(TOOLS[params.name], params.arguments or {})
+            result = await self._answer(params.name, params.arguments or {})
             beats.cancel_scope.cancel()
         return result
 
@@ -226,13 +209,14 @@ class AgentTools:
             await context.session.report_progress(beat, message=f"{doing} {self._settings.model}")
             await anyio.sleep(BEAT_S)
 
-    async def _answer(self, tool: _Tool, arguments: dict[str, Any]) -> types.CallToolResult:
+    async def _answer(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
         try:
-            asked = _read(tool.question, arguments)
+            question, form = TOOLS[name]
+            asked = _read(question, arguments)
             self._settings.check_text(getattr(asked, "text", ""), "the text")
             async with self._working:
                 source = await self._fetched(asked.photo)
-                answer = await run_sync(self._work, tool, source, asked)
+                answer = form.model_validate(await run_sync(self._work, source, asked))
         except (ValueError, OSError, ImportError) as error:
             return _refusal(one_line(error))
         except Exception:
@@ -252,17 +236,17 @@ class AgentTools:
 
         return await fetch(photo, max_bytes=self._settings.max_photo_bytes)
 
-    def _work(self, tool: _Tool, source: bytes | str, asked: Any) -> _Answer:
+    def _work(self, source: bytes | str, asked: _Question) -> dict[str, Any]:
         """Runs in a thread, one at a time."""
         if isinstance(source, str) and not source.startswith("data:"):
             source = read_within(source, self._settings, self._settings.root)
         photo = open_within(source, self._settings)
-        if isinstance(asked, DescribeQuestion | VerifyQuestion):
+        if isinstance(asked, DescribePoint):
             check_point((asked.x, asked.y), photo.size)
         if self._tp is None:
             self._tp = self._load()
-        size = PhotoSize(width=photo.width, height=photo.height)
-        return tool.answer(photo=size, model=self._settings.model, **tool.work(self._tp, photo, asked))
+        size = {"width": photo.width, "height": photo.height}
+        return {"photo": size, "model": self._settings.model, **asked.answer(self._tp, photo)}
 
 
 def serve_stdio(tools: AgentTools) -> None:
