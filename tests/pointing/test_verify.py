@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 
 from talking_points import PointLocalizer, TalkingPoints
 from talking_points.model.heatmaps import RADII
-from talking_points.pointing.verify import NEAR, judge
+from talking_points.pointing.verify import NEAR, judge, verify
 from talking_points.samples import FoundPoint
 from tests.tiny import TEXTS, tiny_network
 
@@ -94,6 +96,23 @@ def test_a_regression_knows_no_probability(photo: Image.Image) -> None:
     [point_px] = tp.localize(photo, TEXTS[:1])
     assert tp.verify(photo, point_px, TEXTS[0]).answer == "yes"
     assert tp.verify(photo, point_px, TEXTS[0]).probability is None
+
+
+def test_a_localizer_that_only_points() -> None:
+    """As stock models and endpoints do: one answer a text, and no probabilities."""
+    nowhere = FoundPoint(point_px=(math.nan, math.nan), confidence=None, runner_up_px=None, there=0.0)
+    answers = {
+        "shoe": FoundPoint(point_px=(50, 50), confidence=None, runner_up_px=(150, 50), there=1.0),
+        "dog": nowhere,
+    }
+    localizer: Any = SimpleNamespace(
+        check_text=lambda text: None, locate_many=lambda pairs: [answers[text] for _, text in pairs]
+    )
+    asked = [((45, 50), "shoe"), ((145, 50), "shoe"), ((100, 50), "shoe"), ((45, 50), "dog")]
+    verdicts = verify(localizer, SimpleNamespace(size_wh=SIZE_WH), asked)
+    assert [one.answer for one in verdicts] == ["yes", "maybe", "no", "not in the photo"]
+    assert verdicts[0].in_words() == "yes; the words lead to (50.0, 50.0), or else to (150.0, 50.0)"
+    assert all(one.probability is None for one in verdicts)
 
 
 def test_what_is_asked_wrongly(photo: Image.Image) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from talking_points.model.checkpoint import save_checkpoint
 from tests.serving.conftest import photo_bytes
 from tests.tiny import TEXTS, tiny_network
 
+DOCS = Path(__file__).parents[2] / "docs" / "agents.md"
 # Prints where only the protocol may be.
 PROGRAM = """
 import talking_points.pointing.pretrained as pretrained
@@ -136,3 +138,13 @@ def test_without_what_it_needs(
         main(["mcp", *options])
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"error: mcp needs {missing}: pip install 'talking-points[{extra}]'\n"
+
+
+@pytest.mark.skipif(not DOCS.is_file(), reason="docs/ is not beside the tests")
+def test_the_docs_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = re.findall(r"^```json\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    started = json.loads(block)["mcpServers"]["talking-points"]
+    assert started["command"] == "talking-points"
+    with pytest.raises(SystemExit) as stopped:
+        main([*started["args"], "--show-config"])
+    assert stopped.value.code == 0 and 'root = "."' in capsys.readouterr().out
