@@ -18,6 +18,7 @@ PUBLIC_NAMES = [
     "SampledText",
     "Sampling",
     "TalkingPoints",
+    "Verdict",
     "__version__",
     "check_points",
     "coco_to_photo",

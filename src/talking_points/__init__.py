@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from talking_points.pointing.interfaces import Describer, Localizer
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.round_trip import RoundTrip, TalkingPoints
+    from talking_points.pointing.verify import Verdict
     from talking_points.points import (
         check_points,
         coco_to_photo,
@@ -49,6 +50,7 @@ __all__ = [
     "SampledText",
     "Sampling",
     "TalkingPoints",
+    "Verdict",
     "__version__",
     "check_points",
     "coco_to_photo",
@@ -73,6 +75,7 @@ _NAMES = {
     "pointing.interfaces": ("Describer", "Localizer"),
     "pointing.localizer": ("PointLocalizer",),
     "pointing.round_trip": ("RoundTrip", "TalkingPoints"),
+    "pointing.verify": ("Verdict",),
     "points": (
         "check_points",
         "coco_to_photo",

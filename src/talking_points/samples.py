@@ -18,6 +18,8 @@ from talking_points.points import Box, Point, check_point, distance_unit
 
 ABSENT_BELOW = 0.5
 """A thing that is in the photo with less probability than this counts as absent. Ours."""
+RUNNER_UP_SHARE = 0.5
+"""A second place that is at least this share as likely as the first is told. Ours."""
 ANSWER_KEYS = frozenset(
     ("description", "model", "found_x", "found_y", "confidence", "runner_up_x", "runner_up_y")
     + ("there", "error", "problem", "line")
@@ -122,6 +124,37 @@ def absence(there: float | None) -> str:
         ('', '')
     """
     return "not in the photo" if there is not None and there < ABSENT_BELOW else ""
+
+
+def as_text(answer: PhotoPoint) -> str:
+    """A point or text and what was answered, as people and agents read it: a line, and one of how sure it is."""
+    asked = f"({answer.point_px[0]:g}, {answer.point_px[1]:g})" if answer.point_px else ""
+    found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
+    absent, away = absence(answer.there), ""
+    if answer.point_px and answer.found_px and answer.error is not None:
+        pixels = math.dist(answer.point_px, answer.found_px)
+        away = f", {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)"
+    none = "" if answer.problem is None else "no answer"
+    lines = [f"{asked or absent or found or none}: {answer.words or '(no description)'}"]
+    if answer.problem is not None:
+        lines.append(f"  no answer: {answer.problem}")
+    elif absent and answer.found_px is None:
+        # A model that says so itself, without a likeliest place.
+        lines += [f"  {absent}"] if asked else []
+    elif absent and answer.there is not None:
+        # Rounded down, so that it is below what counts as absent; never "0%": so sure it has not been shown to be.
+        likely = f"{max(1, math.floor(100 * answer.there))}% likely to be there; the likeliest place is {found}{away}"
+        lines.append(f"  {absent}: {likely}" if asked else f"  {likely}")
+    elif away:
+        lines.append(f"  found again at {found}{away}")
+    elif answer.confidence is not None and answer.point_px is None:
+        other = ""
+        if answer.runner_up_px is not None:
+            other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
+        # Never "100%", for the same reason.
+        sure = min(99, round(100 * answer.confidence))
+        lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
+    return "\n".join(lines)
 
 
 def answer_as_json(point: PhotoPoint) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import runpy
 from collections.abc import Callable
 from pathlib import Path
 
+# Here, not in the example alone: the client keeps the stderr of the time when it is imported, which must be a file.
+import mcp  # noqa: F401
 import pytest
 from PIL import Image
 
@@ -19,6 +21,7 @@ from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
 from tests.serving.live import listening
+from tests.tiny import TEXTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="examples/ is not beside the tests")
@@ -108,3 +111,11 @@ def test_over_http(run: Run, photo: Path, engine: Engine) -> None:
         lines = run("label_studio_prefill.py", url, photo, 50, 25).splitlines()
     assert [line.split()[:2] for line in lines] == [["keypointlabels", "a1"], ["textarea", "a1"]]
     assert len(lines[1]) > 20
+
+
+def test_an_agents_loop(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path) -> None:
+    tp.save_pretrained(tmp_path / "tiny")
+    located, verified, rest = run("agent_loop.py", photo, TEXTS[0], "--model", tmp_path / "tiny").splitlines()
+    assert located.startswith("locate: (") and f"): {TEXTS[0]}; " in located
+    assert verified.startswith("verify: ") and "the words lead to (" in verified
+    assert rest.startswith("act on: " if verified.startswith("verify: yes") else "leave it: ")

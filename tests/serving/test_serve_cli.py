@@ -68,7 +68,7 @@ def test_errors_are_one_line(
 
 
 def test_without_the_extra(run: Callable[..., tuple[Any, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_command, "_has", lambda module: module != "httpx")
+    monkeypatch.setattr(serve_command, "has", lambda module: module != "httpx")
     assert run() == (2, "error: serve needs httpx: pip install 'talking-points[web]'\n")
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import talking_points
-from talking_points.cli import check, dataset, evaluate, points, serve, train, weights
+from talking_points.cli import agents, check, dataset, evaluate, points, serve, train, weights
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -42,6 +42,7 @@ app.command("evaluate-pointing")(evaluate.evaluate_pointing)
 app.command()(evaluate.compare)
 app.command()(serve.serve)
 app.command()(serve.collect)
+app.command()(agents.mcp)
 app.command("import-omg-llava")(weights.import_omg_llava)
 app.command()(weights.parity)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +17,7 @@ from talking_points.cli.options import takes
 from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
 from talking_points.fields import FieldSettings
 from talking_points.progress import Progress
-from talking_points.samples import PhotoPoint, absence, points_as_json
+from talking_points.samples import PhotoPoint, as_text, points_as_json
 from talking_points.settings import argument, flag
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ def demo(settings: DemoSettings) -> None:
     for photo, _, points in answered:
         typer.echo(f"{photo.title} ({photo.path.name}; {photo.credit})")
         for point in points:
-            typer.echo(_as_text(point))
+            typer.echo(as_text(point))
         typer.echo()
     if settings.model == "mini":
         say("(mini is small and makes mistakes: a ring far from its star is one)")
@@ -275,34 +274,4 @@ def _give(answers: list[PhotoPoint], image: Image.Image, path: Path | None, sett
         typer.echo(json.dumps(points_as_json(answers, image.size, model=settings.model, path=str(path)), indent=2))
     else:
         for answer in answers:
-            typer.echo(_as_text(answer))
-
-
-def _as_text(answer: PhotoPoint) -> str:
-    asked = f"({answer.point_px[0]:g}, {answer.point_px[1]:g})" if answer.point_px else ""
-    found = f"({answer.found_px[0]:.1f}, {answer.found_px[1]:.1f})" if answer.found_px else ""
-    absent, away = absence(answer.there), ""
-    if answer.point_px and answer.found_px and answer.error is not None:
-        pixels = math.dist(answer.point_px, answer.found_px)
-        away = f", {pixels:.1f} px away ({100 * answer.error:.1f}% of the photo)"
-    none = "" if answer.problem is None else "no answer"
-    lines = [f"{asked or absent or found or none}: {answer.words or '(no description)'}"]
-    if answer.problem is not None:
-        lines.append(f"  no answer: {answer.problem}")
-    elif absent and answer.found_px is None:
-        # A model that says so itself, without a likeliest place.
-        lines += [f"  {absent}"] if asked else []
-    elif absent and answer.there is not None:
-        # Rounded down, so that it is below what counts as absent; never "0%": so sure it has not been shown to be.
-        likely = f"{max(1, math.floor(100 * answer.there))}% likely to be there; the likeliest place is {found}{away}"
-        lines.append(f"  {absent}: {likely}" if asked else f"  {likely}")
-    elif away:
-        lines.append(f"  found again at {found}{away}")
-    elif answer.confidence is not None and answer.point_px is None:
-        other = ""
-        if answer.runner_up_px is not None:
-            other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
-        # Never "100%", for the same reason.
-        sure = min(99, round(100 * answer.confidence))
-        lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
-    return "\n".join(lines)
+            typer.echo(as_text(answer))

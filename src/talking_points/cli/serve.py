@@ -65,7 +65,7 @@ def collect(settings: CollectSettings) -> None:
 
 
 def _check_extra(command: str) -> None:
-    missing = [name for name in NEEDED if not _has(name)]
+    missing = [name for name in NEEDED if not has(name)]
     if missing:
         raise ImportError(f"{command} needs {', '.join(missing)}: pip install 'talking-points[web]'")
 
@@ -77,7 +77,7 @@ def _say_address(doing: str, settings: AddressSettings, port: int) -> None:
         log(f"warning: whoever can reach {settings.host} can use it; --token-env NAME asks for a token")
 
 
-def _has(module: str) -> bool:
+def has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 

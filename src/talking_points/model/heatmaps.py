@@ -54,12 +54,17 @@ def chances(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> tuple
         (P,) probability within 0.1 of the answer; (P, 2) the likeliest point farther than 0.2 from it, and (P,) the
         probability within 0.1 of that.
     """
-    prob_Phw = (logits_Phw / temperature).flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
     here_Phw = squared_distances(logits_Phw, points_P2).sqrt()
-    sure_P = (prob_Phw * (here_Phw < min(RADII))).sum((-2, -1))
     elsewhere_P2 = likeliest_points(logits_Phw.masked_fill(here_Phw < max(RADII), -torch.inf))
-    there_Phw = squared_distances(logits_Phw, elsewhere_P2).sqrt()
-    return sure_P, elsewhere_P2, (prob_Phw * (there_Phw < min(RADII))).sum((-2, -1))
+    sure_P, of_other_P = (chance_near(logits_Phw, some_P2, temperature) for some_P2 in (points_P2, elsewhere_P2))
+    return sure_P, elsewhere_P2, of_other_P
+
+
+def chance_near(logits_Phw: Tensor, points_P2: Tensor, temperature: Tensor) -> Tensor:
+    """(P,) probability within 0.1 of any points; arguments as `chances`."""
+    prob_Phw = (logits_Phw / temperature).flatten(1).softmax(-1).unflatten(-1, logits_Phw.shape[-2:])
+    near_Phw = squared_distances(logits_Phw, points_P2).sqrt() < min(RADII)
+    return (prob_Phw * near_Phw).sum((-2, -1))
 
 
 def cell_centres(cells: Tensor) -> tuple[Tensor, Tensor]:

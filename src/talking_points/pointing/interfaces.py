@@ -73,7 +73,10 @@ class DescriptorRole(Protocol):
 
 
 class LocalizerRole(Protocol):
-    """Finds points for `TalkingPoints`. Points are pixels of the upright photo."""
+    """Finds points for `TalkingPoints`. Points are pixels of the upright photo.
+
+    One that also has `sure_at`, as `PointLocalizer`, knows of any place how likely a text means it.
+    """
 
     @property
     def photos_at_once(self) -> int:

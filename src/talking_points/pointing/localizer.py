@@ -4,23 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.model.heatmaps import chances
+from talking_points.model.heatmaps import chance_near, chances
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.pointing.encoding import EncodedPhotos, role_prefix
 from talking_points.pointing.pairs import Asked, by_photo, check_pairs, check_texts
 from talking_points.pointing.prepared import Photo, PreparedPhoto
 from talking_points.pointing.role import Role
-from talking_points.points import square_to_photo
-from talking_points.samples import FoundPoint
+from talking_points.points import Point, photo_to_square, square_to_photo
+from talking_points.samples import RUNNER_UP_SHARE, FoundPoint
 
-RUNNER_UP_SHARE = 0.5
-"""A second place that is at least this share as likely as the first is told. Ours."""
+R = TypeVar("R")
 
 
 class PointLocalizer(Role):
@@ -66,6 +66,33 @@ class PointLocalizer(Role):
         prompts = check_texts([text for _, text in pairs], "pair {}", self._prompt)
         return self._locate([photo for photo, _ in pairs], prompts)
 
+    def sure_at(self, photo: Photo, asked: Sequence[tuple[Point, str]]) -> list[tuple[FoundPoint, float | None]]:
+        """What `locate` answers to texts, and how likely the point meant is near a given one.
+
+        Args:
+            photo: as in `localize`.
+            asked: points, in pixels of the photo, each with a text.
+
+        Returns:
+            One a pair. The number is what `FoundPoint.confidence` would be of an answer at the given point: None where
+            the coordinate head is a regression.
+
+        Raises:
+            As `localize`; and ValueError: a point is outside the photo; says which.
+        """
+        prepared = self.prepare(photo)
+        prompts = check_texts([text for _, text in asked], "text {}", self._prompt)
+        near_P2 = torch.from_numpy(photo_to_square([point for point, _ in asked], prepared.size_wh))
+
+        def read(located: LocatedPoints, batch: Sequence[_Prompt]) -> list[tuple[FoundPoint, float | None]]:
+            found, sure = _on_photos(located, batch), [None] * len(batch)
+            if located.heatmap_logits_Phw is not None and located.temperature is not None:
+                some_P2 = near_P2[[one.index for one in batch]].to(located.points_P2)
+                sure = chance_near(located.heatmap_logits_Phw, some_P2, located.temperature).tolist()
+            return list(zip(found, sure, strict=True))
+
+        return self._ask([prepared] * len(asked), prompts, read)
+
     def check_text(self, text: str) -> None:
         """ValueError where a text is empty or too long."""
         self._prompt(text)
@@ -74,10 +101,19 @@ class PointLocalizer(Role):
         return self.network.prompts.localize(text)
 
     def _locate(self, photos: Sequence[Photo], prompts: Sequence[list[int]]) -> list[FoundPoint]:
-        def work(batch: Sequence[Asked[PreparedPhoto, list[int]]]) -> list[FoundPoint]:
+        return self._ask(photos, prompts, _on_photos)
+
+    def _ask(
+        self,
+        photos: Sequence[Photo],
+        prompts: Sequence[list[int]],
+        read: Callable[[LocatedPoints, Sequence[_Prompt]], list[R]],
+    ) -> list[R]:
+        """What `read` makes of the head's answers to a batch of prompts, for all of them."""
+
+        def work(batch: Sequence[_Prompt]) -> list[R]:
             shown, asked = by_photo(batch)
-            squares = _answers(self.located(self._encode(shown), asked))
-            return [_on_photo(square, one.photo.size_wh) for square, one in zip(squares, batch, strict=True)]
+            return read(self.located(self._encode(shown), asked), batch)
 
         return self._answer(
             list(zip(photos, prompts, strict=True)),
@@ -96,8 +132,13 @@ class PointLocalizer(Role):
             return network.locate(photos.features, prefix, photo_of_text_P, [one for some in prompts for one in some])
 
 
+_Prompt = Asked[PreparedPhoto, list[int]]
 _OnSquare = tuple[NDArray[np.float64], float | None, NDArray[np.float64] | None, float | None]
 """A (2,) point in [0, 1]^2 of the square, how sure it is, the (2,) runner-up, and whether the thing is there."""
+
+
+def _on_photos(located: LocatedPoints, batch: Sequence[_Prompt]) -> list[FoundPoint]:
+    return [_on_photo(square, one.photo.size_wh) for square, one in zip(_answers(located), batch, strict=True)]
 
 
 def _answers(located: LocatedPoints) -> list[_OnSquare]:

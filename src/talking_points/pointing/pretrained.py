@@ -72,11 +72,17 @@ def _find_folder(name_or_folder: str | Path) -> Path:
         if not (folder / "config.json").is_file():
             raise ValueError(f"{folder} is no checkpoint: it has no config.json")
         return folder
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+    if is_hub_id(name):
         return _download(name)
     raise ValueError(
         f"unknown model {name!r}: 'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL"
     )
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is that of a Hub repository, which takes a while to download, and of no folder."""
+    is_one = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith(".")
+    return bool(is_one) and not Path(name).is_dir()
 
 
 def _download(repo_id: str) -> Path:

@@ -18,6 +18,7 @@ from talking_points.pointing.pairs import (
     points_of_photo,
 )
 from talking_points.pointing.prepared import Photo, Prepared
+from talking_points.pointing.verify import Verdict, verify
 from talking_points.points import Point, check_point
 from talking_points.samples import FoundPoint, PhotoPoint
 
@@ -168,6 +169,14 @@ class TalkingPoints:
     def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
         """Points of texts about many photos. See `PointLocalizer.locate_many`."""
         return self.localizer.locate_many(pairs)
+
+    def verify(self, photo: Photo, point_px: Point, text: str) -> Verdict:
+        """Whether what lies at a point (pixels of the photo) is what a text means, and where the text leads.
+
+        See `verify.judge` for what is judged. Errors as `describe` and `locate`.
+        """
+        [verdict] = verify(self.localizer, self.prepare(photo), [(point_px, text)])
+        return verdict
 
     def round_trip(self, photo: Photo, points_px: Sequence[Point]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone. Arguments and errors as `describe`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,12 +12,12 @@ from anyio.to_thread import run_sync
 from PIL import Image
 from starlette.exceptions import HTTPException
 
-from talking_points.photos import decode_photo
 from talking_points.pointing.prepared import Prepared
 from talking_points.progress import one_line
 from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import BusyError, Engine, OnText, StoppedError, Task
 from talking_points.serving.fetching import fetch
+from talking_points.serving.photo_sources import open_within
 from talking_points.serving.settings import ServeSettings
 
 T = TypeVar("T")
@@ -57,7 +55,7 @@ class Service:
                 if not self.settings.allow_urls:
                     raise ValueError("photos are not fetched from URLs here; send the photo itself, as base64")
                 source = await self.fetch(source)
-            return await run_sync(lambda: work(self._decode(source)), limiter=self._decoders)
+            return await run_sync(lambda: work(open_within(source, self.settings)), limiter=self._decoders)
 
     async def fetch(self, url: str, *, trusted_headers: dict[str, str] | None = None) -> bytes:
         """The photo at an address, so many at once; arguments as `fetching.fetch`."""
@@ -89,35 +87,11 @@ class Service:
 
     def _check_asked(self, asked: Sequence[PhotoPoint]) -> None:
         """A ValueError for no points or texts, too many, or a text that is too long."""
-        most, longest = self.settings.max_points, self.settings.max_text_chars
+        most = self.settings.max_points
         if not 1 <= len(asked) <= most:
             raise ValueError(f"the request has {len(asked)} points or texts; allowed: 1 to {most}")
         for number, point in enumerate(asked, start=1):
-            if len(point.text or "") > longest:
-                raise ValueError(
-                    f"text {number} has {len(point.text or ''):,} characters; at most {longest:,} are allowed"
-                )
-
-    def _decode(self, source: bytes | str) -> Image.Image:
-        data = _bytes_of(source) if isinstance(source, str) else source
-        most = self.settings.max_photo_bytes
-        if len(data) > most:
-            raise ValueError(f"the photo has {len(data):,} bytes; at most {most:,} are allowed")
-        return decode_photo(data, max_pixels=self.settings.max_pixels)
-
-
-def _bytes_of(source: str) -> bytes:
-    if source.startswith("data:"):
-        head, comma, source = source.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise ValueError("the photo's data URL is not like data:image/jpeg;base64,...")
-    try:
-        data = base64.b64decode("".join(source.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("the photo is neither base64 nor a data URL") from None
-    if not data:
-        raise ValueError("the photo is empty")
-    return data
+            self.settings.check_text(point.text or "", f"text {number}")
 
 
 @contextmanager

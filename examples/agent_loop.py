@@ -1,0 +1,62 @@
+"""Locate, act, verify: what an agent does with the tools of `talking-points mcp`.
+
+    python examples/agent_loop.py street.jpg "the left shoe of the man" [--model mini ...]
+
+It asks where a thing is, moves closer (here: cuts out the middle of what it saw, as a camera would turn and zoom), and
+acts only if on the new photo, too, the words mean what lies there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+from PIL import Image
+
+from talking_points import open_photo
+
+Point = tuple[float, float]
+
+
+def closer(photo: Image.Image, point: Point) -> tuple[Image.Image, Point]:
+    """A photo of the point's surroundings, two thirds as wide and high, and the point in its pixels."""
+    width, height = photo.width * 2 // 3, photo.height * 2 // 3
+    left = min(max(0, round(point[0]) - width // 2), photo.width - width)
+    top = min(max(0, round(point[1]) - height // 2), photo.height - height)
+    return photo.crop((left, top, left + width, top + height)), (point[0] - left, point[1] - top)
+
+
+async def ask(client: Client, tool: str, **question: Any) -> dict[str, Any]:
+    """A tool's answer; an error ends the agent's work with the line that says why."""
+    result = await client.call_tool(tool, question)
+    if result.is_error:
+        raise SystemExit(f"{tool}: {result.content[0].text}")
+    return dict(result.structured_content)
+
+
+async def main(photo: Path, text: str, options: list[str]) -> None:
+    command = ["-m", "talking_points", "mcp", *options]
+    async with Client(StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))) as client:
+        found = await ask(client, "locate", photo=str(photo.resolve()), text=text)
+        print("locate:", found["said"])
+        if found["in_photo"] is False:
+            return
+        seen, (x, y) = closer(open_photo(photo), (found["found_x"], found["found_y"]))
+        with tempfile.TemporaryDirectory() as folder:
+            seen.save(Path(folder) / "closer.png")
+            question = {"photo": str(Path(folder) / "closer.png"), "x": x, "y": y}
+            verified = await ask(client, "verify", **question, text=text)
+            print("verify:", verified["said"])
+            if verified["verdict"] == "yes":
+                described = await ask(client, "describe_point", **question)
+                print("act on:", described["description"])
+            else:
+                print("leave it:", verified["verdict"])
+
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
