@@ -11,6 +11,7 @@ from talking_points.endpoint import (
     Endpoint,
     EndpointConfig,
     EndpointDownError,
+    RequestRefusedError,
     parse_endpoint,
     refused_parameter,
 )
@@ -131,7 +132,7 @@ def test_an_endpoint_that_does_not_answer(ledger):
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(401, "TEST_KEY is not accepted"), (404, "status 404"), (400, "no such model")]
+    ("status", "message"), [(401, "TEST_KEY is not accepted"), (404, "status 404"), (405, "no such model")]
 )
 def test_an_endpoint_that_will_never_answer_is_asked_once(ledger, status, message):
     with serving(lambda asked, number: (status, {}, b"no such model, " + KEY.encode())) as server:
@@ -325,9 +326,14 @@ def test_refused_parameters_are_left_out_from_then_on(ledger, caplog):
 
 def test_a_refusal_that_nothing_mends_ends_the_run(ledger):
     with serving(lambda asked, number: (400, {}, json.dumps(BODIES[6][0]).encode())) as server:
+        endpoint = endpoint_at(server.url, ledger, max_answer_tokens=9)
+        for _ in range(2):
+            with pytest.raises(RequestRefusedError, match="refuses the request: status 400 .*max_tokens is too large"):
+                endpoint.ask("what?", (), seed=0)
+        # The third in a row: it is not this question.
         with pytest.raises(EndpointDownError, match="refuses the request: status 400 .*max_tokens is too large"):
-            endpoint_at(server.url, ledger, max_answer_tokens=9).ask("what?", (), seed=0)
-        assert len(server.requests) == 1
+            endpoint.ask("what?", (), seed=0)
+        assert len(server.requests) == 3
 
 
 def test_without_a_ledger_nothing_is_kept():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from talking_points.cli import main
 from tests.bases.tiny_qwen import write_tiny
-from tests.endpoint_server import completion, prompt_of, serving
+from tests.endpoint_server import completion, picture_of, prompt_of, serving
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -90,6 +90,44 @@ def test_a_file_goes_on_where_it_was(run: Run, photo: Path, tmp_path: Path) -> N
         assert run(*asked)[0] == 1 and out.read_bytes() == whole and len(server.requests) == count + 1
 
 
+def test_one_bad_line_takes_no_other_with_it(run: Run, photo: Path, folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (5000, 20)).save(tmp_path / "strip.png")
+    lines = [{"photo": name, "text": "the left shoe"} for name in (photo.name, "strip.png", photo.name)]
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    asked = ("localize", "--model", folder, "--device", "cpu", "--input", texts, "--out", tmp_path / "out.jsonl")
+    run(*asked)
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert len(answers) == 3 and "the photo is 5000x20; Qwen3-VL sees photos up to 200" in answers[1]["problem"]
+    assert "5000x20" not in answers[0]["problem"] + answers[2]["problem"]
+
+    def reply_or_refuse(asked: dict[str, Any], number: int) -> Any:
+        # The strip is sent 1,024 px wide: of another picture's size.
+        if picture_of(asked).height < 10:
+            return 400, {}, json.dumps({"error": {"message": "the image is too small"}}).encode()
+        return reply(asked, number)
+
+    with serving(reply_or_refuse) as server:
+        model = f"endpoint:{server.url},qwen3-vl"
+        status, _, err = run("localize", "--model", model, "--input", texts, "--out", tmp_path / "other.jsonl")
+        assert status == 1 and "2 lines answered, 1 could not be" in err
+        shoe, strip, _ = (json.loads(line) for line in (tmp_path / "other.jsonl").read_text().splitlines())
+        assert shoe["found_x"] == 100.0 and "refuses the request: status 400" in strip["problem"]
+        # Read in another form, the answers would be others: the file is not continued.
+        status, _, err = run(
+            "localize", "--model", model, "--style", "gemini", "--input", texts, "--out", tmp_path / "other.jsonl"
+        )
+        assert status == 2 and "of another model" in err
+
+
+def test_an_endpoint_that_refuses_all_ends_the_work(run: Run, photo: Path) -> None:
+    with serving(lambda asked, number: (400, {}, b"no such thing")) as server:
+        model = f"endpoint:{server.url},qwen3-vl"
+        status, _, err = run("localize", photo, "--model", model, *(f"shoe {n}" for n in range(30)))
+        assert status == 2 and "refuses the request: status 400 no such thing" in err
+        assert len(server.requests) < 20
+
+
 def test_a_model_of_transformers_answers_the_shell(run: Run, photo: Path, folder: Path) -> None:
     status, out, err = run("describe", photo, "--model", folder, "--device", "cpu", "--point", "10,20", "--json")
     assert (status, err) == (0, "") and isinstance(json.loads(out)["points"][0]["description"], str)
@@ -120,6 +158,13 @@ def test_evaluate_scores_an_endpoint_and_shows_what_it_could_not_read(run: Run, 
         # Paid for once.
         count = len(server.requests)
         assert run(*asked)[0] == 0 and len(server.requests) == count
+        # Of an endpoint that is read in a wrong form there is no row, and the others stand.
+        beside = ("--localizer", "localizer", "--localizer", f"endpoint:{server.url},molmo")
+        status, out, err = run(*asked[:-1], tmp_path / "other", *beside)
+        assert status == 0, err
+        report = json.loads((tmp_path / "other" / "report.json").read_text())
+        assert "none of its 5 answers could be read" in " ".join(report["passed_over"])
+        assert {row["localizer"] for row in report["rows"]} == {"localizer", "constant", "oracle"}
 
 
 def test_check_model_from_the_shell(run: Run) -> None:

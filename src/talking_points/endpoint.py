@@ -30,13 +30,15 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 60.0
 """Between two attempts, also when the endpoint asks for more."""
+REFUSALS_IN_A_ROW = 3
+"""Requests that an endpoint may refuse as bad, one after the other, before it counts as one that refuses all. Ours."""
 LONGEST_ANSWER = 1_000_000
 """Characters; no description is near it, and answers are kept."""
 # A first guess of what a request with a photo costs, until one has been seen.
 _PROMPT_TOKENS, _ANSWER_TOKENS = 2000, 400
 # What content filters call themselves in a refusal: the only refusals that concern one request alone.
 _FILTER_WORDS = re.compile(r"content[ _-]?(filter|policy|management)|safety|moderation", re.IGNORECASE)
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
+_THOUGHTS = re.compile(r"^.*</think>\s*", re.DOTALL)
 
 
 class EndpointDownError(OSError):
@@ -180,6 +182,7 @@ class Endpoint:
         self._ledger = ledger
         self._budget = budget or Budget(max_requests=None, max_tokens=None, spent=Spent(requests=0, tokens=0))
         self._refused: dict[str, str | None] = {}
+        self._refusals = 0
         self._stopped = threading.Event()
         self._key = os.environ.get(config.api_key_env, "").strip()
 
@@ -201,20 +204,28 @@ class Endpoint:
         """Let requests in other threads end as soon as they can: no further attempts."""
         self._stopped.set()
 
-    def ask(self, prompt: str, pictures: Sequence[Image.Image], *, seed: int) -> str:
+    def ask(
+        self,
+        prompt: str,
+        pictures: Sequence[Image.Image],
+        *,
+        seed: int,
+        stopped: threading.Event | None = None,
+    ) -> str:
         """The model's answer to a prompt, from the ledger if it was paid for before.
 
         Args:
             prompt: plain text.
             pictures: shown with the prompt, as they are.
             seed: sent along; two equal questions with two seeds are two requests.
+            stopped: once set, there are no further attempts, as after `stop`.
 
         Returns:
             The answer's text without surrounding white space; "" when the model said nothing.
 
         Raises:
             EndpointDownError, BudgetSpentError: the run must end here; the ledger keeps what there is.
-            RequestRefusedError: a content filter refused this request.
+            RequestRefusedError: the endpoint refused this request alone, such as by a content filter.
         """
         content: str | list[dict[str, Any]] = prompt
         if pictures:
@@ -227,19 +238,22 @@ class Endpoint:
             **{name: value for name, value in sampling.items() if value is not None},
         }
         if self._ledger is None:
-            return self._attempt(request)[0]
+            return self._attempt(request, stopped or self._stopped)[0]
         name = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        return self._ledger.answer(name, lambda: self._attempt(request), model=self.config.model)
+        return self._ledger.answer(
+            name, lambda: self._attempt(request, stopped or self._stopped), model=self.config.model
+        )
 
-    def _attempt(self, request: dict[str, Any]) -> tuple[str, int, int]:
+    def _attempt(self, request: dict[str, Any], stopped: threading.Event) -> tuple[str, int, int]:
         for attempt in range(1, self.config.attempts + 1):
-            if self._stopped.is_set():
+            if stopped.is_set():
                 raise EndpointDownError("stopped")
             reserved = self._budget.reserve(self.config.max_answer_tokens)
             used = 0
             try:
                 answer = self._send(request)
                 used = answer[1] + answer[2]
+                self._refusals = 0
                 return answer
             except _PassingError as error:
                 reason, asked_s = error.args
@@ -248,10 +262,11 @@ class Endpoint:
             if attempt < self.config.attempts:
                 pause_s = min(LONGEST_PAUSE_S, max(self.config.backoff_s * 2 ** (attempt - 1), asked_s))
                 log.warning("%s: %s; attempt %d in %.1f s", self.config.model, reason, attempt + 1, pause_s)
-                self._stopped.wait(pause_s)
+                stopped.wait(pause_s)
+        kept = "every answer so far is kept: " if self._ledger is not None else ""
         raise EndpointDownError(
-            f"{self.config.base_url} failed {self.config.attempts} times in a row ({reason}); every answer so far is "
-            "kept: start the same command again when it is back"
+            f"{self.config.base_url} failed {self.config.attempts} times in a row ({reason}); {kept}start the same "
+            "command again when it is back"
         )
 
     def _send(self, request: dict[str, Any]) -> tuple[str, int, int]:
@@ -278,8 +293,9 @@ class Endpoint:
         headers = {} if self._key else {"Authorization": openai.Omit()}
         # The client takes these from the environment; they are OpenAI's alone, and this may be anybody's endpoint.
         headers |= {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+        completion: Any = None
         try:
-            completion: Any = self._client.chat.completions.create(**request, extra_headers=headers)
+            completion = self._client.chat.completions.create(**request, extra_headers=headers)
             return _read_answer(completion, request)
         except openai.APITimeoutError:
             raise _PassingError(f"no answer within {self.config.timeout_s:g} s", 0.0) from None
@@ -288,8 +304,11 @@ class Endpoint:
             raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}"), 0.0) from None
         except openai.APIStatusError as error:
             raise self._of_status(error.response, request) from None
+        except RequestRefusedError:
+            raise
         except (openai.APIError, ValueError, LookupError, TypeError, AttributeError):
-            raise _PassingError("its answer is no chat completion", 0.0) from None
+            said = f": {' '.join(completion.split())!r:.80}" if isinstance(completion, str) else ""
+            raise _PassingError(f"its answer is no chat completion{said}", 0.0) from None
 
     def _of_status(self, response: Any, request: Mapping[str, Any]) -> Exception:
         status = response.status_code
@@ -301,6 +320,11 @@ class Endpoint:
             return _RefusedParameterError(*refused)
         if status == 400 and _FILTER_WORDS.search(said):
             return RequestRefusedError(f"refused by the content filter of {self.config.model}")
+        if status in (400, 413, 422):
+            # Of one picture or one text, or of all of them: the next ones tell.
+            self._refusals += 1
+            if self._refusals < REFUSALS_IN_A_ROW:
+                return RequestRefusedError(f"{self.config.model} refuses the request: {said}")
         if status in (401, 403):
             state = "not accepted" if self._key else "not set"
             said += f"; the key in the environment variable {self.config.api_key_env} is {state}"
@@ -324,7 +348,9 @@ _REFUSALS = re.compile(
     |unknown\ name\ \\*"(\w+)\\*":?(?:\ cannot|\ at\ '\w+')        # Gemini
     |'loc':\ \('body',\ '(\w+)'\)                                 # vLLM before 0.6.4
     |`(\w+)`\ is\ deprecated\ for\ this\ model                     # Anthropic
-    |extra\ inputs\ are\ not\ permitted.{0,40}?['"`](\w+)['"`]""",
+    |extra_forbidden['"],\s*['"]loc['"]:\s*\[['"]body['"],\s*['"](\w+)['"]\]  # FastAPI
+    |\b(\w+):\ extra\ inputs\ are\ not\ permitted
+    |property\ ['"](\w+)['"]\ is\ unsupported""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -357,10 +383,10 @@ def without_refused(request: Mapping[str, Any], refused: Mapping[str, str | None
 def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, int]:
     """See `Endpoint._send`. The client checks no types: a completion that is none raises one of many errors."""
     content = completion.choices[0].message.content or ""
-    if len(content) > LONGEST_ANSWER:
-        raise ValueError("the answer is too long")
     if isinstance(content, list):
-        content = "".join(part["text"] for part in content if part.get("type") == "text")
+        content = "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+    if len(content) > LONGEST_ANSWER:
+        raise RequestRefusedError(f"the answer has {len(content):,} characters; at most {LONGEST_ANSWER:,} are read")
     # Without a count of its own: four characters a token, as a rule of thumb.
     prompt_tokens = getattr(completion.usage, "prompt_tokens", min(len(json.dumps(request)) // 4, _PROMPT_TOKENS))
     answer_tokens = getattr(completion.usage, "completion_tokens", len(content) // 4)

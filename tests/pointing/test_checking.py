@@ -69,7 +69,7 @@ def test_a_good_model_passes(model: str, write: Write) -> None:
     assert report["passed"] and report["frame"] == {}
     assert report["finding"]["found"] == 1.0 and report["finding"]["median_error"] < 0.003
     assert set(report["finding"]["by_size"]) == {"400", "900", "2000"}
-    assert report["absent"] == {"asked": 5, "said_absent": 5, "found_all_the_same": []}
+    assert report["absent"] == {"asked": 5, "said_absent": 5, "found_all_the_same": [], "unreadable": 0}
     assert report["describing"]["points"] == 20 and report["describing"]["empty"] == 0
 
 

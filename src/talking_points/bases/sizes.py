@@ -35,7 +35,10 @@ def known_config(name: str) -> Path | None:
 
 def plan(config_file: Path) -> dict[str, Any]:
     """Weights and memory of a Qwen3-VL. All but the counts are estimates: nothing is loaded."""
-    config = Qwen3VLConfig.from_dict(read_json(config_file))
+    said = read_json(config_file)
+    if (family := said.get("model_type")) != "qwen3_vl":
+        raise ValueError(f"{config_file}: model_type is {family!r:.60}; what a model takes is known of qwen3_vl alone")
+    config = Qwen3VLConfig.from_dict(said)
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(config)
     model.tie_weights()

@@ -22,9 +22,6 @@ from transformers import DynamicCache
 
 from talking_points.model.shared_prefix import SharedPrefix
 
-FAMILIES = ("qwen3_vl",)
-"""`model_type` in the config.json of the families that there is a file of."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
@@ -119,10 +116,7 @@ def load_stock(
         from talking_points.bases.qwen3_vl import load
 
         return load(folder, name=name, device=device, dtype=dtype, quantize=quantize)
-    raise ValueError(
-        f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any model "
-        "behind an OpenAI-compatible server as endpoint:URL,MODEL"
-    )
+    raise ValueError(f"{name} is a {family!r:.60} model, which there is no file of in `bases`")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,6 +172,9 @@ def generate(
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(zip(joined.keys, joined.values, strict=True)):
         cache.update(keys[rows], values[rows], layer)
+    prefix_tokens, prefix_lengths = joined.keys[0].shape[2], torch.tensor([joined.lengths[p] for p in photo_of_row])
+    # The rows have copies of their own from here on.
+    del joined, keys, values
     # Every row: prefix, padding, question, padding, answer. What is padding, no token attends to.
     ids_RS, asked_RS = _padded([torch.tensor(one.ids) for one in suffixes])
     lengths_R = asked_RS.sum(1)
@@ -188,7 +185,7 @@ def generate(
     ).cpu()
     positions_ARS = positions_ARS + starts[:, None]
     next_R = (starts + torch.tensor([int(p.max()) + 1 for p in own])).to(device)
-    before_RT = torch.arange(joined.keys[0].shape[2]) < torch.tensor([joined.lengths[p] for p in photo_of_row])[:, None]
+    before_RT = torch.arange(prefix_tokens) < prefix_lengths[:, None]
     mask_RL = torch.cat([before_RT, asked_RS], dim=1).long().to(device)
     pictures = [picture for one in suffixes for picture in one.pictures]
     hidden_RSD = base.run(ids_RS.to(device), mask_RL, positions_ARS.to(device), cache, pictures)

@@ -247,7 +247,8 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
             partial(load_roles, absolute, device=settings.device, roles=ROLES[task], style=settings.style),
             settings.input,
             settings.out,
-            model=settings.model,
+            # Answers read in another form are another model's.
+            model=settings.model if settings.style is None else f"{settings.model} as {settings.style}",
             strict=settings.strict,
             engine=settings.engine,
             workers=settings.workers,

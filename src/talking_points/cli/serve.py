@@ -22,15 +22,18 @@ def serve(settings: ServeSettings) -> None:
     settings.read_token()
     for name in settings.model:
         expect_model(name)
-    from talking_points.pointing.pretrained import load_roles
+    from talking_points.pointing.pretrained import load_roles, takes_style
     from talking_points.serving.engine import Engine
     from talking_points.serving.listening import open_socket
     from talking_points.serving.server import make_app
     from talking_points.serving.server import serve as run
 
+    # Of several models, a style is for those that take one.
+    several = len(settings.model) > 1
+    styles = {name: settings.style if not several or takes_style(name) else None for name in settings.model}
     listening = open_socket(settings.host, settings.port)
     engines = {
-        name: Engine(name, load_roles(name, device=settings.device, style=settings.style), settings)
+        name: Engine(name, load_roles(name, device=settings.device, style=styles[name]), settings)
         for name in settings.model
     }
     app = make_app(engines, settings)

@@ -30,6 +30,7 @@ from talking_points.journal import Ledger
 from talking_points.photos import open_photo
 from talking_points.pointing.interfaces import Describer
 from talking_points.pointing.pictures import ringed_photo
+from talking_points.pointing.stock import Refusal
 
 Level = Literal["object", "local"]
 """What a describer speaks of: the object, from the whole photo with the point; or the surroundings of the point."""
@@ -48,13 +49,6 @@ class PointTask:
     """Where the point is, in words, as exact as the dialect allows: measured, and the same for all who ask."""
     seed: int
     """Of this point: every choice about it follows from this number alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Stands where a text should be: a model refused to write it."""
-
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
-from talking_points.pointing.pretrained import find_model, load_roles, over_endpoint
+from talking_points.pointing.pretrained import find_model, load_roles, over_endpoint, takes_style
 from talking_points.pointing.role import Role
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
@@ -52,7 +52,9 @@ class OurModels:
 
     @cached_property
     def _both(self) -> TalkingPoints:
-        return load_roles(self._model, device=self._device, quantize=self._quantize, style=self._style)
+        # A style is for those that take one: stock models and endpoints.
+        style = self._style if takes_style(self._model) else None
+        return load_roles(self._model, device=self._device, quantize=self._quantize, style=style)
 
     def __getitem__(self, name: str) -> Any:
         """A describer or localizer of `settings.DESCRIBERS` and `LOCALIZERS`."""
@@ -126,6 +128,8 @@ def open_contestants(settings: ContestSettings, *, workers: int = 0) -> Iterator
 
         def named(name: str) -> Any:
             asked = settings.model if name in ("descriptor", "localizer") else name
+            # Also as "descriptor:endpoint:...": what it costs is counted, whatever it is called.
+            asked = asked.partition(":")[2] if asked.partition(":")[2].startswith("endpoint:") else asked
             if asked.startswith("endpoint:"):
                 # The same question shall have the same answer.
                 where = parse_endpoint(asked, temperature=0.0, max_answer_tokens=settings.max_answer_tokens)

@@ -84,12 +84,7 @@ class Row:
         return self.describer not in ("none", *BORROWED) and not self.style
 
     def summary(self) -> dict[str, Any]:
-        """Scores of the answers that could be read, as JSON."""
-        if not self.read.any():
-            raise ValueError(
-                f"none of the {len(self.samples)} answers of {self.localizer} could be read; "
-                "`talking-points check-model` says which --style to set"
-            )
+        """Scores of the answers that could be read, at least one, as JSON."""
         if not self.read.all():
             return {**self.only(self.read).summary(), "unreadable": int((~self.read).sum())}
         errors = self.errors
@@ -254,7 +249,7 @@ def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
     spread: dict[str, dict[str, float]] = {}
     for who, styles in matrix.items():
         for judge in styles["as written"]:
-            scores = [of_judge[judge] for of_judge in styles.values()]
+            scores = [of_judge[judge] for of_judge in styles.values() if judge in of_judge]
             spread.setdefault(judge, {})[who] = round(max(scores) - min(scores), 2)
     means = {who: round(float(np.mean(list(styles["as written"].values()))), 2) for who, styles in matrix.items()}
     return {"matrix": matrix, "describers": means, "spread": spread}

@@ -186,6 +186,8 @@ def evaluate(
     }
     with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
         rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, styles)]
+    problems = [*problems, *(_nothing_read(row) for row in rows if not row.read.any())]
+    rows = [row for row in rows if row.read.any()]
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
     summaries = [row.summary() for row in rows]
@@ -276,6 +278,13 @@ def _rows(
     return rows
 
 
+def _nothing_read(row: Row) -> str:
+    return (
+        f"{row.set_name}, {row.describer} -> {row.localizer}: none of its {len(row.samples)} answers could be read, so "
+        "there is no row of it; `talking-points check-model` says which --style to set"
+    )
+
+
 def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """What looking is worth (against the blind localizer), and what each describer loses to the first."""
     of = {(row.describer, row.localizer): row for row in rows}
@@ -284,7 +293,11 @@ def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
     pairs += [((d, judge), (describers[0], judge)) for d in describers[1:] for judge in localizers]
     found = []
     for one, other in pairs:
+        if one not in of or other not in of:
+            continue
         both = of[one].read & of[other].read
+        if not both.any():
+            continue
         first, second = of[one].only(both), of[other].only(both)
         difference = mpck_difference(first.errors, second.errors, first.photos)
         mpck, *interval = (round(value, 2) for value in difference)
@@ -303,6 +316,8 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
         judged = [row for row in rows if row.localizer == mixed.localizer and not row.style]
         first = next((row for row in judged if row.describer == "ground-truth"), judged[0])
         both = first.read & mixed.read
+        if not both.any():
+            return checks
         right, wrong = first.only(both), mixed.only(both)
         difference, low, _ = mpck_difference(right.errors, wrong.errors, right.photos)
         checks |= {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from PIL import Image
 
@@ -35,22 +37,26 @@ class EndpointAsker:
     def ask(self, questions: Sequence[Question], *, on_text: OnText | None = None) -> list[str | Refusal]:
         """Answers in the order of the questions; the first error ends what has not begun."""
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="endpoint")
+        stopped = threading.Event()
         try:
             answers = []
-            for place, answer in enumerate(pool.map(self._ask, questions)):
+            for place, answer in enumerate(pool.map(partial(self._ask, stopped), questions)):
                 answers.append(answer)
                 if on_text is not None and isinstance(answer, str):
                     on_text(place, answer)
             return answers
         finally:
+            # Whatever ended it, Ctrl-C among it: the others shall not go on trying.
+            stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ask(self, question: Question) -> str | Refusal:
+    def _ask(self, stopped: threading.Event, question: Question) -> str | Refusal:
         pictures = list(question.pictures)
         if question.photo is not None:
             size_wh = self.shown_wh(question.photo.size_wh)
             pictures.insert(0, question.photo.picture.resize(size_wh, Image.Resampling.BICUBIC))
         try:
-            return self._endpoint.ask(question.words, pictures, seed=zlib.crc32(question.words.encode()))
+            seed = zlib.crc32(question.words.encode())
+            return self._endpoint.ask(question.words, pictures, seed=seed, stopped=stopped)
         except RequestRefusedError as refusal:
             return Refusal(str(refusal))

@@ -239,8 +239,14 @@ def _absent(model: TalkingPoints, on_progress: OnProgress) -> dict[str, Any]:
     asked: list[tuple[DemoPhoto, str]] = [(photo, text) for photo in demo_photos() for text in photo.absent]
     found = model.locate_many([(photo.path, text) for photo, text in asked])
     on_progress("absent things", len(asked), len(asked))
-    wrong = [text for (_, text), one in zip(asked, found, strict=True) if not absence(one.there)]
-    return {"asked": len(asked), "said_absent": len(asked) - len(wrong), "found_all_the_same": wrong}
+    answered = [(text, one) for (_, text), one in zip(asked, found, strict=True) if one.problem is None]
+    wrong = [text for text, one in answered if not absence(one.there)]
+    return {
+        "asked": len(asked),
+        "said_absent": len(answered) - len(wrong),
+        "found_all_the_same": wrong,
+        "unreadable": len(asked) - len(answered),
+    }
 
 
 def _describing(model: TalkingPoints, known: Sequence[KnownPoint], on_progress: OnProgress) -> dict[str, Any]:

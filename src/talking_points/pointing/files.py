@@ -35,7 +35,7 @@ ROLES: dict[Task, tuple[str, ...]] = {
     "round-trip": ("descriptor", "localizer"),
 }
 LINES_AT_ONCE = 128
-"""A window: its lines are answered together. Ours."""
+"""A window: its lines are answered together; fewer where a model holds fewer photos open. Ours."""
 READERS = min(4, os.cpu_count() or 1)
 """Threads that open photos while the network works."""
 
@@ -189,8 +189,14 @@ def run_bulk(
     return BulkReport(done_before=done, answered=answered, bad=bad, bad_before=bad_before)
 
 
+def _cut(windows: Iterable[list[Line]], lines: int) -> Iterator[list[Line]]:
+    """The same lines in windows of at most so many."""
+    return (window[start : start + lines] for window in windows for start in range(0, len(window), lines))
+
+
 def _answer_here(answerer: Answerer, windows: Iterable[list[Line]]) -> Iterator[list[Answered]]:
     """Answers of windows; photos of the next are opened while the network works on one."""
+    windows = _cut(windows, answerer.tp.descriptor.photos_at_once)
     ahead: deque[list[Future[_Asked]]] = deque()
     pool = ThreadPoolExecutor(READERS, thread_name_prefix="photos")
     try:
@@ -214,7 +220,7 @@ def _answer_with_ray(
             self.answerer = make()
 
         def answer(self, window: list[Line]) -> list[Answered]:
-            return next(_answer_here(self.answerer, [window]))
+            return [answer for some in _answer_here(self.answerer, [window]) for answer in some]
 
     actors = start_actors(Actor, workers=workers)
     import ray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EMBEDDED = ("mini",)
+FAMILIES = ("qwen3_vl",)
+"""`model_type` in the config.json of the stock models that `bases` has a file of."""
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
 """What is downloaded of a Hub repository: never code, never pickles."""
 
@@ -34,7 +37,15 @@ def find_model(name: str | Path) -> Path | EndpointConfig:
     if str(name).startswith("endpoint:"):
         # The same question shall have the same answer.
         return parse_endpoint(str(name), temperature=0.0)
-    return _find_folder(name)
+
+    def is_known(family: str | None) -> None:
+        if family is not None and family not in FAMILIES:
+            raise ValueError(
+                f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any "
+                "model behind an OpenAI-compatible server as endpoint:URL,MODEL"
+            )
+
+    return _find_folder(name, is_known)
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
@@ -45,35 +56,47 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     """
     if str(name_or_folder).startswith("endpoint:"):
         raise ValueError(f"{name_or_folder} is an endpoint; here a checkpoint of ours is needed, such as 'mini'")
-    folder = _find_folder(name_or_folder)
-    if (stock := stock_family(folder)) is not None:
-        raise ValueError(
-            f"{name_or_folder} is a stock model ({stock}), which describes and finds as it is; here a checkpoint of "
-            "ours is needed, such as 'mini'"
-        )
-    return folder
+
+    def is_ours(family: str | None) -> None:
+        if family is not None:
+            raise ValueError(
+                f"{name_or_folder} is a stock model ({family}), which describes and finds as it is; here a checkpoint "
+                "of ours is needed, such as 'mini'"
+            )
+
+    return _find_folder(name_or_folder, is_ours)
+
+
+def takes_style(name: str | Path) -> bool:
+    """Whether a model's way of pointing may be set: a stock model's or an endpoint's."""
+    where = find_model(name)
+    return isinstance(where, EndpointConfig) or stock_family(where) is not None
 
 
 def stock_family(folder: Path) -> str | None:
     """The `model_type` of a stock model's folder; None for a checkpoint of ours."""
     config = read_json(folder / "config.json")
-    return None if "format_version" in config else config.get("model_type")
+    return None if "format_version" in config else str(config.get("model_type"))
 
 
-def _find_folder(name_or_folder: str | Path) -> Path:
+def _find_folder(name_or_folder: str | Path, check: Callable[[str | None], None]) -> Path:
+    """A model's folder, once `check` has found no fault with its family: of a Hub id before the weights are fetched."""
     name = str(name_or_folder)
     if name in EMBEDDED:
         folder = Path(__file__).parent.parent / "pretrained" / name
         if not (folder / "config.json").is_file():
             raise ValueError(f"the embedded model {name!r} is missing here; install the package again")
+        check(None)
         return folder
     folder = Path(name_or_folder)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ValueError(f"{folder} is no checkpoint: it has no config.json")
+        check(stock_family(folder))
         return folder
     if is_hub_id(name):
-        return _download(name)
+        check(stock_family(_download(name, ("config.json",))))
+        return _download(name, HUB_FILES)
     raise ValueError(
         f"unknown model {name!r}: 'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL"
     )
@@ -85,12 +108,12 @@ def is_hub_id(name: str) -> bool:
     return bool(is_one) and not Path(name).is_dir()
 
 
-def _download(repo_id: str) -> Path:
+def _download(repo_id: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(
             f"unknown model {repo_id!r}: no such folder, and the Hub says: {str(error).splitlines()[0]}"

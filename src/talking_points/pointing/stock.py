@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 PHOTOS_AT_ONCE = 16
 """Photos that are open at their own size at a time. Ours."""
+QUESTIONS_AT_ONCE = 32
+"""Questions whose pictures are drawn at a time; what is lost where one of them ends the work. Ours."""
 MOST_TEXT_CHARS = 4000
 """Of a description that is searched for. Ours."""
 _NOWHERE = FoundPoint(point_px=(math.nan, math.nan), confidence=None, runner_up_px=None)
@@ -86,8 +88,10 @@ class _Role:
         self.asker, self.form = asker, FORMS[form]
 
     def prepare(self, photo: Photo) -> UprightPhoto:
-        """A photo as it is; errors as `upright_photo`."""
-        return upright_photo(photo)
+        """A photo as it is; errors as `upright_photo`, and a ValueError for one that the model cannot see."""
+        opened = upright_photo(photo)
+        self.asker.shown_wh(opened.size_wh)
+        return opened
 
 
 class StockDescriptor(_Role):
@@ -107,7 +111,7 @@ class StockDescriptor(_Role):
             _count(self.asker.name, [one.reason for one in answers if isinstance(one, Refusal)], len(answers))
             return ["" if isinstance(answer, Refusal) else _one_line(answer) for answer in answers]
 
-        return answer_pairs(opened(pairs, self.prepare, PHOTOS_AT_ONCE, check_point), max(1, len(pairs)), work)
+        return answer_pairs(opened(pairs, self.prepare, PHOTOS_AT_ONCE, check_point), QUESTIONS_AT_ONCE, work)
 
     def question(self, photo: UprightPhoto, point_px: Point) -> Question:
         """What is asked about a point of a photo (paper 3.2: object in image, part in object, point in part)."""
@@ -154,7 +158,7 @@ class StockLocalizer(_Role):
             return found
 
         windows = opened(pairs, self.prepare, PHOTOS_AT_ONCE, lambda text, _: text)
-        return answer_pairs(windows, max(1, len(pairs)), work)
+        return answer_pairs(windows, QUESTIONS_AT_ONCE, work)
 
     def check_text(self, text: str) -> None:
         """ValueError where a text is empty or too long."""

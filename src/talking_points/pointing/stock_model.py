@@ -57,8 +57,8 @@ class StockAsker:
         """Questions that fit into memory together, the longest of them counted for each."""
         room = room_for_batch(self.base.device) if self.memory_bytes is None else self.memory_bytes
         longest = max((self._tokens(one) for one in questions), default=1)
-        # Keys and values once in the cache and once, a block at a time, on their way into it.
-        return max(1, room // (2 * longest * self.base.token_bytes))
+        # Keys and values in the batch's cache, and of the photo alone and padded, where each question has its own.
+        return max(1, room // (3 * longest * self.base.token_bytes))
 
     def _tokens(self, question: Question) -> int:
         """At most so many: of photo, pictures, words and answer."""

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.pointing.prepared import Prepared
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point, check_points
@@ -188,6 +189,11 @@ class Engine:
     def _answer(self, batch: Sequence[_Request]) -> None:
         try:
             answers = self._ask_model(batch)
+        except (EndpointDownError, BudgetSpentError) as error:
+            # It would be the same for each of them alone, and take as long each time.
+            for request in batch:
+                request.future.set_exception(error)
+            return
         except Exception as error:
             if len(batch) > 1:
                 # One of them may be the cause; the others shall not fail with it.

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from PIL import Image
 from starlette.exceptions import HTTPException
 
+from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.pointing.prepared import Prepared
 from talking_points.progress import one_line
 from talking_points.samples import PhotoPoint
@@ -83,7 +84,10 @@ class Service:
             self._check_asked(asked)
             future = engine.submit(task, photo, asked, on_text=on_text)
         # Outside: what the model itself fails on is no mistake of the caller's.
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except (EndpointDownError, BudgetSpentError) as error:
+            raise HTTPException(503, one_line(error)) from None
 
     def _check_asked(self, asked: Sequence[PhotoPoint]) -> None:
         """A ValueError for no points or texts, too many, or a text that is too long."""
