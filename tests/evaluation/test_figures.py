@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.evaluation.figures import _note, draw_points
+from talking_points.evaluation.figures import _note, draw_points, mark_photo
 from talking_points.samples import PhotoPoint
 
 RED, GREEN, BLUE = (227, 18, 11), (18, 183, 106), (120, 160, 210)
@@ -95,6 +95,12 @@ def test_a_point_outside_is_drawn_at_the_border():
 def test_without_points_it_is_the_photo():
     figure = draw_points(PHOTO, [])
     assert not len(pixels_of(figure, RED)) and not len(pixels_of(figure, GREEN))
+
+
+def test_the_photo_alone_has_the_same_marks_and_no_margin():
+    points = [PhotoPoint(point_px=(100, 60), found_px=(300, 200), description=TEXT)]
+    figure, alone = draw_points(PHOTO, points), mark_photo(PHOTO, points)
+    assert figure.crop(photo_box(figure, BLUE)).tobytes() == alone.tobytes()
 
 
 def test_the_same_call_gives_the_same_figure_and_leaves_pyplot_alone():

@@ -78,6 +78,13 @@ def draw_points(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image
     return figure
 
 
+def mark_photo(photo: Image.Image, points: Sequence[PhotoPoint]) -> Image.Image:
+    """The photo of `draw_points` alone, with its stars, rings, lines and numbers; 520 to 1280 pixels long."""
+    shown = _at_size(photo)
+    _mark_points(shown, points, photo.size, (0, 0, *shown.size))
+    return shown
+
+
 def _mark_points(picture: Image.Image, points: Sequence[PhotoPoint], size_wh: tuple[int, int], box_xyxy: Box) -> None:
     """Draw stars at asked points, rings at found ones and lines between the two onto a picture, in place.
 
