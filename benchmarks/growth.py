@@ -64,7 +64,7 @@ def measure(sizes: list[int], run_of: Callable[[int], Callable[[], Any]]) -> dic
 
 def series(network: PointNetwork) -> dict[str, dict[str, Any]]:
     def fresh() -> TalkingPoints:
-        return TalkingPoints(network, cache=PhotoCache(0))
+        return TalkingPoints.over(network, cache=PhotoCache(0))
 
     [photo] = photos_of(1)
     word = "the point is on the lower left of the jacket of the person on the right, "

@@ -166,7 +166,7 @@ def engine(
     network: PointNetwork, photos: Sequence[Image.Image], points: Sequence[Sequence[tuple[float, float]]], clock: Clock
 ) -> list[tuple[str, tuple[float, float]]]:
     """All at once, nothing kept from before."""
-    tp = TalkingPoints(network, cache=PhotoCache())
+    tp = TalkingPoints.over(network, cache=PhotoCache())
     with clock.on(
         (network, "encode_photos", "vision"),
         (descriptor, "role_prefix", "prefix"),

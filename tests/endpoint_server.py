@@ -96,10 +96,10 @@ def serving(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[EndpointS
 def prompt_of(asked: dict[str, Any]) -> str:
     """The words of a request."""
     content = asked["messages"][0]["content"]
-    return content if isinstance(content, str) else content[0]["text"]
+    return content if isinstance(content, str) else content[-1]["text"]
 
 
 def picture_of(asked: dict[str, Any]) -> Image.Image:
     """The picture of a request."""
-    url = asked["messages"][0]["content"][1]["image_url"]["url"]
+    url = asked["messages"][0]["content"][0]["image_url"]["url"]
     return Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/jpeg;base64,"))))

@@ -42,7 +42,7 @@ def endpoint_at(url, ledger, budget=None, **settings):
 
 def test_a_question_and_its_answer(ledger):
     with serving(lambda asked, number: completion(" a red\nshirt ")) as server:
-        answer = endpoint_at(server.url, ledger).ask("what?", None, seed=5)
+        answer = endpoint_at(server.url, ledger).ask("what?", (), seed=5)
         assert answer == "a red\nshirt"
         assert server.paths == ["/v1/chat/completions"]
         assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
@@ -53,13 +53,13 @@ def test_a_question_and_its_answer(ledger):
 
 def test_settings_of_sampling_are_sent_when_they_are_set(ledger):
     with serving(lambda asked, number: completion("x")) as server:
-        endpoint_at(server.url, ledger, max_answer_tokens=9, temperature=0.0).ask("what?", None, seed=0)
+        endpoint_at(server.url, ledger, max_answer_tokens=9, temperature=0.0).ask("what?", (), seed=0)
         assert (server.requests[0]["max_tokens"], server.requests[0]["temperature"]) == (9, 0.0)
 
 
 def test_a_picture_goes_along(ledger):
     with serving(lambda asked, number: completion("x")) as server:
-        endpoint_at(server.url + "/chat/completions", ledger).ask("what?", Image.new("RGB", (6, 4)), seed=0)
+        endpoint_at(server.url + "/chat/completions", ledger).ask("what?", [Image.new("RGB", (6, 4))], seed=0)
         assert server.paths == ["/v1/chat/completions"]
         assert prompt_of(server.requests[0]) == "what?" and picture_of(server.requests[0]).size == (6, 4)
 
@@ -67,18 +67,18 @@ def test_a_picture_goes_along(ledger):
 def test_no_key_no_header(ledger, monkeypatch):
     monkeypatch.delenv("TEST_KEY")
     with serving(lambda asked, number: completion("x")) as server:
-        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        endpoint_at(server.url, ledger).ask("what?", (), seed=0)
         assert "Authorization" not in server.headers[0]
 
 
 def test_an_answer_is_paid_for_once(ledger):
     with serving(lambda asked, number: completion(f"answer {number}")) as server:
         endpoint = endpoint_at(server.url, ledger)
-        assert [endpoint.ask("a", None, seed=0) for _ in range(3)] == ["answer 0"] * 3
-        assert endpoint.ask("a", None, seed=1) == "answer 1"
-        assert endpoint.ask("b", None, seed=0) == "answer 2"
+        assert [endpoint.ask("a", (), seed=0) for _ in range(3)] == ["answer 0"] * 3
+        assert endpoint.ask("a", (), seed=1) == "answer 1"
+        assert endpoint.ask("b", (), seed=0) == "answer 2"
         # Another address of the same model: nothing is asked again.
-        assert endpoint_at("http://127.0.0.1:9/v1", ledger).ask("a", None, seed=0) == "answer 0"
+        assert endpoint_at("http://127.0.0.1:9/v1", ledger).ask("a", (), seed=0) == "answer 0"
         assert len(server.requests) == 3
 
 
@@ -100,7 +100,7 @@ PASSING = {
 @pytest.mark.parametrize("failure", PASSING.values(), ids=PASSING.keys())
 def test_passing_failures_are_tried_again(ledger, failure):
     with serving(lambda asked, number: failure if number < 2 else completion("fine")) as server:
-        assert endpoint_at(server.url, ledger).ask("what?", None, seed=0) == "fine"
+        assert endpoint_at(server.url, ledger).ask("what?", (), seed=0) == "fine"
         assert len(server.requests) == 3
     assert ledger.spent().requests == 1
 
@@ -108,12 +108,12 @@ def test_passing_failures_are_tried_again(ledger, failure):
 def test_an_endpoint_that_is_down_for_good(ledger):
     with serving(lambda asked, number: (500, {}, f"the key {KEY} broke me".encode())) as server:
         with pytest.raises(EndpointDownError, match=r"failed 3 times in a row \(status 500.*start the same") as caught:
-            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+            endpoint_at(server.url, ledger).ask("what?", (), seed=0)
         assert len(server.requests) == 3
     assert KEY not in str(caught.value)
     # Nothing listens there any more.
     with pytest.raises(EndpointDownError, match="Connection refused"):
-        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        endpoint_at(server.url, ledger).ask("what?", (), seed=0)
 
 
 def test_an_endpoint_that_does_not_answer(ledger):
@@ -125,7 +125,7 @@ def test_an_endpoint_that_does_not_answer(ledger):
 
     with serving(hang) as server:
         with pytest.raises(EndpointDownError, match=r"no answer within 0.05 s"):
-            endpoint_at(server.url, ledger, timeout_s=0.05, attempts=2).ask("what?", None, seed=0)
+            endpoint_at(server.url, ledger, timeout_s=0.05, attempts=2).ask("what?", (), seed=0)
         release.set()
 
 
@@ -135,7 +135,7 @@ def test_an_endpoint_that_does_not_answer(ledger):
 def test_an_endpoint_that_will_never_answer_is_asked_once(ledger, status, message):
     with serving(lambda asked, number: (status, {}, b"no such model, " + KEY.encode())) as server:
         with pytest.raises(EndpointDownError, match=message) as caught:
-            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+            endpoint_at(server.url, ledger).ask("what?", (), seed=0)
         assert len(server.requests) == 1
     assert KEY not in str(caught.value)
 
@@ -144,7 +144,7 @@ def test_the_key_does_not_follow_a_redirect(ledger):
     with serving(lambda asked, number: completion("caught")) as elsewhere:
         reply = (302, {"Location": f"{elsewhere.url}/chat/completions"}, b"")
         with serving(lambda asked, number: reply) as server, pytest.raises(EndpointDownError, match="status 302"):
-            endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+            endpoint_at(server.url, ledger).ask("what?", (), seed=0)
         assert elsewhere.requests == []
 
 
@@ -152,7 +152,7 @@ def test_the_key_is_in_no_file_and_no_log(ledger, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     failing = (503, {}, f"bad {KEY}".encode())
     with serving(lambda asked, number: failing if number < 2 else completion("fine")) as server:
-        endpoint_at(server.url, ledger).ask("what?", None, seed=0)
+        endpoint_at(server.url, ledger).ask("what?", (), seed=0)
     assert "attempt 2" in caplog.text
     assert KEY not in caplog.text
     for path in tmp_path.iterdir():
@@ -163,8 +163,8 @@ def test_thoughts_are_not_part_of_the_answer_and_silence_is_one(ledger):
     replies = [completion("<think>hm,\nwell</think>\n\na dog"), completion(None)]
     with serving(lambda asked, number: replies[number]) as server:
         endpoint = endpoint_at(server.url, ledger)
-        assert endpoint.ask("a", None, seed=0) == "a dog"
-        assert endpoint.ask("b", None, seed=0) == ""
+        assert endpoint.ask("a", (), seed=0) == "a dog"
+        assert endpoint.ask("b", (), seed=0) == ""
 
 
 class TestBudget:
@@ -172,19 +172,19 @@ class TestBudget:
         budget = Budget(max_requests=5, max_tokens=None, spent=Spent(requests=3, tokens=0))
         with serving(lambda asked, number: completion("x")) as server:
             endpoint = endpoint_at(server.url, ledger, budget)
-            endpoint.ask("a", None, seed=0)
-            endpoint.ask("b", None, seed=0)
+            endpoint.ask("a", (), seed=0)
+            endpoint.ask("b", (), seed=0)
             with pytest.raises(BudgetSpentError, match="budget of 5 requests is spent; give a larger --max-requests"):
-                endpoint.ask("c", None, seed=0)
+                endpoint.ask("c", (), seed=0)
             # What is paid for stays free.
-            assert endpoint.ask("a", None, seed=0) == "x"
+            assert endpoint.ask("a", (), seed=0) == "x"
             assert len(server.requests) == 2
 
     def test_failed_attempts_count(self, ledger):
         budget = Budget(max_requests=2, max_tokens=None, spent=Spent(requests=0, tokens=0))
         with serving(lambda asked, number: (500, {}, b"")) as server:
             with pytest.raises(BudgetSpentError):
-                endpoint_at(server.url, ledger, budget).ask("a", None, seed=0)
+                endpoint_at(server.url, ledger, budget).ask("a", (), seed=0)
             assert len(server.requests) == 2
 
     def test_tokens_are_never_exceeded(self, ledger):
@@ -194,7 +194,7 @@ class TestBudget:
             endpoint = endpoint_at(server.url, ledger, budget)
             with pytest.raises(BudgetSpentError, match=r"budget of 5000 tokens \(5000 are used\)"):
                 for number in range(10):
-                    endpoint.ask(str(number), None, seed=0)
+                    endpoint.ask(str(number), (), seed=0)
             assert len(server.requests) == 5
 
     def test_nonsense(self):

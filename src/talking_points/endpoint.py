@@ -14,6 +14,7 @@ import math
 import os
 import re
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -52,6 +53,10 @@ class RequestRefusedError(ValueError):
 
 class _PassingError(Exception):
     """A failure that may be gone at the next attempt; its reason, and how many seconds the endpoint asks to wait."""
+
+
+class _RefusedParameterError(Exception):
+    """The endpoint does not take a parameter: its name, and the one to send instead, or None."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,8 +163,13 @@ class Budget:
 class Endpoint:
     """One model at one endpoint. Answers go into the ledger before they are used. Threads may share it."""
 
-    def __init__(self, config: EndpointConfig, ledger: Ledger, budget: Budget) -> None:
+    def __init__(self, config: EndpointConfig, ledger: Ledger | None = None, budget: Budget | None = None) -> None:
         """Nothing is sent yet.
+
+        Args:
+            config: where it is.
+            ledger: keeps answers; None: the same question is asked and paid for again.
+            budget: None: no limit.
 
         Raises:
             ImportError: openai's client is not installed.
@@ -168,7 +178,8 @@ class Endpoint:
             raise ImportError("models behind endpoints need openai: pip install 'talking-points[endpoints]'")
         self.config = config
         self._ledger = ledger
-        self._budget = budget
+        self._budget = budget or Budget(max_requests=None, max_tokens=None, spent=Spent(requests=0, tokens=0))
+        self._refused: dict[str, str | None] = {}
         self._stopped = threading.Event()
         self._key = os.environ.get(config.api_key_env, "").strip()
 
@@ -190,12 +201,12 @@ class Endpoint:
         """Let requests in other threads end as soon as they can: no further attempts."""
         self._stopped.set()
 
-    def ask(self, prompt: str, picture: Image.Image | None, *, seed: int) -> str:
+    def ask(self, prompt: str, pictures: Sequence[Image.Image], *, seed: int) -> str:
         """The model's answer to a prompt, from the ledger if it was paid for before.
 
         Args:
             prompt: plain text.
-            picture: shown with the prompt, as it is; None for text alone.
+            pictures: shown with the prompt, as they are.
             seed: sent along; two equal questions with two seeds are two requests.
 
         Returns:
@@ -206,10 +217,8 @@ class Endpoint:
             RequestRefusedError: a content filter refused this request.
         """
         content: str | list[dict[str, Any]] = prompt
-        if picture is not None:
-            data = base64.b64encode(encode_photo(picture, quality=88)).decode()
-            image = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
-            content = [{"type": "text", "text": prompt}, image]
+        if pictures:
+            content = [*map(_as_part, pictures), {"type": "text", "text": prompt}]
         sampling = {"max_tokens": self.config.max_answer_tokens, "temperature": self.config.temperature}
         request = {
             "model": self.config.model,
@@ -217,6 +226,8 @@ class Endpoint:
             "seed": seed % 2**31,
             **{name: value for name, value in sampling.items() if value is not None},
         }
+        if self._ledger is None:
+            return self._attempt(request)[0]
         name = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         return self._ledger.answer(name, lambda: self._attempt(request), model=self.config.model)
 
@@ -244,7 +255,23 @@ class Endpoint:
         )
 
     def _send(self, request: dict[str, Any]) -> tuple[str, int, int]:
-        """One attempt: the answer, the prompt's tokens and the answer's tokens."""
+        """The answer, the prompt's tokens and the answer's tokens; without what the endpoint turns out to refuse."""
+        while True:
+            sent = without_refused(request, self._refused)
+            try:
+                return self._send_once(sent)
+            except _RefusedParameterError as refused:
+                name, instead = refused.args
+                if name in self._refused:  # learned meanwhile by another thread
+                    continue
+                self._refused[name] = instead
+                said = f"{instead} is sent instead" if instead else "it is not sent any more"
+                if name in ("temperature", "seed") and not instead:
+                    said += ", so that the same question may have another answer"
+                log.warning("%s refuses the parameter %s: %s", self.config.model, name, said)
+
+    def _send_once(self, request: dict[str, Any]) -> tuple[str, int, int]:
+        """One attempt. Raises `_RefusedParameterError` as well."""
         import openai
 
         # The client insists on a key; without one of ours, none is sent.
@@ -260,16 +287,18 @@ class Endpoint:
             cause = error.__cause__ or error
             raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}"), 0.0) from None
         except openai.APIStatusError as error:
-            raise self._of_status(error.response) from None
+            raise self._of_status(error.response, request) from None
         except (openai.APIError, ValueError, LookupError, TypeError, AttributeError):
             raise _PassingError("its answer is no chat completion", 0.0) from None
 
-    def _of_status(self, response: Any) -> Exception:
+    def _of_status(self, response: Any, request: Mapping[str, Any]) -> Exception:
         status = response.status_code
         said = f"status {status} {self._scrubbed(' '.join(response.text.split()))[:300]}".strip()
         if status >= 500 or status in (408, 409, 425, 429):
             asked = response.headers.get("Retry-After", "")
             return _PassingError(said, float(asked) if asked.isdigit() else 0.0)
+        if status in (400, 422) and (refused := refused_parameter(response.text, request)) is not None:
+            return _RefusedParameterError(*refused)
         if status == 400 and _FILTER_WORDS.search(said):
             return RequestRefusedError(f"refused by the content filter of {self.config.model}")
         if status in (401, 403):
@@ -279,6 +308,50 @@ class Endpoint:
 
     def _scrubbed(self, message: str) -> str:
         return message.replace(self._key, "***") if self._key else message
+
+
+def _as_part(picture: Image.Image) -> dict[str, Any]:
+    data = base64.b64encode(encode_photo(picture, quality=88)).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
+
+
+# What may be left out of a request, and what may stand for it.
+_OPTIONAL: dict[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
+_REFUSALS = re.compile(
+    r"""unsupported\ (?:parameter|value):\ ['"`]?(\w+)                # OpenAI
+    |['"`](\w+)['"`]\ (?:is\ not\ supported|does\ not\ support)     # OpenAI
+    |unrecognized\ request\ arguments?\ supplied:\ (\w+)           # OpenAI
+    |unknown\ name\ \\*"(\w+)\\*":?(?:\ cannot|\ at\ '\w+')        # Gemini
+    |'loc':\ \('body',\ '(\w+)'\)                                 # vLLM before 0.6.4
+    |`(\w+)`\ is\ deprecated\ for\ this\ model                     # Anthropic
+    |extra\ inputs\ are\ not\ permitted.{0,40}?['"`](\w+)['"`]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def refused_parameter(body: str, request: Mapping[str, Any]) -> tuple[str, str | None] | None:
+    """Which parameter of a request a 400's body refuses to know, and the one to send instead, or None.
+
+    None for any other refusal, such as a value that is too large.
+
+    Example:
+        >>> refused_parameter("Unsupported parameter: 'max_tokens' is not supported here.", {"max_tokens": 9})
+        ('max_tokens', 'max_completion_tokens')
+        >>> refused_parameter("max_tokens is too large: 9000", {"max_tokens": 9000})
+    """
+    # Escaped quotes of a body within a body.
+    text = body.replace('\\"', '"').replace("\\n", " ")
+    for found in _REFUSALS.finditer(text):
+        name = next(group for group in found.groups() if group)
+        if name in request and name in _OPTIONAL:
+            return name, _OPTIONAL[name]
+    return None
+
+
+def without_refused(request: Mapping[str, Any], refused: Mapping[str, str | None]) -> dict[str, Any]:
+    """A request as it is sent to an endpoint that refuses some parameters."""
+    renamed = {name: refused.get(name, name) for name in request}
+    return {new: request[name] for name, new in renamed.items() if new is not None}
 
 
 def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, int]:

@@ -1,9 +1,18 @@
-"""How this process gets its memory: arrays of the same sizes again and again should not each be new to the kernel."""
+"""How this process gets its memory, and how much of it a batch may take."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_BYTES = 2**30
+"""Room for a batch where a device does not say what is free. Ours."""
+GPU_SHARE = 0.6
+"""Of what is free on a GPU, a batch may take so much. Ours."""
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Parameters of glibc's mallopt, from its malloc.h."""
@@ -23,3 +32,14 @@ def keep_freed_memory() -> None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_TOP_PAD, 2**26)
+
+
+def room_for_batch(device: torch.device) -> int:
+    """Bytes that a batch may take: a share of what is free on a GPU, `BATCH_BYTES` on the CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return int(GPU_SHARE * torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(GPU_SHARE * (torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()))
+    return BATCH_BYTES

@@ -29,7 +29,8 @@ class FoundPoint:
     """Where a text leads, and how surely."""
 
     point_px: Point
-    """Pixels of the photo; the likeliest place also of a thing that counts as absent."""
+    """Pixels of the photo; the likeliest place also of a thing that counts as absent. NaN, NaN where the model gave no
+    point: it says that the thing is not there (`there` is 0), or `problem` says why."""
     confidence: float | None
     """Probability that the point meant is within a tenth of the photo's longer side, given that the thing is in the
     photo; places that fit the words equally well share it. None where the checkpoint's coordinate head is a
@@ -39,6 +40,8 @@ class FoundPoint:
     there: float | None = None
     """Probability that the thing named is in the photo at all, see `absence`; None where the checkpoint does not
     know."""
+    problem: str | None = None
+    """Why there is no answer, such as one that could not be read; None where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +77,8 @@ class PhotoPoint:
     there: float | None = None
     error: float | None = None
     """Distance of asked and found in the photo's normalised coordinates."""
+    problem: str | None = None
+    """Why there is no answer."""
 
     @property
     def words(self) -> str | None:
@@ -90,14 +95,17 @@ class PhotoPoint:
 
     def answered(self, found: FoundPoint, size_wh: tuple[int, int]) -> PhotoPoint:
         """The same point with where its words lead on a photo of this size."""
-        error = None if self.point_px is None else distance_unit(found.point_px, self.point_px, size_wh)
+        found_px = None if math.isnan(found.point_px[0]) else found.point_px
+        known = self.point_px is not None and found_px is not None
+        error = distance_unit(found_px, self.point_px, size_wh) if known else None  # type: ignore[arg-type]
         return replace(
             self,
-            found_px=found.point_px,
+            found_px=found_px,
             confidence=found.confidence,
             runner_up_px=found.runner_up_px,
             there=found.there,
             error=error,
+            problem=found.problem,
         )
 
 
@@ -117,12 +125,14 @@ def absence(there: float | None) -> str:
 
 
 def answer_as_json(point: PhotoPoint) -> dict[str, Any]:
-    """What a model answered about a point. `found_x` and `found_y` of an absent thing are its likeliest place."""
+    """What a model answered about a point. `found_x` and `found_y` of an absent thing are its likeliest place, where
+    the model gives one."""
     found_x, found_y = point.found_px or (None, None)
     other_x, other_y = point.runner_up_px or (None, None)
     sure = None if point.confidence is None else round(point.confidence, 4)
     answer = {"description": point.description, "found_x": found_x, "found_y": found_y, "confidence": sure}
     answer |= {"runner_up_x": other_x, "runner_up_y": other_y, "there": point.there, "error": point.error}
+    answer["problem"] = point.problem
     always = ("found_x", "found_y", "there")
     return {key: value for key, value in answer.items() if value is not None or key in always}
 

@@ -56,7 +56,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_describes_and_finds() -> None:
-    tp = TalkingPoints(FakeBase())
+    tp = TalkingPoints.over(FakeBase())
     texts = tp.describe_many([(PHOTOS[0], (3.0, 4.0)), (PHOTOS[1], (20.0, 9.0)), (PHOTOS[0], (30.0, 9.0))])
     assert len(texts) == 3 and all(isinstance(text, str) for text in texts)
     found = tp.locate_many([(PHOTOS[1], "the left shoe"), (PHOTOS[0], "the hood")])

@@ -84,7 +84,7 @@ def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(pe
     model = Answers("of the object\nand more", "of the point")
     assert describe_by_endpoint("object", model, lambda: photo, [task]) == ["of the object and more"]
     assert describe_by_endpoint("local", model, lambda: photo, [task]) == ["of the point"]
-    assert [picture.size for picture in model.pictures] == [(128, 256), (336, 336)]
+    assert [picture.size for [picture] in model.pictures] == [(128, 256), (336, 336)]
     assert "shirt" in model.prompts[0] and task.relations in model.prompts[0]
     assert "$" not in "".join(model.prompts)
 

@@ -1,7 +1,8 @@
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.windows import CUT_SIDE_PX, cut_out, ringed_photo
+from talking_points.dataset.windows import CUT_SIDE_PX, cut_out
+from talking_points.pointing.pictures import ringed_photo
 
 
 def test_the_ring_is_around_the_point_and_leaves_it_free():

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from talking_points.evaluation.endpoints import EndpointContestant
 
 from talking_points.endpoint import Budget, Endpoint, parse_endpoint
-from talking_points.evaluation.endpoints import EndpointContestant
 from talking_points.journal import Ledger, Spent
 from tests.endpoint_server import completion, serving
 

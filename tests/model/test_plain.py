@@ -130,7 +130,7 @@ def test_samples_and_places_are_the_same(sampling: Sampling, tiny: Path) -> None
     drawn, found = [], []
     for network in both(tiny):
         drawn.append(PointDescriptor(network).sample(photo, points, sampling, seed=3))
-        found.append(TalkingPoints(network).localize(photo, list(TEXTS)))
+        found.append(TalkingPoints.over(network).localize(photo, list(TEXTS)))
     for ours, theirs in zip(*drawn, strict=True):
         assert [(one.text, one.ended) for one in ours] == [(one.text, one.ended) for one in theirs]
         for mine, other in zip(ours, theirs, strict=True):

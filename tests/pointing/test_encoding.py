@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.pointing.encoding import PhotoCache, encode_photos, in_batches, prepare_photo
+from talking_points.pointing.encoding import PhotoCache, encode_photos
+from talking_points.pointing.pairs import in_batches
+from talking_points.pointing.prepared import prepare_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from tests.tiny import tiny_network
 
@@ -38,10 +40,12 @@ def test_the_cache_drops_what_was_unused_for_longest() -> None:
 
 def test_a_photo_is_encoded_once_whatever_its_path(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both roles, two calls, a copy under another name: one pass through the vision encoder."""
-    tp = TalkingPoints(tiny_network())
+    tp = TalkingPoints.over(tiny_network())
     passes = []
-    forward = tp.network.segmenter.forward
-    monkeypatch.setattr(tp.network.segmenter, "forward", lambda pixels: passes.append(len(pixels)) or forward(pixels))
+    forward = tp.descriptor.network.segmenter.forward
+    monkeypatch.setattr(
+        tp.descriptor.network.segmenter, "forward", lambda pixels: passes.append(len(pixels)) or forward(pixels)
+    )
     for name in ("a.png", "b.png"):
         PHOTO.save(tmp_path / name)
     first = tp.round_trip(tmp_path / "a.png", [(3.0, 4.0), (60.0, 30.0)])
@@ -96,6 +100,6 @@ def test_the_memory_budget_picks_the_batch() -> None:
     assert PointDescriptor(network, memory_bytes=1).prompts_at_once(200) == 1
     small, large = (PointDescriptor(network, memory_bytes=2**n).prompts_at_once(200) for n in (22, 23))
     assert 1 < small < large <= 2 * small + 1
-    tp = TalkingPoints(network, memory_bytes=1)
+    tp = TalkingPoints.over(network, memory_bytes=1)
     points = [(3.0, 4.0), (60.0, 30.0), (20.0, 10.0)]
-    assert tp.describe(PHOTO, points) == TalkingPoints(network).describe(PHOTO, points)
+    assert tp.describe(PHOTO, points) == TalkingPoints.over(network).describe(PHOTO, points)

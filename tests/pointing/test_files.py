@@ -15,7 +15,7 @@ from PIL import Image
 from talking_points.model.network import PointNetwork
 from talking_points.pointing import files
 from talking_points.pointing.files import BulkReport, run_bulk
-from talking_points.pointing.pretrained import load_network
+from talking_points.pointing.pretrained import load_roles
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.sample_files import Line
 from tests.tiny import tiny_network
@@ -50,8 +50,8 @@ def points(tmp_path: Path) -> Path:
     return file
 
 
-def loader(network: PointNetwork) -> Callable[[], PointNetwork]:
-    return lambda: network
+def loader(network: PointNetwork) -> Callable[[], TalkingPoints]:
+    return lambda: TalkingPoints.over(network)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def test_every_line_is_answered_in_its_place(network: PointNetwork, points: Path
         **dict.fromkeys(("found_x", "found_y", "there")),
         "problem": answers[2]["problem"],
     }
-    tp = TalkingPoints(network)
+    tp = TalkingPoints.over(network)
     for answer in (answers[0], answers[1], answers[3], answers[9]):
         [trip] = tp.round_trip(points.parent / answer["photo"], [(answer["x"], answer["y"])])
         assert answer["description"] == trip.description
@@ -180,7 +180,7 @@ def test_tables_are_inputs_too(network: PointNetwork, points: Path) -> None:
     """A CSV, a Parquet file with the photo in it, and COCO keypoints of another size than the photo."""
     folder = points.parent
     asked = [("0.png", 3.5, 4.0), ("1.png", 3.0, 4.0)]
-    said = TalkingPoints(network).describe_many([(folder / name, (x, y)) for name, x, y in asked])
+    said = TalkingPoints.over(network).describe_many([(folder / name, (x, y)) for name, x, y in asked])
     (folder / "a.csv").write_text("photo,x,y\n" + "".join(f"{name},{x},{y}\n" for name, x, y in asked))
     built = [
         {"photo": {"bytes": (folder / name).read_bytes(), "path": "elsewhere.png"}, "point_px": [x, y]}
@@ -215,8 +215,8 @@ def test_output_is_json_whatever_is_carried_along(network: PointNetwork, points:
 def test_ray_gives_the_same_answers(network: PointNetwork, points: Path, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("ray")
     monkeypatch.setattr(files, "LINES_AT_ONCE", 2)
-    TalkingPoints(network).save_pretrained(tmp_path / "tiny")
-    load = partial(load_network, tmp_path / "tiny", device="cpu")
+    TalkingPoints.over(network).save_pretrained(tmp_path / "tiny")
+    load = partial(load_roles, tmp_path / "tiny", device="cpu")
     outs = [tmp_path / "local.jsonl", tmp_path / "ray.jsonl"]
     run_bulk("describe", load, points, outs[0], model="tiny")
     run_bulk("describe", load, points, outs[1], model="tiny", engine="ray", workers=2)

@@ -96,7 +96,7 @@ def test_a_quantized_base_says_much_the_same(mini: TalkingPoints, quantize: str,
     pytest.importorskip("bitsandbytes")
     small = TalkingPoints.from_pretrained("mini", device="cpu", quantize=quantize)
     whole_llama = load_checkpoint(MINI).llama
-    assert small.network.llama.get_memory_footprint() < 0.7 * whole_llama.get_memory_footprint()
+    assert small.descriptor.network.llama.get_memory_footprint() < 0.7 * whole_llama.get_memory_footprint()
     [whole], [lossy] = mini.round_trip(HOPPER, [(115.5, 430.5)]), small.round_trip(HOPPER, [(115.5, 430.5)])
     shared = set(whole.description.split()) & set(lossy.description.split())
     assert len(shared) > 0.7 * len(set(whole.description.split()))

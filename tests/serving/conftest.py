@@ -33,7 +33,7 @@ def tp() -> TalkingPoints:
     network = tiny_network()
     # Whatever is asked for is in the photo; what is not, `nothing_is_there` says.
     network.localizer.head.ours.there[-1].bias.data.fill_(20.0)  # type: ignore[union-attr, index]
-    return TalkingPoints(network)
+    return TalkingPoints.over(network)
 
 
 @pytest.fixture

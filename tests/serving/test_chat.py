@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from talking_points.evaluation.pointing.formats import point_of_answer, prompt, words_of_prompt
+from talking_points.pointing.forms import FORMS, prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question
@@ -26,7 +26,7 @@ def messages(text: str, url: str | None = URL) -> list[dict[str, object]]:
     return [{"role": "user", "content": content}]
 
 
-@pytest.mark.parametrize("name", ["pixels", "qwen", "molmo", "moondream"])
+@pytest.mark.parametrize("name", ["pixels", "qwen", "molmo", "moondream", "gemini", "internvl"])
 def test_prompts_are_read_as_they_are_written(name: str) -> None:
     text = "the point at x = 3,\n\nnear (4, 5) $1"
     assert (words_of_prompt(name, prompt(name, width=70, height=40, text=text)) or {})["text"] == text
@@ -36,7 +36,10 @@ def test_prompts_are_read_as_they_are_written(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "point"),
     [
-        (prompt("describe", width=70, height=40, x=12, y=30), (12.0, 30.0)),
+        (
+            prompt("describe", pictures="Two pictures.", place="x = 12, y = 30 pixels from the top left corner"),
+            (12.0, 30.0),
+        ),
         ("What is at x = 12.5, y = 30?", (12.5, 30.0)),
         ("x: 12 and y: 30", (12.0, 30.0)),
         ("Describe (12, 30.25).", (12.0, 30.25)),
@@ -83,7 +86,7 @@ def test_what_is_not_in_the_photo_is_said(client: TestClient) -> None:
     stream = client.post("/v1/chat/completions", json={"messages": messages("the unicorn"), "stream": True})
     assert json.dumps(said)[1:-1] in stream.text
     # Our own evaluation scores the point, as it does without a server.
-    assert point_of_answer("pixels", said, (70, 40)) == (7.0, 8.0)
+    assert FORMS["pixels"].numbers(said) == [(7.0, 8.0)]
     # A description is no less one.
     answer = client.post("/v1/chat/completions", json={"messages": messages("(12, 30)")}).json()
     assert "not in the photo" not in answer["choices"][0]["message"]["content"]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 from PIL import Image
 
-from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import distance_unit
 from talking_points.samples import PhotoPoint
@@ -63,11 +63,13 @@ def test_answers_are_the_librarys(tp: TalkingPoints, engine: Engine) -> None:
     )
     described, found, trips = one.result(60), other.result(60), third.result(60)
     said = [answer.description for answer in described]
-    assert said == TalkingPoints(tp.network).describe(opened, POINTS)
+    assert said == TalkingPoints.over(tp.descriptor.network).describe(opened, POINTS)
     assert [answer.point_px for answer in described] == POINTS and described[0].found_px is None
     assert found[0].point_px is None and found[0].found_px is not None
     assert [answer.description for answer in trips] == said
-    for answer, expected in zip(trips, TalkingPoints(tp.network).round_trip(opened, POINTS), strict=True):
+    for answer, expected in zip(
+        trips, TalkingPoints.over(tp.descriptor.network).round_trip(opened, POINTS), strict=True
+    ):
         assert answer.found_px == pytest.approx(expected.found_px, abs=1e-2)
         assert answer.error == pytest.approx(expected.error, abs=1e-3)
 

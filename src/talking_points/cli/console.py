@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import typer
 
@@ -20,15 +19,13 @@ def log(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def find_model(model: str) -> Path:
-    """The folder of a model that is to be loaded next."""
-    from talking_points.pointing.pretrained import find_checkpoint
+def expect_model(model: str) -> None:
+    """Call it before a model is loaded, and before torch is imported: an unknown model is reported at once."""
+    from talking_points.pointing.pretrained import find_model
 
-    # Before torch is imported, so that an unknown model is reported at once.
-    folder = find_checkpoint(model)
+    find_model(model)
     say(f"loading {model}")
     let_threads_sleep()
-    return folder
 
 
 def let_threads_sleep() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from talking_points.cli.console import find_model, log
+from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import JsonOption, takes
 from talking_points.evaluation.settings import EvaluationSettings, PointingSettings
 from talking_points.memory import keep_freed_memory
@@ -22,7 +22,7 @@ POINTING_SHOWN = ("data", "layout", "out", "model", "localizer", "concurrency", 
 def evaluate(settings: EvaluationSettings, as_json: JsonOption = False) -> None:
     """Score describers through localizers, beside references that show what a score is worth."""
     keep_freed_memory()
-    find_model(settings.model)
+    expect_model(settings.model)
     from talking_points.evaluation.run import run
 
     with Progress(log) as progress:
@@ -38,7 +38,7 @@ def evaluate(settings: EvaluationSettings, as_json: JsonOption = False) -> None:
 def evaluate_pointing(settings: PointingSettings, as_json: JsonOption = False) -> None:
     """Score localizers on a pointing benchmark with its official metric, beside references."""
     keep_freed_memory()
-    find_model(settings.model)
+    expect_model(settings.model)
     from talking_points.evaluation.pointing.run import run
 
     with Progress(log) as progress:

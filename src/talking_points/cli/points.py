@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 import talking_points
-from talking_points.cli.console import find_model, log, say
+from talking_points.cli.console import expect_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
 from talking_points.progress import Progress
@@ -35,9 +35,11 @@ class AnswerSettings:
     """Who answers, and how the answers are given."""
 
     model: str = "mini"
-    """'mini', a checkpoint folder, or a Hub id (owner/name)."""
+    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL."""
     device: str | None = None
     """'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given."""
+    style: str | None = None
+    """Of a stock model or an endpoint, how it writes points; told by its name unless given."""
     as_json: bool = field(default=False, metadata=flag("--json"))
     """Print the answers as JSON."""
     figure: Path | None = field(default=None, metadata=flag(metavar="OUT.png"))
@@ -137,12 +139,9 @@ def describe(settings: PointSettings) -> None:
     if settings.input is not None:
         _answer_file("describe", settings)
     image, points = settings.open()
-    folder = find_model(settings.model)
-    from talking_points.pointing.descriptor import PointDescriptor
-
-    speaker = PointDescriptor.from_pretrained(folder, device=settings.device)
+    model = _load(settings, "descriptor")
     say(f"describing {len(points)} point(s)")
-    texts = speaker.describe(image, points)
+    texts = model.describe(image, points)
     answers = [PhotoPoint(point_px=p, description=text) for p, text in zip(points, texts, strict=True)]
     _give(answers, image, settings.photo, settings)
 
@@ -153,12 +152,9 @@ def localize(settings: TextSettings) -> None:
     if settings.input is not None:
         _answer_file("localize", settings)
     image = settings.open_photo()
-    folder = find_model(settings.model)
-    from talking_points.pointing.localizer import PointLocalizer
-
-    finder = PointLocalizer.from_pretrained(folder, device=settings.device)
+    model = _load(settings, "localizer")
     say(f"finding {len(settings.texts)} point(s)")
-    found = finder.locate(image, list(settings.texts))
+    found = model.locate(image, list(settings.texts))
     pairs = zip(settings.texts, found, strict=True)
     answers = [PhotoPoint(text=text).answered(place, image.size) for text, place in pairs]
     _give(answers, image, settings.photo, settings)
@@ -170,7 +166,7 @@ def round_trip(settings: PointSettings) -> None:
     if settings.input is not None:
         _answer_file("round-trip", settings)
     image, points = settings.open()
-    both = _load_both(settings)
+    both = _load(settings, "descriptor", "localizer")
     say(f"describing {len(points)} point(s) and finding them again")
     _give([trip.as_point() for trip in both.round_trip(image, points)], image, settings.photo, settings)
 
@@ -178,7 +174,7 @@ def round_trip(settings: PointSettings) -> None:
 @takes(DemoSettings)
 def demo(settings: DemoSettings) -> None:
     """Points and texts of a few photos that come with the package: described, found, or not there."""
-    both = _load_both(settings)
+    both = _load(settings, "descriptor", "localizer")
     shown = demo_photos()
     answered = []
     for photo in shown:
@@ -220,11 +216,11 @@ def _parse_point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _load_both(settings: AnswerSettings) -> TalkingPoints:
-    folder = find_model(settings.model)
-    from talking_points.pointing.round_trip import TalkingPoints
+def _load(settings: AnswerSettings, *roles: str) -> TalkingPoints:
+    expect_model(settings.model)
+    from talking_points.pointing.pretrained import load_roles
 
-    return TalkingPoints.from_pretrained(folder, device=settings.device)
+    return load_roles(settings.model, device=settings.device, roles=roles, style=settings.style)
 
 
 def _answer_file(task: Task, settings: AskSettings) -> None:
@@ -234,15 +230,17 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     assert settings.input is not None and settings.out is not None
     # Before the model is loaded: a file of another kind is refused at once.
     next(read_samples(settings.input), None)
-    folder = find_model(settings.model)
+    expect_model(settings.model)
     from talking_points.pointing.files import ROLES, run_bulk
-    from talking_points.pointing.pretrained import load_network
+    from talking_points.pointing.pretrained import load_roles
 
     total = count_samples(settings.input)
+    # Ray's actors are elsewhere.
+    absolute = Path(settings.model).absolute() if Path(settings.model).is_dir() else settings.model
     with Progress(log) as progress:
         report = run_bulk(
             task,
-            partial(load_network, folder.absolute(), device=settings.device, roles=ROLES[task]),
+            partial(load_roles, absolute, device=settings.device, roles=ROLES[task], style=settings.style),
             settings.input,
             settings.out,
             model=settings.model,

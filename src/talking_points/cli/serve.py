@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 
-from talking_points.cli.console import find_model, log
+from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import takes
 from talking_points.serving.settings import AddressSettings, CollectSettings, ServeSettings
 
@@ -20,8 +20,9 @@ def serve(settings: ServeSettings) -> None:
     """Serve a web page and an HTTP API, on this machine alone unless --host says otherwise."""
     _check_extra("serve")
     settings.read_token()
-    folders = {name: find_model(name) for name in settings.model}
-    from talking_points.pointing.round_trip import TalkingPoints
+    for name in settings.model:
+        expect_model(name)
+    from talking_points.pointing.pretrained import load_roles
     from talking_points.serving.engine import Engine
     from talking_points.serving.listening import open_socket
     from talking_points.serving.server import make_app
@@ -29,8 +30,8 @@ def serve(settings: ServeSettings) -> None:
 
     listening = open_socket(settings.host, settings.port)
     engines = {
-        name: Engine(name, TalkingPoints.from_pretrained(folder, device=settings.device), settings)
-        for name, folder in folders.items()
+        name: Engine(name, load_roles(name, device=settings.device, style=settings.style), settings)
+        for name in settings.model
     }
     app = make_app(engines, settings)
     _say_address(f"serving {', '.join(engines)}", settings, listening.getsockname()[1])

@@ -24,11 +24,12 @@ from talking_points.dataset.places import DIALECTS, Dialect
 from talking_points.dataset.scan import seed_of
 from talking_points.dataset.settings import ROLES, BuildSettings
 from talking_points.dataset.store import BuiltRecord
-from talking_points.dataset.windows import CUT_SIDE_PX, cut_out, ringed_photo
+from talking_points.dataset.windows import CUT_SIDE_PX, cut_out
 from talking_points.endpoint import Budget, Endpoint, EndpointConfig, RequestRefusedError, parse_endpoint
 from talking_points.journal import Ledger
 from talking_points.photos import open_photo
 from talking_points.pointing.interfaces import Describer
+from talking_points.pointing.pictures import ringed_photo
 
 Level = Literal["object", "local"]
 """What a describer speaks of: the object, from the whole photo with the point; or the surroundings of the point."""
@@ -97,7 +98,7 @@ def describe_by_endpoint(
         else:
             prompt, picture = fill_prompt("local", **names), cut_out(photo, task.facts.point_px)
         try:
-            said.append(" ".join(endpoint.ask(prompt, picture, seed=task.seed).split()))
+            said.append(" ".join(endpoint.ask(prompt, [picture], seed=task.seed).split()))
         except RequestRefusedError as refusal:
             said.append(Refusal(str(refusal)))
     return said
@@ -152,7 +153,7 @@ def write_by_endpoint(endpoint: Endpoint, task: PointTask, object_description: s
     }
 
     def ask(prompt: str, **more: str) -> str:
-        return endpoint.ask(fill_prompt(prompt, **known, **more), None, seed=task.seed)
+        return endpoint.ask(fill_prompt(prompt, **known, **more), (), seed=task.seed)
 
     draft = text = ""
     try:
@@ -232,9 +233,10 @@ def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
         if settings.who(role)[0] == "rules":
             return partial(describe_by_rules, level)
         # It imports torch, which takes seconds.
-        from talking_points.pointing.descriptor import PointDescriptor
+        from talking_points.pointing.pretrained import load_roles
 
-        return partial(describe_by_descriptor, level, PointDescriptor.from_pretrained(names[role]), threading.Lock())
+        model = load_roles(names[role], roles=("descriptor",))
+        return partial(describe_by_descriptor, level, model, threading.Lock())
 
     all_by_rules = all(settings.who(f"{level}_describer")[0] == "rules" for level in ("object", "local"))
     by_rules, writer = write_by_rules if all_by_rules else join_by_rules, found["writer"]

@@ -1,11 +1,9 @@
-"""What a describer is shown of a photo: the whole with the point ringed, or a cut-out that fades out around it."""
+"""What a describer is shown of a point's surroundings: a cut-out that fades out around it."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
-
-from talking_points.photos import scaled_size
+from PIL import Image
 
 CUT_SIGMA_SHARE = 0.05
 """Standard deviation of the fading, as a share of the photo's long side. Ours."""
@@ -13,20 +11,6 @@ CUT_RADIUS_SIGMAS = 2.5
 CUT_SIDE_PX = 336
 """Side of the cut-out that is shown: what CLIP's larger models look at."""
 _GRAY = 128.0
-
-
-def ringed_photo(photo: Image.Image, point_px: tuple[float, float], max_side_px: int) -> Image.Image:
-    """The RGB photo, scaled down to a long side of at most `max_side_px`, with a red ring around a point of it."""
-    scale = min(1.0, max_side_px / max(photo.size))
-    size_wh = scaled_size(photo.size, scale)
-    shown = photo.resize(size_wh, Image.Resampling.BICUBIC) if size_wh != photo.size else photo.copy()
-    x, y = point_px[0] * size_wh[0] / photo.width, point_px[1] * size_wh[1] / photo.height
-    radius = max(5.0, 0.018 * max(size_wh))
-    draw = ImageDraw.Draw(shown)
-    for extra, colour in ((1.5, "white"), (0.0, "red")):
-        around = radius + extra
-        draw.ellipse((x - around, y - around, x + around, y + around), outline=colour, width=2)
-    return shown
 
 
 def cut_out(photo: Image.Image, point_px: tuple[float, float]) -> Image.Image:

@@ -12,13 +12,13 @@ from typing import Any
 from PIL import Image
 
 from talking_points.bases.base import Base
-from talking_points.endpoint import Budget, Endpoint, parse_endpoint
-from talking_points.evaluation.endpoints import EndpointContestant
+from talking_points.endpoint import Budget, Endpoint, EndpointConfig, parse_endpoint
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
-from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.pretrained import find_model, load_roles, over_endpoint
+from talking_points.pointing.role import Role
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.ray_actors import start_actors
@@ -45,14 +45,14 @@ class OurModels:
     Also what an actor on Ray holds, who is asked by name.
     """
 
-    def __init__(self, model: Path, device: str | None, quantize: str | None) -> None:
-        """model: the folder behind "descriptor", "localizer" and the captions; the rest as `TalkingPoints` takes it."""
-        self._model, self._device, self._quantize = model, device, quantize
+    def __init__(self, model: str | Path, device: str | None, quantize: str | None, style: str | None) -> None:
+        """model: what is behind "descriptor", "localizer" and the captions; the rest as `TalkingPoints` takes it."""
+        self._model, self._device, self._quantize, self._style = model, device, quantize, style
         self._loaded: dict[str, Any] = {}
 
     @cached_property
     def _both(self) -> TalkingPoints:
-        return TalkingPoints.from_pretrained(self._model, device=self._device, quantize=self._quantize)
+        return load_roles(self._model, device=self._device, quantize=self._quantize, style=self._style)
 
     def __getitem__(self, name: str) -> Any:
         """A describer or localizer of `settings.DESCRIBERS` and `LOCALIZERS`."""
@@ -63,15 +63,19 @@ class OurModels:
     def _load(self, name: str) -> Any:
         kind, _, where = name.partition(":")
         if where:
-            role = PointDescriptor if kind == "descriptor" else PointLocalizer
-            loaded = role.from_pretrained(where, device=self._device)
-            if kind == "blind" and not loaded.network.is_blind:
+            role = "descriptor" if kind == "descriptor" else "localizer"
+            loaded = load_roles(where, device=self._device, roles=(role,))
+            one = loaded.descriptor if role == "descriptor" else loaded.localizer
+            if kind == "blind" and not (isinstance(one, Role) and one.network.is_blind):
                 raise ValueError(f"{name} sees photos; give a localizer of `train localizer --blind`")
-            return loaded
+            return one
         if name in ("descriptor", "localizer"):
             return self._both
         region = {"object-caption": "predicted-mask", "region-caption": "gaussian"}[name]
-        return BaseCaptioner(self._both.network, self._both.descriptor.cache, region=region)
+        described = self._both.descriptor
+        if not isinstance(described, Role):
+            raise ValueError(f"{name} is of the paper's network; {self._model} is a stock model: ask for 'descriptor'")
+        return BaseCaptioner(described.network, described.cache, region=region)
 
     def answer(self, name: str, task: str, pairs: Sequence[tuple[Image.Image, Any]]) -> list[Any]:
         """What the method `task` of a name says of the pairs."""
@@ -106,25 +110,27 @@ class RemoteContestant:
 
 
 @contextmanager
-def open_contestants(settings: ContestSettings, model: Path, *, workers: int = 0) -> Iterator[Callable[[str], Any]]:
+def open_contestants(settings: ContestSettings, *, workers: int = 0) -> Iterator[Callable[[str], Any]]:
     """What gives a describer or localizer by its name. What endpoints answer is kept in the run's folder.
 
-    Args:
-        model: the folder of `settings.model`.
-        workers: actors on Ray, a model each; 0: the models are in this process.
+    workers: actors on Ray, a model each; 0: the models are in this process.
     """
     settings.out.mkdir(parents=True, exist_ok=True)
-    loaded = (model.absolute(), settings.device, settings.quantize)
+    # Ray's actors are elsewhere.
+    model = Path(settings.model).absolute() if Path(settings.model).is_dir() else settings.model
+    loaded = (model, settings.device, settings.quantize, settings.style)
     actors = start_actors(OurModels, *loaded, workers=workers) if workers else []
     here = OurModels(*loaded)
     with Ledger(settings.out) as ledger:
         budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
 
         def named(name: str) -> Any:
-            if name.startswith("endpoint:"):
+            asked = settings.model if name in ("descriptor", "localizer") else name
+            if asked.startswith("endpoint:"):
                 # The same question shall have the same answer.
-                where = parse_endpoint(name, temperature=0.0, max_answer_tokens=settings.max_answer_tokens)
-                return EndpointContestant(Endpoint(where, ledger, budget), concurrency=settings.concurrency)
+                where = parse_endpoint(asked, temperature=0.0, max_answer_tokens=settings.max_answer_tokens)
+                endpoint = Endpoint(where, ledger, budget)
+                return over_endpoint(endpoint, style=settings.style, concurrency=settings.concurrency)
             return RemoteContestant(name, actors) if actors else here[name]
 
         yield named
@@ -135,14 +141,17 @@ def short_name(localizer: str) -> str:
     return "blind" if localizer.startswith("blind:") else localizer
 
 
-def hashes_of(model: Path, names: Sequence[str]) -> dict[str, str]:
-    """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report; `model` is one."""
-    folders = {"model": model}
+def hashes_of(model: str, names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the weights of every checkpoint that takes part, by the name it has in the report; `model` is one.
+
+    What is behind an endpoint has none.
+    """
+    places = {"model": find_model(model)}
     for name in names:
         kind, _, where = name.partition(":")
         if kind in ("descriptor", "localizer", "blind") and where:
-            folders[name] = Path(where)
-    return {name: _hash_of_folder(folder) for name, folder in folders.items()}
+            places[name] = find_model(where)
+    return {name: _hash_of_folder(one) for name, one in places.items() if not isinstance(one, EndpointConfig)}
 
 
 def _hash_of_folder(folder: Path) -> str:

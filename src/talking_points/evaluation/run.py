@@ -39,7 +39,7 @@ from talking_points.evaluation.styles import styled_texts
 from talking_points.evaluation.written import row_names, written_texts
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
@@ -61,7 +61,7 @@ def run(
     settings: EvaluationSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
-    model = find_checkpoint(settings.model)
+    find_model(settings.model)
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
     for problem in problems:
@@ -75,7 +75,7 @@ def run(
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
 
     workers = settings.workers if settings.engine == "ray" else 0
-    with open_contestants(settings, model, workers=workers) as named:
+    with open_contestants(settings, workers=workers) as named:
         return evaluate(
             sets,
             {called[name]: texts[name] if name in texts else named(name) for name in describers},
@@ -84,11 +84,12 @@ def run(
             settings={
                 "model": settings.model,
                 "quantize": settings.quantize,
+                "style": settings.style,
                 "split": settings.chosen_split,
                 "only": str(_selection(settings)),
                 "describers": describers,
                 "localizers": localizers,
-                "sha256": hashes_of(model, [*describers, *localizers]),
+                "sha256": hashes_of(settings.model, [*describers, *localizers]),
             },
             seed=settings.seed,
             styles=settings.styles,

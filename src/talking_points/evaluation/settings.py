@@ -28,7 +28,9 @@ class ContestSettings:
     out: Path
     """Where the report goes; an earlier run there resumes."""
     model: str = "mini"
-    """'mini', a checkpoint folder, or a Hub id (owner/name)."""
+    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL."""
+    style: str | None = None
+    """Of stock models and endpoints, how they write points; told by their names unless given."""
     localizer: tuple[str, ...] = ("localizer",)
     """localizer, localizer:DIR, blind:DIR (trained blind), or endpoint:URL,MODEL. Repeatable."""
     device: str | None = None

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def load_adapter(network: PointNetwork, role: str, folder: Path) -> None:
     config_path = folder / "adapter_config.json"
     if (peft_type := read_json(config_path).get("peft_type")) != "LORA":
         raise ValueError(f"{config_path}: peft_type is {peft_type!r}, expected 'LORA'")
-    with _naming(config_path):
+    with naming(config_path):
         attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
     path = folder / "adapter_model.safetensors"
     weights = read_tensors(path)
@@ -142,7 +143,10 @@ def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dt
     folder.mkdir(parents=True, exist_ok=True)
     adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
     save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
-    network.language.peft_config[role].save_pretrained(str(folder))
+    config = copy(network.language.peft_config[role])
+    # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(str(folder))
 
 
 def load_outline(folder: Path, config: ModelConfig) -> PointNetwork:
@@ -159,42 +163,50 @@ def load_language_model(
     folder: Path, dtype: torch.dtype, quantize: str | None, device: torch.device | str
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     """Read `language_model/`. Arguments and errors as `load_checkpoint`'s."""
-    quantized = _quantization(quantize, dtype, device)
+    quantized = quantization(quantize, dtype, device)
     model_type = read_json(folder / "config.json").get("model_type")
     if model_type != "llama":
         raise ValueError(f"{folder / 'config.json'}: model_type is {model_type!r}, expected 'llama'")
-    with _naming(folder / "config.json"):
+    with naming(folder / "config.json"):
         config = LlamaConfig.from_pretrained(str(folder), local_files_only=True)
         config.validate()
     _check_language_model_files(folder, config)
-    with _naming(folder), _no_bar():
+    with naming(folder), no_bar():
         model = LlamaForCausalLM.from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **quantized
         )
-    with _naming(folder / "tokenizer.json"):
+    with naming(folder / "tokenizer.json"):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     return model, tokenizer
 
 
-def _quantization(quantize: str | None, dtype: torch.dtype, device: torch.device | str) -> dict[str, Any]:
-    """What transformers is told so that linear layers hold 4 or 8 bits a weight; the head stays as it is."""
+def quantization(
+    quantize: str | None, dtype: torch.dtype, device: torch.device | str, *, whole: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    """What transformers is told so that linear layers hold 4 or 8 bits a weight; the head stays as it is.
+
+    whole: names of the modules that keep their type; None: the head.
+    """
     if quantize is None:
         return {}
     if quantize not in QUANTIZATIONS:
         raise ValueError(f"quantize is {quantize!r}; allowed: {', '.join(QUANTIZATIONS)}, or none")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ImportError("--quantize needs bitsandbytes: pip install bitsandbytes")
+    kept = None if whole is None else [*whole]
     if quantize == "nf4":
-        config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        config = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept
+        )
     else:
         # It says at every product that the input is cast.
         logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-        config = BitsAndBytesConfig(load_in_8bit=True)
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
     return {"quantization_config": config, "device_map": {"": str(device)}}
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Whatever a library says of a broken file, as one line that names the file."""
     try:
         yield
@@ -204,7 +216,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
+def no_bar() -> Iterator[None]:
     """transformers draws a bar on stderr, where commands have errors only."""
     was_on = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -217,7 +229,7 @@ def _no_bar() -> Iterator[None]:
 
 def _check_language_model_files(folder: Path, config: LlamaConfig) -> None:
     """transformers fills what is missing with random numbers and goes on; here that is an error."""
-    with _naming(folder / "config.json"), torch.device("meta"):
+    with naming(folder / "config.json"), torch.device("meta"):
         own = shapes_of(LlamaForCausalLM(config).state_dict())
     if config.tie_word_embeddings:
         own.pop("lm_head.weight")

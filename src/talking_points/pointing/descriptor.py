@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from talking_points.model.generation import GREEDY, Sampling
-from talking_points.pointing.encoding import EncodedPhotos, Photo, PreparedPhoto, prepare_photo, role_prefix
-from talking_points.pointing.pairs import Asked, by_photo, check_pairs
+from talking_points.pointing.encoding import EncodedPhotos, role_prefix
+from talking_points.pointing.pairs import Asked, OnText, by_photo, check_pairs, points_of_photo
+from talking_points.pointing.prepared import Photo, PreparedPhoto
 from talking_points.pointing.role import Role
-from talking_points.points import Point, check_point, check_points, photo_to_square
+from talking_points.points import Point, check_point, photo_to_square
 
 MAX_NEW_TOKENS = 160
 """Longest description, in tokens. Ours."""
@@ -56,22 +56,20 @@ class PointDescriptor(Role):
         """
         return self.describe_many(self._pairs(photo, points_px))
 
-    def describe_many(
-        self, pairs: Sequence[tuple[Photo, Point]], *, on_token: Callable[[int, list[int]], None] | None = None
-    ) -> list[str]:
+    def describe_many(self, pairs: Sequence[tuple[Photo, Point]], *, on_text: OnText | None = None) -> list[str]:
         """Describe points of many photos: one text a pair, in their order.
 
         Args:
             pairs: a photo and an (x, y) in its pixels each, in any order. A photo that comes several times is opened
                 and encoded once; however many there are, memory does not grow with them.
-            on_token: told of each new token the place of its pair, from 0, and its text's ids so far. After running
-                out of memory a text may start over.
+            on_text: told of each new token the place of its pair, from 0, and its text so far. After running out of
+                memory a text may start over.
 
         Raises:
             TypeError: what is given is no pair; says which.
             ValueError, FileNotFoundError: a photo cannot be read, or a point is outside; says which.
         """
-        return [text.text for [text] in self._sample(pairs, GREEDY, None, on_token)]
+        return [text.text for [text] in self._sample(pairs, GREEDY, None, on_text)]
 
     def sample(
         self, photo: Photo, points_px: Sequence[Point], sampling: Sampling, *, seed: int = 0
@@ -88,26 +86,27 @@ class PointDescriptor(Role):
 
     def _pairs(self, photo: Photo, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
         """Pairs of points of one photo, checked."""
-        return points_of_photo(prepare_photo(photo, self.network.side), points_px)
+        return points_of_photo(self.prepare(photo), points_px)
 
     def _sample(
         self,
         pairs: Sequence[tuple[Photo, Point]],
         sampling: Sampling,
         generator: torch.Generator | None,
-        on_token: Callable[[int, list[int]], None] | None = None,
+        on_text: OnText | None = None,
     ) -> list[list[SampledText]]:
         check_pairs(pairs, "(x, y)")
 
-        def work(batch: Sequence[Asked[NDArray[np.float64]]]) -> list[list[SampledText]]:
+        def work(batch: Sequence[Asked[PreparedPhoto, NDArray[np.float64]]]) -> list[list[SampledText]]:
             photos, points = by_photo(batch)
 
             def told(text: int, ids: list[int]) -> None:
-                if on_token is not None:
-                    on_token(batch[text // sampling.samples].index, ids)
+                assert on_text is not None
+                on_text(batch[text // sampling.samples].index, self.network.prompts.decode(ids))
 
             squares = [np.stack(some) for some in points]
-            return self._describe_encoded(self._encode(photos), squares, sampling, generator, told)
+            on_token = None if on_text is None else told
+            return self._describe_encoded(self._encode(photos), squares, sampling, generator, on_token)
 
         return self._answer(
             pairs,
@@ -122,7 +121,7 @@ class PointDescriptor(Role):
         points_square: Sequence[NDArray[np.float64]],
         sampling: Sampling,
         generator: torch.Generator | None,
-        on_token: Callable[[int, list[int]], None],
+        on_token: Callable[[int, list[int]], None] | None,
     ) -> list[list[SampledText]]:
         """Texts of the points of B photos, one after the other. points_square: of each photo (P, 2) in [0, 1]^2."""
         network = self.network
@@ -148,15 +147,3 @@ class PointDescriptor(Role):
             [SampledText(text=decode(one.ids), logprobs=one.logprobs, ended=one.ended) for one in of_point]
             for of_point in generated
         ]
-
-
-def points_of_photo(photo: PreparedPhoto, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
-    """Pairs of points of one photo.
-
-    Raises:
-        TypeError: one point instead of a list of them.
-        ValueError: a point is outside; says which.
-    """
-    if len(points_px) and all(isinstance(one, Real) for one in points_px):
-        raise TypeError(f"points_px is one point, {tuple(points_px)}; expected a list of points, as in [(x, y)]")
-    return [(photo, (x, y)) for x, y in check_points(points_px, photo.size_wh).tolist()]

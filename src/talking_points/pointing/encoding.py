@@ -4,29 +4,23 @@ Vision features serve both roles. Keys and values of the photo's prefix are each
 localizer's projector, differ from the first block on.
 """
 
-# B photos, S side of the square
+# B photos
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.model.shared_prefix import SharedPrefix
-from talking_points.photos import letterbox, open_photo
-
-log = logging.getLogger(__name__)
+from talking_points.pointing.pairs import in_batches
+from talking_points.pointing.prepared import PreparedPhoto
 
 T = TypeVar("T")
 
@@ -34,38 +28,6 @@ CACHE_BYTES = 2**30
 """Room for what is kept of photos; some 500 photos of mini, two of the 7B. Ours."""
 PHOTOS_AT_ONCE = 16
 """Photos that go through the vision encoder together."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedPhoto:
-    """A photo as the network sees it."""
-
-    size_wh: tuple[int, int]
-    """Of the photo as opened."""
-    square_3SS: NDArray[np.float32]
-    """Letterboxed, normalised."""
-    key: bytes
-    """Hash of the square: photos are equal by content, whatever their path."""
-
-
-Photo = str | Path | Image.Image | NDArray[Any] | PreparedPhoto
-"""A path, a Pillow image, an array, or what `prepare_photo` made of one of these."""
-
-
-def prepare_photo(photo: Photo, side: int) -> PreparedPhoto:
-    """Open and letterbox a photo; one that is prepared comes back as it is. Runs in any thread.
-
-    Raises:
-        ValueError, FileNotFoundError: it cannot be read, see `open_photo`; or it was prepared for another side.
-    """
-    if isinstance(photo, PreparedPhoto):
-        if photo.square_3SS.shape[-1] != side:
-            raise ValueError(f"the photo was prepared at {photo.square_3SS.shape[-1]} px, this network sees {side} px")
-        return photo
-    opened = open_photo(photo)
-    square = letterbox(opened, side)
-    key = hashlib.blake2b(square.tobytes(), digest_size=16).digest()
-    return PreparedPhoto(size_wh=opened.size, square_3SS=square, key=key)
 
 
 class _Sized(Protocol):
@@ -151,25 +113,3 @@ def _each_once(
         known[key] = value
         cache.put(kind, key, value)
     return [known[key] for key in keys]
-
-
-def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], list[R]]) -> list[R]:
-    """`work` of runs of at most `at_once` items, results joined. Out of memory halves the runs and goes on."""
-    results: list[R] = []
-    start = 0
-    while start < len(items):
-        some = items[start : start + at_once]
-        try:
-            results += work(some)
-            start += len(some)
-        except torch.OutOfMemoryError:
-            if len(some) == 1:
-                raise
-            at_once = len(some) // 2
-            log.warning("out of memory with %d at once; going on with %d", len(some), at_once)
-        else:
-            continue
-        # Not in the handler: the error holds what its frames held.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return results

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from talking_points.bases.base import Base
 from talking_points.photos import decode_photo
-from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.prepared import Prepared
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.ray_actors import start_actors
@@ -49,7 +48,7 @@ class _Asked:
 
     line: Line
     point: PhotoPoint = PhotoPoint()
-    photo: PreparedPhoto | None = None
+    photo: Prepared | None = None
     problem: str | None = None
 
 
@@ -73,15 +72,15 @@ class BulkReport:
 class Answerer:
     """A model that answers windows of lines."""
 
-    def __init__(self, task: Task, load: Callable[[], Base], folder: Path, model: str) -> None:
+    def __init__(self, task: Task, load: Callable[[], TalkingPoints], folder: Path, model: str) -> None:
         """
         Args:
-            load: gives the network.
+            load: gives the model.
             folder: what photos' paths are relative to.
             model: name written into every answer.
         """
         self.task, self.folder, self.model = task, folder, model
-        self.tp = TalkingPoints(load())
+        self.tp = load()
 
     def prepare(self, line: Line) -> _Asked:
         """Check a line and open its photo. Runs in any thread."""
@@ -90,10 +89,10 @@ class Answerer:
                 raise ValueError(line.problem)
             point = point_of_record(line.record, wants_text=self.task == "localize")
             if point.text is not None:
-                self.tp.network.prompts.localize(point.text)
+                self.tp.check_text(point.text)
             assert point.photo is not None
             given = self.folder / point.photo if line.photo_bytes is None else decode_photo(line.photo_bytes)
-            photo = prepare_photo(given, self.tp.network.side)
+            photo = self.tp.prepare(given)
             point.check_on(photo.size_wh)
         except (ValueError, OSError) as error:
             return _Asked(line=line, problem=one_line(error))
@@ -104,15 +103,14 @@ class Answerer:
         answers = iter(self._answers([(one.photo, one.point) for one in window if one.photo is not None]))
         written: list[Answered] = []
         for one in window:
-            answer = answer_as_json(PhotoPoint() if one.photo is None else next(answers))
-            if one.problem is not None:
-                answer["problem"] = one.problem
+            answered = PhotoPoint(problem=one.problem) if one.photo is None else next(answers)
+            answer = answer_as_json(answered)
             # What is carried along, such as the description that was looked for, stays unless the answer has its own.
             line = json.dumps({**_head(self.task, self.model, one.line), **answer}, allow_nan=False)
-            written.append((line, one.problem))
+            written.append((line, answered.problem))
         return written
 
-    def _answers(self, asked: Sequence[tuple[PreparedPhoto, PhotoPoint]]) -> list[PhotoPoint]:
+    def _answers(self, asked: Sequence[tuple[Any, PhotoPoint]]) -> list[PhotoPoint]:
         if self.task == "localize":
             found = self.tp.locate_many([(photo, point.text or "") for photo, point in asked])
             return [PhotoPoint().answered(one, photo.size_wh) for one, (photo, _) in zip(found, asked, strict=True)]
@@ -124,7 +122,7 @@ class Answerer:
 
 def run_bulk(
     task: Task,
-    load: Callable[[], Base],
+    load: Callable[[], TalkingPoints],
     source: Path,
     out: Path,
     *,
@@ -138,7 +136,7 @@ def run_bulk(
     """Answer the lines of a file that `out` does not hold yet.
 
     Args:
-        load: gives the network, with the task's `ROLES`.
+        load: gives the model, with the task's `ROLES`.
         source: JSON lines, CSV, Parquet or COCO keypoints; see `sample_files`.
         out: JSON lines, one for each of `source`; grows window by window.
         model: the model's name, written into every line.
@@ -267,7 +265,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
 
 def _is_answer(task: Task, answer: Mapping[str, Any]) -> bool:
     """Whether it is this command's."""
-    found, said = answer.get("found_x") is not None, answer.get("description")
+    found, said = answer.get("found_x") is not None or answer.get("there") == 0, answer.get("description")
     right = {
         "describe": said is not None and not found,
         "localize": found and "error" not in answer,

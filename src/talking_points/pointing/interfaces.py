@@ -1,8 +1,11 @@
 """What evaluation, reinforcement learning, serving and data building accept: any describer, any localizer.
 
-A class fits by having the one method below; it need not inherit. `PointDescriptor`, `PointLocalizer` and
-`TalkingPoints` fit, and so does a wrapper of a few lines around another model or an endpoint. One that also has
+A class fits by having the one method of `Describer` or `Localizer`; it need not inherit. `PointDescriptor`,
+`PointLocalizer` and `TalkingPoints` fit, and so does a wrapper of a few lines around another model. One that also has
 `describe_many` or `locate_many`, as these three do, is given the points or texts of many photos in one call.
+
+`DescriptorRole` and `LocalizerRole` are what a model that people load has: the paper's network (`descriptor`,
+`localizer`), and stock models and endpoints (`stock`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from PIL import Image
 
+from talking_points.pointing.pairs import OnText
+from talking_points.pointing.prepared import Photo, Prepared
 from talking_points.points import Point
 from talking_points.samples import FoundPoint
 
@@ -51,6 +56,37 @@ class Localizer(Protocol):
             ValueError: a text is longer than the model reads.
         """
         ...
+
+
+class DescriptorRole(Protocol):
+    """Describes points for `TalkingPoints`. Points are pixels of the upright photo."""
+
+    @property
+    def photos_at_once(self) -> int:
+        """Photos that may be open together."""
+
+    def prepare(self, photo: Photo) -> Prepared:
+        """A photo as the model sees it. Runs in any thread; a ValueError or FileNotFoundError for a bad photo."""
+
+    def describe_many(self, pairs: Sequence[tuple[Any, Point]], *, on_text: OnText | None = None) -> list[str]:
+        """One text a pair; see `PointDescriptor.describe_many`."""
+
+
+class LocalizerRole(Protocol):
+    """Finds points for `TalkingPoints`. Points are pixels of the upright photo."""
+
+    @property
+    def photos_at_once(self) -> int:
+        """Photos that may be open together."""
+
+    def prepare(self, photo: Photo) -> Prepared:
+        """As `DescriptorRole.prepare`."""
+
+    def check_text(self, text: str) -> None:
+        """ValueError where a text is empty or too long."""
+
+    def locate_many(self, pairs: Sequence[tuple[Any, str]]) -> list[FoundPoint]:
+        """One answer a pair; see `PointLocalizer.locate_many`."""
 
 
 def describe_pairs(describer: Describer, pairs: Sequence[tuple[Image.Image, Point]]) -> list[str]:

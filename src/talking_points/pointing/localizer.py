@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from talking_points.model.heatmaps import chances
 from talking_points.model.localizer_head import LocatedPoints
-from talking_points.pointing.encoding import EncodedPhotos, Photo, prepare_photo, role_prefix
-from talking_points.pointing.pairs import Asked, by_photo, check_pairs
+from talking_points.pointing.encoding import EncodedPhotos, role_prefix
+from talking_points.pointing.pairs import Asked, by_photo, check_pairs, check_texts
+from talking_points.pointing.prepared import Photo, PreparedPhoto
 from talking_points.pointing.role import Role
 from talking_points.points import square_to_photo
 from talking_points.samples import FoundPoint
@@ -48,10 +49,8 @@ class PointLocalizer(Role):
 
         Arguments and errors as there.
         """
-        if isinstance(texts, str):
-            raise TypeError(f"texts is one text, {texts!r:.60}; expected a list of texts, as in [text]")
-        prepared = prepare_photo(photo, self.network.side)
-        return self._locate([prepared] * len(texts), self._prompts(texts, "text {}"))
+        prepared = self.prepare(photo)
+        return self._locate([prepared] * len(texts), check_texts(texts, "text {}", self._prompt))
 
     def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
         """Find points of many photos from texts: one a pair, in their order.
@@ -64,22 +63,18 @@ class PointLocalizer(Role):
             ValueError, FileNotFoundError: a photo cannot be read, or a text is empty or too long; says which.
         """
         check_pairs(pairs, "text")
-        return self._locate([photo for photo, _ in pairs], self._prompts([text for _, text in pairs], "pair {}"))
+        prompts = check_texts([text for _, text in pairs], "pair {}", self._prompt)
+        return self._locate([photo for photo, _ in pairs], prompts)
 
-    def _prompts(self, texts: Sequence[str], name: str) -> list[list[int]]:
-        """Prompts of texts as token ids; a bad text is an error that says which, by a name with its number."""
-        prompts = []
-        for number, text in enumerate(texts, start=1):
-            if not isinstance(text, str):
-                raise TypeError(f"{name.format(number)}: expected a text, got {type(text).__name__}")
-            try:
-                prompts.append(self.network.prompts.localize(text))
-            except ValueError as error:
-                raise ValueError(f"{name.format(number)}: {error}") from None
-        return prompts
+    def check_text(self, text: str) -> None:
+        """ValueError where a text is empty or too long."""
+        self._prompt(text)
+
+    def _prompt(self, text: str) -> list[int]:
+        return self.network.prompts.localize(text)
 
     def _locate(self, photos: Sequence[Photo], prompts: Sequence[list[int]]) -> list[FoundPoint]:
-        def work(batch: Sequence[Asked[list[int]]]) -> list[FoundPoint]:
+        def work(batch: Sequence[Asked[PreparedPhoto, list[int]]]) -> list[FoundPoint]:
             shown, asked = by_photo(batch)
             squares = _answers(self.located(self._encode(shown), asked))
             return [_on_photo(square, one.photo.size_wh) for square, one in zip(squares, batch, strict=True)]

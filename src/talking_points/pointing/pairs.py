@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from talking_points.pointing.encoding import Photo, PreparedPhoto, in_batches, prepare_photo
+from talking_points.pointing.prepared import Photo, Prepared, PreparedPhoto, UprightPhoto
+from talking_points.points import Point, check_points
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Q = TypeVar("Q")
 A = TypeVar("A")
 R = TypeVar("R")
+P = TypeVar("P", bound=Prepared)
+
+OnText = Callable[[int, str], None]
+"""Told the place of a pair and its text so far."""
 
 OPENED_BYTES = 2**30
 """Room for photos that are open at once: 85 of the 7B, a thousand of mini. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked(Generic[A]):
+class Asked(Generic[P, A]):
     """A question about an opened photo."""
 
     index: int
     """Its place among the pairs."""
-    photo: PreparedPhoto
+    photo: P
     question: A
 
 
@@ -34,15 +44,55 @@ def check_pairs(pairs: Sequence[tuple[Photo, Any]], second: str) -> None:
             raise TypeError(f"pair {number} is {type(pair).__name__}; expected (photo, {second})")
 
 
+def check_texts(texts: Sequence[str], name: str, ready: Callable[[str], A]) -> list[A]:
+    """What `ready` makes of each text; its ValueError comes out with which text it was.
+
+    Args:
+        texts: a list.
+        name: what a text is called in an error, with {} for its number from 1.
+
+    Raises:
+        TypeError: one text instead of a list of them, or what is no text.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"texts is one text, {texts!r:.60}; expected a list of texts, as in [text]")
+    made = []
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise TypeError(f"{name.format(number)}: expected a text, got {type(text).__name__}")
+        try:
+            made.append(ready(text))
+        except ValueError as error:
+            raise ValueError(f"{name.format(number)}: {error}") from None
+    return made
+
+
+def points_of_photo(photo: Prepared, points_px: Sequence[Point]) -> list[tuple[Any, Point]]:
+    """Pairs of points of one photo.
+
+    Raises:
+        TypeError: one point instead of a list of them.
+        ValueError: a point is outside; says which.
+    """
+    if len(points_px) and all(isinstance(one, Real) for one in points_px):
+        raise TypeError(f"points_px is one point, {tuple(points_px)}; expected a list of points, as in [(x, y)]")
+    return [(photo, (x, y)) for x, y in check_points(points_px, photo.size_wh).tolist()]
+
+
 def opened(
-    pairs: Sequence[tuple[Photo, Q]], side: int, ready: Callable[[Q, tuple[int, int]], A]
-) -> Iterator[list[Asked[A]]]:
-    """The pairs, opened for a network that sees photos at `side` px; as many at a time as there is room for.
+    pairs: Sequence[tuple[Photo, Q]],
+    prepare: Callable[[Photo], P],
+    at_once: int,
+    ready: Callable[[Q, tuple[int, int]], A],
+) -> Iterator[list[Asked[P, A]]]:
+    """The pairs, opened for a model.
 
     What is given several times, as one path or one object, is opened once and stays together, and so do photos that
     are equal by content within a window.
 
     Args:
+        prepare: opens a photo as the model sees it.
+        at_once: photos that are open at a time.
         ready: makes a question ready, given its photo's size; a ValueError comes out with the pair's number.
 
     Raises:
@@ -52,11 +102,10 @@ def opened(
     for place, (photo, _) in enumerate(pairs):
         places.setdefault(_identity(photo), []).append(place)
     distinct = list(places.values())
-    at_once = max(1, OPENED_BYTES // (side * side * 3 * 4))
     for start in range(0, len(distinct), at_once):
-        alike: dict[bytes, list[Asked[A]]] = {}
+        alike: dict[bytes, list[Asked[P, A]]] = {}
         for same in distinct[start : start + at_once]:
-            prepared = prepare_photo(pairs[same[0]][0], side)
+            prepared = prepare(pairs[same[0]][0])
             for place in same:
                 try:
                     question = ready(pairs[place][1], prepared.size_wh)
@@ -68,14 +117,14 @@ def opened(
 
 
 def _identity(photo: Photo) -> Hashable:
-    if isinstance(photo, PreparedPhoto):
+    if isinstance(photo, PreparedPhoto | UprightPhoto):
         # Photos of other sizes can look alike to the network, and points are pixels.
         return photo.key, photo.size_wh
     return str(photo) if isinstance(photo, str | Path) else id(photo)
 
 
 def answer_pairs(
-    windows: Iterator[list[Asked[A]]], at_once: int, work: Callable[[Sequence[Asked[A]]], list[R]]
+    windows: Iterator[list[Asked[P, A]]], at_once: int, work: Callable[[Sequence[Asked[P, A]]], list[R]]
 ) -> list[R]:
     """Answers to `opened` pairs, in the pairs' order.
 
@@ -90,9 +139,34 @@ def answer_pairs(
     return [results[place] for place in range(len(results))]
 
 
-def by_photo(asked: Sequence[Asked[A]]) -> tuple[list[PreparedPhoto], list[list[A]]]:
+def by_photo(asked: Sequence[Asked[P, A]]) -> tuple[list[P], list[list[A]]]:
     """The photos of questions and each one's questions, in an order that leaves those of `answer_pairs` as they are."""
-    groups: dict[bytes, list[Asked[A]]] = {}
+    groups: dict[bytes, list[Asked[P, A]]] = {}
     for one in asked:
         groups.setdefault(one.photo.key, []).append(one)
     return [some[0].photo for some in groups.values()], [[one.question for one in some] for some in groups.values()]
+
+
+def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], list[R]]) -> list[R]:
+    """`work` of runs of at most `at_once` items, results joined. Out of memory halves the runs and goes on."""
+    # Not at the top: who asks an endpoint needs no torch.
+    import torch
+
+    results: list[R] = []
+    start = 0
+    while start < len(items):
+        some = items[start : start + at_once]
+        try:
+            results += work(some)
+            start += len(some)
+        except torch.OutOfMemoryError:
+            if len(some) == 1:
+                raise
+            at_once = len(some) // 2
+            log.warning("out of memory with %d at once; going on with %d", len(some), at_once)
+        else:
+            continue
+        # Not in the handler: the error holds what its frames held.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return results

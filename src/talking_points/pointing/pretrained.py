@@ -1,4 +1,4 @@
-"""Models by name: the embedded `mini`, a checkpoint folder, or a Hugging Face Hub id."""
+"""Models by name: the embedded `mini`, a checkpoint folder, a Hugging Face Hub id, or an endpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talking_points.endpoint import EndpointConfig, parse_endpoint
+from talking_points.files import read_json
+from talking_points.pointing.forms import check_form, form_of_model
+
 if TYPE_CHECKING:
     import torch
 
     from talking_points.bases.base import Base
+    from talking_points.endpoint import Endpoint
+    from talking_points.pointing.round_trip import TalkingPoints
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +25,42 @@ HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
 """What is downloaded of a Hub repository: never code, never pickles."""
 
 
-def find_checkpoint(name_or_folder: str | Path) -> Path:
-    """The folder of a model.
+def find_model(name: str | Path) -> Path | EndpointConfig:
+    """Where a model is: its folder, ours or a stock model's of transformers, or the endpoint behind which it is.
 
     Raises:
         ValueError: no such model; says what is allowed.
     """
+    if str(name).startswith("endpoint:"):
+        # The same question shall have the same answer.
+        return parse_endpoint(str(name), temperature=0.0)
+    return _find_folder(name)
+
+
+def find_checkpoint(name_or_folder: str | Path) -> Path:
+    """The folder of a checkpoint of ours.
+
+    Raises:
+        ValueError: no such model, or it is none of ours; says what is allowed.
+    """
+    if str(name_or_folder).startswith("endpoint:"):
+        raise ValueError(f"{name_or_folder} is an endpoint; here a checkpoint of ours is needed, such as 'mini'")
+    folder = _find_folder(name_or_folder)
+    if (stock := stock_family(folder)) is not None:
+        raise ValueError(
+            f"{name_or_folder} is a stock model ({stock}), which describes and finds as it is; here a checkpoint of "
+            "ours is needed, such as 'mini'"
+        )
+    return folder
+
+
+def stock_family(folder: Path) -> str | None:
+    """The `model_type` of a stock model's folder; None for a checkpoint of ours."""
+    config = read_json(folder / "config.json")
+    return None if "format_version" in config else config.get("model_type")
+
+
+def _find_folder(name_or_folder: str | Path) -> Path:
     name = str(name_or_folder)
     if name in EMBEDDED:
         folder = Path(__file__).parent.parent / "pretrained" / name
@@ -38,7 +74,9 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
         return folder
     if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
         return _download(name)
-    raise ValueError(f"unknown model {name!r}: 'mini', a checkpoint folder, or a Hub id (owner/name)")
+    raise ValueError(
+        f"unknown model {name!r}: 'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL"
+    )
 
 
 def _download(repo_id: str) -> Path:
@@ -51,6 +89,54 @@ def _download(repo_id: str) -> Path:
         raise ValueError(
             f"unknown model {repo_id!r}: no such folder, and the Hub says: {str(error).splitlines()[0]}"
         ) from None
+
+
+def load_roles(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    quantize: str | None = None,
+    roles: tuple[str, ...] = ("descriptor", "localizer"),
+    style: str | None = None,
+) -> TalkingPoints:
+    """Load a model that will answer. Arguments and errors as `TalkingPoints.from_pretrained`."""
+    from talking_points.pointing.round_trip import TalkingPoints
+
+    where = find_model(name)
+    if style is not None:
+        check_form(style)
+    if isinstance(where, EndpointConfig):
+        from talking_points.endpoint import Endpoint
+
+        if device is not None or quantize is not None:
+            raise ValueError(f"{name} is an endpoint, which has its own device and weights; leave out --device")
+        return over_endpoint(Endpoint(where), style=style)
+    if (family := stock_family(where)) is not None:
+        import torch
+
+        from talking_points.bases.stock import load_stock
+        from talking_points.pointing.stock import StockDescriptor, StockLocalizer
+        from talking_points.pointing.stock_model import StockAsker
+
+        chosen = choose_device(device, mps=True)
+        dtype = torch.float32 if chosen.type == "cpu" else torch.bfloat16
+        base = load_stock(where, family, name=str(name), device=chosen, dtype=dtype, quantize=quantize)
+        asker, form = StockAsker(base), style or base.form
+        return TalkingPoints(StockDescriptor(asker, form), StockLocalizer(asker, form))
+    if style is not None:
+        raise ValueError(f"{name} is a checkpoint of ours; style is for stock models and endpoints")
+    return TalkingPoints.over(load_network(name, device=device, roles=roles, quantize=quantize))
+
+
+def over_endpoint(endpoint: Endpoint, *, style: str | None = None, concurrency: int | None = None) -> TalkingPoints:
+    """Both roles of the model behind an endpoint. style: as `from_pretrained` takes it."""
+    from talking_points.pointing.asked import CONCURRENCY, EndpointAsker
+    from talking_points.pointing.round_trip import TalkingPoints
+    from talking_points.pointing.stock import StockDescriptor, StockLocalizer
+
+    asker = EndpointAsker(endpoint, concurrency=concurrency or CONCURRENCY)
+    form = style or form_of_model(endpoint.config.model)
+    return TalkingPoints(StockDescriptor(asker, form), StockLocalizer(asker, form))
 
 
 def load_network(
@@ -79,12 +165,16 @@ def load_network(
     return load_base(folder, device=chosen, dtype=dtype, roles=roles, quantize=quantize, answers_only=True)
 
 
-def choose_device(device: str | None) -> torch.device:
-    """A device by name, tried out; None: a GPU if there is one, else the CPU. An absent one is a ValueError."""
+def choose_device(device: str | None, *, mps: bool = False) -> torch.device:
+    """A device by name, tried out; None: a GPU if there is one, else the CPU. An absent one is a ValueError.
+
+    mps: whether Apple's chips count as a GPU, too.
+    """
     import torch
 
     if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        apple = mps and torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if apple else "cpu"
         log.info("device %s", device)
     try:
         chosen = torch.device(device)

@@ -9,17 +9,16 @@ from typing import TypeVar
 import torch
 
 from talking_points.bases.base import Base
-from talking_points.pointing.encoding import EncodedPhotos, Photo, PhotoCache, PreparedPhoto, encode_photos
-from talking_points.pointing.pairs import Asked, answer_pairs, opened
+from talking_points.memory import room_for_batch
+from talking_points.pointing.encoding import EncodedPhotos, PhotoCache, encode_photos
+from talking_points.pointing.pairs import OPENED_BYTES, Asked, answer_pairs, opened
+from talking_points.pointing.prepared import Photo, PreparedPhoto, prepare_photo
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 R = TypeVar("R")
 SomeRole = TypeVar("SomeRole", bound="Role")
 
-MEMORY_BYTES = 2**30
-"""Room for a batch on the CPU. On a GPU it is `GPU_SHARE` of what is free there. Ours."""
-GPU_SHARE = 0.6
 MOST_AT_ONCE = 128
 """Prompts of a batch: more bring nothing where memory is plenty. Ours."""
 
@@ -34,7 +33,7 @@ class Role:
         Args:
             network: with the role's adapter.
             cache: where what is computed of photos is kept; None: one of its own.
-            memory_bytes: room for a batch; None: `MEMORY_BYTES`, or `GPU_SHARE` of a GPU's free memory.
+            memory_bytes: room for a batch; None: `memory.room_for_batch`.
         """
         self.network = network
         self.cache = PhotoCache() if cache is None else cache
@@ -47,15 +46,21 @@ class Role:
 
         return cls(load_network(name_or_folder, device=device, roles=(cls.role,)))
 
+    def prepare(self, photo: Photo) -> PreparedPhoto:
+        """A photo as the base sees it. Runs in any thread; errors as `prepare_photo`."""
+        return prepare_photo(photo, self.network.side)
+
+    @property
+    def photos_at_once(self) -> int:
+        """Photos that may be open together."""
+        return max(1, OPENED_BYTES // (self.network.side**2 * 3 * 4))
+
     def prompts_at_once(self, tokens: int) -> int:
         """How many prompts fit into memory together, at worst each with a photo of its own.
 
         tokens: of a question and its answer.
         """
-        room = self.memory_bytes
-        if room is None:
-            device = self.network.device
-            room = int(GPU_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else MEMORY_BYTES
+        room = room_for_batch(self.network.device) if self.memory_bytes is None else self.memory_bytes
         return max(1, min(MOST_AT_ONCE, room // self.network.prompt_bytes(tokens)))
 
     def _encode(self, photos: Sequence[PreparedPhoto]) -> EncodedPhotos:
@@ -67,8 +72,9 @@ class Role:
         *,
         tokens: int,
         ready: Callable[[Q, tuple[int, int]], A],
-        work: Callable[[Sequence[Asked[A]]], list[R]],
+        work: Callable[[Sequence[Asked[PreparedPhoto, A]]], list[R]],
     ) -> list[R]:
         """Answers to pairs. tokens: as `prompts_at_once`; the others as `opened` and `answer_pairs` take them."""
         with torch.inference_mode():
-            return answer_pairs(opened(pairs, self.network.side, ready), self.prompts_at_once(tokens), work)
+            windows = opened(pairs, self.prepare, self.photos_at_once, ready)
+            return answer_pairs(windows, self.prompts_at_once(tokens), work)

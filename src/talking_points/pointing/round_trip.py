@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from talking_points.bases.base import Base
-from talking_points.bases.loading import save_base
-from talking_points.pointing.descriptor import PointDescriptor, points_of_photo
-from talking_points.pointing.encoding import Photo, PhotoCache, prepare_photo
-from talking_points.pointing.localizer import PointLocalizer
-from talking_points.pointing.pairs import Asked, answer_pairs, check_pairs, opened
-from talking_points.pointing.pretrained import load_network
+from talking_points.pointing.interfaces import DescriptorRole, LocalizerRole
+from talking_points.pointing.pairs import (
+    Asked,
+    OnText,
+    answer_pairs,
+    check_pairs,
+    check_texts,
+    opened,
+    points_of_photo,
+)
+from talking_points.pointing.prepared import Photo, Prepared
 from talking_points.points import Point, check_point
 from talking_points.samples import FoundPoint, PhotoPoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from talking_points.bases.base import Base
+    from talking_points.pointing.encoding import PhotoCache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,13 +36,15 @@ class RoundTrip:
     """Asked, pixels of the photo."""
     description: str
     found_px: tuple[float, float] | None
-    """Found, pixels of the photo. None when the descriptor said nothing, which cannot be localized."""
+    """Found, pixels of the photo. None when the descriptor said nothing, which cannot be localized, and when the
+    localizer gave no point."""
     error: float | None
     """Distance between the two in the photo's normalised coordinates (x/W, y/H), as PCK measures it."""
     confidence: float | None = None
-    """Of the point found; see `FoundPoint`, as the next two."""
+    """Of the point found; see `FoundPoint`, as the next three."""
     runner_up_px: tuple[float, float] | None = None
     there: float | None = None
+    problem: str | None = None
 
     def as_point(self) -> PhotoPoint:
         """The same as the record that is written as JSON."""
@@ -49,34 +60,67 @@ class TalkingPoints:
         >>> [(x, y)] = tp.localize("photo.jpg", [text])                     # doctest: +SKIP
     """
 
-    def __init__(self, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None) -> None:
-        """Arguments as `Role`; both adapters are over one network, and share the cache."""
-        self.network = network
+    def __init__(self, descriptor: DescriptorRole, localizer: LocalizerRole) -> None:
+        """Both see photos in the same way: what one prepares, the other takes."""
+        self.descriptor, self.localizer = descriptor, localizer
+
+    @classmethod
+    def over(cls, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None) -> TalkingPoints:
+        """Both roles of one base, which share the cache. Arguments as `Role` takes them."""
+        # Not at the top: who asks an endpoint needs no torch.
+        from talking_points.pointing.descriptor import PointDescriptor
+        from talking_points.pointing.encoding import PhotoCache
+        from talking_points.pointing.localizer import PointLocalizer
+
         cache = PhotoCache() if cache is None else cache
-        self.descriptor = PointDescriptor(network, cache=cache, memory_bytes=memory_bytes)
-        self.localizer = PointLocalizer(network, cache=cache, memory_bytes=memory_bytes)
+        return cls(
+            PointDescriptor(network, cache=cache, memory_bytes=memory_bytes),
+            PointLocalizer(network, cache=cache, memory_bytes=memory_bytes),
+        )
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | Path, *, device: str | None = None, quantize: str | None = None
+        cls,
+        name_or_folder: str | Path,
+        *,
+        device: str | None = None,
+        quantize: str | None = None,
+        roles: tuple[str, ...] = ("descriptor", "localizer"),
+        style: str | None = None,
     ) -> TalkingPoints:
-        """Load both roles over one base.
+        """Load both roles of a model.
 
         Args:
-            name_or_folder: "mini" (embedded), a checkpoint folder, or a Hugging Face Hub id ("owner/name"),
-                which is downloaded once into the Hub's cache.
-            device: "cpu", "cuda", "cuda:1", ...; None: a GPU if there is one, else the CPU.
-            quantize: "nf4" or "int8" for the base's language model, with bitsandbytes; None: as it is.
+            name_or_folder: "mini" (embedded); a checkpoint folder, or a Hugging Face Hub id ("owner/name"), which is
+                downloaded once into the Hub's cache: ours, or a stock vision-language model of transformers; or
+                "endpoint:URL,MODEL", an OpenAI-compatible server.
+            device: "cpu", "cuda", "cuda:1", "mps", ...; None: a GPU if there is one, else the CPU.
+            quantize: "nf4" or "int8" for the language model, with bitsandbytes; None: as it is.
+            roles: those that will be used; of a checkpoint of ours no other is loaded.
+            style: of a stock model or an endpoint, how it writes points (`forms.FORMS`); None: as its name tells.
 
         Raises:
-            ImportError: bitsandbytes is not installed.
-            ValueError: no such model or device, another checkpoint version, or weights that do not fit.
+            ImportError: what an endpoint or `quantize` needs is not installed.
+            ValueError: no such model, device or style, another checkpoint version, or weights that do not fit.
         """
-        return cls(load_network(name_or_folder, device=device, quantize=quantize))
+        from talking_points.pointing.pretrained import load_roles
+
+        return load_roles(name_or_folder, device=device, quantize=quantize, roles=roles, style=style)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory."""
-        save_base(self.network, Path(folder), dtype=dtype)
+        """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory.
+
+        Raises:
+            ValueError: it is a stock model or an endpoint, which has no checkpoint of ours.
+        """
+        from talking_points.bases.loading import save_base
+        from talking_points.pointing.role import Role
+
+        if not isinstance(self.descriptor, Role):
+            raise ValueError(
+                "a stock model or an endpoint has no checkpoint of ours to save; load it by its name again"
+            )
+        save_base(self.descriptor.network, Path(folder), dtype=dtype)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, dtype: torch.dtype | None = None) -> str:
         """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address."""
@@ -91,23 +135,35 @@ class TalkingPoints:
             api.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "checkpoint"))
         return url
 
+    def prepare(self, photo: Photo) -> Prepared:
+        """A photo as the model sees it, which all methods take in place of the photo. Runs in any thread.
+
+        Raises:
+            ValueError, FileNotFoundError: the photo cannot be read.
+        """
+        return self.descriptor.prepare(photo)
+
+    def check_text(self, text: str) -> None:
+        """ValueError where a text cannot be searched for: it is empty or too long."""
+        self.localizer.check_text(text)
+
     def describe(self, photo: Photo, points_px: Sequence[Point]) -> list[str]:
         """Texts of points (pixels of the photo). See `PointDescriptor.describe`."""
-        return self.descriptor.describe(photo, points_px)
+        return self.describe_many(points_of_photo(self.prepare(photo), points_px))
 
-    def describe_many(
-        self, pairs: Sequence[tuple[Photo, Point]], *, on_token: Callable[[int, list[int]], None] | None = None
-    ) -> list[str]:
+    def describe_many(self, pairs: Sequence[tuple[Photo, Point]], *, on_text: OnText | None = None) -> list[str]:
         """Texts of points of many photos. See `PointDescriptor.describe_many`."""
-        return self.descriptor.describe_many(pairs, on_token=on_token)
+        return self.descriptor.describe_many(pairs, on_text=on_text)
 
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[Point]:
-        """Points (pixels of the photo) of texts. See `PointLocalizer.localize`."""
-        return self.localizer.localize(photo, texts)
+        """Points (pixels of the photo) of texts; NaN, NaN for no answer. See `PointLocalizer.localize`."""
+        return [found.point_px for found in self.locate(photo, texts)]
 
     def locate(self, photo: Photo, texts: Sequence[str]) -> list[FoundPoint]:
         """See `PointLocalizer.locate`."""
-        return self.localizer.locate(photo, texts)
+        check_texts(texts, "text {}", self.check_text)
+        prepared: Any = self.prepare(photo)
+        return self.locate_many([(prepared, text) for text in texts])
 
     def locate_many(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint]:
         """Points of texts about many photos. See `PointLocalizer.locate_many`."""
@@ -115,14 +171,13 @@ class TalkingPoints:
 
     def round_trip(self, photo: Photo, points_px: Sequence[Point]) -> list[RoundTrip]:
         """Describe points, then find them back from the words alone. Arguments and errors as `describe`."""
-        prepared = prepare_photo(photo, self.network.side)
-        return self.round_trip_many(points_of_photo(prepared, points_px))
+        return self.round_trip_many(points_of_photo(self.prepare(photo), points_px))
 
     def round_trip_many(self, pairs: Sequence[tuple[Photo, Point]]) -> list[RoundTrip]:
         """`round_trip` of points of many photos. Arguments and errors as `describe_many`."""
         check_pairs(pairs, "(x, y)")
 
-        def there_and_back(asked: Sequence[Asked[Point]]) -> list[RoundTrip]:
+        def there_and_back(asked: Sequence[Asked[Any, Point]]) -> list[RoundTrip]:
             texts = self.describe_many([(one.photo, one.question) for one in asked])
             # A descriptor that says nothing leaves nothing to localize.
             said = [(one.photo, text) for one, text in zip(asked, texts, strict=True) if text]
@@ -132,7 +187,8 @@ class TalkingPoints:
                 for one, text in zip(asked, texts, strict=True)
             ]
 
-        return answer_pairs(opened(pairs, self.network.side, check_point), max(1, len(pairs)), there_and_back)
+        windows = opened(pairs, self.prepare, self.descriptor.photos_at_once, check_point)
+        return answer_pairs(windows, max(1, len(pairs)), there_and_back)
 
 
 def _trip(point_px: Point, text: str, found: FoundPoint | None, size_wh: tuple[int, int]) -> RoundTrip:

@@ -17,7 +17,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from talking_points.evaluation.pointing.formats import words_of_prompt
+from talking_points.pointing.forms import words_of_prompt
 from talking_points.samples import PhotoPoint, absence
 from talking_points.serving.engine import Task
 from talking_points.serving.schemas import AssistantMessage, ChatAnswer, ChatChoice, ChatMessage, ChatRequest
@@ -92,15 +92,20 @@ def read_question(messages: list[ChatMessage]) -> Question:
     """What the last of the user's messages asks about the last photo shown.
 
     Raises:
-        ValueError: no photo, no words, or more than one point.
+        ValueError: no photo, more than one in a message, no words, or more than one point.
     """
-    photo, words = None, ""
+    shown: list[str] = []
+    words = ""
     for message in messages:
         if message.role == "user":
-            words, shown = _parts(message)
-            photo = shown or photo
-    if photo is None:
+            words, photos = _parts(message)
+            shown = photos or shown
+    if not shown:
         raise ValueError(f"the chat shows no photo; {_EXPECTED}")
+    # What our own evaluation asks shows the point's surroundings as well.
+    if len(shown) > 1 and words_of_prompt("describe", words) is None:
+        raise ValueError(f"the message shows {len(shown)} photos; ask about one at a time")
+    photo = shown[0]
     if not words.strip():
         raise ValueError("the last message has no words; give a point such as x = 212, y = 140, or a description")
     # What our own evaluation writes: its words may hold numbers of any kind.
@@ -128,20 +133,20 @@ def say(answer: PhotoPoint) -> str:
     return f"{absent}; the likeliest place is {place}" if absent else place
 
 
-def _parts(message: ChatMessage) -> tuple[str, str | None]:
-    """Words and photo of a message."""
+def _parts(message: ChatMessage) -> tuple[str, list[str]]:
+    """Words and photos of a message."""
     if not isinstance(message.content, list):
-        return message.content or "", None
-    words, photo = [], None
+        return message.content or "", []
+    words, photos = [], []
     for part in message.content:
         kind = part.get("type")
         if kind == "text" and isinstance(part.get("text"), str):
             words.append(part["text"])
         elif kind == "image_url":
-            photo = _address(part.get("image_url"))
+            photos.append(_address(part.get("image_url")))
         else:
             raise ValueError(f'a part of type {str(kind)[:40]!r}; allowed: "text" and "image_url"')
-    return "\n".join(words), photo
+    return "\n".join(words), photos
 
 
 def _address(image: Any) -> str:

@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
-from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.prepared import Prepared
 from talking_points.pointing.round_trip import TalkingPoints
-from talking_points.points import check_points
+from talking_points.points import Point, check_points
 from talking_points.samples import PhotoPoint
 from talking_points.serving.settings import ServeSettings
 
@@ -50,7 +50,7 @@ class StoppedError(RuntimeError):
 @dataclass(eq=False, kw_only=True, slots=True)
 class _Request:
     task: Task
-    photo: PreparedPhoto
+    photo: Prepared
     asked: list[PhotoPoint]
     on_text: OnText | None
     arrived_s: float = field(default_factory=time.monotonic)
@@ -90,9 +90,9 @@ class Engine:
         """From now on, tell the points and texts of each batch, and how long it took, in seconds."""
         self._watchers.append(on_batch)
 
-    def prepare(self, photo: Image.Image) -> PreparedPhoto:
+    def prepare(self, photo: Image.Image) -> Prepared:
         """A photo as this model sees it. Runs in the caller's thread."""
-        return prepare_photo(photo, self._tp.network.side)
+        return self._tp.prepare(photo)
 
     def check_room(self, count: int = 1) -> None:
         """Raise BusyError or StoppedError when so many points or texts could not wait now."""
@@ -106,7 +106,7 @@ class Engine:
                 raise BusyError(waiting, min(LONGEST_RETRY_S, max(1, seconds)))
 
     def submit(
-        self, task: Task, photo: PreparedPhoto, asked: Sequence[PhotoPoint], *, on_text: OnText | None = None
+        self, task: Task, photo: Prepared, asked: Sequence[PhotoPoint], *, on_text: OnText | None = None
     ) -> Future[list[PhotoPoint]]:
         """Ask about one photo.
 
@@ -126,7 +126,7 @@ class Engine:
         if task == "localize":
             for number, point in enumerate(asked, start=1):
                 try:
-                    self._tp.network.prompts.localize(point.text or "")
+                    self._tp.check_text(point.text or "")
                 except ValueError as error:
                     raise ValueError(f"text {number}: {error}") from None
         else:
@@ -207,18 +207,21 @@ class Engine:
             (r, n, point_px) for r, n in places if batch[r].task != "localize" and (point_px := answers[r][n].point_px)
         ]
 
-        def told(place: int, ids: list[int]) -> None:
+        def told(place: int, text: str) -> None:
             r, n, _ = described[place]
             on_text = batch[r].on_text
             if on_text is not None:
-                on_text(n, self._tp.network.prompts.decode(ids))
+                on_text(n, text)
 
-        texts = self._tp.describe_many([(batch[r].photo, point_px) for r, _, point_px in described], on_token=told)
+        listened = any(batch[r].on_text is not None for r, _, _ in described)
+        asked: list[tuple[Any, Point]] = [(batch[r].photo, point_px) for r, _, point_px in described]
+        texts = self._tp.describe_many(asked, on_text=told if listened else None)
         for (r, n, _), text in zip(described, texts, strict=True):
             answers[r][n] = replace(answers[r][n], description=text)
         # A descriptor that says nothing leaves nothing to localize.
         sought = [(r, n, words) for r, n in places if batch[r].task != "describe" and (words := answers[r][n].words)]
-        found = self._tp.locate_many([(batch[r].photo, words) for r, _, words in sought])
+        pairs: list[tuple[Any, str]] = [(batch[r].photo, words) for r, _, words in sought]
+        found = self._tp.locate_many(pairs)
         for (r, n, _), one in zip(sought, found, strict=True):
             answers[r][n] = answers[r][n].answered(one, batch[r].photo.size_wh)
         return answers

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 
 from talking_points.photos import decode_photo
-from talking_points.pointing.encoding import PreparedPhoto
+from talking_points.pointing.prepared import Prepared
 from talking_points.progress import one_line
 from talking_points.samples import PhotoPoint
 from talking_points.serving.engine import BusyError, Engine, OnText, StoppedError, Task
@@ -64,7 +64,7 @@ class Service:
         async with self._fetchers:
             return await fetch(url, max_bytes=self.settings.max_photo_bytes, trusted_headers=trusted_headers)
 
-    async def prepare(self, engine: Engine, source: bytes | str) -> PreparedPhoto:
+    async def prepare(self, engine: Engine, source: bytes | str) -> Prepared:
         """A photo, given as `with_photo` takes it, as a model sees it."""
         with refusing():
             # Before the work of decoding, not after it.
@@ -75,7 +75,7 @@ class Service:
         self,
         task: Task,
         engine: Engine,
-        photo: PreparedPhoto,
+        photo: Prepared,
         asked: Sequence[PhotoPoint],
         *,
         on_text: OnText | None = None,

@@ -53,7 +53,8 @@ class ServeSettings(AddressSettings):
     """Models, address, limits and permissions of a server. All defaults are ours."""
 
     model: tuple[str, ...] = ("mini",)
-    """'mini', a checkpoint folder, or a Hub id (owner/name). Of several, requests name one; or the first is asked."""
+    """'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL. Of several, requests name one; or the
+    first is asked."""
     allow_urls: bool = False
     """Fetch photos from public addresses that requests name."""
     page: bool = True
@@ -74,6 +75,8 @@ class ServeSettings(AddressSettings):
     """How long a request waits for others to go along with it, in milliseconds."""
     device: str | None = None
     """Such as 'cpu' or 'cuda'; a GPU where there is one."""
+    style: str | None = None
+    """Of stock models and endpoints, how they write points; told by their names unless given."""
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is made anew, and the zero-argument form would miss it.

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.pointing.encoding import PreparedPhoto, prepare_photo
+from talking_points.pointing.prepared import PreparedPhoto, prepare_photo
 from talking_points.points import photo_to_square
 from talking_points.training.settings import TrainingSettings
 

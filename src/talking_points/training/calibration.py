@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.model.heatmaps import chances
-from talking_points.pointing.encoding import encode_photos, prepare_photo
+from talking_points.pointing.encoding import encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square
 
@@ -88,7 +88,7 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
 def _answers(localizer: PointLocalizer, group: Sequence[Sample]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """(P,) whether the texts of one photo's samples led to their points, and (K, P) how surely at each temperature."""
     base = localizer.network
-    photo = prepare_photo(group[0].open_photo(), base.side)
+    photo = localizer.prepare(group[0].open_photo())
     prompts = [base.prompts.localize(sample.text or "") for sample in group]
     located = localizer.located(encode_photos(base, [photo], localizer.cache), [prompts])
     logits_Phw = located.heatmap_logits_Phw

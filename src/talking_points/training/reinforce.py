@@ -21,8 +21,9 @@ from talking_points.files import write_whole
 from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.generation import Sampling
 from talking_points.model.weights import fingerprint
-from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, PreparedPhoto, encode_photos
+from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches

@@ -21,7 +21,7 @@ from talking_points.evaluation.settings import PointingSettings
 from talking_points.files import sha256_of, write_whole
 from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
 
 
@@ -33,11 +33,11 @@ def run(
     tasks = read_tasks(settings.data, settings.layout, problems.append)
     for problem in problems:
         on_problem(problem)
-    model = find_checkpoint(settings.model)
+    find_model(settings.model)
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
 
-    with open_contestants(settings, model) as named:
+    with open_contestants(settings) as named:
         return evaluate_pointing(
             settings.layout,
             tasks,
@@ -46,8 +46,9 @@ def run(
             settings={
                 "model": settings.model,
                 "quantize": settings.quantize,
+                "style": settings.style,
                 "localizers": settings.localizer,
-                "sha256": hashes_of(model, settings.localizer),
+                "sha256": hashes_of(settings.model, settings.localizer),
             },
             problems=problems,
             on_progress=on_progress,
