@@ -24,6 +24,7 @@ from talking_points.serving.settings import ServeSettings
 
 T = TypeVar("T")
 
+_URL_SAFE = str.maketrans("-_", "+/")
 DECODERS = 2
 """Photos that are decoded side by side: each may take a few bytes a pixel. Ours."""
 FETCHERS = 16
@@ -107,12 +108,17 @@ class Service:
 
 
 def _bytes_of(source: str) -> bytes:
-    if source.startswith("data:"):
+    if source[:5].lower() == "data:":
         head, comma, source = source.partition(",")
-        if not comma or not head.endswith(";base64"):
+        if not comma or not head.lower().endswith(";base64"):
             raise ValueError("the photo's data URL is not like data:image/jpeg;base64,...")
+    # Lines may be folded. A space within one stands where a "+" was, and without it the photo would be another.
+    source = "".join(line.strip() for line in source.splitlines())
+    if " " in source:
+        raise ValueError("the photo's base64 holds spaces, which stand where a form lost a +; send it as JSON")
+    source = source.translate(_URL_SAFE).rstrip("=")
     try:
-        data = base64.b64decode("".join(source.split()), validate=True)
+        data = base64.b64decode(source + "=" * (-len(source) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("the photo is neither base64 nor a data URL") from None
     if not data:
