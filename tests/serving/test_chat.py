@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
@@ -290,9 +291,29 @@ def test_models_are_listed_and_retrieved(client: TestClient) -> None:
     assert response.status_code == 404 and "served: tiny" in response.json()["error"]["message"]
 
 
+def test_a_word_that_changes_while_it_is_written_ends_no_stream(
+    client: TestClient, tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ["on", "on the photo", "on the photo '", "on the photo's", "on the photo's edge"]
+
+    def describe_many(pairs: list[object], *, on_text: Callable[[int, str], None] | None = None) -> list[str]:
+        for text in written:
+            if on_text is not None:
+                on_text(0, text)
+        return [written[-1]]
+
+    monkeypatch.setattr(tp, "describe_many", describe_many)
+    assert streamed(ask(client, stream=True))[0] == written[-1]
+    # One that was sent and is another at last breaks the stream off.
+    written[:] = ["on the photo of", "on a wall"]
+    assert "[DONE]" not in ask(client, stream=True).text
+
+
 def test_what_surely_stays_of_an_answer_that_is_written() -> None:
     ending = Ending(["the end"], None, None)
-    assert ending.sure("so far the e") == "so far " and ending.sure("so far") == "so far"
+    assert ending.sure("so far the en") == "so far " and ending.sure("so far and") == "so far"
+    # A tokenizer writes the beginning of "photo's" so.
+    assert ending.sure("of the photo '") == "of the photo"
     assert ending.cut("so far the end, and more") == ("so far ", "stop")
     with pytest.raises(ValueError, match="max_tokens"):
         Ending([], 5, None)

@@ -133,7 +133,12 @@ async def _events(
     yield event(choice({"role": "assistant", "content": sent}, None))
     async for text, why in others:
         reason = why
-        if text.startswith(sent) and text != sent:
+        if not text.startswith(sent):
+            if why is None:
+                continue
+            # What was sent cannot be taken back; a stream without an end says that it is none.
+            raise RuntimeError(f"the answer's words changed after they were sent: {sent!r} is {text!r}")
+        if text != sent:
             yield event(choice({"content": text[len(sent) :]}, None))
             sent = text
     yield event(choice({}, reason))

@@ -39,8 +39,8 @@ class Ending:
 
     def sure(self, so_far: str) -> str:
         """Of an answer that is being written what stays whatever follows."""
-        # How a word is split into tokens is known when it has ended.
-        known = so_far if self._most is None else so_far[: so_far.rfind(" ") + 1].rstrip()
+        # A word that has not ended may still change: "photo '" becomes "photo's", and its tokens with it.
+        known = so_far[: so_far.rfind(" ") + 1].rstrip()
         known, _ = self.cut(known)
         begun = [n for stop in self._stops for n in range(1, len(stop)) if known.endswith(stop[:n])]
         return known[: len(known) - max(begun, default=0)]
