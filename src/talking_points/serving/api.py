@@ -89,7 +89,7 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
 
 
 def _served(engine: Engine) -> schemas.ServedModel:
-    return schemas.ServedModel(id=engine.name, created=engine.loaded_s)
+    return schemas.ServedModel(id=engine.name, created=engine.loaded_s, knows=list(engine.knows))
 
 
 def _add_tasks(app: FastAPI, service: Service) -> None:

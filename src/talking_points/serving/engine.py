@@ -95,6 +95,14 @@ class Engine:
         descriptor = self._tp.descriptor
         return descriptor.network.prompts if isinstance(descriptor, Role) else None
 
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """Objects and parts that the model was taught by name; none where that is not known."""
+        from talking_points.pointing.role import Role
+
+        descriptor = self._tp.descriptor
+        return descriptor.network.class_names if isinstance(descriptor, Role) else ()
+
     def watch(self, on_batch: Callable[[int, float], None]) -> None:
         """From now on, tell the points and texts of each batch, and how long it took, in seconds."""
         self._watchers.append(on_batch)

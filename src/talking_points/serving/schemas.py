@@ -156,6 +156,7 @@ class ServedModel(BaseModel):
     object: Literal["model"] = "model"
     created: int = Field(description="When this server has loaded it, in seconds of Unix time.")
     owned_by: str = "talking-points"
+    knows: list[str] = Field(description="Objects and parts that it was taught by name; empty where that is not known.")
 
 
 class ModelList(BaseModel):
