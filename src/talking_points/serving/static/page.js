@@ -193,6 +193,7 @@ async function openPhoto(file) {
   removeAll();
   photo = {file, url, size};
   at("photo").style.setProperty("--shape", size[0] / size[1]);
+  at("photo").style.setProperty("--wide", `${size[0]}px`);
   at("photo").hidden = false;
   image.src = picture;
   await image.decode();
