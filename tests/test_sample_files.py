@@ -55,7 +55,7 @@ def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
         (json.dumps([ONE, TWO]), "a.jsonl", "is a JSON array; expected JSON lines, one object"),
         (json.dumps([ONE, TWO], indent=1), "a.jsonl", "is a JSON array"),
         (json.dumps(ONE, indent=1), "a.jsonl", "is JSON over several lines"),
-        (json.dumps([ONE, TWO]), "a.json", "is a JSON array; a .json holds COCO keypoints, a .jsonl one object a line"),
+        (json.dumps([ONE, TWO]), "a.json", "is a JSON array; a .json holds COCO keypoints or Label Studio"),
         ("\n".join(LINES), "a.json", "looks like JSON lines; name it .jsonl"),
         ("{", "a.json", "is not JSON"),
         ("{}", "a.json", "is no COCO file"),

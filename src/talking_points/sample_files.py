@@ -1,8 +1,9 @@
-"""Files of points of photos: JSON lines, CSV, Parquet or COCO keypoints in, one `Line` after the other out.
+"""Files of points of photos: JSON lines, CSV, Parquet or what annotation tools write in, `Line`s out, one by one.
 
-What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints), JSON lines for any other. One whose
-content is something else is refused in one line that says what it looks like. With `fields` records have other names
-(`talking_points.fields`), and JSON is a list or lines. Here alone the forms before 0.2 are read.
+What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints, or Label Studio's JSON), .xml (CVAT),
+JSON lines for any other. One whose content is something else is refused in one line that says what it looks like. With
+`fields` records have other names (`talking_points.fields`), and JSON is a list or lines. Here alone the forms before
+0.2 are read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from talking_points.annotations import Found, cvat_points, is_label_studio, label_studio_points
 from talking_points.coco_keypoints import folder_of_photos, keypoints_of
 from talking_points.fields import Fields, OtherFields
 from talking_points.photos import photo_size
@@ -398,7 +400,7 @@ def _plain(value: Any) -> Any:
 
 
 def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
-    """The labelled keypoints of a COCO file, each a line of its own.
+    """The labelled keypoints of a COCO file, each a line of its own; or those of Label Studio's JSON.
 
     Photos are sought beside the file, and in `data/` and `images/` beside its folder, as AP-10K has them.
     """
@@ -411,8 +413,12 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in ("images", "annotations")
     ):
+        if is_label_studio(content):
+            yield from _numbered(path, label_studio_points(path, content))
+            return
         what = "a JSON array" if isinstance(content, list) else "no COCO file"
-        raise ValueError(f"{path} is {what}; a .json holds COCO keypoints, a .jsonl one object a line, {_RENAMED}")
+        kinds = "COCO keypoints or Label Studio's tasks"
+        raise ValueError(f"{path} is {what}; a .json holds {kinds}, a .jsonl one object a line, {_RENAMED}")
     try:
         photos = {one["id"]: one for one in content["images"]}
         categories = {one["id"]: one for one in content.get("categories") or []}
@@ -437,4 +443,27 @@ def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
         raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
 
 
-_KINDS = {".csv": _csv_rows, ".parquet": _parquet_rows, ".json": _coco_keypoints}
+# Annotation tools
+
+
+def _cvat(path: Path, note: OnNote) -> Iterator[Line]:
+    yield from _numbered(path, cvat_points(path))
+
+
+def _numbered(path: Path, found: Iterator[Found]) -> Iterator[Line]:
+    number = 0
+    try:
+        for number, (record, problem) in enumerate(found, start=1):
+            yield Line(number=number, record=record, problem=problem)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no export of Label Studio: {type(error).__name__} {error}") from None
+    if not number:
+        raise ValueError(f"{path} has no points")
+
+
+_KINDS: dict[str, Callable[[Path, OnNote], Iterator[Line]]] = {
+    ".csv": _csv_rows,
+    ".parquet": _parquet_rows,
+    ".json": _coco_keypoints,
+    ".xml": _cvat,
+}

@@ -48,6 +48,7 @@ class FakeBase(nn.Module):
     name = "fake"
     side = 32
     num_blocks = 2
+    class_names: tuple[str, ...] = ()
     roles = ("descriptor", "localizer")
     device, dtype = torch.device("cpu"), torch.float32
     temperature = None

@@ -21,10 +21,14 @@ SHOWN = (400, 200)
         ("qwen", '{"bbox_2d": [400, 200, 600, 300]}', [(0.5, 0.25)]),
         ("qwen", "The point is [500, 250].", [(0.5, 0.25)]),
         ("qwen", '[{"point_2d": [500, 250]}, {"point_2d": [0, 1000]}]', [(0.5, 0.25), (0.0, 1.0)]),
+        ("qwen", "(500,250)", [(0.5, 0.25)]),
+        ("qwen", "<|box_start|>(400,200),(600,300)<|box_end|>", [(0.5, 0.25)]),
+        ("qwen", '[{"point_2d": "500,250"}]', [(0.5, 0.25)]),
         ("qwen-pixels", '[{"point_2d": [200, 50], "label": "sleeve"}]', [(0.5, 0.25)]),
         ("molmo", '<point x="50.0" y="25" alt="sleeve">sleeve</point>', [(0.5, 0.25)]),
         ("molmo", ' Here: <points x1="10" y1="10" x2="90" y2="90" alt="a">a</points>', [(0.1, 0.1), (0.9, 0.9)]),
         ("molmo", "<point alt='x' x='0' y='100'>", [(0.0, 1.0)]),
+        ("molmo", '<point x="50" y="25" alt="sign x=3 y=4">', [(0.5, 0.25)]),
         ("molmo2", '<points coords="1 1 500 250 2 752 377">curb ramp</points>', [(0.5, 0.25), (0.752, 0.377)]),
         ("molmo2", '<points coords="1 1 005 250">a</points>', [(0.005, 0.25)]),
         ("gemini", '```json\n[{"point": [250, 500], "label": "small banana"}]\n```', [(0.5, 0.25)]),
@@ -35,6 +39,8 @@ SHOWN = (400, 200)
         ("moondream", '{"x": 1, "y": 0}', [(1.0, 0.0)]),
         ("pixels", 'Sure {not json} {"x": 200, "y": "50"}', [(0.5, 0.25)]),
         ("pixels", "[200, 50.0]", [(0.5, 0.25)]),
+        ("pixels", "The point is at x = 200, y = 50.0.", [(0.5, 0.25)]),
+        ("moondream", "(0.5, 0.25)", [(0.5, 0.25)]),
         # Said twice is said once.
         ("pixels", '{"x": 200, "y": 50}\nSo the answer is {"x": 200, "y": 50}', [(0.5, 0.25)]),
     ],
@@ -64,6 +70,11 @@ def test_an_empty_list_has_no_point(answer: str) -> None:
     assert FORMS["qwen"].points(answer, SHOWN) == FORMS["moondream"].points(answer, SHOWN) == []
 
 
+def test_names_go_before_the_order_of_a_form() -> None:
+    with pytest.raises(ValueError, match="the answer names x and y"):
+        FORMS["gemini"].points('{"x": 500, "y": 250}', SHOWN)
+
+
 def test_a_sentence_about_something_else_is_not_absence() -> None:
     assert not says_absent("The hat is not in the image of the mirror but on the shelf at [3, 4].")
     assert not says_absent("")
@@ -83,6 +94,9 @@ def test_a_sentence_about_something_else_is_not_absence() -> None:
         '{"x": -1, "y": 1, "point_2d": [-1, 1], "points": [{"x": -1, "y": 1}]} <point x="-1" y="1">',
         '{"x": 9999, "y": 1, "point_2d": [9999, 1]} <point x="101" y="1"> <points coords="1 1 9999 1">',
         '{"x": 0.1, "y": 0.1} or rather {"x": 0.2, "y": 0.1} <point x1="3">',
+        "(0.1, 0.2) or (0.3, 0.4)",
+        "x = 0.1",
+        "(0.1, 0.2.3)",
         "[" * 5000,
         '{"points": ' * 3000,
         "[[0.1, 0.1], [0.1, 0.1" + "9" * 30000,
@@ -141,7 +155,12 @@ def test_a_point_that_is_said_is_read_back(name: str, unit: tuple[float, float],
         ("Qwen/Qwen3-VL-8B-Instruct", "qwen"),
         ("qwen3.5-27b", "qwen"),
         ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen-pixels"),
+        ("Qwen/Qwen2-VL-7B-Instruct", "qwen"),
+        ("qwen/qwen-2.5-vl-7b-instruct", "qwen-pixels"),
         ("gemini-3-pro", "gemini"),
+        ("google/gemma-4-12b", "gemini"),
+        ("google/gemma-3-27b-it", "pixels"),
+        ("google/paligemma2-3b", "pixels"),
         ("OpenGVLab/InternVL3_5-8B", "internvl"),
         ("moondream2", "moondream"),
         ("gpt-5", "pixels"),

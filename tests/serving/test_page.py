@@ -90,11 +90,11 @@ def visit(browser: Any, server: str) -> Iterator[Callable[..., Any]]:
     """Open the page as a new visitor; requests to other hosts fail the test."""
     contexts, outside = [], []
 
-    def new(width: int = 1280, height: int = 900) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height})
+    def new(width: int = 1280, height: int = 900, **screen: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **screen)
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(60_000)
+        tab.set_default_timeout(20_000)
         own = (server, "data:", "blob:")
         tab.on("request", lambda request: None if request.url.startswith(own) else outside.append(request.url))
         tab.goto(server)
@@ -196,6 +196,143 @@ def test_what_is_not_in_the_photo_is_said(visit: Callable[..., Any], photo: Path
     assert tab.locator("#photo .star").count() == 1 and tab.locator("#photo .ring").count() == 0
 
 
+def asked_pixel(tab: Any, press: Callable[[], None]) -> tuple[float, float]:
+    """The point that the page asks the server about when somebody presses the photo."""
+    with tab.expect_request("**/v1/chat/completions") as asked:
+        press()
+    text = asked.value.post_data_json["messages"][0]["content"][0]["text"]
+    x, y = re.fullmatch(r"x = ([\d.]+), y = ([\d.]+)", text).groups()  # type: ignore[union-attr]
+    return float(x), float(y)
+
+
+def wait_for_answer_beside(tab: Any, n: int) -> None:
+    """Also where a photo in full screen hides it."""
+    tab.wait_for_selector(f"#note-{n} .found", state="attached")
+
+
+PHONE = {"device_scale_factor": 3, "has_touch": True, "is_mobile": True}
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("width", "height", "screen", "full_screen"),
+    [
+        (1280, 900, {}, False),
+        (1280, 900, {}, True),
+        (1920, 1080, {}, True),
+        (800, 1000, {}, True),
+        # As a browser zoomed to 200%, and to 75%, has it.
+        (640, 450, {"device_scale_factor": 2}, False),
+        (1706, 1200, {"device_scale_factor": 0.75}, True),
+        (375, 740, PHONE, False),
+        (375, 740, PHONE, True),
+        (740, 375, PHONE, False),
+    ],
+)
+@pytest.mark.parametrize("size_wh", [(40, 30), (2000, 900)])
+def test_the_pixel_clicked_is_the_pixel_asked(
+    visit: Callable[..., Any],
+    tmp_path: Path,
+    size_wh: tuple[int, int],
+    width: int,
+    height: int,
+    screen: dict[str, Any],
+    full_screen: bool,
+) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", size_wh, "gray").save(path)
+    tab = visit(width, height, **screen)
+    tab.set_input_files("#upload input[type=file]", path)
+    tab.locator("#status", has_text=f"{size_wh[0]} × {size_wh[1]}").wait_for()
+    if full_screen:
+        tab.click("#fullscreen")
+        tab.wait_for_function("document.fullscreenElement && document.querySelector('#photo img').width > 300")
+    image = tab.locator("#photo img")
+    for n, (u, v) in enumerate([(0.02, 0.03), (0.3, 0.3), (0.7, 0.2), (0.97, 0.7)], start=1):
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(size_wh[0] / size_wh[1], rel=0.02)
+        x, y = round(box["x"] + u * box["width"]), round(box["y"] + v * box["height"])
+        press = tab.touchscreen.tap if screen.get("has_touch") else tab.mouse.click
+        asked = asked_pixel(tab, lambda x=x, y=y, press=press: press(x, y))  # type: ignore[misc]
+        # What is under the middle of the CSS pixel that was pressed, to within that pixel.
+        for got, pressed, edge, shown, side in zip(
+            asked, (x, y), (box["x"], box["y"]), (box["width"], box["height"]), size_wh, strict=True
+        ):
+            assert abs(got - (pressed + 0.5 - edge) / shown * side) <= 0.51 * side / shown + 0.01, (u, v)
+        wait_for_answer_beside(tab, n)
+
+
+@needs_chromium
+def test_beside_the_photo_nothing_is_asked(visit: Callable[..., Any], photo: Path) -> None:
+    tab = visit(1280, 600)
+    open_photo(tab, photo)
+    tab.click("#fullscreen")
+    tab.wait_for_function("document.fullscreenElement && document.querySelector('#photo img').width > 500")
+    box = tab.locator("#photo img").bounding_box()
+    tab.mouse.click(box["x"] - 3, 300)
+    tab.mouse.click(box["x"] + box["width"] + 3, 300)
+    click(tab, 0.5, 0.5)
+    assert "asked at (200, 150)" in wait_for_answer(tab, 1) and not tab.locator("#point-2").count()
+    # The answer can be read there.
+    assert tab.locator("#caption").is_visible() and "asked at (200, 150)" in tab.locator("#caption").inner_text()
+    tab.keyboard.press("Escape")
+
+
+@needs_chromium
+def test_no_button_is_dead(visit: Callable[..., Any], photo: Path) -> None:
+    tab = visit()
+
+    def pressable() -> set[str]:
+        return {one.get_attribute("id") for one in tab.locator("button[id]").all() if one.is_enabled()}
+
+    assert pressable() == {"example"}
+    open_photo(tab, photo)
+    assert pressable() == {"example", "fullscreen", "find-own", "by-numbers"}
+    click(tab, 0.5, 0.5)
+    wait_for_answer(tab, 1)
+    assert pressable() >= {"clear", "figure", "json", "find-1", "remove-1"}
+    tab.click("#clear")
+    assert pressable() == {"example", "fullscreen", "find-own", "by-numbers"}
+
+
+@needs_chromium
+def test_what_the_model_knows_and_how_sure_it_is(visit: Callable[..., Any], photo: Path, engine: Engine) -> None:
+    tab = visit()
+    assert not engine.knows and not tab.locator("#knows").is_visible()
+    listed = {"object": "list", "data": [{"id": "tiny", "knows": ["shoe", "hat"]}]}
+    tab.route("**/v1/models", lambda route: route.fulfill(json=listed))
+    tab.reload()
+    wait_for_page(tab)
+    tab.click("#knows summary")
+    assert "What tiny knows: 2 objects and parts" in tab.locator("#knows").inner_text()
+    assert "shoe, hat" in tab.locator("#names").inner_text()
+    answer = {"text": "a", "found_x": 9, "found_y": 8, "there": 0.9, "confidence": 0.876}
+    answer |= {"runner_up_x": 300, "runner_up_y": 200}
+    tab.route("**/v1/localize", lambda route: route.fulfill(json={"points": [answer]}))
+    open_photo(tab, photo)
+    tab.fill("#own", "a hood")
+    tab.click("#find-own")
+    said = "◯ found at (9, 8) · 88% sure · or else at (300, 200)"
+    tab.locator("#note-1", has_text=said).wait_for()
+
+
+@needs_chromium
+def test_marks_bear_the_numbers_of_their_answers(visit: Callable[..., Any], photo: Path) -> None:
+    tab = visit()
+    answer = {"text": "a", "found_x": 390, "found_y": 290, "there": 0.9, "confidence": None}
+    tab.route("**/v1/localize", lambda route: route.fulfill(json={"points": [answer]}))
+    open_photo(tab, photo)
+    for u in (0.1, 0.4):
+        click(tab, u, 0.1)
+    for n in (1, 2):
+        wait_for_answer(tab, n)
+    assert tab.locator("#photo svg text").all_text_contents() in (["1", "1", "2", "2"],)
+    tab.hover("#point-2")
+    assert tab.locator("#photo .star:not(.faint)").count() == 1
+    assert tab.locator("#photo svg text:not(.faint)").all_text_contents() == ["2", "2"]
+
+
 @needs_chromium
 def test_several_clicks_at_once(visit: Callable[..., Any], photo: Path) -> None:
     tab = visit()
@@ -271,9 +408,15 @@ def test_no_more_points_than_there_is_room_for(visit: Callable[..., Any], photo:
     for n in range(MOST_POINTS):
         click(tab, 0.1 + 0.1 * n, 0.5)
         tab.wait_for_selector(f"#point-{n + 1}", state="visible")
-    click(tab, 0.5, 0.1)
-    tab.get_by_text(f"{MOST_POINTS} points are the most", exact=False).first.wait_for()
     for n in range(MOST_POINTS):
         wait_for_answer(tab, n + 1)
+    click(tab, 0.5, 0.1)
+    tab.get_by_text(f"{MOST_POINTS} points are the most", exact=False).first.wait_for()
+    # A ninth takes the place of the oldest, where that is wanted.
+    tab.click("#problem button")
+    tab.locator("#note-1", has_text=re.compile(r"asked at \(20[01], 3[01]\)")).wait_for()
+    assert not tab.locator("#problem").is_visible() and not tab.locator("#point-9").count()
+    click(tab, 0.5, 0.2)
+    tab.get_by_role("button", name="Remove point 2 for this one").wait_for()
     tab.click("#clear")
     tab.wait_for_selector("#point-1", state="detached")

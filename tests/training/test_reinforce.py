@@ -27,7 +27,7 @@ from talking_points.training.batches import PointBatches
 from talking_points.training.policy import Policy
 from talking_points.training.reinforce import CachedBase, grpo_objective, load_judged, train_grpo
 from talking_points.training.settings import GRPOSettings
-from talking_points.training.watching import stop_reason
+from talking_points.training.watching import Watch, stop_reason
 from tests.tiny import tiny_network
 
 
@@ -172,6 +172,16 @@ def test_stop_rules_by_hand() -> None:
     assert "only 19% of the points have a text" in str(stop_reason(settings, at_the_limits | {"own_text": 0.19}))
     # The first reason of several is said.
     assert str(stop_reason(settings, {"kl": 0.31, "broken": 0.6, "own_text": 0.1})).startswith("KL")
+
+
+def test_rewards_without_spread_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(Any, {}, [], told(evaluate_every=1000, temperature=0.25), steps=100)
+    good = {"kl": 0.0, "broken": 0.0, "own_text": 1.0}
+    shares = [1.0, 1.0, 1.0, 1.0, 0.5, *[0.95] * 7]
+    for done, share in enumerate(shares, start=1):
+        assert not watch(done, {**good, "flat_groups": share})
+    [said] = caplog.messages
+    assert said.startswith("step 10: for 5 steps") and "--temperature (it is 0.25)" in said
 
 
 def test_other_settings_do_not_resume(checkpoint: Path, whole: Path) -> None:

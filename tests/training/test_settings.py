@@ -113,6 +113,8 @@ def test_rate_warms_up_and_decays() -> None:
     assert told.rate_at(9, 110) == pytest.approx(1.0)
     assert told.rate_at(60, 110) == pytest.approx(0.51)  # half way down a cosine from 1 to 0.02
     assert told.rate_at(110, 110) == pytest.approx(0.02)
+    # A short training has a short warm-up, and reaches its rate.
+    assert [told.rate_at(step, 6) for step in (0, 1)] == pytest.approx([1.0, 1.0]) and told.rate_at(1, 20) == 1.0
     constant = replace(told, schedule="constant")
     assert constant.rate_at(0, 110) == pytest.approx(0.1)
     assert constant.rate_at(10, 110) == constant.rate_at(109, 110) == 1.0

@@ -33,6 +33,20 @@ def test_what_was_told_of_steps_that_are_done_again_is_dropped(tmp_path: Path) -
     assert min(scalars(tmp_path, "speed/samples_a_second").values()) > 0
 
 
+def test_a_slow_step_has_a_line_before_it_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with Tracking(tmp_path, 0, 8, 16) as tracking:
+        tracking.step(1, 0.5)
+        assert not caplog.messages
+        monkeypatch.setattr("talking_points.training.tracking.LINE_EVERY_S", 0.0)
+        tracking.step(2, 0.25)
+        tracking.step(3, 0.125, is_logged=True)
+        tracking.log(3, {"loss": 0.375})
+    assert [line.split("  ")[:2] for line in caplog.messages] == [["step 2/8", "loss 0.25"], ["step 3/8", "loss 0.375"]]
+
+
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
 def test_a_tracker_by_name_gets_one_run_a_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, dict[str, object]]] = []

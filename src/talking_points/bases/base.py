@@ -70,6 +70,10 @@ class Base(Protocol):
         """Of "descriptor" and "localizer", those that are trained."""
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Objects and parts that it was taught by name; none where it has no list of them."""
+
+    @property
     def num_blocks(self) -> int:
         """Of the language model."""
 

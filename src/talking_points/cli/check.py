@@ -47,8 +47,14 @@ def check_model(settings: CheckSettings) -> None:
     begun = time.monotonic()
     model = load_roles(settings.model, device=settings.device, quantize=settings.quantize, style=settings.style)
     loaded_s = time.monotonic() - begun
+    style = getattr(model.localizer, "style", None)
     with Progress(log) as progress:
-        report = {"model": settings.model, "loading_s": round(loaded_s, 1), **check(model, on_progress=progress.show)}
+        report = {
+            "model": settings.model,
+            "style": style,
+            "loading_s": round(loaded_s, 1),
+            **check(model, on_progress=progress.show),
+        }
     typer.echo(json.dumps(report, indent=2) if settings.as_json else _as_text(report))
     if not report["passed"]:
         raise typer.Exit(1)
@@ -83,7 +89,8 @@ def _plan(settings: CheckSettings) -> None:
 def _as_text(report: dict[str, Any]) -> str:
     finding, describing, absent = report["finding"], report["describing"], report["absent"]
     lines = [
-        f"{report['model']}: loaded in {report['loading_s']:.0f} s",
+        f"{report['model']}: loaded in {report['loading_s']:.0f} s"
+        + (f", its points read as {report['style']!r} (--style sets it)" if report["style"] else ""),
         f"found {finding['found']:.0%} of {finding['points']} within a tenth of the photo, median error "
         f"{_share(finding['median_error'])}, {finding['seconds'] / finding['points']:.2f} s each",
         "  by the photo's long side: "

@@ -65,7 +65,7 @@ class AskSettings(AnswerSettings, FieldSettings):
     photo: Path | None = field(default=None, metadata=argument("PHOTO"))
     """A photo: JPEG, PNG, WebP, TIFF, ..."""
     input: Path | None = field(default=None, metadata=flag(metavar="FILE"))
-    """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see docs/shell.md."""
+    """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, COCO or Label Studio as .json, CVAT as .xml."""
     out: Path | None = field(default=None, metadata=flag(metavar="OUT.jsonl"))
     """Answers to --input; an earlier run there resumes."""
     strict: bool = False

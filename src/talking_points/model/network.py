@@ -156,6 +156,10 @@ class PointNetwork(nn.Module):
         return len(self.llama.model.layers)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.config.class_names
+
+    @property
     def sizes(self) -> Sizes:
         vision, llama = self.config.vision, self.llama.config
         layers = self.llama.model.layers.named_parameters()

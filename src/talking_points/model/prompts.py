@@ -99,6 +99,15 @@ class Prompts:
             return False
         return True
 
+    def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._encode(text))
+
+    def cut(self, text: str, most: int) -> str:
+        """A text without what follows its first tokens. most: how many stay."""
+        ids = self._encode(text)
+        return text if len(ids) <= most else self.decode(ids[:most])
+
     def decode(self, ids: Sequence[int]) -> str:
         """Generated ids to text, the end token and what follows left out.
 

@@ -86,8 +86,16 @@ _ABSENT = re.compile(
 )
 _NUMBER = r"[\"']?\s*(-?\d{1,6}(?:\.\d{1,12})?)(?![\d.])\s*[\"']?"
 _TAG = re.compile(r"<points?\b([^>]{0,2000})>", re.IGNORECASE)
+_ALT = re.compile(r"""\balt\s*=\s*(?:"[^"]{0,500}"|'[^']{0,500}')""", re.IGNORECASE)
 _TAG_X = re.compile(rf"\bx(\d*)\s*=\s*{_NUMBER}", re.IGNORECASE)
 _COORDS = re.compile(r"<points?\b[^>]{0,200}?\bcoords\s*=\s*[\"']([\d\s;,.:]{0,4000})[\"']", re.IGNORECASE)
+_PLAIN = r"(-?\d{1,6}(?:\.\d{1,12})?)(?![\d.]*\d)"
+PAIR = re.compile(
+    rf"\bx\s*[=:]?\s*{_PLAIN}\s*[,;]?\s*(?:and\s+)?y\s*[=:]?\s*{_PLAIN}|\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)",
+    re.IGNORECASE,
+)
+"""A point in words."""
+_CORNERS = re.compile(rf"\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)\s*,\s*\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)")
 _KEYS = ("point_2d", "point", "bbox_2d", "box_2d", "points")
 """Under which of these a JSON object holds the point; or it has `x` and `y` itself."""
 
@@ -100,7 +108,7 @@ def says_absent(answer: str) -> bool:
 def _read_json(answer: str) -> list[Numbers]:
     """Points of the JSON in an answer, whatever stands around it; a box gives its centre."""
     read, problem = [], "the answer holds no JSON"
-    for value in _json_values(answer):
+    for value, _ in json_values(answer):
         try:
             read.append(_points_of_json(value))
         except ValueError as error:
@@ -112,22 +120,53 @@ def _read_json(answer: str) -> list[Numbers]:
     return read[0]
 
 
-def _json_values(answer: str) -> Iterator[Any]:
-    """The JSON objects and lists of an answer, one after the other."""
+def _read_json_or_words(answer: str) -> list[Numbers]:
+    """As `_read_json`; without any JSON a point as words have it, (615, 402) or x = 615, y = 402.
+
+    Two pairs side by side are the corners of a box, as Qwen2-VL writes one.
+    """
+    if any(True for _ in json_values(answer)):
+        return _read_json(answer)
+    boxes = [tuple(map(float, one)) for one in _CORNERS.findall(answer)]
+    found = {((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes} or set(pairs_in_words(answer))
+    if len(found) > 1:
+        raise ValueError("the answer holds several points in words that differ")
+    return list(found) or _read_json(answer)
+
+
+def _read_y_first(answer: str) -> list[Numbers]:
+    """As `_read_json`, of a form that has y first: there a point with names is another form's."""
+    if re.search(r"[\"']x[\"']\s*:", answer):
+        raise ValueError("the answer names x and y, and not [y, x]")
+    return _read_json(answer)
+
+
+def pairs_in_words(text: str) -> list[Numbers]:
+    """Points written as (615, 402) or x = 615, y = 402, in the order of the text."""
+    return [(float(one[0] or one[2]), float(one[1] or one[3])) for one in PAIR.findall(text)]
+
+
+def json_values(answer: str) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """The JSON objects and lists of an answer, one after the other, and where each begins and ends."""
     decoder, place = json.JSONDecoder(), 0
     while (start := re.compile(r"[\[{]").search(answer, place)) is not None:
         try:
             value, place = decoder.raw_decode(answer, start.start())
-        except (ValueError, RecursionError):
+        except ValueError:
             place = start.start() + 1
+        except RecursionError:
+            # Deeper than any point lies, and so is what follows.
+            return
         else:
-            yield value
+            yield value, (start.start(), place)
 
 
 def _points_of_json(value: Any) -> list[Numbers]:
-    """Of an object, a pair or a box, or of a list of these; an empty list has none."""
+    """Of an object, a pair or a box, or of a list of these; an empty list has none. A pair may be a text, "615,402"."""
     if isinstance(value, dict):
         inner = next((value[key] for key in _KEYS if key in value), [value.get("x"), value.get("y")])
+        if isinstance(inner, str) and (pair := re.fullmatch(rf"\s*[(\[]?{_NUMBER},{_NUMBER}[)\]]?\s*", inner)):
+            inner = list(pair.groups())
         return _points_of_json(inner)
     if isinstance(value, list) and all(isinstance(one, dict | list) for one in value):
         return [point for one in value for point in _points_of_json(one)]
@@ -153,7 +192,7 @@ def _number(value: Any) -> float:
 def _read_tags(answer: str) -> list[Numbers]:
     """Points of Molmo's tags: <point x="61.5" y="40.2" alt="...">, <points x1="9.1" y1="11.7" x2="17.2" y2=...>."""
     found = []
-    for tag in _TAG.findall(answer):
+    for tag in _TAG.findall(_ALT.sub("", answer)):
         for number, x in _TAG_X.findall(tag):
             y = re.search(rf"\by{number}\s*=\s*{_NUMBER}", tag, re.IGNORECASE)
             if y is None:
@@ -188,10 +227,10 @@ def _read_boxes(answer: str) -> list[Numbers]:
 _THOUSANDTHS = "[$x, $y], counted from 0 to 1000 across and down the photo"
 
 FORMS: dict[str, Form] = {
-    # Qwen3-VL and later. [{"point_2d": [615, 402], "label": "..."}], thousandths of the photo.
-    "qwen": Form(full=1000, read=_read_json, spoken=_THOUSANDTHS, asks="qwen"),
-    # Qwen2-VL, Qwen2.5-VL. The same, in pixels of the picture after the processor has resized it.
-    "qwen-pixels": Form(full=None, read=_read_json, spoken="[$x, $y] in pixels", asks="qwen"),
+    # Qwen3-VL and later. [{"point_2d": [615, 402], "label": "..."}], thousandths of the photo; Qwen2-VL, as (615, 402).
+    "qwen": Form(full=1000, read=_read_json_or_words, spoken=_THOUSANDTHS, asks="qwen"),
+    # Qwen2.5-VL. The same, in pixels of the picture after the processor has resized it.
+    "qwen-pixels": Form(full=None, read=_read_json_or_words, spoken="[$x, $y] in pixels", asks="qwen"),
     # Molmo: hundredths in tags.
     "molmo": Form(
         full=100, read=_read_tags, spoken="x=$x, y=$y, counted from 0 to 100 across and down the photo", asks="molmo"
@@ -201,7 +240,7 @@ FORMS: dict[str, Form] = {
     # Gemini, and as far as is known Gemma 4: [{"point": [y, x]}] or "box_2d", thousandths, y first.
     "gemini": Form(
         full=1000,
-        read=_read_json,
+        read=_read_y_first,
         y_first=True,
         spoken="[$y, $x] in [y, x] format normalized to 0-1000",
         asks="gemini",
@@ -210,19 +249,24 @@ FORMS: dict[str, Form] = {
     "internvl": Form(full=1000, read=_read_boxes, spoken=_THOUSANDTHS, asks="internvl"),
     # Moondream: {"points": [{"x": 0.615, "y": 0.402}]}, shares of the photo.
     "moondream": Form(
-        full=1, read=_read_json, spoken="x=$x, y=$y, counted from 0 to 1 across and down the photo", asks="moondream"
+        full=1,
+        read=_read_json_or_words,
+        spoken="x=$x, y=$y, counted from 0 to 1 across and down the photo",
+        asks="moondream",
     ),
     # Whoever documents none, as GPT, or pixels, as Claude: {"x": 315, "y": 201} in pixels of the picture as sent.
-    "pixels": Form(full=None, read=_read_json, spoken="x = $x, y = $y pixels from the top left corner", asks="pixels"),
+    "pixels": Form(
+        full=None, read=_read_json_or_words, spoken="x = $x, y = $y pixels from the top left corner", asks="pixels"
+    ),
 }
 """By the names that `style` takes."""
 
 _OF_NAMES = {
-    r"qwen2": "qwen-pixels",
+    r"qwen[-_ ]?2\.5": "qwen-pixels",
     r"qwen": "qwen",
     r"molmo-?2": "molmo2",
     r"molmo": "molmo",
-    r"gemini|gemma": "gemini",
+    r"gemini|(?<![a-z])gemma[-_ ]?4": "gemini",
     r"internvl": "internvl",
     r"moondream": "moondream",
 }

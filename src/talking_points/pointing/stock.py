@@ -85,7 +85,7 @@ class _Role:
 
     def __init__(self, asker: Asker, form: str) -> None:
         """form: a key of `FORMS`."""
-        self.asker, self.form = asker, FORMS[form]
+        self.asker, self.style, self.form = asker, form, FORMS[form]
 
     def prepare(self, photo: Photo) -> UprightPhoto:
         """A photo as it is; errors as `upright_photo`, and a ValueError for one that the model cannot see."""

@@ -238,7 +238,7 @@ class AgentTools:
 
     def _work(self, source: bytes | str, asked: _Question) -> dict[str, Any]:
         """Runs in a thread, one at a time."""
-        if isinstance(source, str) and not source.startswith("data:"):
+        if isinstance(source, str) and source[:5].lower() != "data:":
             source = read_within(source, self._settings, self._settings.root)
         photo = open_within(source, self._settings)
         if isinstance(asked, DescribePoint):

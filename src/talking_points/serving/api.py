@@ -15,7 +15,8 @@ from starlette.types import Scope
 import talking_points
 from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio, schemas
-from talking_points.serving.engine import Task
+from talking_points.serving.chat_schemas import ChatAnswer, ChatRequest
+from talking_points.serving.engine import Engine, Task
 from talking_points.serving.errors import FORM, answer_errors, media_type
 from talking_points.serving.metrics import Metrics
 from talking_points.serving.service import Service
@@ -69,15 +70,26 @@ def make_api(service: Service, metrics: Metrics) -> FastAPI:
     @app.get("/v1/models", response_model=schemas.ModelList, responses={401: _ERRORS[401]})
     async def models() -> schemas.ModelList:
         """The models served, in OpenAI's form."""
-        return schemas.ModelList(data=[schemas.ServedModel(id=name) for name in service.engines])
+        return schemas.ModelList(data=[_served(one) for one in service.engines.values()])
 
-    @app.post("/v1/chat/completions", response_model=schemas.ChatAnswer, responses=_ERRORS)
-    async def chat_completions(asked: schemas.ChatRequest) -> Any:
+    @app.get(
+        "/v1/models/{name:path}", response_model=schemas.ServedModel, responses={k: _ERRORS[k] for k in (401, 404)}
+    )
+    async def model(name: str) -> schemas.ServedModel:
+        """One of the models served, in OpenAI's form."""
+        return _served(service.engine(name))
+
+    @app.post("/v1/chat/completions", response_model=ChatAnswer, responses=_ERRORS)
+    async def chat_completions(asked: ChatRequest) -> Any:
         """OpenAI's chat: a photo and a point give a description, a photo and a description give a point."""
         return await chat.complete(service, asked)
 
     label_studio.add_routes(app, service)
     return app
+
+
+def _served(engine: Engine) -> schemas.ServedModel:
+    return schemas.ServedModel(id=engine.name, created=engine.loaded_s, knows=list(engine.knows))
 
 
 def _add_tasks(app: FastAPI, service: Service) -> None:

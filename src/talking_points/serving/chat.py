@@ -1,13 +1,13 @@
 """OpenAI's chat: a point in a message wants a description, words want a point.
 
-So that OpenAI's clients, and `talking-points evaluate` with endpoint:URL,MODEL, can ask this server.
+So that OpenAI's clients, and `talking-points evaluate` with endpoint:URL,MODEL, can ask this server. Which settings are
+kept to, `chat_schemas` says, and how points may be written, `asked_points`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,16 +17,22 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from talking_points.pointing.forms import words_of_prompt
+from talking_points.model.prompts import Prompts
+from talking_points.pointing.forms import FORMS, words_of_prompt
 from talking_points.samples import PhotoPoint, absence
+from talking_points.serving.asked_points import EXAMPLE, AskedPoint, asked_point
+from talking_points.serving.chat_ending import Ending
+from talking_points.serving.chat_schemas import (
+    AssistantMessage,
+    ChatAnswer,
+    ChatChoice,
+    ChatMessage,
+    ChatRequest,
+    Usage,
+)
 from talking_points.serving.engine import Task
-from talking_points.serving.schemas import AssistantMessage, ChatAnswer, ChatChoice, ChatMessage, ChatRequest
 from talking_points.serving.service import Service, refusing
 
-_NUMBER = r"(-?\d{1,6}(?:\.\d{1,6})?)"
-_POINT = re.compile(
-    rf"\bx\s*[=:]\s*{_NUMBER}\s*,?\s*(?:and\s+)?y\s*[=:]\s*{_NUMBER}|\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)", re.IGNORECASE
-)
 _EXPECTED = 'expected a user\'s message with a photo (a part of type "image_url" with a data URL)'
 
 
@@ -36,8 +42,20 @@ class Question:
 
     photo: str
     """As `Service.with_photo` takes it."""
-    task: Task
-    asked: PhotoPoint
+    words: str
+    """Of the last message."""
+    asked: AskedPoint | str
+    """A point to describe, or a text to find."""
+
+    @property
+    def task(self) -> Task:
+        return "localize" if isinstance(self.asked, str) else "describe"
+
+    def about(self, size_wh: tuple[int, int]) -> PhotoPoint:
+        """What a model is asked about a photo of this size. A ValueError for a point outside it."""
+        if isinstance(self.asked, str):
+            return PhotoPoint(text=self.asked)
+        return PhotoPoint(point_px=self.asked.pixels(size_wh))
 
 
 async def complete(service: Service, request: ChatRequest) -> ChatAnswer | StreamingResponse:
@@ -45,46 +63,87 @@ async def complete(service: Service, request: ChatRequest) -> ChatAnswer | Strea
     engine = service.engine(request.model)
     with refusing():
         question = read_question(request.messages)
+        ending = Ending(request.stops, request.most_tokens, engine.prompts)
+        if request.wants_usage:
+            _usage(engine.prompts, question, "", needed=True)
     photo = await service.prepare(engine, question.photo)
+    with refusing():
+        asked = question.about(photo.size_wh)
     head: dict[str, Any] = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
+    answering = partial(service.answer, question.task, engine, photo, [asked])
     if request.stream:
-        pieces = _written(partial(service.answer, question.task, engine, photo, [question.asked]))
+        pieces = _written(answering, ending, in_json=request.wants_json)
         # Before the first byte is sent, so that what is refused has its status.
-        return StreamingResponse(_events(head, await anext(pieces), pieces), media_type="text/event-stream")
-    [answer] = await service.answer(question.task, engine, photo, [question.asked])
-    return ChatAnswer(**head, choices=[ChatChoice(message=AssistantMessage(content=say(answer)))])
+        first = await anext(pieces)
+        counted = partial(_usage, engine.prompts, question) if request.wants_usage else None
+        return StreamingResponse(_events(head, first, pieces, counted), media_type="text/event-stream")
+    [answer] = await answering()
+    said, reason = ending.cut(say(answer, in_json=request.wants_json))
+    choice = ChatChoice(message=AssistantMessage(content=said), finish_reason=reason)
+    return ChatAnswer(**head, choices=[choice], usage=_usage(engine.prompts, question, said))
 
 
-async def _written(answer: Callable[..., Awaitable[list[PhotoPoint]]]) -> AsyncIterator[str]:
+def _usage(prompts: Prompts | None, question: Question, said: str, *, needed: bool = False) -> Usage | None:
+    """Tokens of question and answer; None where they are not known, or a ValueError where they are needed."""
+    if prompts is None:
+        if needed:
+            raise ValueError("include_usage: the tokens of this model are not known here; leave it out")
+        return None
+    asked, answered = prompts.count(question.words), prompts.count(said)
+    return Usage(prompt_tokens=asked, completion_tokens=answered, total_tokens=asked + answered)
+
+
+_Piece = tuple[str, str | None]
+"""An answer from its beginning, and why it ends there; None: it goes on."""
+
+
+async def _written(
+    answer: Callable[..., Awaitable[list[PhotoPoint]]], ending: Ending, *, in_json: bool
+) -> AsyncIterator[_Piece]:
     """An answer's words as they are written, each time from the beginning; whole at last."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
 
     def on_text(_: int, text: str) -> None:
         loop.call_soon_threadsafe(pieces.put_nowait, text)
 
-    answering = asyncio.ensure_future(answer(on_text=on_text))
+    answering = asyncio.ensure_future(answer(on_text=None if in_json else on_text))
     answering.add_done_callback(lambda _: pieces.put_nowait(None))
     while (text := await pieces.get()) is not None:
         # A last character of several tokens may still change.
         if not text.endswith("\ufffd"):
-            yield text
-    yield say((await answering)[0])
+            yield ending.sure(text), None
+    yield ending.cut(say((await answering)[0], in_json=in_json))
 
 
-async def _events(head: dict[str, Any], first: str, others: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Server-sent events of what each piece adds to the one before."""
+async def _events(
+    head: dict[str, Any], first: _Piece, others: AsyncIterator[_Piece], counted: Callable[[str], Usage | None] | None
+) -> AsyncIterator[str]:
+    """Server-sent events of what each piece adds to the one before. counted: the tokens of an answer, told at last."""
+    # As OpenAI sends them: with `usage` asked for, it is null until the last event.
+    usage: dict[str, Any] = {} if counted is None else {"usage": None}
 
-    def event(delta: dict[str, str], finish_reason: str | None) -> str:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"
+    def event(choices: list[dict[str, Any]], **more: Any) -> str:
+        chunk = {**head, "object": "chat.completion.chunk", "choices": choices, **usage, **more}
+        return f"data: {json.dumps(chunk)}\n\n"
 
-    yield event({"role": "assistant", "content": first}, None)
-    sent = first
-    async for text in others:
-        if text.startswith(sent):
-            yield event({"role": "assistant", "content": text[len(sent) :]}, None)
+    def choice(delta: dict[str, str], reason: str | None) -> list[dict[str, Any]]:
+        return [{"index": 0, "delta": delta, "finish_reason": reason}]
+
+    sent, reason = first
+    yield event(choice({"role": "assistant", "content": sent}, None))
+    async for text, why in others:
+        reason = why
+        if not text.startswith(sent):
+            if why is None:
+                continue
+            # What was sent cannot be taken back; a stream without an end says that it is none.
+            raise RuntimeError(f"the answer's words changed after they were sent: {sent!r} is {text!r}")
+        if text != sent:
+            yield event(choice({"content": text[len(sent) :]}, None))
             sent = text
-    yield event({}, "stop")
+    yield event(choice({}, reason))
+    if counted is not None and (count := counted(sent)) is not None:
+        yield event([], usage=count.model_dump())
     yield "data: [DONE]\n\n"
 
 
@@ -92,7 +151,7 @@ def read_question(messages: list[ChatMessage]) -> Question:
     """What the last of the user's messages asks about the last photo shown.
 
     Raises:
-        ValueError: no photo, more than one in a message, no words, or more than one point.
+        ValueError: no photo, more than one in a message, no words, several points, or one that is not understood.
     """
     shown: list[str] = []
     words = ""
@@ -107,30 +166,36 @@ def read_question(messages: list[ChatMessage]) -> Question:
         raise ValueError(f"the message shows {len(shown)} photos; ask about one at a time")
     photo = shown[0]
     if not words.strip():
-        raise ValueError("the last message has no words; give a point such as x = 212, y = 140, or a description")
+        raise ValueError(f"the last message has no words; give a description, or a point such as {EXAMPLE}")
     # What our own evaluation writes: its words may hold numbers of any kind.
     sought = words_of_prompt("pixels", words)
-    points = {tuple(float(n) for n in found if n) for found in _POINT.findall(words)} if sought is None else set()
-    if len(points) > 1:
-        raise ValueError(f"the last message has {len(points)} points; ask about one at a time, or use /v1/describe")
-    if points:
-        x, y = points.pop()
-        return Question(photo=photo, task="describe", asked=PhotoPoint(point_px=(x, y)))
-    text = (sought or {}).get("text", words).strip()
-    return Question(photo=photo, task="localize", asked=PhotoPoint(text=text))
+    others = {form.asks for form in FORMS.values()} - {"pixels"}
+    if sought is None and any(words_of_prompt(asks, words) is not None for asks in others):
+        raise ValueError("points are answered in pixels of the photo here; ask with --style pixels")
+    point = asked_point(words) if sought is None else None
+    asked = (sought or {}).get("text", words).strip() if point is None else point
+    return Question(photo=photo, words=words, asked=asked)
 
 
-def say(answer: PhotoPoint) -> str:
+def say(answer: PhotoPoint, *, in_json: bool) -> str:
     """An answer as the assistant's words: a description, or a point as JSON in pixels of the photo.
 
     Of a thing that counts as absent it says so first; the JSON after it is the likeliest place, where there is one.
+    in_json: nothing but JSON, {"description": ...} or {"x": ..., "y": ..., "there": ...} with the likelihood that the
+    thing is there.
     """
     if answer.problem is not None:
         return f"no answer: {answer.problem}"
     if answer.found_px is None:
-        return absence(answer.there) or answer.words or ""
+        if absence(answer.there) and in_json:
+            return json.dumps({"x": None, "y": None, "there": answer.there})
+        said = absence(answer.there) or answer.words or ""
+        return json.dumps({"description": said}, ensure_ascii=False) if in_json else said
     x, y = answer.found_px
-    place = json.dumps({"x": round(x, 2), "y": round(y, 2)})
+    point = {"x": round(x, 2), "y": round(y, 2)}
+    if in_json:
+        return json.dumps({**point, "there": None if answer.there is None else round(answer.there, 4)})
+    place = json.dumps(point)
     absent = absence(answer.there)
     return f"{absent}; the likeliest place is {place}" if absent else place
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
+from talking_points.model.prompts import Prompts
 from talking_points.pointing.prepared import Prepared
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point, check_points
@@ -68,7 +69,7 @@ class Engine:
             tp: with both adapters; from here on the engine's alone.
             settings: of these, `wait_ms` and `max_waiting`.
         """
-        self.name = name
+        self.name, self.loaded_s = name, int(time.time())
         self.settings = settings or ServeSettings()
         self._tp = tp
         self._queue: deque[_Request] = deque()
@@ -86,6 +87,22 @@ class Engine:
         """Points and texts that wait."""
         with self._changed:
             return sum(len(request.asked) for request in self._queue)
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """What counts the model's tokens; None of stock models and endpoints, whose tokens are not known here."""
+        from talking_points.pointing.role import Role
+
+        descriptor = self._tp.descriptor
+        return descriptor.network.prompts if isinstance(descriptor, Role) else None
+
+    @property
+    def knows(self) -> tuple[str, ...]:
+        """Objects and parts that the model was taught by name; none where that is not known."""
+        from talking_points.pointing.role import Role
+
+        descriptor = self._tp.descriptor
+        return descriptor.network.class_names if isinstance(descriptor, Role) else ()
 
     def watch(self, on_batch: Callable[[int, float], None]) -> None:
         """From now on, tell the points and texts of each batch, and how long it took, in seconds."""

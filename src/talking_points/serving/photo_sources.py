@@ -11,6 +11,8 @@ from PIL import Image
 from talking_points.photos import decode_photo
 from talking_points.serving.settings import PhotoLimits
 
+_URL_SAFE = str.maketrans("-_", "+/")
+
 
 def open_within(source: bytes | str, limits: PhotoLimits) -> Image.Image:
     """An upright RGB photo from a file's bytes, base64 or a data URL.
@@ -56,12 +58,17 @@ def _check_bytes(count: int, limits: PhotoLimits) -> None:
 
 
 def _bytes_of(source: str) -> bytes:
-    if source.startswith("data:"):
+    if source[:5].lower() == "data:":
         head, comma, source = source.partition(",")
-        if not comma or not head.endswith(";base64"):
+        if not comma or not head.lower().endswith(";base64"):
             raise ValueError("the photo's data URL is not like data:image/jpeg;base64,...")
+    # Lines may be folded. A space within one stands where a "+" was, and without it the photo would be another.
+    source = "".join(line.strip() for line in source.splitlines())
+    if " " in source:
+        raise ValueError("the photo's base64 holds spaces, which stand where a form lost a +; send it as JSON")
+    source = source.translate(_URL_SAFE).rstrip("=")
     try:
-        data = base64.b64decode("".join(source.split()), validate=True)
+        data = base64.b64decode(source + "=" * (-len(source) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("the photo is neither base64 nor a data URL") from None
     if not data:

@@ -156,7 +156,9 @@ class Health(BaseModel):
 class ServedModel(BaseModel):
     id: str
     object: Literal["model"] = "model"
+    created: int = Field(description="When this server has loaded it, in seconds of Unix time.")
     owned_by: str = "talking-points"
+    knows: list[str] = Field(description="Objects and parts that it was taught by name; empty where that is not known.")
 
 
 class ModelList(BaseModel):
@@ -164,40 +166,3 @@ class ModelList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[ServedModel]
-
-
-class ChatMessage(BaseModel):
-    """OpenAI's: the content is a text, or parts of type "text" and "image_url"."""
-
-    role: str
-    content: str | list[dict[str, Any]] | None = None
-
-
-class ChatRequest(BaseModel):
-    """OpenAI's; settings that mean nothing here, such as temperature, are passed over."""
-
-    model_config = ConfigDict(protected_namespaces=())
-    model: ModelName = None
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    stream: bool | None = False
-
-
-class AssistantMessage(BaseModel):
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class ChatChoice(BaseModel):
-    index: int = 0
-    message: AssistantMessage
-    finish_reason: Literal["stop"] = "stop"
-
-
-class ChatAnswer(BaseModel):
-    """OpenAI's, without `usage`: nothing is paid for by token here."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]

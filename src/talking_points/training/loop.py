@@ -94,9 +94,10 @@ def train(
             norm = _update(parameters, optimizer, processes / taken["weight"], settings.max_grad_norm)
             stop, metrics = taken.pop("stop"), _means(taken)
             since_logged.update({**taken, "steps": 1.0, "grad_norm": norm})
+            is_logged = done % settings.log_every == 0 or done == steps
             if tracking is not None:
-                tracking.step(done, metrics["loss"])
-            if done % settings.log_every == 0 or done == steps:
+                tracking.step(done, metrics["loss"], is_logged=is_logged)
+            if is_logged:
                 mean_norm = since_logged.pop("grad_norm") / since_logged.pop("steps")
                 if tracking is not None:
                     tracking.log(done, {"rate": rate, **_means(since_logged), "grad_norm": mean_norm})

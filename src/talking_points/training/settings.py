@@ -56,7 +56,7 @@ class TrainingSettings(FieldSettings):
     schedule: Literal["cosine", "constant"] = "cosine"
     """After the warm-up: cosine, to a fiftieth, or constant. Ours."""
     warmup_steps: int = 50
-    """Steps in which the learning rate rises. Ours."""
+    """Steps in which the learning rate rises; of a short training a tenth of its steps, at most. Ours."""
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm. OMG-LLaVA's."""
     accumulate: int = 1
@@ -120,11 +120,13 @@ class TrainingSettings(FieldSettings):
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step of so many: linear warm-up, then the schedule."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+        # Else a short training would end before the rate is what it was told.
+        warmup = min(self.warmup_steps, math.ceil(steps / 10))
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
         if self.schedule == "constant":
             return self.learning_rate
-        progress = (step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        progress = (step - warmup) / max(1, steps - warmup)
         return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 

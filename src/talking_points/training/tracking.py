@@ -69,9 +69,11 @@ class Tracking:
         for tracker in self._trackers:
             tracker.finish()
 
-    def step(self, done: int, loss: float) -> None:
-        """A step is done: its loss, for the bar."""
+    def step(self, done: int, loss: float, *, is_logged: bool = False) -> None:
+        """A step is done: its loss, for the bar, or a line now and then. is_logged: `log` follows, and has a line."""
         self._bar.show("", done, self.steps, f"loss {loss:.4f}  {self._speed(done):.3g} samples/s")
+        if not is_logged and time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._say(done, f"loss {loss:.4g}")
 
     def log(self, done: int, metrics: Mapping[str, float]) -> None:
         """Means of the steps since the last call."""
@@ -79,13 +81,17 @@ class Tracking:
         told = {f"train/{name}": value for name, value in metrics.items()}
         for tracker in self._trackers:
             tracker.log({**told, "speed/samples_a_second": self._speed(done)}, step=done)
-        now = time.monotonic()
-        if not self._bar.on_terminal and (done == self.steps or now - self._last_line >= LINE_EVERY_S):
-            self._last_line = now
-            left_min = (self.steps - done) * (now - self._begun) / max(1, done - self.start) / 60
-            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            speed = f"{self._speed(done):.3g} samples/s"
-            log.info("step %d/%d  %s  %s, %.0f min left", done, self.steps, said, speed, left_min)
+        if done == self.steps or time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._say(done, "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+
+    def _say(self, done: int, said: str) -> None:
+        """A line, where no bar is seen."""
+        if self._bar.on_terminal:
+            return
+        self._last_line = time.monotonic()
+        left_min = (self.steps - done) * (self._last_line - self._begun) / max(1, done - self.start) / 60
+        speed = f"{self._speed(done):.3g} samples/s"
+        log.info("step %d/%d  %s  %s, %.0f min left", done, self.steps, said, speed, left_min)
 
     def _speed(self, done: int) -> float:
         """Samples a second of this run alone."""

@@ -37,6 +37,8 @@ MAX_BROKEN = 0.5
 """A step with a larger share of empty or cut-off texts stops the training. Ours."""
 MIN_DISTINCT = 0.2
 """A step with a smaller share of different texts among its points' stops the training. Ours."""
+FLAT_SHARE, FLAT_STEPS = 0.9, 5
+"""So many steps in a row in which at least this share of the groups has no spread are told: little is learnt. Ours."""
 
 
 class Watch:
@@ -66,8 +68,10 @@ class Watch:
         """Of the newest evaluation."""
         self.stopped: str | None = None
         """At which step, and why, a rule ended the training."""
+        self._flat = 0
 
     def __call__(self, done: int, metrics: Metrics) -> bool:
+        self._tell_flat(done, metrics)
         reason = stop_reason(self.settings, metrics) if metrics else None
         if reason is not None:
             self.stopped = f"step {done}: {reason}"
@@ -77,6 +81,19 @@ class Watch:
             newest = done - done % self.settings.evaluate_every
             self._score(json.loads(self._path(newest, "json").read_text()))
         return self.stopped is not None
+
+    def _tell_flat(self, done: int, metrics: Metrics) -> None:
+        """Warn when rewards have had no spread for some steps: the training goes on, and teaches next to nothing."""
+        self._flat = self._flat + 1 if metrics.get("flat_groups", 0.0) >= FLAT_SHARE else 0
+        if self._flat == min(FLAT_STEPS, self.steps):
+            log.warning(
+                "step %d: for %d steps the texts of nearly every point earned the same, which teaches nothing; "
+                "give a higher --temperature (it is %g), or a larger --group-size (%d)",
+                done,
+                self._flat,
+                self.settings.temperature,
+                self.settings.group_size,
+            )
 
     def _score(self, found: Mapping[str, Any]) -> None:
         self.scores = {f"held_out_{name}": scores["mpck"] for name, scores in found["localizers"].items()}

@@ -25,9 +25,16 @@ export async function trying(work, otherwise = () => {}) {
 
 let complaints = 0;
 
-export function complain(message) {
-  at("problem").textContent = message;
+/** Show a message for a while; `offer` is the label of a button below it, `deed` what the button does. */
+export function complain(message, offer = "", deed = () => {}) {
+  at("problem").replaceChildren(message);
   at("problem").hidden = false;
   const mine = ++complaints;
-  setTimeout(() => { if (mine === complaints) at("problem").hidden = true; }, SHOWN_FOR_MS);
+  const hide = () => { if (mine === complaints) at("problem").hidden = true; };
+  if (offer) {
+    const button = Object.assign(document.createElement("button"), {type: "button", textContent: offer});
+    button.addEventListener("click", () => { hide(); deed(); });
+    at("problem").append(button);
+  }
+  setTimeout(hide, offer ? 2 * SHOWN_FOR_MS : SHOWN_FOR_MS);
 }

@@ -12,7 +12,10 @@ const marks = document.querySelector("#photo svg");
 const absence = ({there}) => there !== null && there < Number(document.body.dataset.absentBelow) ? document.body.dataset.absent : "";
 
 let photo = null; // {file, url, size: [width, height]}; url is the file as a data URL
-let points = []; // {n, asked: [x, y] or null, answer: a point of the API or null, model, box}
+let points = []; // {n, age, asked: [x, y] or null, answer: a point of the API or null, model, box}
+let ages = 0; // of the newest point; older ones have less
+let looked = null; // the point whose box the visitor points at
+let models = {}; // what the API says of each, by name
 
 // ---- asking
 
@@ -58,8 +61,14 @@ async function addPoint(asked, text, work) {
   if (!photo) return complain("open a photo first");
   const taken = points.map(point => point.n);
   const n = Array.from({length: MOST_POINTS}, (_, k) => k + 1).find(k => !taken.includes(k));
-  if (!n) return complain(`${MOST_POINTS} points are the most at once; remove one`);
-  const point = {n, asked, answer: null, model: at("model").value, box: boxOf(n)};
+  if (!n) {
+    const oldest = points.reduce((one, other) => other.age < one.age ? other : one);
+    return complain(`${MOST_POINTS} points are the most at once.`, `Remove point ${oldest.n} for this one`, () => {
+      remove(oldest);
+      addPoint(asked, text, work);
+    });
+  }
+  const point = {n, age: ++ages, asked, answer: null, model: at("model").value, box: boxOf(n)};
   point.box.querySelector("textarea").value = text;
   points = [...points, point].sort((one, other) => one.n - other.n);
   const after = points[points.indexOf(point) + 1];
@@ -85,6 +94,9 @@ function wire(point) {
     trying(() => find(point, photo, words.value, {}));
   });
   point.box.querySelector(".remove").addEventListener("click", () => remove(point));
+  for (const [event, now] of [["pointerenter", point], ["pointerleave", null], ["focusin", point], ["focusout", null]]) {
+    point.box.addEventListener(event, () => { looked = now; draw(); });
+  }
   submitOnEnter(words);
 }
 
@@ -95,7 +107,10 @@ function describePoint(pixel) {
   }
   return addPoint(asked, "", async (point, shown) => {
     const words = point.box.querySelector("textarea");
-    const description = await describe(shown, asked, point.model, text => { words.value = text; });
+    const description = await describe(shown, asked, point.model, text => {
+      words.value = text;
+      caption(point);
+    });
     words.value = description;
     if (description) await find(point, shown, description, {description});
     else answered(point, shown, {description, found_x: null, found_y: null, there: null});
@@ -122,26 +137,49 @@ function answered(point, shown, answer) {
 function remove(point) {
   point.box.remove();
   points = points.filter(one => one !== point);
+  if (looked === point) looked = null;
   draw();
 }
 
-function show({box, asked, answer}) {
-  const note = [];
+const placed = place => `(${place.map(Math.round).join(", ")})`;
+
+function show(point) {
+  const {box, asked, answer} = point, note = [];
   const said = (kind, text) => Object.assign(document.createElement(kind ? "span" : "b"), {className: kind, textContent: text});
-  if (asked) note.push(said("asked", `★ asked at (${asked.map(Math.round).join(", ")})`));
+  if (asked) note.push(said("asked", `★ asked at ${placed(asked)}`));
   if (answer && answer.found_x !== null) {
     const place = [answer.found_x, answer.found_y];
-    const [rounded, absent] = [`(${place.map(Math.round).join(", ")})`, absence(answer)];
-    if (absent) note.push(said("absent", absent), `likeliest place ${rounded}`);
-    else note.push(said("found", `◯ found at ${rounded}`));
+    const [rounded, absent] = [placed(place), absence(answer)];
+    if (absent) {
+      // Never "0%": so sure it has not been shown to be. The same above, and as the command says it.
+      const likely = `${Math.max(1, Math.floor(100 * answer.there))}% likely to be there`;
+      note.push(said("absent", absent), likely, `likeliest place ${rounded}`);
+    } else {
+      note.push(said("found", `◯ found at ${rounded}`));
+    }
+    if (!absent && answer.confidence != null) {
+      const sure = said("sure", `${Math.min(99, Math.round(100 * answer.confidence))}% sure`);
+      note.push(Object.assign(sure, {title: "to be within a tenth of the photo's longer side"}));
+      if (!asked && answer.runner_up_x != null) note.push(`or else at ${placed([answer.runner_up_x, answer.runner_up_y])}`);
+    }
     if (asked && !absent) {
       const apart = Math.hypot(place[0] - asked[0], place[1] - asked[1]);
       note.push(said("", `${apart.toFixed(0)} px, ${(100 * answer.error).toFixed(1)}% of the photo`));
     }
   }
+  // A stock model or an endpoint, without a likeliest place.
+  if (answer && answer.found_x === null && absence(answer)) note.push(said("absent", absence(answer)));
+  if (answer && answer.problem) note.push(said("absent", "no answer"), answer.problem);
   if (!asked && !answer) note.push("looking …");
   box.querySelector(".note").replaceChildren(...note.flatMap((one, k) => k ? [" · ", one] : [one]));
+  caption(point);
   draw();
+}
+
+/** In full screen the answers are out of sight: there the photo bears the newest. */
+function caption({n, box}) {
+  const [words, note] = [box.querySelector("textarea").value, box.querySelector(".note").textContent];
+  at("caption").textContent = `${n}: ${words || "reading the photo …"} ${note ? `(${note})` : ""}`;
 }
 
 // ---- the photo and its marks
@@ -157,6 +195,8 @@ async function openPhoto(file) {
   if (mine !== opening) return false;
   removeAll();
   photo = {file, url, size};
+  at("photo").style.setProperty("--shape", size[0] / size[1]);
+  at("photo").style.setProperty("--wide", `${size[0]}px`);
   at("photo").hidden = false;
   image.src = picture;
   await image.decode();
@@ -176,11 +216,22 @@ const dataUrl = blob => new Promise((done, failed) => {
 function removeAll() {
   for (const point of points) point.box.remove();
   points = [];
+  looked = null;
+  at("caption").textContent = "";
   draw();
 }
 
-/** A star at each asked point, a ring at each found one that is in the photo, a line between them, and the number. */
+/** Buttons that would do nothing now cannot be pressed. */
+function enable() {
+  for (const id of ["fullscreen", "by-numbers", "find-own"]) at(id).disabled = !photo;
+  at("clear").disabled = !points.length;
+  for (const id of ["figure", "json"]) at(id).disabled = !points.some(point => point.answer);
+}
+
+/** A star at each asked point, a ring at each found one that is in the photo, a line between them; either has the
+number of its point. While the visitor points at an answer the others' marks are faint. */
 function draw() {
+  enable();
   const [width, height] = [image.clientWidth, image.clientHeight];
   Object.assign(marks.style, {left: `${image.offsetLeft}px`, top: `${image.offsetTop}px`});
   marks.setAttribute("width", width);
@@ -194,7 +245,9 @@ function draw() {
     mark.textContent = text;
     marks.append(mark);
   };
-  for (const {n, asked, answer} of points) {
+  for (const point of points) {
+    const {n, asked, answer} = point;
+    const faint = looked && looked !== point ? " faint" : "";
     const star = asked && seen(asked);
     const ring = answer && answer.found_x !== null && !absence(answer) && seen([answer.found_x, answer.found_y]);
     const radius = 11;
@@ -202,13 +255,15 @@ function draw() {
       const apart = Math.hypot(ring[0] - star[0], ring[1] - star[1]);
       const part = Math.max(0, 1 - radius / apart);
       const [x2, y2] = star.map((from, k) => from + part * (ring[k] - from));
-      if (part) put("line", {x1: star[0], y1: star[1], x2, y2});
+      if (part) put("line", {class: faint, x1: star[0], y1: star[1], x2, y2});
     }
-    if (ring) put("circle", {class: "ring", cx: ring[0], cy: ring[1], r: radius});
-    if (star) put("polygon", {class: "star", points: starAt(star)});
-    const place = star || ring;
+    if (ring) put("circle", {class: `ring${faint}`, cx: ring[0], cy: ring[1], r: radius});
+    if (star) put("polygon", {class: `star${faint}`, points: starAt(star)});
     // Beside the marker, towards the middle of the photo, so that it is never cut off.
-    if (place) put("text", {x: place[0] + (place[0] < width / 2 ? 20 : -20), y: place[1] + (place[1] < height / 2 ? 20 : -20)}, n);
+    const number = ([x, y]) => put("text", {class: faint, x: x + (x < width / 2 ? 20 : -20), y: y + (y < height / 2 ? 20 : -20)}, n);
+    if (star || ring) number(star || ring);
+    // One for both where they are close.
+    if (star && ring && Math.hypot(ring[0] - star[0], ring[1] - star[1]) > 40) number(ring);
   }
 }
 
@@ -263,9 +318,30 @@ async function tryExample() {
 }
 
 async function listModels() {
-  const models = (await (await ask("v1/models")).json()).data.map(one => one.id);
-  at("model").replaceChildren(...models.map(name => new Option(name)));
-  at("models").hidden = models.length < 2;
+  const listed = (await (await ask("v1/models")).json()).data;
+  models = Object.fromEntries(listed.map(one => [one.id, one]));
+  at("model").replaceChildren(...listed.map(one => new Option(one.id)));
+  at("models").hidden = listed.length < 2;
+  tellWhatIsKnown();
+}
+
+function tellWhatIsKnown() {
+  const {id, knows} = models[at("model").value];
+  at("knows").hidden = !knows.length;
+  at("knows").querySelector("summary").textContent = `What ${id} knows: ${knows.length} objects and parts`;
+  at("names").textContent = knows.join(", ");
+}
+
+// Where the pointer was let go, in fractions of a CSS pixel; a click tells whole ones alone.
+let letGo = {clientX: NaN, clientY: NaN};
+
+/** Where a click was, in CSS pixels: the middle of the smallest part of the screen that the browser tells apart. */
+function placeOf(event) {
+  const isFine = Math.abs(letGo.clientX - event.clientX) <= 1 && Math.abs(letGo.clientY - event.clientY) <= 1;
+  const {clientX, clientY} = isFine ? letGo : event;
+  const isWhole = Number.isInteger(clientX) && Number.isInteger(clientY);
+  const half = isFine && !isWhole ? 0.5 / (devicePixelRatio * (visualViewport?.scale ?? 1)) : 0.5;
+  return [clientX + half, clientY + half];
 }
 
 const chooser = document.querySelector("#upload input");
@@ -280,13 +356,12 @@ document.addEventListener("drop", event => {
   const [file] = event.dataTransfer.files;
   if (file) trying(() => openPhoto(file));
 });
-at("photo").addEventListener("click", event => {
+at("photo").addEventListener("pointerup", event => { letGo = event; });
+image.addEventListener("click", event => {
   const box = image.getBoundingClientRect();
-  // The middle of the pixel that was clicked, of those shown.
-  const share = [(event.clientX + 0.5 - box.left) / box.width, (event.clientY + 0.5 - box.top) / box.height];
-  if (photo && share.every(part => part >= 0 && part <= 1.01)) {
-    describePoint(share.map((part, k) => Math.min(1, part) * photo.size[k]));
-  }
+  const [left, top] = placeOf(event);
+  const share = [(left - box.left) / box.width, (top - box.top) / box.height];
+  if (photo) describePoint(share.map((part, k) => Math.min(1, Math.max(0, part)) * photo.size[k]));
 });
 at("numbers").addEventListener("submit", event => {
   event.preventDefault();
@@ -302,9 +377,12 @@ at("own-words").addEventListener("submit", event => {
 submitOnEnter(at("own"));
 at("example").addEventListener("click", () => trying(tryExample));
 at("clear").addEventListener("click", removeAll);
-at("fullscreen").addEventListener("click", () => photo && at("photo").requestFullscreen());
+at("model").addEventListener("change", tellWhatIsKnown);
+at("fullscreen").hidden = !document.fullscreenEnabled;
+at("fullscreen").addEventListener("click", () => trying(() => at("photo").requestFullscreen()));
 at("figure").addEventListener("click", () => trying(saveFigure));
 at("json").addEventListener("click", () => trying(saveJson));
-new ResizeObserver(draw).observe(image);
+const sizes = new ResizeObserver(draw);
+for (const part of [image, at("photo")]) sizes.observe(part);
 await trying(listModels);
 document.documentElement.dataset.listens = "yes";
