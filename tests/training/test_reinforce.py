@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from talking_points.evaluation.samples import Sample
+from talking_points.model import generation
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.generation import Sampling
 from talking_points.model.weights import read_tensors
 from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.training import policy as policy_module
@@ -29,6 +31,7 @@ from talking_points.training.reinforce import CachedBase, grpo_objective, load_j
 from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import stop_reason
 from tests.tiny import tiny_network
+from tests.training.test_loop import launch
 
 
 def told(**changes: Any) -> GRPOSettings:
@@ -223,13 +226,13 @@ def test_unreadable_texts_are_found_nowhere() -> None:
 
 
 def test_the_judge_shares_the_base_where_it_can(checkpoint: Path, tmp_path: Path) -> None:
-    network, judge = load_judged(checkpoint, checkpoint, torch.device("cpu"))
+    network, judge = load_judged(checkpoint, checkpoint)
     assert judge is network and network.roles == ("descriptor", "localizer")
     other = tiny_network()
     with torch.no_grad():
         other.text_to_vision[0].weight += 1
     save_checkpoint(other, tmp_path / "other")
-    network, judge = load_judged(checkpoint, tmp_path / "other", torch.device("cpu"))
+    network, judge = load_judged(checkpoint, tmp_path / "other")
     assert judge is not network and (network.roles, judge.roles) == (("descriptor",), ("localizer",))
 
 
@@ -238,4 +241,83 @@ def test_a_missing_role_is_told(checkpoint: Path, tmp_path: Path, role: str) -> 
     save_checkpoint(tiny_network(roles=tuple({"descriptor", "localizer"} - {role})), tmp_path / "half")
     folders = {"descriptor": checkpoint, "localizer": checkpoint, role: tmp_path / "half"}
     with pytest.raises(ValueError, match=f"half has no {role}; give a checkpoint"):
-        load_judged(folders["descriptor"], folders["localizer"], torch.device("cpu"))
+        load_judged(folders["descriptor"], folders["localizer"])
+
+
+def as_one_or_many(checkpoint: Path, out: Path) -> None:
+    """Samples chosen so that they do not depend on which texts are drawn together."""
+
+    def choose(logits_PV: torch.Tensor, sampling: Sampling, generator: Any) -> torch.Tensor:
+        if sampling.temperature == 0:
+            return logits_PV.argmax(-1)
+        noise_GV = torch.randn(sampling.samples, logits_PV.shape[-1], generator=torch.Generator().manual_seed(1))
+        of_sample = torch.arange(len(logits_PV)) % sampling.samples
+        return (logits_PV + 10 * noise_GV[of_sample]).argmax(-1)
+
+    generation._choose = choose
+    generation.COMPACT_BELOW = 0.0
+    run(checkpoint, out)
+
+
+def test_two_processes_reinforce_as_one_does(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_choose", "COMPACT_BELOW"):
+        monkeypatch.setattr(generation, name, getattr(generation, name))
+    as_one_or_many(checkpoint, tmp_path / "one")
+    launch(
+        2,
+        "from pathlib import Path; from tests.training.test_reinforce import as_one_or_many; "
+        f"as_one_or_many(Path({str(checkpoint)!r}), Path({str(tmp_path / 'two')!r}))",
+    )
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert len(two) == 6 and any(metrics["reward_std"] > 0.001 for metrics in one.values())
+    for step, metrics in one.items():
+        for name in ("loss", "policy", "kl", "reward", "grad_norm", "held_out_localizer"):
+            assert two[step][name] == pytest.approx(metrics[name], abs=1e-4), (step, name)
+    mine, theirs = (
+        read_tensors(tmp_path / out / "checkpoint" / "descriptor" / "adapter_model.safetensors")
+        for out in ("one", "two")
+    )
+    assert all(torch.allclose(mine[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16", "recompute": True},
+        {"precision": "bf16", "quantize": "int8"},
+        {"quantize": "nf4"},  # in bf16 bitsandbytes wants layers of 64 inputs on a CPU
+    ],
+    ids=str,
+)
+def test_in_bf16_and_on_a_quantized_base(
+    checkpoint: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    if "quantize" in changes:
+        pytest.importorskip("bitsandbytes", reason="quantizes")
+    assert run(checkpoint, tmp_path, **changes)
+    # In the first step policy and reference are the same; later they are not.
+    logged = lines(tmp_path)
+    assert logged[1]["kl"] == 0 and logged[6]["kl"] > 0
+    assert all(math.isfinite(value) for metrics in logged.values() for value in metrics.values())
+    before, after = load_checkpoint(checkpoint), load_checkpoint(tmp_path / "checkpoint")
+    moved = set()
+    for name, tensor in after.state_dict().items():
+        was = before.state_dict()[name]
+        if ".layers.1." in name and ".lora_" in name and ".descriptor." in name:
+            moved |= {name} if not torch.equal(tensor, was) else set()
+        else:  # the base on disk, rounded
+            assert torch.equal(tensor, was.bfloat16().float()) or torch.equal(tensor, was), name
+    assert moved
+    # What learns is kept in fp32: a step of 5e-6 is lost in bf16.
+    [weights] = {
+        tensor.dtype
+        for name, tensor in read_tensors(tmp_path / "checkpoint/descriptor/adapter_model.safetensors").items()
+        if ".layers.1." in name
+    }
+    assert weights == torch.float32
+
+
+def test_recomputed_gradients_are_those_that_were_kept(checkpoint: Path, whole: Path, tmp_path: Path) -> None:
+    assert run(checkpoint, tmp_path, recompute=True)
+    for step, metrics in lines(whole).items():
+        assert lines(tmp_path)[step] == pytest.approx(metrics, abs=1e-5)

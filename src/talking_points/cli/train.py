@@ -29,7 +29,7 @@ train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=
 
 
 @train_app.command("descriptor")
-@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region"))
+@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region", "train_projector"))
 def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
     """Train the descriptor's adapter over a frozen base."""
     _train_role(settings, dry_run)

@@ -318,6 +318,8 @@ class PointNetwork(nn.Module):
         if role == "localizer" and blocks is None:
             assert self.localizer is not None
             weights |= {f"localizer.{n}": p for n, p in self.localizer.named_parameters()}
+        if role == "descriptor" and blocks is None and self.descriptor_projector is not None:
+            weights |= {f"projector.{n}": p for n, p in self.descriptor_projector.named_parameters()}
         return weights
 
     def role_modules(self, role: str) -> dict[str, nn.Module]:
@@ -325,6 +327,8 @@ class PointNetwork(nn.Module):
         if role == "localizer":
             assert self.localizer is not None
             modules["localizer"] = self.localizer
+        if role == "descriptor" and self.descriptor_projector is not None:
+            modules["projector"] = self.descriptor_projector
         return modules
 
     def recompute(self, on: bool) -> None:

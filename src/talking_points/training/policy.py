@@ -65,6 +65,8 @@ class Policy:
         for module in base.role_modules("descriptor").values():
             module.requires_grad_(False)
         for parameter in self.parameters.values():
+            # fp32 whatever the base's type: small steps are lost in bf16.
+            parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
         self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 

@@ -25,7 +25,7 @@ from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.grpo import distinct_share
-from talking_points.training.loop import Metrics
+from talking_points.training.loop import Metrics, is_main_process
 from talking_points.training.policy import Policy
 from talking_points.training.settings import GRPOSettings
 
@@ -104,6 +104,9 @@ class Watch:
                 name: {"mpck": mpck(e), "pck@0.1": pck(e, 0.1), "pck@0.2": pck(e, 0.2)} for name, e in errors.items()
             },
         }
+        if not is_main_process():
+            # It looks, too: what it would wait for is as long, and all know the scores.
+            return found
         self.folder.mkdir(parents=True, exist_ok=True)
         shown = _shown(self.samples, texts, errors)
         write_whole(self._path(steps, "md"), render(__package__, "evaluation.md.j2", found=found, shown=shown))
