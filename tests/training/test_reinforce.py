@@ -321,3 +321,57 @@ def test_recomputed_gradients_are_those_that_were_kept(checkpoint: Path, whole: 
     assert run(checkpoint, tmp_path, recompute=True)
     for step, metrics in lines(whole).items():
         assert lines(tmp_path)[step] == pytest.approx(metrics, abs=1e-5)
+
+
+def test_groups_without_spread_are_told_while_it_happens(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Texts of a point that are all the same: as good as no temperature."""
+    monkeypatch.setattr(generation, "_choose", lambda logits_PV, sampling, generator: logits_PV.argmax(-1))
+    assert run(checkpoint, tmp_path)
+    told_of = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(one.startswith("step 5: for 5 steps all texts of each point have been rewarded") for one in told_of)
+    assert any("step 5: all gradients have been zero for 5 steps" in one for one in told_of)
+    assert any("the descriptor is as it was" in one for one in told_of)
+    assert {metrics["flat_groups"] for metrics in lines(tmp_path).values()} == {1.0}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one folder", "two folders"])
+def test_the_command_loads_a_common_base_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """`train grpo` with the 7B's recipe; roles that were trained apart over one base stand on it together."""
+    from talking_points.cli import main
+    from talking_points.model import hugging_face
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for n in range(4):
+        Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(
+            photos / f"{n}.png"
+        )
+    points = photos / "points.jsonl"
+    points.write_text("".join(json.dumps({"photo": f"{n}.png", "x": 20.5, "y": 9.5}) + "\n" for n in range(4)))
+    folders = {"descriptor": checkpoint, "localizer": checkpoint}
+    if apart:
+        for role in folders:
+            folders[role] = tmp_path / role
+            save_checkpoint(load_checkpoint(checkpoint, roles=(role,)), folders[role])
+    read: list[tuple[Path, torch.dtype]] = []
+    whole = hugging_face.load_language_model
+
+    def load_language_model(folder: Path, dtype: torch.dtype, *others: Any) -> Any:
+        read.append((folder, dtype))
+        return whole(folder, dtype, *others)
+
+    monkeypatch.setattr(hugging_face, "load_language_model", load_language_model)
+    policy_module.MAX_NEW_TOKENS = 8
+    watching.MAX_BROKEN, watching.MIN_DISTINCT = 1.0, 0.0
+    models = [f"--{role}={folder}" for role, folder in folders.items()]
+    few = ("--steps", "1", "--photos", "1", "--points", "1", "--blocks", "1", "--held-out-points", "1")
+    out = ("--out", str(tmp_path / "out"), "--device", "cpu", "--workers", "0")
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "grpo", "--recipe", "7b", "--keypoints", str(points), *models, *few, *out])
+    assert exit_.value.code in (0, None)
+    assert read == [(folders["descriptor"] / "language_model", torch.bfloat16)]
+    assert load_checkpoint(tmp_path / "out" / "checkpoint").roles == ("descriptor", "localizer")

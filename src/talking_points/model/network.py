@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from talking_points.model.config import ModelConfig, Sizes
 from talking_points.model.generation import GeneratedText, generate
-from talking_points.model.heads import HEADS_OF_KIND
+from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
 from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
@@ -169,6 +169,7 @@ class PointNetwork(nn.Module):
             vocabulary=llama.vocab_size,
             # Of the queries, those that win a cell; all at most.
             photo_tokens=len(self.prompts.prefix()) + vision.cells_per_side**2 + 1 + min(vision.num_queries, 50),
+            head=kept_numbers(self.config.coordinate_head, self.side),
         )
 
     @property

@@ -162,13 +162,12 @@ def train_grpo(
     }
     learning, held_out = read_points(settings) if data is None else data
     loaded: dict[str, Any] = {"device": device, "dtype": own_dtype(settings), "quantize": settings.quantize}
-    network, judge = load_judged(folders[settings.descriptor], folders[settings.localizer], **loaded)
+    asked = folders[settings.descriptor], folders[settings.localizer]
+    log.info("reading the base with the descriptor in %s and the localizer in %s", *asked)
+    network, judge = load_judged(*asked, **loaded)
     network.recompute(settings.recompute)
     policy = Policy(network, blocks=settings.blocks)
-    if judge.side != network.side:
-        raise ValueError(
-            f"the localizer sees photos at {judge.side} px, the descriptor at {network.side}; give one of the same size"
-        )
+    check_sides(network, judge)
     unseen = [load_role(folders[name], "localizer", **loaded) for name in settings.unseen_localizers]
     told = {name: getattr(settings, name) for name in TOLD}
     told["descriptor"] = fingerprint(policy.reference.values())
@@ -200,6 +199,8 @@ def train_grpo(
             out / "training",
             on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
         )
+    if finished and all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):
+        log.warning("the descriptor is as it was: no step taught it anything (flat_groups in metrics.jsonl)")
     if not is_main_process():
         return finished or watch.stopped is not None
     if watch.stopped is not None:
@@ -212,12 +213,19 @@ def train_grpo(
         if settings.quantize is not None:
             # The checkpoint's base is the one on disk: a quantized one has lost something.
             whole: dict[str, Any] = {"dtype": network.dtype}
-            asked = folders[settings.descriptor], folders[settings.localizer]
             learnt, network = policy.parameters, load_judged(*asked, **whole)[0]
             Policy(network, blocks=settings.blocks).load(learnt)
         save_base(network, out / "checkpoint")
         return True
     return False
+
+
+def check_sides(network: Base, judge: Base) -> None:
+    """A ValueError where descriptor and judge see photos at different sizes."""
+    if judge.side != network.side:
+        raise ValueError(
+            f"the localizer sees photos at {judge.side} px, the descriptor at {network.side}; give one of the same size"
+        )
 
 
 def load_judged(descriptor: Path, localizer: Path, **loaded: Any) -> tuple[Base, Base]:

@@ -48,6 +48,7 @@ def train_role(
     if data is None:
         data = read_texts(settings)
     device = own_device(settings.device)
+    log.info("reading the base in %s", folder)
     base = load_base(
         folder,
         device=device,
@@ -58,6 +59,10 @@ def train_role(
     batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side)
     attach(base, settings)
     parameters = role_parameters(base, role, language=not settings.frozen_language_model)
+    weights = sum(p.numel() for p in parameters.values())
+    log.info(
+        "%s; an epoch is %d steps, there are %d; %d weights learn", batches, batches.epoch_steps, len(batches), weights
+    )
     base.recompute(settings.recompute)
     cache = None
     if settings.feature_cache is not None:

@@ -72,6 +72,9 @@ class Tracking:
     def step(self, done: int, loss: float) -> None:
         """A step is done: its loss, for the bar."""
         self._bar.show("", done, self.steps, f"loss {loss:.4f}  {self._speed(done):.3g} samples/s")
+        # Steps may be long: a line between those of `log`, and one after the first.
+        if not self._bar.on_terminal and (done == self.start + 1 or self._is_time()):
+            self._line(done, {"loss": loss})
 
     def log(self, done: int, metrics: Mapping[str, float]) -> None:
         """Means of the steps since the last call."""
@@ -79,13 +82,18 @@ class Tracking:
         told = {f"train/{name}": value for name, value in metrics.items()}
         for tracker in self._trackers:
             tracker.log({**told, "speed/samples_a_second": self._speed(done)}, step=done)
-        now = time.monotonic()
-        if not self._bar.on_terminal and (done == self.steps or now - self._last_line >= LINE_EVERY_S):
-            self._last_line = now
-            left_min = (self.steps - done) * (now - self._begun) / max(1, done - self.start) / 60
-            said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-            speed = f"{self._speed(done):.3g} samples/s"
-            log.info("step %d/%d  %s  %s, %.0f min left", done, self.steps, said, speed, left_min)
+        if not self._bar.on_terminal and (done == self.steps or self._is_time()):
+            self._line(done, metrics)
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._last_line >= LINE_EVERY_S
+
+    def _line(self, done: int, metrics: Mapping[str, float]) -> None:
+        self._last_line = time.monotonic()
+        left_min = (self.steps - done) * (self._last_line - self._begun) / max(1, done - self.start) / 60
+        said = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        speed = f"{self._speed(done):.3g} samples/s"
+        log.info("step %d/%d  %s  %s, %.0f min left", done, self.steps, said, speed, left_min)
 
     def _speed(self, done: int) -> float:
         """Samples a second of this run alone."""

@@ -38,6 +38,9 @@ MAX_BROKEN = 0.5
 MIN_DISTINCT = 0.2
 """A step with a smaller share of different texts among its points' stops the training. Ours."""
 
+FLAT_STEPS = 5
+"""In a row without a point whose texts were rewarded differently, after which it is said. Ours."""
+
 
 class Watch:
     """Told of each step, see `loop.OnStep`; evaluates when it is time to, and ends what goes wrong.
@@ -66,9 +69,13 @@ class Watch:
         """Of the newest evaluation."""
         self.stopped: str | None = None
         """At which step, and why, a rule ended the training."""
+        self._flat = 0
+        """Steps in a row that taught nothing."""
 
     def __call__(self, done: int, metrics: Metrics) -> bool:
         reason = stop_reason(self.settings, metrics) if metrics else None
+        if metrics:
+            self._tell_flat(done, metrics["flat_groups"] == 1)
         if reason is not None:
             self.stopped = f"step {done}: {reason}"
         elif done % self.settings.evaluate_every == 0 or done == self.steps:
@@ -77,6 +84,16 @@ class Watch:
             newest = done - done % self.settings.evaluate_every
             self._score(json.loads(self._path(newest, "json").read_text()))
         return self.stopped is not None
+
+    def _tell_flat(self, done: int, flat: bool) -> None:
+        self._flat = self._flat + 1 if flat else 0
+        if self._flat == FLAT_STEPS:
+            log.warning(
+                "step %d: for %d steps all texts of each point have been rewarded the same, and nothing is learnt from "
+                "them (flat_groups 1); a higher --temperature, more of --group-size, or --reward distance tells them "
+                "apart",
+                *(done, FLAT_STEPS),
+            )
 
     def _score(self, found: Mapping[str, Any]) -> None:
         self.scores = {f"held_out_{name}": scores["mpck"] for name, scores in found["localizers"].items()}
