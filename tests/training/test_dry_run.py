@@ -90,6 +90,8 @@ def test_the_papers_training_of_a_role(
     plan = planned(capsys, "train", role, "--data", points, "--base", seven_b, "--out", out)
     assert plan["samples_a_step"] == 8 and plan["steps"] == epochs * POINTS / 8
     assert plan["highest_learning_rate"] == rate
+    told = [plan[name] for name in ("epochs", "lora_rank", "lora_alpha", "lora_dropout", "precision", "quantize")]
+    assert told == [epochs, 512, 256, 0.05, "bf16", None]
     # A text-to-vision MLP and a regression are 2,426,242 weights, temperature and all.
     assert plan["trained_weights"] == pytest.approx(adapter + beside, rel=1e-6)
     memory = plan["memory_gb"]

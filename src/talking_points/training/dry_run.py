@@ -74,6 +74,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     return {
         "role": settings.section,
         "data": str(batches),
+        **_told(settings, "epochs", "lora_rank", "lora_alpha", "lora_dropout", "precision", "recompute", "quantize"),
         "steps": len(batches),
         "highest_learning_rate": _highest_rate(settings, len(batches)),
         "samples_a_step": samples_a_step,
@@ -130,6 +131,9 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     return {
         "role": "descriptor, reinforced",
         "data": str(batches),
+        **_told(
+            settings, "epochs", "group_size", "blocks", "kl_weight", "reward", "precision", "recompute", "quantize"
+        ),
         "steps": len(batches),
         "highest_learning_rate": _highest_rate(settings, len(batches)),
         "samples_a_step": samples_a_step,
@@ -174,6 +178,10 @@ def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Size
         f"fits_{CARD_GB}_gb": whole < 0.9 * CARD_GB * 1e9,
         **hours,
     }
+
+
+def _told(settings: TrainingSettings, *names: str) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
 
 
 def _highest_rate(settings: TrainingSettings, steps: int) -> float:
