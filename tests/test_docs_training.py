@@ -211,3 +211,25 @@ def test_a_descriptor_has_a_projector_of_its_own_where_it_is_asked_for(
     assert joined.descriptor_projector is not None and joined.projector_of("descriptor") is joined.descriptor_projector
     for name, tensor in joined.descriptor_projector.state_dict().items():
         assert torch.allclose(tensor, own[name], atol=1e-3), name
+
+
+def test_a_training_says_what_it_does_from_the_start(
+    workplace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where stderr is no terminal: data, base, steps, the first photos, the first step, the last."""
+    caplog.set_level("INFO", logger="talking_points.training")
+    usual = ("--data", workplace / "built", "--base", workplace / "tiny", "--out", tmp_path / "out", *FEWER)
+    assert run("train", "descriptor", *usual, "--steps", "3", "--log-every", "100") == 0
+    said = [record.getMessage() for record in caplog.records]
+    expected = (
+        "reading ",
+        "reading the base in ",
+        "encoding the photos of the first step, 2",
+        "step 1/3 ",
+        "step 3/3 ",
+    )
+    places = [next(n for n, line in enumerate(said) if line.startswith(begins)) for begins in expected]
+    assert places == sorted(places)
+    assert any("an epoch is" in line and "there are 3;" in line and "weights learn" in line for line in said)
+    # Three steps of a warm-up of 50.
+    assert any(line.startswith("the learning rate never arrives") for line in said)

@@ -80,12 +80,7 @@ def train(
     model = _prepared(accelerator, modules, parameters, objective, shard)
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     torch.manual_seed(settings.seed + process)
-    if settings.warmup_steps > steps:
-        log.warning(
-            "the learning rate never arrives: it rises over %d steps and there are %d, so it ends at %.2g of %g; "
-            "give --warmup-steps %d, or more steps",
-            *(settings.warmup_steps, steps, settings.rate_at(steps - 1, steps), settings.learning_rate, steps // 10),
-        )
+    _tell_of_warmup(settings, steps)
     state = TrainingState(folder=folder, parameters=parameters, optimizer=optimizer, batches=str(batches))
     start = state.resume(process)
     data = made_ahead(parts, start * settings.accumulate, workers=settings.workers)
@@ -122,6 +117,15 @@ def train(
                 log.warning("stopped at step %d by SIGTERM; the same command goes on from here", done)
                 return False
     return True
+
+
+def _tell_of_warmup(settings: TrainingSettings, steps: int) -> None:
+    if settings.warmup_steps > steps:
+        log.warning(
+            "the learning rate never arrives: it rises over %d steps and there are %d, so it ends at %.2g of %g; "
+            "give --warmup-steps %d, or more steps",
+            *(settings.warmup_steps, steps, settings.rate_at(steps - 1, steps), settings.learning_rate, steps // 10),
+        )
 
 
 def is_main_process() -> bool:

@@ -160,7 +160,10 @@ def train_grpo(
     folders = {
         name: find_checkpoint(name) for name in (settings.descriptor, settings.localizer, *settings.unseen_localizers)
     }
-    learning, held_out = read_points(settings) if data is None else data
+    if data is None:
+        log.info("reading %s", settings.keypoints)
+        data = read_points(settings)
+    learning, held_out = data
     loaded: dict[str, Any] = {"device": device, "dtype": own_dtype(settings), "quantize": settings.quantize}
     asked = folders[settings.descriptor], folders[settings.localizer]
     log.info("reading the base with the descriptor in %s and the localizer in %s", *asked)
@@ -199,25 +202,27 @@ def train_grpo(
             out / "training",
             on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
         )
-    if finished and all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):
-        log.warning("the descriptor is as it was: no step taught it anything (flat_groups in metrics.jsonl)")
-    if not is_main_process():
-        return finished or watch.stopped is not None
+    if is_main_process() and (finished or watch.stopped is not None):
+        _save(policy, watch, asked, settings)
+    return finished or watch.stopped is not None
+
+
+def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPOSettings) -> None:
+    """Write the checkpoint; of a training that a rule stopped, as it was at the last evaluation, and why."""
+    out, network = settings.out, policy.base
     if watch.stopped is not None:
         steps, kept = watch.newest_weights()
         policy.load(kept)
         log.warning("stopped at %s; the checkpoint is as after %d steps", watch.stopped, steps)
         reason = {"reason": watch.stopped, "checkpoint_after_steps": steps}
         (out / "stopped.json").write_text(json.dumps(reason) + "\n")
-    if finished or watch.stopped is not None:
-        if settings.quantize is not None:
-            # The checkpoint's base is the one on disk: a quantized one has lost something.
-            whole: dict[str, Any] = {"dtype": network.dtype}
-            learnt, network = policy.parameters, load_judged(*asked, **whole)[0]
-            Policy(network, blocks=settings.blocks).load(learnt)
-        save_base(network, out / "checkpoint")
-        return True
-    return False
+    elif all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):
+        log.warning("the descriptor is as it was: no step taught it anything (flat_groups in metrics.jsonl)")
+    if settings.quantize is not None:
+        # The checkpoint's base is the one on disk: a quantized one has lost something.
+        network, _ = load_judged(*asked, dtype=network.dtype)
+        Policy(network, blocks=settings.blocks).load(policy.parameters)
+    save_base(network, out / "checkpoint")
 
 
 def check_sides(network: Base, judge: Base) -> None:

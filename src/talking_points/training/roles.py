@@ -46,6 +46,7 @@ def train_role(
     """
     role, folder = settings.section, find_checkpoint(settings.base)
     if data is None:
+        log.info("reading %s", settings.data)
         data = read_texts(settings)
     device = own_device(settings.device)
     log.info("reading the base in %s", folder)

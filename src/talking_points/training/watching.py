@@ -100,6 +100,7 @@ class Watch:
 
     def evaluate(self, steps: int) -> dict[str, Any]:
         """Describe and find again; the weights are kept beside, for a training that a rule stops later."""
+        log.info("after %d steps: describing %d held-out points and finding them again", steps, len(self.samples))
         # A cache of its own: photos are encoded in the same company each time, and so to the last bit the same.
         own, cache = self.policy.base, PhotoCache()
         texts = describe_samples(PointDescriptor(own, cache=cache), self.samples)
