@@ -6,7 +6,7 @@
 # AP10K holds annotations/ and data/ as distributed; the three splits are joined in annotations/ap10k-all.json. MODEL is a
 # checkpoint folder with a descriptor and a localizer, trained with texts that are not about AP-10K. The settings are the
 # recipe `7b`: group size 3, KL weight 0.1, the last two blocks, learning rate 5e-6, 10 points a step and 3 epochs are the
-# paper's (A.3). Killed, it goes on where it was. Each `compare` prints mPCK before and after, and the paired difference
+# paper's (A.3). The same `train grpo` with --dry-run says what it takes; it reads configs alone. Killed, it goes on where it was. Each `compare` prints mPCK before and after, and the paired difference
 # with its interval; PCK@0.1 and @0.2 (Table 7) are in the reports.
 set -eu
 

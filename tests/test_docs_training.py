@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from talking_points.cli import main
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
@@ -177,3 +178,58 @@ def test_bad_settings_are_one_line(
     assert run("train", "localizer", *data, *where, *(word.format(here=tmp_path) for word in changes)) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert message in error[-1] and error[-1].startswith("error: ")
+
+
+def test_a_descriptor_has_a_projector_of_its_own_where_it_is_asked_for(
+    workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = ("--data", workplace / "built", "--base", workplace / "tiny", *FEWER, "--learning-rate", "0.01")
+    asked = ("train", "descriptor", *usual, "--train-projector")
+    capsys.readouterr()
+    trained = []
+    for arguments in (("train", "descriptor", *usual), asked):
+        assert run(*arguments, "--out", tmp_path / "dry", "--dry-run") == 0
+        trained.append(json.loads(capsys.readouterr().out)["trained_weights"])
+    network = tiny_network(roles=())
+    assert trained[1] - trained[0] == sum(p.numel() for p in network.projector.parameters())
+
+    assert run("train", "descriptor", *usual, "--out", tmp_path / "frozen") == 0
+    assert not (tmp_path / "frozen" / "checkpoint" / "descriptor" / "projector.safetensors").exists()
+    assert run(*asked, "--out", tmp_path / "own") == 0
+    own = load_file(tmp_path / "own" / "checkpoint" / "descriptor" / "projector.safetensors")
+    base = load_file(workplace / "tiny" / "vision.safetensors")
+    after = load_file(tmp_path / "own" / "checkpoint" / "vision.safetensors")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in base.items())
+    for name, tensor in own.items():
+        # Every part of it learns: photo tokens, separator and the keypoint's token.
+        assert not torch.equal(tensor, base[f"projector.{name}"]), name
+    # It is read back, and stays with the descriptor in a joined checkpoint.
+    assert run("train", "localizer", *usual, "--out", tmp_path / "localizer") == 0
+    roles = [f"--{role}={tmp_path / out / 'checkpoint'}" for role, out in (("descriptor", "own"), ("localizer",) * 2)]
+    assert run("train", "join", *roles, "--out", tmp_path / "joined") == 0
+    joined = load_checkpoint(tmp_path / "joined")
+    assert joined.descriptor_projector is not None and joined.projector_of("descriptor") is joined.descriptor_projector
+    for name, tensor in joined.descriptor_projector.state_dict().items():
+        assert torch.allclose(tensor, own[name], atol=1e-3), name
+
+
+def test_a_training_says_what_it_does_from_the_start(
+    workplace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where stderr is no terminal: data, base, steps, the first photos, the first step, the last."""
+    caplog.set_level("INFO", logger="talking_points.training")
+    usual = ("--data", workplace / "built", "--base", workplace / "tiny", "--out", tmp_path / "out", *FEWER)
+    assert run("train", "descriptor", *usual, "--steps", "3", "--log-every", "100") == 0
+    said = [record.getMessage() for record in caplog.records]
+    expected = (
+        "reading ",
+        "reading the base in ",
+        "encoding the photos of the first step, 2",
+        "step 1/3 ",
+        "step 3/3 ",
+    )
+    places = [next(n for n, line in enumerate(said) if line.startswith(begins)) for begins in expected]
+    assert places == sorted(places)
+    assert any("an epoch is" in line and "there are 3;" in line and "weights learn" in line for line in said)
+    # Three steps of a warm-up of 50.
+    assert any(line.startswith("the learning rate never arrives") for line in said)

@@ -54,7 +54,9 @@ class FakeBase(nn.Module):
     temperature = None
     tells_absence = False
     is_blind = False
-    sizes = Sizes(weights=1, vision=0, linear=0, width=WIDTH, inside=WIDTH, keys=WIDTH, vocabulary=9, photo_tokens=4)
+    sizes = Sizes(
+        weights=1, vision=0, linear=0, width=WIDTH, inside=WIDTH, keys=WIDTH, vocabulary=9, photo_tokens=4, head=0
+    )
 
     def __init__(self) -> None:
         super().__init__()

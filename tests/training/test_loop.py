@@ -352,3 +352,31 @@ def test_weights_in_shards_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ValueError, match="the launcher asks for FSDP, which is ours to do"):
         run(tmp_path, 3)
+
+
+def test_a_rate_that_never_arrives_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layer = nn.Linear(3, 1)
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return layer(batch).square().mean(), {}
+
+    def warned(out: str, warmup_steps: int) -> list[str]:
+        caplog.clear()
+        settings = told(warmup_steps=warmup_steps, learning_rate=0.0015)
+        train({"layer": layer}, dict(layer.named_parameters()), Numbers(6), objective, settings, tmp_path / out)
+        return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    [said] = warned("long", 50)
+    assert "rises over 50 steps and there are 6, so it ends at 0.00018 of 0.0015; give --warmup-steps 0" in said
+    assert warned("short", 6) == []
+
+
+def test_gradients_that_are_zero_are_told_while_it_happens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layer = nn.Linear(3, 1)
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        return layer(batch).sum() * 0.0, {}
+
+    train({"layer": layer}, dict(layer.named_parameters()), Numbers(9), objective, told(warmup_steps=0), tmp_path)
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == "step 5: all gradients have been zero for 5 steps: nothing is learnt"

@@ -18,7 +18,9 @@ import torch
 from PIL import Image
 
 from talking_points.evaluation.samples import Sample
+from talking_points.model import generation
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.generation import Sampling
 from talking_points.model.weights import read_tensors
 from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.training import policy as policy_module
@@ -29,6 +31,7 @@ from talking_points.training.reinforce import CachedBase, grpo_objective, load_j
 from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import Watch, stop_reason
 from tests.tiny import tiny_network
+from tests.training.test_loop import launch
 
 
 def told(**changes: Any) -> GRPOSettings:
@@ -233,13 +236,13 @@ def test_unreadable_texts_are_found_nowhere() -> None:
 
 
 def test_the_judge_shares_the_base_where_it_can(checkpoint: Path, tmp_path: Path) -> None:
-    network, judge = load_judged(checkpoint, checkpoint, torch.device("cpu"))
+    network, judge = load_judged(checkpoint, checkpoint)
     assert judge is network and network.roles == ("descriptor", "localizer")
     other = tiny_network()
     with torch.no_grad():
         other.text_to_vision[0].weight += 1
     save_checkpoint(other, tmp_path / "other")
-    network, judge = load_judged(checkpoint, tmp_path / "other", torch.device("cpu"))
+    network, judge = load_judged(checkpoint, tmp_path / "other")
     assert judge is not network and (network.roles, judge.roles) == (("descriptor",), ("localizer",))
 
 
@@ -248,4 +251,136 @@ def test_a_missing_role_is_told(checkpoint: Path, tmp_path: Path, role: str) -> 
     save_checkpoint(tiny_network(roles=tuple({"descriptor", "localizer"} - {role})), tmp_path / "half")
     folders = {"descriptor": checkpoint, "localizer": checkpoint, role: tmp_path / "half"}
     with pytest.raises(ValueError, match=f"half has no {role}; give a checkpoint"):
-        load_judged(folders["descriptor"], folders["localizer"], torch.device("cpu"))
+        load_judged(folders["descriptor"], folders["localizer"])
+
+
+def as_one_or_many(checkpoint: Path, out: Path) -> None:
+    """Samples chosen so that they do not depend on which texts are drawn together."""
+
+    def choose(logits_PV: torch.Tensor, sampling: Sampling, generator: Any) -> torch.Tensor:
+        if sampling.temperature == 0:
+            return logits_PV.argmax(-1)
+        noise_GV = torch.randn(sampling.samples, logits_PV.shape[-1], generator=torch.Generator().manual_seed(1))
+        of_sample = torch.arange(len(logits_PV)) % sampling.samples
+        return (logits_PV + 10 * noise_GV[of_sample]).argmax(-1)
+
+    generation._choose = choose
+    generation.COMPACT_BELOW = 0.0
+    run(checkpoint, out)
+
+
+def test_two_processes_reinforce_as_one_does(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_choose", "COMPACT_BELOW"):
+        monkeypatch.setattr(generation, name, getattr(generation, name))
+    as_one_or_many(checkpoint, tmp_path / "one")
+    launch(
+        2,
+        "from pathlib import Path; from tests.training.test_reinforce import as_one_or_many; "
+        f"as_one_or_many(Path({str(checkpoint)!r}), Path({str(tmp_path / 'two')!r}))",
+    )
+    one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
+    assert len(two) == 6 and any(metrics["reward_std"] > 0.001 for metrics in one.values())
+    for step, metrics in one.items():
+        for name in ("loss", "policy", "kl", "reward", "grad_norm", "held_out_localizer"):
+            assert two[step][name] == pytest.approx(metrics[name], abs=1e-4), (step, name)
+    mine, theirs = (
+        read_tensors(tmp_path / out / "checkpoint" / "descriptor" / "adapter_model.safetensors")
+        for out in ("one", "two")
+    )
+    assert all(torch.allclose(mine[name], theirs[name], atol=1e-4) for name in theirs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "bf16", "recompute": True},
+        {"precision": "bf16", "quantize": "int8"},
+    ],
+    ids=str,
+)
+def test_in_bf16_and_on_a_quantized_base(
+    checkpoint: Path, whole: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    if "quantize" in changes:  # nf4 wants wider layers: tests/test_grpo_cli.py
+        pytest.importorskip("bitsandbytes", reason="quantizes")
+    assert run(checkpoint, tmp_path, **changes)
+    # In the first step policy and reference are the same; later they are not.
+    logged = lines(tmp_path)
+    assert logged[1]["kl"] == 0 and logged[6]["kl"] > 0
+    assert all(math.isfinite(value) for metrics in logged.values() for value in metrics.values())
+    before, after = load_checkpoint(checkpoint), load_checkpoint(tmp_path / "checkpoint")
+    moved = set()
+    for name, tensor in after.state_dict().items():
+        was = before.state_dict()[name]
+        if ".layers.1." in name and ".lora_" in name and ".descriptor." in name:
+            moved |= {name} if not torch.equal(tensor, was) else set()
+        else:  # the base on disk, rounded
+            assert torch.equal(tensor, was.bfloat16().float()) or torch.equal(tensor, was), name
+    assert moved
+    # What learns is kept in fp32: a step of 5e-6 is lost in bf16.
+    [weights] = {
+        tensor.dtype
+        for name, tensor in read_tensors(tmp_path / "checkpoint/descriptor/adapter_model.safetensors").items()
+        if ".layers.1." in name
+    }
+    assert weights == torch.float32
+
+
+def test_recomputed_gradients_are_those_that_were_kept(checkpoint: Path, whole: Path, tmp_path: Path) -> None:
+    assert run(checkpoint, tmp_path, recompute=True)
+    for step, metrics in lines(whole).items():
+        assert lines(tmp_path)[step] == pytest.approx(metrics, abs=1e-5)
+
+
+def test_groups_without_spread_are_told_while_it_happens(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Texts of a point that are all the same: as good as no temperature."""
+    monkeypatch.setattr(generation, "_choose", lambda logits_PV, sampling, generator: logits_PV.argmax(-1))
+    assert run(checkpoint, tmp_path)
+    told_of = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(one.startswith("step 5: for 5 steps all texts of each point have been rewarded") for one in told_of)
+    assert any("step 5: all gradients have been zero for 5 steps" in one for one in told_of)
+    assert any("the descriptor is as it was" in one for one in told_of)
+    assert {metrics["flat_groups"] for metrics in lines(tmp_path).values()} == {1.0}
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one folder", "two folders"])
+def test_the_command_loads_a_common_base_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """`train grpo` with the 7B's recipe; roles that were trained apart over one base stand on it together."""
+    from talking_points.cli import main
+    from talking_points.model import hugging_face
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for n in range(4):
+        Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(
+            photos / f"{n}.png"
+        )
+    points = photos / "points.jsonl"
+    points.write_text("".join(json.dumps({"photo": f"{n}.png", "x": 20.5, "y": 9.5}) + "\n" for n in range(4)))
+    folders = {"descriptor": checkpoint, "localizer": checkpoint}
+    if apart:
+        for role in folders:
+            folders[role] = tmp_path / role
+            save_checkpoint(load_checkpoint(checkpoint, roles=(role,)), folders[role])
+    read: list[tuple[Path, torch.dtype]] = []
+    whole = hugging_face.load_language_model
+
+    def load_language_model(folder: Path, dtype: torch.dtype, *others: Any) -> Any:
+        read.append((folder, dtype))
+        return whole(folder, dtype, *others)
+
+    monkeypatch.setattr(hugging_face, "load_language_model", load_language_model)
+    policy_module.MAX_NEW_TOKENS = 8
+    watching.MAX_BROKEN, watching.MIN_DISTINCT = 1.0, 0.0
+    models = [f"--{role}={folder}" for role, folder in folders.items()]
+    few = ("--steps", "1", "--photos", "1", "--points", "1", "--blocks", "1", "--held-out-points", "1")
+    out = ("--out", str(tmp_path / "out"), "--device", "cpu", "--workers", "0")
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "grpo", "--recipe", "7b", "--keypoints", str(points), *models, *few, *out])
+    assert exit_.value.code in (0, None)
+    assert read == [(folders["descriptor"] / "language_model", torch.bfloat16)]
+    assert load_checkpoint(tmp_path / "out" / "checkpoint").roles == ("descriptor", "localizer")

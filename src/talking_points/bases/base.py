@@ -182,7 +182,7 @@ class Base(Protocol):
     def role_weights(
         self, role: str, *, language: bool = True, blocks: range | None = None
     ) -> Mapping[str, nn.Parameter]:
-        """A role's own weights by name: its adapter and, for the localizer, its other parts ("localizer.NAME").
+        """A role's own weights by name: its adapter and its other parts ("localizer.NAME", "projector.NAME").
 
         Args:
             language: False: without the adapter.

@@ -28,14 +28,17 @@ def load_outline(folder: Path) -> Base:
     return hugging_face.load_outline(folder, checkpoint.read_config(folder))
 
 
-def load_role(folder: Path, role: str, *, device: torch.device | str = "cpu") -> Base:
-    """A base with one role, in fp32; a ValueError where the folder has no such role."""
-    return checkpoint.load_role(folder, role, device=device)
+def load_role(folder: Path, role: str, **settings: Any) -> Base:
+    """A base with one role; a ValueError where the folder has no such role. Settings as `load_base` takes them."""
+    return checkpoint.load_role(folder, role, **settings)
 
 
-def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str = "cpu") -> Base:
-    """A base with two roles that were trained over it apart; `DifferentBases` where they were not."""
-    return checkpoint.load_joined(descriptor, localizer, device=device)
+def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> Base:
+    """A base, loaded once, with two roles that were trained over it apart; `DifferentBases` where they were not.
+
+    Settings as `load_base` takes them.
+    """
+    return checkpoint.load_joined(descriptor, localizer, **settings)
 
 
 def save_base(base: Base, folder: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -53,6 +56,7 @@ def attach_role(
     head: str | None = None,
     region: str | None = None,
     blind: bool = False,
+    projector: bool = False,
 ) -> None:
     """Give a base an untrained role, which changes nothing yet; torch's generator draws its weights.
 
@@ -61,6 +65,7 @@ def attach_role(
         head: the localizer's coordinate head; None: the base's.
         region: where a point's query looks from now on; None: as the base's config says.
         blind: the localizer sees one learned set of features in place of any photo.
+        projector: the descriptor gets one of its own, as the localizer always does.
 
     Raises:
         ValueError: the base was loaded to answer only.
@@ -70,7 +75,7 @@ def attach_role(
     network = _network(base)
     network.change(head=head, region=region, blind=blind)
     lora = hugging_face.lora_config(role, rank=rank, alpha=alpha, dropout=dropout)
-    hugging_face.attach_role(network, role, lora)
+    hugging_face.attach_role(network, role, lora, projector=projector)
 
 
 def _network(base: Base) -> PointNetwork:

@@ -19,7 +19,7 @@ from talking_points.memory import keep_freed_memory
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Print sizes, steps, tokens and memory as JSON; load no weights.")
+    bool, typer.Option("--dry-run", help="Print sizes, steps, memory and hours as JSON; load no weights.")
 ]
 ROLE_SHOWN = ("data", "base", "out", "recipe", "epochs", "steps", "photos", "learning_rate", "objects", "device")
 GRPO_SHOWN: tuple[str, ...] = ("keypoints", "descriptor", "localizer", "out", "split", "objects", "held_out_objects")
@@ -29,7 +29,7 @@ train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=
 
 
 @train_app.command("descriptor")
-@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region"))
+@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region", "train_projector"))
 def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
     """Train the descriptor's adapter over a frozen base."""
     _train_role(settings, dry_run)
@@ -107,9 +107,14 @@ def train_calibrate(
 
 @train_app.command("grpo")
 @takes(GRPOSettings, shown=GRPO_SHOWN)
-def train_grpo(settings: GRPOSettings) -> None:
+def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
     """Reinforce a descriptor on points without texts: rewarded is what a localizer finds from its descriptions."""
     _prepare()
+    if dry_run:
+        from talking_points.training.dry_run import plan_grpo
+
+        typer.echo(json.dumps(plan_grpo(settings), indent=2))
+        return
     from talking_points.training.reinforce import train_grpo as run
 
     _finish(run(settings), settings.out / "checkpoint")

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,7 @@ from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.plain import read_plain, save_files
 from talking_points.model.projector import Projector
-from talking_points.model.weights import load_weights, read_tensors, save_tensors
+from talking_points.model.weights import first_difference, load_weights, read_tensors, save_tensors
 
 HEADS = Path("localizer", "heads.safetensors")
 PROJECTOR = Path("descriptor", "projector.safetensors")
@@ -129,39 +130,62 @@ def read_config(folder: Path) -> ModelConfig:
     return ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
 
 
-def load_role(folder: Path, role: str, *, device: torch.device | str = "cpu") -> PointNetwork:
-    """A checkpoint with one of its roles, in fp32.
+def load_role(folder: Path, role: str, **settings: Any) -> PointNetwork:
+    """A checkpoint with one of its roles. Settings as `load_checkpoint` takes them.
 
     Raises:
         ValueError: it has no such role.
     """
-    if not (folder / role).is_dir():
-        raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
-    return load_checkpoint(folder, device=device, roles=(role,))
+    _check_role(folder, role)
+    return load_checkpoint(folder, roles=(role,), **settings)
 
 
-def load_joined(descriptor: Path, localizer: Path, *, device: torch.device | str = "cpu") -> PointNetwork:
-    """One network of two roles trained over the same base, in fp32.
+def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetwork:
+    """One network of two roles trained over the same base, which is loaded once.
+
+    Settings as `load_checkpoint` takes them.
 
     Raises:
         ValueError: a role is missing; `DifferentBases`: the two bases differ.
     """
-    other = load_role(localizer, "localizer", device=device)
-    network = load_role(descriptor, "descriptor", device=device)
-    mine, theirs = network.base_weights(), other.base_weights()
-    # The base's head is what a localizer's starts from, of the kind that the localizer has; no descriptor reads it.
-    shared = [name for name in theirs if not name.startswith("head.")]
-    different = [name for name in shared if name not in mine or not torch.equal(mine[name], theirs[name])]
-    if network.prompts.tokenizer.get_vocab() != other.prompts.tokenizer.get_vocab():
-        different.append("the tokenizer")
-    if different:
-        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {different[0]} differs")
+    for folder, role in zip((descriptor, localizer), ROLES, strict=True):
+        _check_role(folder, role)
     from talking_points.model import hugging_face
 
-    network.change(head=other.config.coordinate_head, blind=other.config.blind)
+    different = None
+    if descriptor.resolve() != localizer.resolve():
+        different = _first_difference(descriptor, localizer)
+        if hugging_face.load_tokenizer(descriptor).get_vocab() != hugging_face.load_tokenizer(localizer).get_vocab():
+            different = different or "the tokenizer"
+    if different is not None:
+        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {different} differs")
+    network = load_role(descriptor, "descriptor", **settings)
+    config, device, dtype = read_config(localizer), network.device, network.dtype
+    network.change(head=config.coordinate_head, blind=config.blind)
     hugging_face.load_adapter(network, "localizer", localizer / "localizer")
-    network.localizer, network.head = other.localizer, other.head
-    return network.eval()
+    assert network.localizer is not None
+    load_weights(network.localizer, read_tensors(localizer / HEADS), source=str(localizer / HEADS))
+    if network.head is not None:
+        vision = read_tensors(localizer / "vision.safetensors")
+        own = {name.removeprefix("head."): tensor for name, tensor in vision.items() if name.startswith("head.")}
+        load_weights(network.head, own, source=str(localizer / "vision.safetensors"))
+    network.requires_grad_(False)
+    return network.place(device, dtype).eval()
+
+
+def _check_role(folder: Path, role: str) -> None:
+    if not (folder / role).is_dir():
+        raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
+
+
+def _first_difference(descriptor: Path, localizer: Path) -> str | None:
+    """Name of a weight in which two checkpoints' bases differ."""
+    language = first_difference(
+        *(sorted((folder / "language_model").glob("*.safetensors")) for folder in (descriptor, localizer))
+    )
+    # The base's head is what a localizer's starts from, of the kind that the localizer has; no descriptor reads it.
+    vision = [[folder / "vision.safetensors"] for folder in (descriptor, localizer)]
+    return language or first_difference(*vision, passing="head.")
 
 
 @contextmanager

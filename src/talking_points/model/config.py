@@ -179,6 +179,8 @@ class Sizes:
     vocabulary: int
     photo_tokens: int
     """Of a prefix, about."""
+    head: int
+    """That the localizer's coordinate head keeps of a text for its gradients, about."""
 
 
 def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:

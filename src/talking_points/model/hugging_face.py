@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
+from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +96,12 @@ def lora_config(
     )
 
 
-def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
+def attach_role(network: PointNetwork, role: str, lora: LoraConfig, *, projector: bool = False) -> None:
     """Give the network an untrained role: a LoRA adapter that changes nothing yet; for the localizer, its parts too.
 
     Nothing has gradients yet. The localizer's projector, text-to-vision MLP and head start as copies of the base's.
+
+    projector: the descriptor gets one of its own, too, which starts as a copy of the base's.
 
     Raises:
         ValueError: no such role, or the network only answers.
@@ -126,6 +128,8 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig) -> None:
             assert network.head is not None
             parts.head.ours.load_state_dict(network.head.state_dict())
         network.localizer = parts
+    if role == "descriptor" and projector:
+        network.descriptor_projector = deepcopy(network.projector)
     network.requires_grad_(False)
     network.place(network.device, network.dtype)
 
@@ -163,11 +167,12 @@ def save_lora_config(config: LoraConfig, folder: Path) -> None:
 
 def load_outline(folder: Path, config: ModelConfig) -> PointNetwork:
     """A checkpoint's base without weights, on the meta device: of the folder configs and tokenizer are read."""
-    folder = folder / "language_model"
-    read_json(folder / "config.json")
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    path = folder / "language_model" / "config.json"
+    read_json(path)
+    tokenizer = load_tokenizer(folder)
+    with torch.device("meta"), naming(path):
+        language = LlamaForCausalLM(LlamaConfig.from_pretrained(str(path.parent), local_files_only=True))
     with torch.device("meta"):
-        language = LlamaForCausalLM(LlamaConfig.from_pretrained(str(folder), local_files_only=True))
         return PointNetwork(config, language, tokenizer)
 
 
@@ -187,9 +192,17 @@ def load_language_model(
         model = LlamaForCausalLM.from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **quantized
         )
+    return model, load_tokenizer(folder.parent)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """A checkpoint's. A broken one is a ValueError that names its file."""
+    folder = folder / "language_model"
     with naming(folder / "tokenizer.json"):
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    return model, tokenizer
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    return tokenizer
 
 
 def quantization(

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from talking_points.model.config import ModelConfig, Sizes
 from talking_points.model.generation import GeneratedText, generate
-from talking_points.model.heads import HEADS_OF_KIND
+from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
 from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
@@ -173,6 +173,7 @@ class PointNetwork(nn.Module):
             vocabulary=llama.vocab_size,
             # Of the queries, those that win a cell; all at most.
             photo_tokens=len(self.prompts.prefix()) + vision.cells_per_side**2 + 1 + min(vision.num_queries, 50),
+            head=kept_numbers(self.config.coordinate_head, self.side),
         )
 
     @property
@@ -322,6 +323,8 @@ class PointNetwork(nn.Module):
         if role == "localizer" and blocks is None:
             assert self.localizer is not None
             weights |= {f"localizer.{n}": p for n, p in self.localizer.named_parameters()}
+        if role == "descriptor" and blocks is None and self.descriptor_projector is not None:
+            weights |= {f"projector.{n}": p for n, p in self.descriptor_projector.named_parameters()}
         return weights
 
     def role_modules(self, role: str) -> dict[str, nn.Module]:
@@ -329,6 +332,8 @@ class PointNetwork(nn.Module):
         if role == "localizer":
             assert self.localizer is not None
             modules["localizer"] = self.localizer
+        if role == "descriptor" and self.descriptor_projector is not None:
+            modules["projector"] = self.descriptor_projector
         return modules
 
     def recompute(self, on: bool) -> None:

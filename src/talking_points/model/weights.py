@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,30 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """`shapes_of` the tensors of a safetensors file, which are not read. Errors as `read_tensors`."""
     with _open(path) as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def first_difference(mine: Iterable[Path], theirs: Iterable[Path], *, passing: str = "\0") -> str | None:
+    """Name of a tensor that two sets of safetensors files do not have equal; None: there is none.
+
+    Values count, not types or which file holds what. One tensor at a time is in memory. Errors as `read_tensors`.
+
+    passing: names that begin so are passed over.
+    """
+    with ExitStack() as stack:
+        one, other = (_files_of_names(stack, paths, passing) for paths in (mine, theirs))
+        alone = sorted(one.keys() ^ other.keys())
+        if alone:
+            return alone[0]
+        for name, file in one.items():
+            a, b = file.get_tensor(name), other[name].get_tensor(name)
+            if not torch.equal(a.float(), b.float()):
+                return name
+    return None
+
+
+def _files_of_names(stack: ExitStack, paths: Iterable[Path], passing: str) -> dict[str, Any]:
+    files = [stack.enter_context(_open(path)) for path in paths]
+    return {name: file for file in files for name in file.keys() if not name.startswith(passing)}  # noqa: SIM118
 
 
 @contextmanager

@@ -134,7 +134,8 @@ class PointBatches(Batches[PointBatch]):
             # Of the whole step: what is learned must not depend on how it is shared among processes.
             absent_texts=_texts_of_others(step_groups)[index::of],
             record_ids=[sample.sample_id for group in groups for sample in group],
-            seed=int(np.random.default_rng([self.settings.seed, step, 4]).integers(2**62)),
+            # Texts of other parts must not be drawn by the same numbers.
+            seed=int(np.random.default_rng([self.settings.seed, step, 4, *([index] if index else [])]).integers(2**62)),
         )
 
     def _epoch(self, epoch: int) -> list[list[list[int]]]:

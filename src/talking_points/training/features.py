@@ -119,6 +119,8 @@ class FrozenVision:
         return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.base.device)
 
     def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
+        if not self.encoded:
+            log.info("encoding the photos of the first step, %d", len(photos))
         self.encoded += len(photos)
         return self.base.encode_photos(batch.pixels_B3SS[list(photos)].to(self.base.device))
 

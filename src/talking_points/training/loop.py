@@ -25,6 +25,9 @@ from talking_points.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
+IDLE_STEPS = 5
+"""Without any gradient, after which it is said that nothing is learnt. Ours."""
+
 Metrics = dict[str, float]
 Objective = Callable[[Any], tuple[Tensor, Metrics]]
 OnStep = Callable[[int, Metrics], bool]
@@ -77,10 +80,12 @@ def train(
     model = _prepared(accelerator, modules, parameters, objective, shard)
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     torch.manual_seed(settings.seed + process)
+    _tell_of_warmup(settings, steps)
     state = TrainingState(folder=folder, parameters=parameters, optimizer=optimizer, batches=str(batches))
     start = state.resume(process)
     data = made_ahead(parts, start * settings.accumulate, workers=settings.workers)
     since_logged: Counter[str] = Counter()
+    idle = 0
     with _training(modules), _sigterm() as asked, _tracking(accelerator, folder, start, batches, settings) as tracking:
         if on_step(start, {}):
             return False
@@ -93,6 +98,9 @@ def train(
             taken = _over_processes(accelerator, taken)
             norm = _update(parameters, optimizer, processes / taken["weight"], settings.max_grad_norm)
             stop, metrics = taken.pop("stop"), _means(taken)
+            idle = 0 if norm else idle + 1
+            if idle == IDLE_STEPS:
+                log.warning("step %d: all gradients have been zero for %d steps: nothing is learnt", done, idle)
             since_logged.update({**taken, "steps": 1.0, "grad_norm": norm})
             is_logged = done % settings.log_every == 0 or done == steps
             if tracking is not None:
@@ -110,6 +118,15 @@ def train(
                 log.warning("stopped at step %d by SIGTERM; the same command goes on from here", done)
                 return False
     return True
+
+
+def _tell_of_warmup(settings: TrainingSettings, steps: int) -> None:
+    if settings.warmup_steps > steps:
+        log.warning(
+            "the learning rate never arrives: it rises over %d steps and there are %d, so it ends at %.2g of %g; "
+            "give --warmup-steps %d, or more steps",
+            *(settings.warmup_steps, steps, settings.rate_at(steps - 1, steps), settings.learning_rate, steps // 10),
+        )
 
 
 def is_main_process() -> bool:

@@ -64,7 +64,13 @@ class Policy:
         """LoRA weights that learn, by name."""
         for module in base.role_modules("descriptor").values():
             module.requires_grad_(False)
+            for layer in module.modules():
+                # In evaluation mode bitsandbytes packs these on some CPUs, and no gradient comes through them.
+                if type(layer).__name__ == "Linear4bit":
+                    layer.train()
         for parameter in self.parameters.values():
+            # fp32 whatever the base's type: small steps are lost in bf16.
+            parameter.data = parameter.data.float()
             parameter.requires_grad_(True)
         self.reference = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 

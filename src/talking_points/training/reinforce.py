@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +18,13 @@ from torch import Tensor
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.bases.loading import load_joined, load_role, save_base
 from talking_points.evaluation.samples import Sample
-from talking_points.files import write_whole
 from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.generation import Sampling
 from talking_points.model.weights import fingerprint
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.prepared import PreparedPhoto
-from talking_points.pointing.pretrained import choose_device, find_checkpoint
-from talking_points.settings import to_toml
+from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training.batches import PointBatch, PointBatches
 from talking_points.training.data import read_points
 from talking_points.training.grpo import (
@@ -37,9 +36,10 @@ from talking_points.training.grpo import (
     policy_loss,
     total_loss,
 )
-from talking_points.training.loop import Metrics, OnStep, go_on, train
+from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.policy import Policy
-from talking_points.training.settings import GRPOSettings, processes
+from talking_points.training.roles import own_device, own_dtype, write_settings
+from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import Watch
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def grpo_objective(
     cut_off = [not one.ended for one in rollout.texts]
     return loss, {
         "loss": loss.item(),
+        "weight": float(len(texts)),
         "policy": pull.item(),
         "kl": kl.item(),
         "reward": float(reward_PG.mean()),
@@ -155,20 +156,22 @@ def train_grpo(
         True when finished, or stopped by a rule of the settings (then `stopped.json` says so, and the checkpoint is of
         the last evaluation before); False when stopped otherwise.
     """
-    if processes() > 1:
-        raise ValueError("train grpo runs in one process; start it without torchrun or accelerate launch")
-    out, device = settings.out, choose_device(settings.device)
+    out, device = settings.out, own_device(settings.device)
     folders = {
         name: find_checkpoint(name) for name in (settings.descriptor, settings.localizer, *settings.unseen_localizers)
     }
-    learning, held_out = read_points(settings) if data is None else data
-    network, judge = load_judged(folders[settings.descriptor], folders[settings.localizer], device)
+    if data is None:
+        log.info("reading %s", settings.keypoints)
+        data = read_points(settings)
+    learning, held_out = data
+    loaded: dict[str, Any] = {"device": device, "dtype": own_dtype(settings), "quantize": settings.quantize}
+    asked = folders[settings.descriptor], folders[settings.localizer]
+    log.info("reading the base with the descriptor in %s and the localizer in %s", *asked)
+    network, judge = load_judged(*asked, **loaded)
+    network.recompute(settings.recompute)
     policy = Policy(network, blocks=settings.blocks)
-    if judge.side != network.side:
-        raise ValueError(
-            f"the localizer sees photos at {judge.side} px, the descriptor at {network.side}; give one of the same size"
-        )
-    unseen = [load_role(folders[name], "localizer", device=device) for name in settings.unseen_localizers]
+    check_sides(network, judge)
+    unseen = [load_role(folders[name], "localizer", **loaded) for name in settings.unseen_localizers]
     told = {name: getattr(settings, name) for name in TOLD}
     told["descriptor"] = fingerprint(policy.reference.values())
     told["localizer"] = fingerprint(judge.role_weights("localizer").values())
@@ -178,8 +181,7 @@ def train_grpo(
     log.info("%s; an epoch is %d steps; %d weights learn", batches, batches.epoch_steps, weights)
     watched = {"localizer": judge} | {f"unseen{k or ''}": one for k, one in enumerate(unseen)}
     watch = Watch(policy, watched, held_out, settings, steps=len(batches))
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "settings.toml", to_toml(GRPOSettings, vars(settings)))
+    write_settings(settings)
     room = GPU_CACHE_BYTES if device.type == "cuda" else CACHE_BYTES
     own = CachedBase(network, PhotoCache(room))
     localizer = own if judge is network else CachedBase(judge, PhotoCache(room))
@@ -189,32 +191,56 @@ def train_grpo(
         return loss, {**metrics, **watch.scores}
 
     # No module is put into training mode: with dropout, what is sampled would not be what is trained.
-    finished = train(
-        {},
-        policy.parameters,
-        batches,
-        objective,
-        settings,
-        out / "training",
-        on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
-    )
+    # What is recomputed for the gradients must be the descriptor's, though the judge has acted since.
+    with network.acting_as("descriptor"):
+        finished = train(
+            {},
+            policy.parameters,
+            batches,
+            objective,
+            settings,
+            out / "training",
+            on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
+        )
+    if is_main_process() and (finished or watch.stopped is not None):
+        _save(policy, watch, asked, settings)
+    return finished or watch.stopped is not None
+
+
+def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPOSettings) -> None:
+    """Write the checkpoint; of a training that a rule stopped, as it was at the last evaluation, and why."""
+    out, network = settings.out, policy.base
     if watch.stopped is not None:
         steps, kept = watch.newest_weights()
         policy.load(kept)
         log.warning("stopped at %s; the checkpoint is as after %d steps", watch.stopped, steps)
         reason = {"reason": watch.stopped, "checkpoint_after_steps": steps}
         (out / "stopped.json").write_text(json.dumps(reason) + "\n")
-    if finished or watch.stopped is not None:
-        save_base(network, out / "checkpoint")
-        return True
-    return False
+    elif all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):
+        log.warning("the descriptor is as it was: no step taught it anything (flat_groups in metrics.jsonl)")
+    if settings.quantize is not None:
+        # The checkpoint's base is the one on disk: a quantized one has lost something.
+        network, _ = load_judged(*asked, dtype=network.dtype)
+        Policy(network, blocks=settings.blocks).load(policy.parameters)
+    save_base(network, out / "checkpoint")
 
 
-def load_judged(descriptor: Path, localizer: Path, device: torch.device) -> tuple[Base, Base]:
-    """A descriptor's base and its judge's: the same one where they stand on the same base."""
+def check_sides(network: Base, judge: Base) -> None:
+    """A ValueError where descriptor and judge see photos at different sizes."""
+    if judge.side != network.side:
+        raise ValueError(
+            f"the localizer sees photos at {judge.side} px, the descriptor at {network.side}; give one of the same size"
+        )
+
+
+def load_judged(descriptor: Path, localizer: Path, **loaded: Any) -> tuple[Base, Base]:
+    """A descriptor's base and its judge's: the same one, loaded once, where they stand on the same base.
+
+    loaded: as `bases.loading.load_base` takes it.
+    """
     try:
-        network = load_joined(descriptor, localizer, device=device)
+        network = load_joined(descriptor, localizer, **loaded)
         return network, network
     except DifferentBases as error:
         log.warning("%s; the localizer is loaded beside, whole", error)
-        return load_role(descriptor, "descriptor", device=device), load_role(localizer, "localizer", device=device)
+        return load_role(descriptor, "descriptor", **loaded), load_role(localizer, "localizer", **loaded)

@@ -20,7 +20,7 @@ from talking_points.training.data import read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
-from talking_points.training.settings import DescriptorSettings, LocalizerSettings, processes
+from talking_points.training.settings import DescriptorSettings, LocalizerSettings, TrainingSettings, processes
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +46,24 @@ def train_role(
     """
     role, folder = settings.section, find_checkpoint(settings.base)
     if data is None:
+        log.info("reading %s", settings.data)
         data = read_texts(settings)
     device = own_device(settings.device)
+    log.info("reading the base in %s", folder)
     base = load_base(
         folder,
         device=device,
-        dtype=torch.bfloat16 if settings.precision == "bf16" else torch.float32,
+        dtype=own_dtype(settings),
         roles=(),
         quantize=settings.quantize,
     )
     batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side)
     attach(base, settings)
     parameters = role_parameters(base, role, language=not settings.frozen_language_model)
+    weights = sum(p.numel() for p in parameters.values())
+    log.info(
+        "%s; an epoch is %d steps, there are %d; %d weights learn", batches, batches.epoch_steps, len(batches), weights
+    )
     base.recompute(settings.recompute)
     cache = None
     if settings.feature_cache is not None:
@@ -69,10 +75,7 @@ def train_role(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
             return minimised(base, batch, vision)
 
-    settings.out.mkdir(parents=True, exist_ok=True)
-    # `is_main_process` would start accelerate's state, which the loop starts for its device.
-    if os.environ.get("RANK", "0") == "0":
-        write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
+    write_settings(settings)
     finished = train(
         base.role_modules(role),
         parameters,
@@ -108,17 +111,31 @@ def attach(base: Base, settings: Settings) -> None:
         head=settings.head if isinstance(settings, LocalizerSettings) else None,
         blind=isinstance(settings, LocalizerSettings) and settings.blind,
         region=settings.region if isinstance(settings, DescriptorSettings) else None,
+        projector=isinstance(settings, DescriptorSettings) and settings.train_projector,
     )
 
 
 def role_parameters(base: Base, role: str, *, language: bool = True) -> dict[str, nn.Parameter]:
-    """What a role's training updates: its LoRA weights, if `language`, and the localizer's own parts."""
+    """What a role's training updates: its LoRA weights, if `language`, and its own parts."""
     parameters = dict(base.role_weights(role, language=language))
     for parameter in parameters.values():
         # fp32 whatever the base's type: small steps are lost in bf16.
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     return parameters
+
+
+def write_settings(settings: TrainingSettings) -> None:
+    """Into `out/settings.toml`, by the main process."""
+    settings.out.mkdir(parents=True, exist_ok=True)
+    # `is_main_process` would start accelerate's state, which the loop starts for its device.
+    if os.environ.get("RANK", "0") == "0":
+        write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
+
+
+def own_dtype(settings: TrainingSettings) -> torch.dtype:
+    """Of the base."""
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float32
 
 
 def own_device(device: str | None) -> torch.device:

@@ -61,6 +61,12 @@ class TrainingSettings(FieldSettings):
     """Gradients are clipped to this norm. OMG-LLaVA's."""
     accumulate: int = 1
     """Parts that each process takes its share of a step in: memory of one part. The step is the same."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the base and of activations. What is trained, and whatever computes coordinates, is always fp32."""
+    recompute: bool = False
+    """Activation checkpointing of the language model's blocks: less memory, more time."""
+    quantize: Literal["nf4", "int8"] | None = None
+    """The frozen base's language model, by bitsandbytes; the checkpoint holds the base as it is on disk."""
     save_every: int = 200
     """Steps between saves of the training's state."""
     log_every: int = 20
@@ -145,12 +151,6 @@ class RoleSettings(TrainingSettings):
     """Scale of the adapter."""
     lora_dropout: float = 0.05
     """Dropout before the adapter."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Of the base and of activations. What is trained, and whatever computes coordinates, is always fp32."""
-    recompute: bool = False
-    """Activation checkpointing of the language model's blocks: less memory, more time."""
-    quantize: Literal["nf4", "int8"] | None = None
-    """The frozen base's language model, by bitsandbytes; the checkpoint holds the base as it is on disk."""
     shard: bool = False
     """The frozen base's linear layers in shards, one in each process (FSDP); else each process holds them whole."""
     feature_cache: Path | None = None
@@ -177,6 +177,8 @@ class DescriptorSettings(RoleSettings):
 
     region: Literal["gaussian", "predicted-mask"] | None = None
     """Where keypoints look, if not where the base's config says; predicted-mask is the paper's Table 3."""
+    train_projector: bool = False
+    """Train a projector of the descriptor's own, too; else it reads through the base's, which stays frozen (ours)."""
 
 
 @dataclass(frozen=True, kw_only=True)

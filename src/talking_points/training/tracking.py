@@ -72,7 +72,8 @@ class Tracking:
     def step(self, done: int, loss: float, *, is_logged: bool = False) -> None:
         """A step is done: its loss, for the bar, or a line now and then. is_logged: `log` follows, and has a line."""
         self._bar.show("", done, self.steps, f"loss {loss:.4f}  {self._speed(done):.3g} samples/s")
-        if not is_logged and time.monotonic() - self._last_line >= LINE_EVERY_S:
+        # Steps may be long: a line after the first one, and between those of `log`.
+        if not is_logged and (done == self.start + 1 or time.monotonic() - self._last_line >= LINE_EVERY_S):
             self._say(done, f"loss {loss:.4g}")
 
     def log(self, done: int, metrics: Mapping[str, float]) -> None:

@@ -25,7 +25,7 @@ from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.training.grpo import distinct_share
-from talking_points.training.loop import Metrics
+from talking_points.training.loop import Metrics, is_main_process
 from talking_points.training.policy import Policy
 from talking_points.training.settings import GRPOSettings
 
@@ -100,6 +100,7 @@ class Watch:
 
     def evaluate(self, steps: int) -> dict[str, Any]:
         """Describe and find again; the weights are kept beside, for a training that a rule stops later."""
+        log.info("after %d steps: describing %d held-out points and finding them again", steps, len(self.samples))
         # A cache of its own: photos are encoded in the same company each time, and so to the last bit the same.
         own, cache = self.policy.base, PhotoCache()
         texts = describe_samples(PointDescriptor(own, cache=cache), self.samples)
@@ -121,6 +122,9 @@ class Watch:
                 name: {"mpck": mpck(e), "pck@0.1": pck(e, 0.1), "pck@0.2": pck(e, 0.2)} for name, e in errors.items()
             },
         }
+        if not is_main_process():
+            # It looks, too: what it would wait for is as long, and all know the scores.
+            return found
         self.folder.mkdir(parents=True, exist_ok=True)
         shown = _shown(self.samples, texts, errors)
         write_whole(self._path(steps, "md"), render(__package__, "evaluation.md.j2", found=found, shown=shown))
