@@ -115,14 +115,19 @@ def load_stock(
     Raises:
         ValueError: a family that is not known here, or weights that do not fit.
     """
-    if family == "qwen3_vl":
-        from talking_points.bases.qwen3_vl import load
+    check_family(name, family)
+    from talking_points.bases.qwen3_vl import load
 
-        return load(folder, name=name, device=device, dtype=dtype, quantize=quantize)
-    raise ValueError(
-        f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any model "
-        "behind an OpenAI-compatible server as endpoint:URL,MODEL"
-    )
+    return load(folder, name=name, device=device, dtype=dtype, quantize=quantize)
+
+
+def check_family(name: str, family: str) -> None:
+    """ValueError where a model, shown to users as `name`, is of a family that is not known here."""
+    if family not in FAMILIES:
+        raise ValueError(
+            f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any model "
+            "behind an OpenAI-compatible server as endpoint:URL,MODEL"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
