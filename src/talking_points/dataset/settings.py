@@ -45,8 +45,8 @@ class BuildSettings:
     dialects: tuple[str, ...] = field(default=("paper",), metadata={"flags": ("--dialect",)})
     """Ways of writing: paper, coarse, place-free or short; of several, each record gets one. Repeatable."""
     object_describer: str = "rules"
-    """Who describes the object: rules, endpoint:URL,MODEL, descriptor:MODEL (a checkpoint of ours or a stock model, as a
-    folder or a Hub id) or caption:MODEL (what the base of a checkpoint says by itself: OMG-LLaVA in the paper)."""
+    """Who describes the object: rules, endpoint:URL,MODEL, descriptor:MODEL (a checkpoint of ours or a stock model, as
+    a folder or a Hub id) or caption:MODEL (what the base of a checkpoint says by itself: OMG-LLaVA in the paper)."""
     local_describer: str = "rules"
     """Who describes the point's surroundings: rules, endpoint:URL,MODEL or descriptor:MODEL."""
     writer: str = "rules"
