@@ -15,6 +15,7 @@ from tests.evaluation.pointing.layouts import (
     RIGHT,
     mask_in_base64,
     mask_of,
+    save_mask,
     write_crosspoint_bench,
     write_instruct_part,
     write_paco,
@@ -97,8 +98,8 @@ def test_instruct_part_asks_twice(tmp_path: Path) -> None:
     [
         (lambda c: c[0].update(part_list=[]), '"part_list" must be a list of parts, got []'),
         (lambda c: c[0]["part_list"][0].update(instruction=["one"]), '"instruction" must be a list of 6 texts'),
-        (lambda c: c[0]["part_list"][0].update(object="../mug"), "must be a path below"),
-        (lambda c: c[0]["part_list"][0].update(part="lid"), "no such mask"),
+        (lambda c: c[0]["part_list"][0].update(object="a/../../../b"), "must be a path below"),
+        (lambda c: c[0]["part_list"][0].update(part="lid"), "no such photo"),
         (lambda c: c[0]["part_list"][0].pop("object"), '"object" must be a text, got None'),
     ],
 )
@@ -108,6 +109,16 @@ def test_a_wrong_entry_of_instruct_part_is_named_and_passed_over(tmp_path: Path,
     problems: list[str] = []
     assert len(read_tasks(tmp_path, "instruct-part", problems.append)) == 2
     assert len(problems) == 1 and message in problems[0] and "data_test.json, entry 0" in problems[0]
+
+
+def test_a_mask_of_instruct_part_that_is_missing_or_of_another_size_is_named(tmp_path: Path) -> None:
+    write_instruct_part(tmp_path)
+    (tmp_path / "masks" / "photo0-mug-handle.png").unlink()
+    save_mask(tmp_path / "masks" / "photo1-kitchen_knife-blade.png", np.ones((4, 6), bool))
+    problems: list[str] = []
+    with pytest.raises(ValueError, match="holds nothing to score; the first problem is .*no such mask: "):
+        read_tasks(tmp_path, "instruct-part", problems.append)
+    assert "blade.png: the mask is 6x4, the photo 60x40" in problems[1]
 
 
 def test_crosspoint_bench_asks_about_one_photo(tmp_path: Path) -> None:
