@@ -25,7 +25,10 @@ from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.store import BuiltRecord, BuiltSplit
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.journal import Ledger
+from talking_points.model.checkpoint import save_checkpoint
+from tests.bases.tiny_qwen import write_tiny
 from tests.endpoint_server import completion, prompt_of, serving
+from tests.tiny import tiny_network
 
 
 @pytest.fixture(autouse=True)
@@ -275,6 +278,81 @@ def test_language_models_in_every_role(sources, tmp_path):
         assert record.text.startswith("The point is on the ") and record.draft != record.text
         assert record.object_description.startswith("something dark")
         assert len(record.prompts_sha256) == 64
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A checkpoint of ours with a descriptor, one that is a base alone, and a stock model."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_checkpoint(tiny_network(), folder / "ours")
+    save_checkpoint(tiny_network(roles=()), folder / "base")
+    write_tiny(folder / "stock")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("role", "who", "prompted"),
+    [
+        ("object_describer", "descriptor:{}/ours", False),
+        ("object_describer", "caption:{}/base", False),
+        ("object_describer", "caption:{}/ours", False),
+        ("object_describer", "descriptor:{}/stock", True),
+        ("local_describer", "descriptor:{}/stock", True),
+    ],
+)
+def test_a_model_in_this_process_describes(role, who, prompted, checkpoints, sources, tmp_path, monkeypatch):
+    # What random weights say is refused by the checks: here it is enough that it comes through.
+    monkeypatch.setattr("talking_points.dataset.language.find_problems", lambda *given: [])
+    said = who.format(checkpoints)
+    folders = {"label-map": sources["label-map"]}
+    report = build(config_of(folders, tmp_path / "set", points_per_photo=1, records=2, **{role: said}))
+    records = records_of(tmp_path / "set")
+    assert report.total == len(records) == 2
+    for record in records:
+        name = said if said.startswith("caption:") else said.partition(":")[2]
+        assert getattr(record, role) == name and record.writer == "rules"
+        assert isinstance(getattr(record, role.replace("describer", "description")), str)
+        assert (record.prompts_sha256 is not None) is prompted
+
+
+@pytest.mark.parametrize(
+    ("who", "message"),
+    [
+        ("descriptor:nowhere", "object_describer descriptor:nowhere: unknown model 'nowhere': 'mini', a checkpoint"),
+        ("descriptor:{}", "{} is no checkpoint: it has no config.json"),
+        ("descriptor:{}/base", "the checkpoint has no descriptor: give one in which a descriptor was trained, or as"),
+        ("caption:{}/stock", "a stock model (qwen3_vl) has no base whose caption could be asked for"),
+        ("descriptor:{}/other", "is a 'gpt2' model, which is not known here; known: qwen3_vl"),
+        ("descriptor:{}/broken", "missing language_model"),
+    ],
+)
+def test_a_model_that_cannot_describe_is_refused_before_the_scan(
+    who, message, checkpoints, sources, tmp_path, monkeypatch, capsys
+):
+    (checkpoints / "other").mkdir(exist_ok=True)
+    (checkpoints / "other/config.json").write_text('{"model_type": "gpt2"}')
+    if not (checkpoints / "broken").is_dir():
+        shutil.copytree(checkpoints / "ours", checkpoints / "broken")
+        (checkpoints / "broken/descriptor/adapter_model.safetensors").unlink()
+
+    def never(*given):
+        raise AssertionError("photos are scanned")
+
+    monkeypatch.setattr("talking_points.dataset.build._scan", never)
+    out = tmp_path / "set"
+    given = ["--source", f"label-map={sources['label-map']}", "--split", "test", "--out", str(out)]
+    with pytest.raises(SystemExit) as stopped:
+        main(["build-dataset", *given, "--object-describer", who.format(checkpoints)])
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2 and captured.out == ""
+    assert captured.err.count("\n") == 1 and captured.err.startswith("error: ")
+    if who.endswith("broken"):
+        assert "adapter_model.safetensors" in captured.err
+        # Nothing was begun: another model may take its place in this folder.
+        monkeypatch.undo()
+        build(config_of({"label-map": sources["label-map"]}, out))
+    else:
+        assert message.replace("{}", str(checkpoints)) in captured.err and not out.exists()
 
 
 def test_a_text_that_stays_wrong_is_rejected_with_its_reason(sources, tmp_path):

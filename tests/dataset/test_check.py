@@ -63,7 +63,15 @@ def test_nothing_is_wrong(run, cars, people):
     assert "photos: 9 of 9" in err
     assert everything_in(cars.parent) == before
     status, out, _ = run("build-dataset", "--check", "--json", "--source", f"coco-parts={cars}")
-    assert status == 0 and json.loads(out) == {"problems": []}
+    [folder] = json.loads(out)["folders"]
+    assert status == 0 and json.loads(out)["problems"] == []
+    assert folder["found"] == {
+        "train/annotations.json": 1,
+        "train/images/*": 3,
+        "test/annotations.json": 1,
+        "test/images/*": 3,
+    }
+    assert folder["missing"] == []
 
 
 def test_all_problems_of_all_files_are_listed(run, cars, people):
@@ -118,7 +126,7 @@ def test_notes_are_no_problems(run, cars):
     region = {"id": 99, "image_id": 1, "category_id": 2, "iscrowd": 1}
     change(cars / "train" / "annotations.json", lambda c: c["annotations"].extend([region, {**region, "id": 100}]))
     status, out, err = run("build-dataset", "--check", "--json", "--source", f"coco-parts={cars}")
-    assert status == 0 and json.loads(out) == {"problems": []}
+    assert status == 0 and json.loads(out)["problems"] == []
     assert "noted: 2 x a crowd region" in err
 
 

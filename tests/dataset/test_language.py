@@ -7,13 +7,15 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset import language
-from talking_points.dataset.language import (
-    PROMPTS,
-    PointTask,
-    Refusal,
+from talking_points.dataset.describers import (
     describe_by_descriptor,
     describe_by_endpoint,
     describe_by_rules,
+    describe_by_stock_model,
+)
+from talking_points.dataset.language import (
+    PROMPTS,
+    PointTask,
     fill_prompt,
     join_by_rules,
     prompts_sha256,
@@ -24,6 +26,7 @@ from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.windows import CUT_SIDE_PX
 from talking_points.endpoint import RequestRefusedError
 from talking_points.pointing.descriptor import PointDescriptor
+from talking_points.pointing.stock import Refusal
 from tests.dataset.scenes import point_facts
 from tests.tiny import tiny_network
 
@@ -85,8 +88,66 @@ def test_a_model_with_vision_sees_the_photo_at_the_stated_size_or_the_cut_out(pe
     assert describe_by_endpoint("object", model, lambda: photo, [task]) == ["of the object and more"]
     assert describe_by_endpoint("local", model, lambda: photo, [task]) == ["of the point"]
     assert [picture.size for [picture] in model.pictures] == [(128, 256), (336, 336)]
-    assert "shirt" in model.prompts[0] and task.relations in model.prompts[0]
     assert "$" not in "".join(model.prompts)
+
+
+def says_nothing_of(prompts, task):
+    """What the labels say of a point is the writer's to know: object, part and relations."""
+    assert prompts
+    for prompt in prompts:
+        for word in (task.facts.object_name, task.facts.part_name, task.relations, "person", "shirt"):
+            assert word not in prompt
+
+
+def test_who_describes_is_told_nothing_of_the_labels(person, task):
+    """Paper 3.1: one model gets the image and the keypoint, the other the masked region; the third gets the rest."""
+    photo = Image.fromarray(person.photo)
+    model, asker = Answers(*["words"] * 5), StockAnswers(Refusal("no"), "five\nlines")
+    for level in ("object", "local"):
+        describe_by_endpoint(level, model, lambda: photo, [task])
+        describe_by_stock_model(level, asker, 256, threading.Lock(), lambda: photo, [task])
+    says_nothing_of([*model.prompts, *(question.words for question in asker.asked)], task)
+    # Nor may a prompt grow such a word: both are the same for every point.
+    assert fill_prompt("object") == model.prompts[0] and fill_prompt("local") == model.prompts[1]
+    write_by_endpoint(model, task, "", "")
+    for prompt in model.prompts[2:]:
+        assert "person" in prompt and "shirt" in prompt and task.relations in prompt
+
+
+class StockAnswers:
+    """Stands for a stock model in this process."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def shown_wh(self, size_wh):
+        if max(size_wh) > 5 * min(size_wh):
+            raise ValueError(f"a {size_wh[0]}x{size_wh[1]} photo is too narrow")
+        return size_wh
+
+    def ask(self, questions, *, on_text=None):
+        self.asked += questions
+        return [self.answers.pop(0) for _ in questions]
+
+
+def test_a_stock_model_is_shown_what_an_endpoint_is_shown(person, task):
+    photo = Image.fromarray(person.photo).resize((600, 1200))
+    asker, turn, model = StockAnswers("of the object\nand more", Refusal("no")), threading.Lock(), Answers("", "")
+    side = model.config.photo_side_px
+    assert describe_by_stock_model("object", asker, side, turn, lambda: photo, [task]) == ["of the object and more"]
+    assert describe_by_stock_model("local", asker, side, turn, lambda: photo, [task]) == [Refusal("no")]
+    for level, question in zip(("object", "local"), asker.asked, strict=True):
+        describe_by_endpoint(level, model, lambda: photo, [task])
+        [picture] = model.pictures[-1]
+        assert question.words == model.prompts[-1] and question.pictures == ()
+        assert question.photo.picture.tobytes() == picture.tobytes()
+
+
+def test_a_photo_that_a_stock_model_cannot_see_is_refused(person, task):
+    asker = StockAnswers()
+    narrow = Image.new("RGB", (60, 600))
+    [said] = describe_by_stock_model("object", asker, 256, threading.Lock(), lambda: narrow, [task])
+    assert said == Refusal("a 26x256 photo is too narrow") and not asker.asked
 
 
 def test_a_content_filter_refuses_one_description_only(person, task):

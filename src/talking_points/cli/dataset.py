@@ -62,16 +62,20 @@ def _check(settings: BuildOrCheckSettings) -> None:
     """Print what is wrong with labels; leaves with status 2 where anything is."""
     from talking_points.dataset.check import check_sources
     from talking_points.dataset.sources.loading import parse_sources
-    from talking_points.pages import counted
+    from talking_points.pages import counted, render
 
     with Progress(log) as progress:
         found = check_sources(parse_sources(settings.sources), progress.show)
     for note, count in found.notes.items():
         log(f"noted: {count:,} x {note}")
+    for folder in (one for one in found.folders if not one.is_whole):
+        # Beside the problems: a split that is missing may be none.
+        for line in render("talking_points.cli", "folder.txt.j2", folder=folder).splitlines():
+            log(line)
     photos = counted(found.photos, "photo")
     if settings.as_json:
-        problems = [asdict(problem) for problem in found.problems]
-        typer.echo(_printable(json.dumps({"problems": problems}, indent=2, ensure_ascii=False)))
+        report = {name: [asdict(one) for one in getattr(found, name)] for name in ("problems", "folders")}
+        typer.echo(_printable(json.dumps(report, indent=2, ensure_ascii=False)))
     else:
         for problem in found.problems:
             typer.echo(_printable(str(problem)))

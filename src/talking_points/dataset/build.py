@@ -21,10 +21,11 @@ from typing import Any
 import talking_points
 from talking_points.dataset.choosing import Pool, kept_of, pools, turns_of
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.language import Roles, names_of_roles, open_roles, put_into_words
+from talking_points.dataset.language import Roles, put_into_words
 from talking_points.dataset.look_alikes import thumb_to_text
 from talking_points.dataset.problems import Problem
 from talking_points.dataset.report import inspect_records, write_audit, write_card
+from talking_points.dataset.roles import find_fillers, names_of_roles, open_roles
 from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
@@ -85,8 +86,11 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
         OSError: the disk is full, an endpoint is down for good or the budget is spent; the same call goes on later.
     """
     folders, out = parse_sources(settings.sources), settings.out
+    # Before anything is written or scanned: a model that is unknown or cannot describe is reported at once.
+    fillers = find_fillers(settings)
     begun_with: dict[str, Any] = {"sources": {name: str(folder.resolve()) for name, folder in folders.items()}}
-    begun_with |= {name: getattr(settings, name) for name in SET_DEPENDS_ON} | names_of_roles(settings)
+    begun_with |= {name: getattr(settings, name) for name in SET_DEPENDS_ON}
+    begun_with |= names_of_roles(settings, fillers)
     begun_with["version"] = talking_points.__version__
     sources = {name: open_source(name, folder, settings.split) for name, folder in folders.items()}
     out.mkdir(parents=True, exist_ok=True)
@@ -94,9 +98,9 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
         # What lies there is somebody's; the set's own files would be written over it.
         raise ValueError(f"{out} is not empty and holds no build that was begun: give a new folder as --out")
     with _disk_full_explained(out), Ledger(out) as ledger:
+        # Before the scan, which takes long; and a build whose model cannot be loaded has not begun.
+        roles = open_roles(settings, fillers, ledger)
         ledger.keep_settings(begun_with)
-        # Before the scan, which takes long: a model that cannot be loaded is reported at once.
-        roles = open_roles(settings, ledger)
         _scan(settings, sources, ledger, on_progress)
         thumbs = {(source, photo_id): str(content["thumb"]) for source, photo_id, content in ledger.photos()}
         alike = find_look_alikes(folders, settings.split, thumbs, ledger, on_progress)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.layouts import PUBLISHED, FolderFound, look_at_folder
 from talking_points.dataset.sources.source import SPLITS, Source
 from talking_points.files import sha256_of
 from talking_points.progress import OnProgress, one_line, unheard
@@ -27,22 +28,31 @@ class CheckReport:
     """Source by source, no two equal."""
     notes: dict[str, int]
     """What was assumed, or left out as it should be, and how often; no problems."""
+    folders: tuple[FolderFound, ...]
+    """Of each source, what its folder holds of its layout."""
 
 
 def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard) -> CheckReport:
     """Read all photos of all splits that the sources' folders have, and gather what is wrong with them.
 
-    Besides what reading them tells: a photo's file that is in the test split and, with the same content, in another.
+    Besides what reading them tells: what a published archive's folder lacks, whose split is then not read; and a
+    photo's file that is in the test split and, with the same content, in another.
     """
     problems: list[Problem] = []
     notes: Counter[str] = Counter()
     opened: list[Source] = []
+    folders: list[FolderFound] = []
     for done, (name, folder) in enumerate(sources.items()):
         on_progress("sources", done, len(sources))
-        splits, found = _open_splits(name, folder)
+        folders.append(look_at_folder(name, folder))
+        lacking: list[Problem] = folders[-1].problems() if name.partition(".")[0] in PUBLISHED else []
+        problems += lacking
+        if lacking and folders[-1].is_another:
+            continue
+        splits, found = _open_splits(name, folder, but=folders[-1].lacking if lacking else ())
         opened += splits
         found += [problem for source in splits for problem in (*source.refused, *source.problems)]
-        if not found and not any(source.photo_ids for source in splits):
+        if not lacking and not found and not any(source.photo_ids for source in splits):
             found = [problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")]
         problems += found
     photos = [(source, photo_id) for source in opened for photo_id in source.photo_ids]
@@ -58,7 +68,12 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
     on_progress("photos", len(photos), len(photos))
     for name in sources:
         problems += _in_both_splits([source for source in opened if source.name == name])
-    return CheckReport(photos=len(photos), problems=tuple(dict.fromkeys(problems)), notes=dict(sorted(notes.items())))
+    return CheckReport(
+        photos=len(photos),
+        problems=tuple(dict.fromkeys(problems)),
+        notes=dict(sorted(notes.items())),
+        folders=tuple(folders),
+    )
 
 
 def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
@@ -78,12 +93,17 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
     return (problem_of(file, "", message or "cannot be read", MEND),)
 
 
-def _open_splits(name: str, folder: Path) -> tuple[list[Source], list[Problem]]:
-    """The splits that a folder has, and what is wrong with its annotation files."""
+def _open_splits(name: str, folder: Path, *, but: Sequence[str]) -> tuple[list[Source], list[Problem]]:
+    """The splits that a folder has, and what is wrong with its annotation files.
+
+    but: splits that are left out; where the files have no "val", it goes with "train", out of which it is held.
+    """
     opened: list[Source] = []
     missing: list[Problem] = []
     problems: list[Problem] = []
     for split in SPLITS:
+        if split in but or (split == "val" and "train" in but and name.partition(".")[0] != "part-imagenet"):
+            continue
         try:
             opened.append(open_source(name, folder, split, lenient=True))
         except FileNotFoundError as error:

@@ -1,39 +1,31 @@
-"""Who puts a point into words, in three roles: who sees the photo, who sees the surroundings, and who writes the text.
+"""A point put into words, in three roles: who sees the photo, who sees the surroundings, and who writes the text.
 
-Rules fill every role offline; so does a model behind an endpoint, and our own Point Descriptor fills the first two.
+Here are what the roles are given, the writers, and the way through all three; `describers` has the first two roles, and
+`roles` says who fills each.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from talking_points.dataset.checks import MAX_WORDS, find_problems
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.grammar import write_local_text, write_object_text, write_point_text, write_relations
+from talking_points.dataset.grammar import write_point_text, write_relations
 from talking_points.dataset.places import DIALECTS, Dialect
 from talking_points.dataset.scan import seed_of
-from talking_points.dataset.settings import ROLES, BuildSettings
 from talking_points.dataset.store import BuiltRecord
-from talking_points.dataset.windows import CUT_SIDE_PX, cut_out
-from talking_points.endpoint import Budget, Endpoint, EndpointConfig, RequestRefusedError, parse_endpoint
-from talking_points.journal import Ledger
+from talking_points.endpoint import Endpoint, RequestRefusedError
 from talking_points.photos import open_photo
-from talking_points.pointing.interfaces import Describer
-from talking_points.pointing.pictures import ringed_photo
 from talking_points.pointing.stock import Refusal
-
-Level = Literal["object", "local"]
-"""What a describer speaks of: the object, from the whole photo with the point; or the surroundings of the point."""
 
 OpenPhoto = Callable[[], Image.Image]
 PROMPTS = Path(__file__).with_name("prompts")
@@ -68,49 +60,6 @@ Describe = Callable[[OpenPhoto, Sequence[PointTask]], Sequence[str | Refusal]]
 the RGB photo, upright, to who looks at it."""
 Write = Callable[[PointTask, str, str], Written]
 """Makes one text of a point's facts, the description of its object and that of its surroundings."""
-
-
-def describe_by_rules(level: Level, open_photo: OpenPhoto, tasks: Sequence[PointTask]) -> list[str]:
-    """Describe from facts alone; the photo is not opened."""
-    # The level is part of the seed: the two texts about a point choose their words apart.
-    if level == "object":
-        return [write_object_text(t.facts, t.dialect, np.random.default_rng([t.seed, 1])) for t in tasks]
-    return [write_local_text(t.facts, np.random.default_rng([t.seed, 2])) for t in tasks]
-
-
-def describe_by_endpoint(
-    level: Level, endpoint: Endpoint, open_photo: OpenPhoto, tasks: Sequence[PointTask]
-) -> list[str | Refusal]:
-    """Ask a model with vision, which sees the ringed photo or the faded cut-out; errors as `Endpoint.ask`."""
-    photo = open_photo()
-    said: list[str | Refusal] = []
-    for task in tasks:
-        names = {"object_name": task.facts.object_name, "part_name": task.facts.part_name}
-        if level == "object":
-            prompt = fill_prompt("object", relations=task.relations, **names)
-            picture = ringed_photo(photo, task.facts.point_px, endpoint.config.photo_side_px)
-        else:
-            prompt, picture = fill_prompt("local", **names), cut_out(photo, task.facts.point_px)
-        try:
-            said.append(" ".join(endpoint.ask(prompt, [picture], seed=task.seed).split()))
-        except RequestRefusedError as refusal:
-            said.append(Refusal(str(refusal)))
-    return said
-
-
-def describe_by_descriptor(
-    level: Level, describer: Describer, turn: threading.Lock, open_photo: OpenPhoto, tasks: Sequence[PointTask]
-) -> list[str]:
-    """Ask a model in this process, such as our own Point Descriptor; threads take turns.
-
-    At the local level the model sees the faded cut-out only.
-    """
-    photo, points_px = open_photo(), [task.facts.point_px for task in tasks]
-    with turn:
-        if level == "object":
-            return [*describer.describe(photo, points_px)]
-        middle = CUT_SIDE_PX / 2
-        return [describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
 
 
 def write_by_rules(task: PointTask, object_description: str, local_description: str) -> Written:
@@ -180,12 +129,12 @@ def prompts_sha256() -> str:
     return whole.hexdigest()
 
 
-# --- who fills the roles, and what they make of a photo's points --------------------------------------------
+# --- what the roles make of a photo's points ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Roles:
-    """Who describes and writes."""
+    """Who describes and writes; `roles.open_roles` gives them."""
 
     describe_object: Describe
     describe_local: Describe
@@ -194,53 +143,8 @@ class Roles:
     """Of each role, for the records: "rules" or the model's."""
     endpoints: tuple[Endpoint, ...]
     """Those that fill any of the roles."""
-
-
-def endpoint_of(settings: BuildSettings, role: str) -> EndpointConfig | None:
-    """How the model behind a role is reached; None where it is none behind an endpoint."""
-    if settings.who(role)[0] != "endpoint":
-        return None
-    names = ("api_key_env", "timeout_s", "max_answer_tokens", "attempts", "backoff_s")
-    how = {name: getattr(settings, name) for name in names}
-    return parse_endpoint(getattr(settings, role), photo_side_px=settings.endpoint_photo_side_px, **how)
-
-
-def names_of_roles(settings: BuildSettings) -> dict[str, str | None]:
-    """Who fills each role, and the hash of the prompts where a model does: part of what a set depends on."""
-    found = {role: endpoint_of(settings, role) for role in ROLES}
-    # The model and not the address: a server may come back elsewhere.
-    names = {role: getattr(settings, role) if who is None else f"endpoint:{who.model}" for role, who in found.items()}
-    return {"prompts_sha256": prompts_sha256() if any(found.values()) else None, **names}
-
-
-def open_roles(settings: BuildSettings, ledger: Ledger) -> Roles:
-    """Load or reach what fills the roles: a ValueError or FileNotFoundError where there is no such model."""
-    budget = Budget(max_requests=settings.max_requests, max_tokens=settings.max_tokens, spent=ledger.spent())
-    found = {role: endpoint_of(settings, role) for role in ROLES}
-    endpoints = {who: Endpoint(who, ledger, budget) for who in found.values() if who is not None}
-    names = {role: settings.who(role)[1] or "rules" if who is None else who.model for role, who in found.items()}
-
-    def describer(level: Level) -> Describe:
-        role = f"{level}_describer"
-        if (who := found[role]) is not None:
-            return partial(describe_by_endpoint, level, endpoints[who])
-        if settings.who(role)[0] == "rules":
-            return partial(describe_by_rules, level)
-        # It imports torch, which takes seconds.
-        from talking_points.pointing.pretrained import load_roles
-
-        model = load_roles(names[role], roles=("descriptor",))
-        return partial(describe_by_descriptor, level, model, threading.Lock())
-
-    all_by_rules = all(settings.who(f"{level}_describer")[0] == "rules" for level in ("object", "local"))
-    by_rules, writer = write_by_rules if all_by_rules else join_by_rules, found["writer"]
-    return Roles(
-        describe_object=describer("object"),
-        describe_local=describer("local"),
-        write=by_rules if writer is None else partial(write_by_endpoint, endpoints[writer]),
-        names=names,
-        endpoints=tuple(endpoints.values()),
-    )
+    prompts_sha256: str | None
+    """Of the prompts, where any role is asked with them."""
 
 
 def put_into_words(
@@ -287,7 +191,7 @@ def _written(
         object_description=of_object,
         local_description=of_point,
         dialect=task.dialect.name,
-        prompts_sha256=prompts_sha256() if roles.endpoints else None,
+        prompts_sha256=roles.prompts_sha256,
         **roles.names,
     )
     return told, written.rejected

@@ -10,6 +10,8 @@ PAPER_RECORDS = 21_000
 """17K train and 4K test, paper 3.1."""
 PAPER_TEST_SHARE = 4 / 21
 ROLES = ("object_describer", "local_describer", "writer")
+LOCAL_KINDS = {"object_describer": ("descriptor", "caption"), "local_describer": ("descriptor",), "writer": ()}
+"""What a model in this process can be in a role."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,10 @@ class BuildSettings:
     dialects: tuple[str, ...] = field(default=("paper",), metadata={"flags": ("--dialect",)})
     """Ways of writing: paper, coarse, place-free or short; of several, each record gets one. Repeatable."""
     object_describer: str = "rules"
-    """Who describes the object: rules, endpoint:URL,MODEL or descriptor:MODEL."""
+    """Who describes the object: rules, endpoint:URL,MODEL, descriptor:MODEL (a checkpoint of ours or a stock model, as
+    a folder or a Hub id) or caption:MODEL (what the base of a checkpoint says by itself: OMG-LLaVA in the paper)."""
     local_describer: str = "rules"
-    """Who describes the point's surroundings; the same choices."""
+    """Who describes the point's surroundings: rules, endpoint:URL,MODEL or descriptor:MODEL."""
     writer: str = "rules"
     """Who writes the texts: rules or endpoint:URL,MODEL."""
     endpoint_photo_side_px: int = field(default=1024, metadata={"flags": ("--photo-side",)})
@@ -117,13 +120,16 @@ class BuildSettings:
         return share
 
     def who(self, role: str) -> tuple[str, str]:
-        """Who fills one of `ROLES`: ("rules", ""), ("descriptor", "MODEL") or ("endpoint", "URL,MODEL")."""
+        """Who fills one of `ROLES`: ("rules", ""), ("endpoint", "URL,MODEL"), or one of `LOCAL_KINDS` and "MODEL"."""
         said: str = getattr(self, role)
         kind, _, name = said.partition(":")
         url, _, model = name.rpartition(",")
         if kind == "endpoint" and not (url and model):
             raise ValueError(f"{role} {said} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
-        if said != "rules" and kind != "endpoint" and (kind != "descriptor" or not name or role == "writer"):
-            allowed = "rules, endpoint:URL,MODEL" + ("" if role == "writer" else " or descriptor:MODEL")
-            raise ValueError(f'{role} is "{said}", expected {allowed}')
+        if kind in LOCAL_KINDS[role] and name.startswith("endpoint:"):
+            raise ValueError(f"{role} is {said}; a model behind an endpoint is given without {kind}: before it")
+        if said != "rules" and kind != "endpoint" and (kind not in LOCAL_KINDS[role] or not name):
+            allowed = ["rules", "endpoint:URL,MODEL", *(f"{one}:MODEL" for one in LOCAL_KINDS[role])]
+            listed = ", ".join(allowed[:-1]) + f" or {allowed[-1]}"
+            raise ValueError(f'{role} is "{said}", expected {listed}')
         return kind, name

@@ -11,32 +11,16 @@ from typing import Any
 
 from PIL import Image
 
-from talking_points.bases.base import Base
 from talking_points.endpoint import Budget, Endpoint, EndpointConfig, parse_endpoint
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
-from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.pointing.encoding import PhotoCache
+from talking_points.pointing.captioner import BaseCaptioner
 from talking_points.pointing.pretrained import find_model, load_roles, over_endpoint, takes_style
 from talking_points.pointing.role import Role
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.ray_actors import start_actors
 from talking_points.samples import FoundPoint
-
-
-class BaseCaptioner(PointDescriptor):
-    """What the base says of a point without the descriptor's adapter (paper, Table 1: OMG-LLaVA and DAM)."""
-
-    role = "base"
-
-    def __init__(self, network: Base, cache: PhotoCache, *, region: str) -> None:
-        """region: "predicted-mask" for the object's caption, OMG-LLaVA's own prompt; "gaussian" for the region's."""
-        super().__init__(network, cache=cache)
-        self.region = region
-
-    def _question(self) -> list[int]:
-        return self.network.prompts.caption()
 
 
 class OurModels:

@@ -122,9 +122,10 @@ class PointingSettings(ContestSettings):
     """Which pointing benchmark of others is scored."""
 
     data: Path
-    """The benchmark's folder, as distributed; of AP-10K a file of annotations."""
+    """The benchmark's folder, as distributed; of AP-10K and PACO a file of annotations."""
     layout: str
-    """pixmo-points, point-bench, refspatial-bench or ap-10k: whose files they are."""
+    """pixmo-points, point-bench, refspatial-bench, ap-10k, paco, instruct-part or crosspoint-bench: whose files they
+    are."""
 
 
 def _check_positive(settings: object, names: Iterable[str]) -> None:

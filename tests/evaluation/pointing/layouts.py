@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -127,3 +129,80 @@ def write_refspatial_bench(folder: Path) -> None:
             # Masks with other values than 255 count as well.
             save_mask(folder / name / "mask" / f"{number}.png", mask_of(box), value=255 - 254 * number)
         (folder / name / "question.json").write_text(json.dumps(entries))
+
+
+def _rle(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's run lengths of (H, W) pixels, uncompressed: down the columns, background first."""
+    flat = mask.T.ravel().astype(int)
+    ends = [*np.flatnonzero(np.diff(flat)) + 1, len(flat)]
+    counts = ([0] if flat[0] else []) + [int(n) for n in np.diff([0, *ends])]
+    return {"size": [*mask.shape], "counts": counts}
+
+
+def write_paco(folder: Path) -> Path:
+    """PACO-LVIS: a mug with a handle, and two mugs; a kind whose annotations are not exhaustive, one taken back."""
+    categories = [
+        {"id": 708, "name": "mug", "supercategory": "OBJECT", "synset": "mug.n.04"},
+        {"id": 2100, "name": "mug:handle", "supercategory": "PART"},
+        {"id": 2101, "name": "mouse_(computer_equipment):left_button", "supercategory": "PART"},
+        {"id": 2102, "name": "mug:inner_body", "supercategory": "PART"},
+    ]
+    images, annotations = [], []
+
+    def add(image: int, category: int, segmentation: Any) -> None:
+        number = len(annotations) + 1
+        known = {"id": number, "obj_ann_id": 1, "attribute_ids": [], "bbox": [0, 0, 1, 1], "area": 1.0}
+        annotations.append({**known, "image_id": image, "category_id": category, "segmentation": segmentation})
+
+    for number, (name, unsure) in enumerate(
+        [("val2017/000000000001.jpg", []), ("train2017/000000000002.jpg", [2101])], 1
+    ):
+        save_photo(folder / name, 50 + 60 * number)
+        known = {"neg_category_ids": [], "not_exhaustive_category_ids": unsure, "license": 4}
+        images.append({"id": number, "file_name": name, "width": SIZE_WH[0], "height": SIZE_WH[1], **known})
+        add(number, 708, _rle(mask_of((0, 0, 60, 40))))
+        add(number, 2101, _rle(mask_of(LEFT)))
+    add(1, 2100, _rle(mask_of(LEFT)))
+    for box in (LEFT, RIGHT):
+        add(2, 2100, _rle(mask_of(box)))
+    add(2, 2102, [])
+    path = folder / "annotations" / "paco_lvis_v1_test.json"
+    path.parent.mkdir()
+    content = {"images": images, "annotations": annotations, "categories": categories, "part_categories": []}
+    path.write_text(json.dumps(content | {"attributes": [], "queries": []}))
+    return path
+
+
+def write_instruct_part(folder: Path) -> None:
+    """InstructPart's test split: two parts, one of an object of two words."""
+    kinds = ("task", "rewritten", "sentence", "with affordance", "phrase", "phrase with affordance")
+    entries = []
+    for number, (thing, part, box) in enumerate([("mug", "handle", LEFT), ("kitchen knife", "blade", RIGHT)]):
+        one = {"object": thing, "part": part, "affordance": "hold", "action": "pick up"}
+        one["instruction"] = [f"{kind} of the {part}" for kind in kinds]  # type: ignore[assignment]
+        entries.append({"image_path": f"photo{number}.jpg", "part_list": [one]})
+        stem = f"photo{number}-{thing.replace(' ', '_')}-{part}"
+        save_photo(folder / "images" / f"{stem}.jpg", 60 + 80 * number)
+        save_mask(folder / "masks" / f"{stem}.png", mask_of(box), value=255 - 254 * number)
+    (folder / "data_test.json").write_text(json.dumps(entries))
+
+
+def mask_in_base64(mask: np.ndarray) -> str:
+    picture = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(picture, "PNG")
+    return base64.b64encode(picture.getvalue()).decode()
+
+
+def write_crosspoint_bench(folder: Path) -> None:
+    """CrossPoint-Bench: two questions about one photo, and the three kinds that are none of ours."""
+    lines = []
+    for number, (level, box) in enumerate([("object", RIGHT), ("part", LEFT)]):
+        name = f"origin_image/scene/{number}.png"
+        save_photo(folder / "image" / name, 70 + 50 * number)
+        known = {"type": "Fine-grained Grounding", "level": level, "images": [name], "idx": number}
+        lines.append({**known, "question": f"Locate the {level} to pull.", "answer": mask_in_base64(mask_of(box))})
+    pair = {"images": ["visual_image/a.png", "origin_image/b.png"], "level": "part", "question": "Which dot?"}
+    lines += [{**pair, "type": "Visibility Reasoning", "answer": "A"}]
+    lines += [{**pair, "type": "Correspondence-Judgement", "answer": "B"}]
+    lines += [{**pair, "type": "Correspondence-Pointing", "answer": mask_in_base64(mask_of(LEFT))}]
+    (folder / "CrossPoint-Bench.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -15,8 +15,16 @@ import talking_points
 from talking_points.cli import main
 from talking_points.evaluation.pointing.benchmarks import read_tasks
 from talking_points.evaluation.pointing.run import evaluate_pointing
+from talking_points.samples import FoundPoint
 from tests.endpoint_server import completion, serving
-from tests.evaluation.pointing.layouts import write_pixmo_points, write_point_bench, write_refspatial_bench
+from tests.evaluation.pointing.layouts import (
+    write_crosspoint_bench,
+    write_instruct_part,
+    write_paco,
+    write_pixmo_points,
+    write_point_bench,
+    write_refspatial_bench,
+)
 from tests.shared import SHARED
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
@@ -111,6 +119,40 @@ def test_no_answer_is_counted_and_scores_nothing(tmp_path: Path) -> None:
     assert scores_of(report)["oracle-one-point"] == 50
 
 
+class Doubter:
+    """Finds one point of each text, and says whether it is there."""
+
+    def __init__(self, there: dict[str, float | None]) -> None:
+        self.there = there
+
+    def localize(self, photo: Image.Image, texts: list[str]) -> list[tuple[float, float]]:
+        raise AssertionError("locate_many is asked")
+
+    def locate_many(self, pairs: list[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        return [
+            FoundPoint(point_px=(12, 20), confidence=None, runner_up_px=None, there=self.there.get(text))
+            for _, text in pairs
+        ]
+
+
+def test_who_says_that_a_thing_is_not_there_is_silent_where_that_may_be_right(tmp_path: Path) -> None:
+    write_pixmo_points(tmp_path / "pixmo")
+    write_refspatial_bench(tmp_path / "ref")
+    doubter: Any = Doubter({"giraffe": 0.2, "the box that is blue": 0.49, "red box": 0.5})
+    row = run("pixmo-points", tmp_path / "pixmo", tmp_path / "out", doubter)["rows"][0]
+    # Silent about the giraffe, which is right, and about the blue box, which is there; what is not known is pointed at.
+    assert (row["absent"], row["unanswered"]) == (2, 2)
+    assert {name: one["score"] for name, one in row["categories"].items()} == {
+        "nothing there": 100,
+        "one thing": 50,
+        "several things": 66.67,
+    }
+    doubter = Doubter({"the box that is number 0 from the left": 0.1})
+    row = run("refspatial-bench", tmp_path / "ref", tmp_path / "out", doubter)["rows"][0]
+    # There something is meant by every text, and the likeliest place counts.
+    assert (row["absent"], row["unanswered"], row["score"]) == (3, 0, 33.33)
+
+
 def test_keypoints_count_the_same_however_many_there_are(tmp_path: Path, ap_10k_writer: Callable[..., None]) -> None:
     ap_10k_writer(tmp_path, {"test": ["3"]})
     # Two left eyes, a right eye, two roots of tails; the dog's right eye alone is found.
@@ -166,9 +208,12 @@ def test_the_guide_s_commands_run_on_small_copies(
     write_point_bench(tmp_path / "pointarena-data")
     write_refspatial_bench(tmp_path / "RefSpatial-Bench")
     ap_10k_writer(tmp_path / "ap-10k", {"test": ["3", "4"]})
+    write_paco(tmp_path / "paco")
+    write_instruct_part(tmp_path / "InstructPart" / "test")
+    write_crosspoint_bench(tmp_path / "CrossPoint-Bench")
     monkeypatch.chdir(tmp_path)
     commands = commands_of_docs()
-    assert [command[:2] for command in commands] == [["talking-points", "evaluate-pointing"]] * 5
+    assert [command[:2] for command in commands] == [["talking-points", "evaluate-pointing"]] * 8
     with serving(lambda asked, number: completion('<point x="20" y="50" alt="box">box</point>')) as server:
         for command in commands:
             arguments = [word.replace("http://localhost:8000/v1", server.url) for word in command[1:]]
@@ -180,7 +225,10 @@ def test_the_guide_s_commands_run_on_small_copies(
             assert out == (folder / "report.md").read_text()
             report = json.loads((folder / "report.json").read_text())
             assert scores_of(report)["oracle"] == 100 and report["checks"]["passed"]
-            assert report["rows"][0]["localizer"] == "localizer" and report["rows"][0]["unanswered"] == 0
+            row = report["rows"][0]
+            # Where silence may be right, what a localizer says is not there has no point.
+            silent = row["absent"] if report["layout"] == "pixmo-points" else 0
+            assert row["localizer"] == "localizer" and row["unanswered"] == silent
         # (12, 20) of 60x40 is on the left box, which is asked for in Location alone.
         endpoint = report["rows"][1]
         assert endpoint["localizer"].endswith("Molmo-7B-D") and endpoint["categories"]["Location"]["score"] == 100

@@ -11,21 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from talking_points.dataset.sources.reading import read_json
 from talking_points.evaluation.data import sample_of, size_of_opened
 from talking_points.evaluation.metrics import box_errors, pck
-from talking_points.evaluation.pointing import pixmo_points
+from talking_points.evaluation.pointing import crosspoint_bench, instruct_part, paco, pixmo_points
 from talking_points.evaluation.pointing.tasks import (
     Entry,
     Layout,
-    Mask,
     PointingTask,
-    deepest_point,
+    listed_entries,
+    masked_task,
+    on_mask_scores,
     path_of,
     points_on_mask,
     text_of,
 )
-from talking_points.photos import open_photo
 from talking_points.progress import one_line
 from talking_points.sample_files import Line, point_of_line, read_samples
 
@@ -37,7 +36,7 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
     """Read a benchmark's tasks. Nothing is fetched: photos given by URL are expected as files.
 
     Args:
-        folder: laid out as the function says that lists the layout's entries; of AP-10K, a file.
+        folder: laid out as the function says that lists the layout's entries; of AP-10K and PACO, a file.
         layout: a key of `LAYOUTS`.
         on_problem: told of every entry that is passed over, with its file, its place there (counted from 0) and
             what is wrong.
@@ -68,21 +67,6 @@ def read_tasks(folder: Path, layout: str, on_problem: Callable[[str], None]) -> 
     return tasks
 
 
-def _listed(path: Path, read: Callable[[int, dict[str, Any]], PointingTask]) -> Iterator[Entry]:
-    """The entries of a JSON file that holds a list of objects; `read` is given each one's number and itself."""
-    content = read_json(path)
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a list of entries, got {type(content).__name__}")
-
-    def checked(number: int, record: Any) -> list[PointingTask]:
-        if not isinstance(record, dict):
-            raise ValueError(f"expected an object, got {type(record).__name__}")
-        return [read(number, record)]
-
-    for number, record in enumerate(content):
-        yield f"{path}, entry {number}", partial(checked, number, record)
-
-
 def _point_bench(folder: Path) -> Iterator[Entry]:
     """Point-Bench, the benchmark of PointArena (PointArena/pointarena-data): a question, and a mask to point into.
 
@@ -92,7 +76,7 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
     selected_masks/<category>/<mask_filename>       selected_masks.zip, unpacked; set above 127 in any channel
     """
 
-    def read(number: int, record: dict[str, Any]) -> PointingTask:
+    def read(number: int, record: dict[str, Any]) -> list[PointingTask]:
         if "mask_filename" not in record:
             raise ValueError("there is no mask_filename; the official evaluation leaves such an entry out, too")
         text, category = text_of(record, "user_input"), text_of(record, "category")
@@ -104,11 +88,10 @@ def _point_bench(folder: Path) -> Iterator[Entry]:
         count = record.get("count", 1) if category == "counting" else None
         if category == "counting" and count is None:
             raise ValueError('"count" must be a number of points that fit on the mask, got None')
-        return _masked_task(
-            photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names, text=text, category=category
-        )
+        names |= {"text": text, "category": category}
+        return [masked_task(photo, mask, lambda rgb: np.asarray((rgb > 127).any(axis=2)), count, **names)]
 
-    return _listed(folder / "data.json", read)
+    return listed_entries(folder / "data.json", read)
 
 
 def point_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
@@ -132,19 +115,18 @@ def _refspatial_bench(folder: Path) -> Iterator[Entry]:
     The text is `object`: what is to be pointed at, without the sentences that ask a model for coordinates.
     """
 
-    def read(part: Path, number: int, record: dict[str, Any]) -> PointingTask:
+    def read(part: Path, number: int, record: dict[str, Any]) -> list[PointingTask]:
         text, photo = text_of(record, "object"), path_of(part, record, "rgb_path")
         names = {"sample_id": f"{part.name}/{number}", "photo_id": photo.relative_to(folder).as_posix()}
         names |= {"source": "refspatial-bench", "category": part.name, "text": text}
-        return _masked_task(
-            photo, path_of(part, record, "mask_path"), lambda rgb: np.asarray(rgb[..., 0] > 0), None, **names
-        )
+        mask = path_of(part, record, "mask_path")
+        return [masked_task(photo, mask, lambda rgb: np.asarray(rgb[..., 0] > 0), None, **names)]
 
     found = [folder / name for name in REFSPATIAL_FOLDERS if (folder / name).is_dir()]
     if not found:
         raise FileNotFoundError(f"{folder} holds none of the folders {', '.join(REFSPATIAL_FOLDERS)}")
     for part in found:
-        yield from _listed(part / "question.json", partial(read, part))
+        yield from listed_entries(part / "question.json", partial(read, part))
 
 
 def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
@@ -154,36 +136,6 @@ def refspatial_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str
     """
     on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
     return {"accuracy": 100.0 * float(on.mean()) if len(on) else 0.0}
-
-
-def _masked_task(
-    photo: Path, mask: Path, is_set: Callable[[np.ndarray], np.ndarray], count: Any, **names: str
-) -> PointingTask:
-    """A task whose right answers are the points on one mask, so many of them where they are counted.
-
-    is_set: (H, W, 3) uint8 of the mask's picture -> (H, W), which pixels are the mask's.
-    """
-    size_wh = open_photo(photo).size
-    if not mask.is_file():
-        raise FileNotFoundError(f"no such mask: {mask}")
-    pixels = is_set(np.asarray(open_photo(mask)))
-    try:
-        meant = Mask.of(pixels, size_wh)
-    except ValueError as error:
-        raise ValueError(f"{mask}: {error}") from None
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= pixels.sum()):
-        raise ValueError(f'"count" must be a number of points that fit on the mask, got {count!r:.100}')
-    point_px = deepest_point(pixels)
-    return PointingTask(
-        open_photo=partial(open_photo, photo),
-        size_wh=size_wh,
-        point_px=point_px,
-        # The metric asks for points on one mask of all things, not for one on each.
-        perfect_px=(point_px,) * (count or 1),
-        masks=(meant,),
-        count=count,
-        **names,  # type: ignore[arg-type]
-    )
 
 
 def _either_way_composed(path: Path) -> Path:
@@ -234,8 +186,13 @@ def ap_10k_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
 
 
 LAYOUTS = {
-    "pixmo-points": Layout(entries=pixmo_points.entries, scores=pixmo_points.pixmo_points_scores),
+    "pixmo-points": Layout(
+        entries=pixmo_points.entries, scores=pixmo_points.pixmo_points_scores, silence_may_be_right=True
+    ),
     "point-bench": Layout(entries=_point_bench, scores=point_bench_scores),
     "refspatial-bench": Layout(entries=_refspatial_bench, scores=refspatial_bench_scores),
     "ap-10k": Layout(entries=_ap_10k, scores=ap_10k_scores, mean_of_categories=True),
+    "paco": Layout(entries=paco.entries, scores=on_mask_scores),
+    "instruct-part": Layout(entries=instruct_part.entries, scores=on_mask_scores),
+    "crosspoint-bench": Layout(entries=crosspoint_bench.entries, scores=crosspoint_bench.crosspoint_bench_scores),
 }

@@ -16,6 +16,7 @@ from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
+from talking_points.evaluation.protocol import Located
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.settings import PointingSettings
 from talking_points.files import sha256_of, write_whole
@@ -23,6 +24,7 @@ from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
 from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
+from talking_points.samples import ABSENT_BELOW
 
 
 def run(
@@ -80,12 +82,9 @@ def evaluate_pointing(
         located = {
             name: answers.points(f"{layout} {name}", localizer, tasks, texts) for name, localizer in localizers.items()
         }
-    found_px = {
-        name: [point[None][np.isfinite(point).all(keepdims=True)] for point in found.points_px]
-        for name, found in located.items()
-    }
-    found_px |= _references(tasks)
     metric = LAYOUTS[layout]
+    found_px = {name: _answers(found, may_be_silent=metric.silence_may_be_right) for name, found in located.items()}
+    found_px |= _references(tasks)
     scores = {
         name: [metric.scores(task, found) for task, found in zip(tasks, answered, strict=True)]
         for name, answered in found_px.items()
@@ -94,6 +93,8 @@ def evaluate_pointing(
         {
             "localizer": name,
             "unanswered": sum(not len(found) for found in found_px[name]),
+            # Said to be not there, which is no answer where that may be right, and else none of a score's business.
+            "absent": int((located[name].there < ABSENT_BELOW).sum()) if name in located else 0,
             # The official metric scores them as no answer.
             "unreadable": int(located[name].unreadable.sum()) if name in located else 0,
             **_summary(some, tasks, by_category=metric.mean_of_categories),
@@ -115,6 +116,15 @@ def evaluate_pointing(
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_whole(out / "report.md", render("talking_points.evaluation", "pointing.md.j2", report=report))
     return report
+
+
+def _answers(found: Located, *, may_be_silent: bool) -> list[NDArray[np.float64]]:
+    """(0 or 1, 2) points of each text. may_be_silent: none of what counts as absent, likeliest place or not."""
+    given = np.asarray(np.isfinite(found.points_px).all(axis=1))
+    if may_be_silent:
+        # Not known is NaN, which is not below.
+        given = given & ~(found.there < ABSENT_BELOW)
+    return [found.points_px[[place]][given[[place]]] for place in range(len(given))]
 
 
 def _references(tasks: Sequence[PointingTask]) -> dict[str, list[NDArray[np.float64]]]:

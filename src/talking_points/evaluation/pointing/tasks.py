@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from talking_points.dataset.sources.reading import read_json
 from talking_points.evaluation.samples import Sample
+from talking_points.photos import open_photo
 from talking_points.points import Point
 
 Pixels = NDArray[np.bool_]
@@ -76,6 +79,8 @@ class Layout:
     """Scores of a task's (N, 2) found points in percent, by metric; the first one is the score."""
     mean_of_categories: bool = False
     """Whether the benchmark's figure is the mean over categories; else that over tasks."""
+    silence_may_be_right: bool = False
+    """Whether there are texts for which nothing is right: a localizer that says "not there" is then silent."""
 
 
 def text_of(record: Mapping[str, Any], key: str) -> str:
@@ -134,3 +139,60 @@ def nearest_pixel(pixels: Pixels, point_px: Point) -> Point:
     rows, columns = np.nonzero(pixels)
     nearest = int(np.hypot(columns - point_px[0], rows - point_px[1]).argmin())
     return float(columns[nearest]), float(rows[nearest])
+
+
+def on_mask_scores(task: PointingTask, found_px: ArrayLike) -> dict[str, float]:
+    """Ours, for parts whose benchmark has no metric of pointing: 100 where the first point is on the mask, else 0."""
+    on = points_on_mask(found_px, task.masks[0].pixels(), rounded=False)
+    return {"on_part": 100.0 if len(on) and on[0] else 0.0}
+
+
+def listed_entries(path: Path, read: Callable[[int, dict[str, Any]], list[PointingTask]]) -> Iterator[Entry]:
+    """The entries of a JSON file that holds a list of objects; `read` is given each one's number and itself."""
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of entries, got {type(content).__name__}")
+
+    def checked(number: int, record: Any) -> list[PointingTask]:
+        if not isinstance(record, dict):
+            raise ValueError(f"expected an object, got {type(record).__name__}")
+        return read(number, record)
+
+    for number, record in enumerate(content):
+        yield f"{path}, entry {number}", partial(checked, number, record)
+
+
+def masked_task(
+    photo: Path, mask: Path, is_set: Callable[[np.ndarray], np.ndarray], count: Any, **names: str
+) -> PointingTask:
+    """A task whose right answers are the points on one mask, so many of them where they are counted.
+
+    is_set: (H, W, 3) uint8 of the mask's picture -> (H, W), which pixels are the mask's.
+    """
+    size_wh = open_photo(photo).size
+    if not mask.is_file():
+        raise FileNotFoundError(f"no such mask: {mask}")
+    try:
+        return task_of_pixels(photo, is_set(np.asarray(open_photo(mask))), size_wh, count, **names)
+    except ValueError as error:
+        raise ValueError(f"{mask}: {error}") from None
+
+
+def task_of_pixels(
+    photo: Path, pixels: Pixels, size_wh: tuple[int, int], count: Any = None, **names: str
+) -> PointingTask:
+    """As `masked_task`, of (H, W) pixels of a photo."""
+    meant = Mask.of(pixels, size_wh)
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= pixels.sum()):
+        raise ValueError(f'"count" must be a number of points that fit on the mask, got {count!r:.100}')
+    point_px = deepest_point(pixels)
+    return PointingTask(
+        open_photo=partial(open_photo, photo),
+        size_wh=size_wh,
+        point_px=point_px,
+        # The metric asks for points on one mask of all things, not for one on each.
+        perfect_px=(point_px,) * (count or 1),
+        masks=(meant,),
+        count=count,
+        **names,  # type: ignore[arg-type]
+    )
