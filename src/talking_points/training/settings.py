@@ -173,8 +173,9 @@ class DescriptorSettings(RoleSettings):
     section = "descriptor"
     frozen_language_model: ClassVar[bool] = False
 
-    region: Literal["gaussian", "predicted-mask"] | None = None
-    """Where keypoints look, if not where the base's config says; predicted-mask is the paper's Table 3."""
+    region: Literal["gaussian", "anisotropic", "content", "predicted-mask"] | None = None
+    """Where keypoints look, if not where the base's config says; predicted-mask is the paper's Table 3, anisotropic and
+    content are ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
