@@ -54,7 +54,10 @@ def test_a_bad_value_of_the_whole_network(changes: dict[str, Any], message: str)
         ({"trunk_depths": 3}, r"trunk_depths is 3; allowed: four whole numbers"),
         ({"trunk_depths": (True, 1, 1, 1)}, r"trunk_depths is \(True, 1, 1, 1\); allowed: four whole numbers"),
         ({"width": 2**40}, r"width is 1099511627776; allowed: a whole number of 1 to 131072"),
-        ({"region": "circle"}, r"region is 'circle'; allowed: 'gaussian' or 'predicted-mask'"),
+        (
+            {"region": "circle"},
+            r"region is 'circle'; allowed: 'gaussian' or 'anisotropic' or 'content' or 'predicted-mask'",
+        ),
         ({"region_cells": "all"}, r"region_cells is 'all'; allowed: 'centre' or 'nearest'"),
         ({"trunk": "resnet"}, r"trunk is 'resnet'; allowed: 'convnext' or 'efficientnet-lite0' or"),
         ({"trunk": "efficientnet-lite0"}, r"trunk_dims is \(8, 8, 16, 16\); allowed: \(24, 40, 112, 320\), which effi"),

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from talking_points.model.config import REGIONS
 from talking_points.model.image_perception import _masks_on_grid
 from talking_points.model.keypoint_prompt import gaussian_region
 from talking_points.model.segmenter import Segmenter, fold_pixels
@@ -26,7 +29,7 @@ def test_a_batch_of_photos_is_the_photos_one_by_one(segmenter: Segmenter) -> Non
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("region", ["gaussian", "predicted-mask"])
+@pytest.mark.parametrize("region", REGIONS)
 def test_points_together_are_points_alone(segmenter: Segmenter, region: str) -> None:
     features = segmenter(torch.randn(2, 3, 64, 64))
     points = torch.rand(2, 5, 2)
@@ -44,6 +47,21 @@ def test_encoding_leaves_nothing_behind(segmenter: Segmenter) -> None:
     before = segmenter.encode_points(first, points)
     segmenter(torch.randn(1, 3, 64, 64))
     assert torch.equal(segmenter.encode_points(first, points), before)
+
+
+@torch.no_grad()
+def test_each_region_gives_numbers_of_its_own_and_the_config_names_it() -> None:
+    segmenter = tiny_network(roles=()).segmenter
+    points = torch.tensor([[[0.4, 0.6]]])
+    # A bright bar in one direction: structure to follow, and looks that differ.
+    pixels = 0.1 * torch.randn(1, 3, 64, 64)
+    pixels[:, :, 32:44] += 2.0
+    features, numbers = segmenter(pixels), []
+    for region in REGIONS:
+        segmenter.config = tiny_vision(region=region, gaussian_sigma_px=16.0)
+        numbers.append(segmenter.encode_points(features, points))
+        assert torch.equal(segmenter.encode_points(features, points, region=region), numbers[-1])
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(numbers, 2))
 
 
 @torch.no_grad()

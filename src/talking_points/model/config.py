@@ -13,7 +13,7 @@ FORMAT_VERSION = 2
 
 LARGEST_SIZE = 2**17
 """No size of the network is larger; a file that says so is broken."""
-REGIONS = ("gaussian", "predicted-mask")
+REGIONS = ("gaussian", "anisotropic", "content", "predicted-mask")
 REGION_CELLS = ("centre", "nearest")
 COORDINATE_HEADS = ("regression", "mixture", "heatmap", "pointer")
 
@@ -56,10 +56,11 @@ class VisionConfig:
     gaussian_threshold: float = 0.5
     """Cells where the Gaussian is above this are attended to. Ours; the paper is silent."""
     region: str = "gaussian"
-    """Where a keypoint's queries look: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3)."""
+    """Where a keypoint looks: "gaussian" (the paper) or "predicted-mask" (OMG-LLaVA; the paper's Table 3); ours:
+    "anisotropic", the Gaussian stretched along the structure at the point; "content", cells in it like the point's."""
     region_cells: str = "centre"
     """Where a cell of a level is judged to be in the Gaussian region: "centre", at its centre, and the cell that holds
-    the point is always inside; "nearest", at its top left pixel, as PyTorch resizes a mask."""
+    the point is always inside; "nearest", at its top left pixel, as PyTorch resizes a mask. Ours are at centres."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

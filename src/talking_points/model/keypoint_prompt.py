@@ -67,18 +67,22 @@ def gaussian_region(
             small the region. "nearest": a cell is judged at the centre of its top left pixel, as where PyTorch resizes
             the region at full size by taking the nearest pixel.
     """
-    (x, y), own = zip(
-        *(
-            _along(points_px[..., axis], image_hw[1 - axis], size_hw[1 - axis], at_centre=cells == "centre")
-            for axis in (0, 1)
-        ),
-        strict=True,
+    x, y, holding = offsets_from_points(points_px, image_hw, size_hw, at_centre=cells == "centre")
+    region = (-(y**2 + x**2) / (2 * sigma_px**2)).exp() > threshold
+    return (region | holding if cells == "centre" else region).flatten(-2)
+
+
+def offsets_from_points(
+    points_px: Tensor, image_hw: tuple[int, int], size_hw: tuple[int, int], *, at_centre: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a level's cells are, seen from (..., 2) points: x (..., 1, w) and y (..., h, 1) in pixels of the input.
+
+    Last, (..., h, w): whether the cell holds the point. at_centre: of the cell, else of its top left pixel.
+    """
+    (x, in_column), (y, in_row) = (
+        _along(points_px[..., axis], image_hw[1 - axis], size_hw[1 - axis], at_centre=at_centre) for axis in (0, 1)
     )
-    distance2 = y[..., :, None] ** 2 + x[..., None, :] ** 2
-    region = (-distance2 / (2 * sigma_px**2)).exp() > threshold
-    if cells == "centre":
-        region = region | (own[1][..., :, None] & own[0][..., None, :])
-    return region.flatten(-2)
+    return x[..., None, :], y[..., :, None], in_row[..., :, None] & in_column[..., None, :]
 
 
 def _along(points: Tensor, size: int, count: int, *, at_centre: bool) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from talking_points.model.adapted_regions import anisotropic_regions, content_regions
 from talking_points.model.config import VisionConfig
 from talking_points.model.image_perception import perceive_image
 from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
@@ -156,26 +157,28 @@ class Segmenter(nn.Module):
         Args:
             features: of B photos.
             points_BP2: x, y in [0, 1]^2 of the square, P of each photo; a photo with fewer repeats one.
-            region: "gaussian" or "predicted-mask"; None: the config's.
+            region: one of `config.REGIONS`; None: the config's.
         """
         (height, width), inputs = features.image_hw, features.decoder_inputs
         points_px = points_BP2 * points_BP2.new_tensor([width, height])
         query_BPC, pos_BPC = self.keypoint_prompt(points_px, features.image_hw)
-        regions = None
-        if (region or self.config.region) == "gaussian":
-            regions = [
-                gaussian_region(
-                    points_px,
-                    features.image_hw,
-                    size_hw,
-                    sigma_px=self.config.gaussian_sigma_px,
-                    threshold=self.config.gaussian_threshold,
-                    cells=self.config.region_cells,
-                )
-                for size_hw in inputs.sizes_hw
-            ]
+        regions = self._regions(features, points_px, region or self.config.region)
         query_BPC, _ = self.mask_decoder.decode(query_BPC, pos_BPC, inputs, regions=regions, independent=True)
         return torch.cat([query_BPC, pos_BPC], dim=-1)
+
+    def _regions(self, features: ImageFeatures, points_px_BP2: Tensor, region: str) -> list[Tensor] | None:
+        """For each level where the points look, bool (B, P, N); None: where their own masks are."""
+        if region == "predicted-mask":
+            return None
+        inputs, image_hw, config = features.decoder_inputs, features.image_hw, self.config
+        size = {"sigma_px": config.gaussian_sigma_px, "threshold": config.gaussian_threshold}
+        if region == "gaussian":
+            return [
+                gaussian_region(points_px_BP2, image_hw, size_hw, **size, cells=config.region_cells)
+                for size_hw in inputs.sizes_hw
+            ]
+        adapted = {"anisotropic": anisotropic_regions, "content": content_regions}[region]
+        return adapted(points_px_BP2, inputs.mask_feature_BCHW, image_hw, inputs.sizes_hw, **size)
 
 
 def fold_pixels(x_BCHW: Tensor, factor: int) -> Tensor:

@@ -175,8 +175,9 @@ class DescriptorSettings(RoleSettings):
     section = "descriptor"
     frozen_language_model: ClassVar[bool] = False
 
-    region: Literal["gaussian", "predicted-mask"] | None = None
-    """Where keypoints look, if not where the base's config says; predicted-mask is the paper's Table 3."""
+    region: Literal["gaussian", "anisotropic", "content", "predicted-mask"] | None = None
+    """Where keypoints look, if not where the base's config says; predicted-mask is the paper's Table 3, anisotropic and
+    content are ours."""
     train_projector: bool = False
     """Train a projector of the descriptor's own, too; else it reads through the base's, which stays frozen (ours)."""
 
