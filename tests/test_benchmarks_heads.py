@@ -24,10 +24,10 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_scores", "mini_models", "heads"):
+    for name in ("mini_data", "mini_scores", "mini_models", "heads_training", "heads"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("heads")
-    monkeypatch.setattr(module, "HEADS", ("regression", "heatmap"))
+    monkeypatch.setattr(sys.modules["heads_training"], "HEADS", ("regression", "heatmap"))
     for name in set(module.SETS) - {"clothing_parts", "car_parts"}:
         monkeypatch.delitem(module.SETS, name)
     return module
@@ -68,6 +68,7 @@ def test_heads_beside_blind_twins(heads: ModuleType, data: Path, tmp_path: Path)
     train += ["--out", tmp_path / "runs"]
     heads.main([*map(str, train), "--steps", "1"])
     heads.main([*map(str, train), "--steps", "2"])
+    heads.main([*map(str, train), "--steps", "1", "--run", "own-blind"])
     for name in ("regression", "regression-blind", "heatmap", "heatmap-blind"):
         assert set(json.loads((tmp_path / "runs" / name / "validation.json").read_text())) == {"1", "2"}
         trained = load_checkpoint(tmp_path / "runs" / name / "checkpoint")
@@ -77,6 +78,10 @@ def test_heads_beside_blind_twins(heads: ModuleType, data: Path, tmp_path: Path)
             assert trained.localizer is not None and network.head is not None
             own, base = (head.state_dict()["answer.0.weight"] for head in (trained.localizer.head.ours, network.head))
             assert (own - base).abs().max() > 0.05
+    trained = load_checkpoint(tmp_path / "runs" / "own-blind" / "checkpoint")
+    assert trained.is_blind and trained.localizer is not None and network.head is not None
+    own, base = (head.state_dict()["answer.0.weight"] for head in (trained.localizer.head.ours, network.head))
+    assert 0 < (own - base).abs().max() < 0.01
 
     texts = ("--texts", data / "texts.jsonl", "--data", data)
     table = run(
@@ -85,7 +90,7 @@ def test_heads_beside_blind_twins(heads: ModuleType, data: Path, tmp_path: Path)
     assert {(row["head"], row["blind twin of"]) for row in table["rows"]} == {
         ("regression", "regression"),
         ("heatmap", "heatmap"),
-        (str(tmp_path / "base"), "heatmap"),
+        (str(tmp_path / "base"), "own"),
     }
     assert {row["texts"]: row["n"] for row in table["rows"]} == {
         "long": 3,
