@@ -81,7 +81,7 @@ def measure_heads(given: argparse.Namespace) -> dict[str, Any]:
     columns = {
         "head": "head",
         "texts": "texts",
-        "n": "texts",
+        "n": "number",
         "seeing": "mPCK",
         "blind": "its blind twin",
         "gain": "gain",
@@ -160,6 +160,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--batch", type=int, default=2, metavar="N", help=f"photos a step, of {POINTS} texts each"
     )
     train_parser.add_argument("--accumulate", type=int, default=1, help="parts of a step")
+    train_parser.add_argument("--workers", type=int, default=1, help="processes that read photos")
     train_parser.add_argument("--round", type=int, default=60, help="steps of each run in turn, and between looks")
     train_parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     table_parser = commands.add_parser("table", help=measure_heads.__doc__)

@@ -86,6 +86,7 @@ def train_heads(given: argparse.Namespace) -> None:
     validation = Photos(watched, encoder, vision)
     log.info("%d texts to learn from, %d of validation", len(samples), len(validation.samples))
     length = {"photos": given.batch, "points": POINTS, "accumulate": given.accumulate, "device": given.device}
+    length |= {"workers": given.workers}
     for steps in range(given.round, given.steps + 1, given.round):
         for name in given.run or (one for head in HEADS for one in (head, f"{head}-blind")):
             told = {"base": given.base, "data": given.data, "steps": steps, "out": given.out / name}
@@ -133,5 +134,5 @@ def train_head(
     scores[str(settings.steps)] = score = round(mpck(validation.errors(base, texts)), 2)
     log.info("%s, %d steps: validation mPCK %.2f", settings.out, settings.steps, score)
     if score == max(scores.values()):
-        save_base(base, settings.out / "checkpoint")
+        save_base(base, settings.out / "checkpoint", dtype=torch.float16)
     seen_path.write_text(json.dumps(scores) + "\n")
