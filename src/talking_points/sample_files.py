@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from talking_points.annotations import Found, cvat_points, is_label_studio, label_studio_points
+from talking_points.cells import cell_as_json, plain
 from talking_points.coco_keypoints import folder_of_photos, keypoints_of
 from talking_points.fields import Fields, OtherFields
 from talking_points.photos import photo_size
@@ -323,7 +324,7 @@ def _csv_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator
                     problem = f"{len(cells)} cells, the header has {len(names)}"
                     yield Line(number=rows.line_num, record={}, problem=problem)
                     continue
-                record = {name: _cell(name, cell) for name, cell in zip(names, cells, strict=True)}
+                record = {name: cell_as_json(name, cell) for name, cell in zip(names, cells, strict=True)}
                 yield Line(number=rows.line_num, record=record)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8, at byte {error.start + 1}; save it as UTF-8") from None
@@ -340,26 +341,6 @@ def _check_columns(path: Path, names: list[str], needs_photo: bool) -> None:
         raise ValueError(
             f"{path} has the columns {', '.join(names):.200}; expected photo, and x and y or text, {_RENAMED}"
         )
-
-
-_CELLS_OF_JSON = ("hidden", "size_wh", "object_box_xyxy", "part_box_xyxy")
-
-
-def _cell(name: str, cell: str) -> Any:
-    if not cell:
-        return None
-    if name in _CELLS_OF_JSON:
-        try:
-            return json.loads(cell.lower() if name == "hidden" else cell)
-        except ValueError:
-            return cell
-    if name not in ("x", "y"):
-        return cell
-    try:
-        number = float(cell)
-    except ValueError:
-        return cell
-    return number if math.isfinite(number) else None
 
 
 def _parquet_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator[Line]:
@@ -381,19 +362,8 @@ def _parquet_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iter
                     data, row["photo"] = photo.get("bytes"), photo.get("path")
                 if row.get("photo_width") and row.get("photo_height"):
                     row["size_wh"] = [row["photo_width"], row["photo_height"]]
-                record = {key: _plain(value) for key, value in row.items() if not isinstance(value, bytes)}
+                record = {key: plain(value) for key, value in row.items() if not isinstance(value, bytes)}
                 yield Line(number=number, record=_from_columns(record), photo_bytes=data)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; what JSON does not have, as a text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
 
 
 # COCO keypoints
