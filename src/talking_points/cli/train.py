@@ -22,14 +22,14 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print sizes, steps, memory and hours as JSON; load no weights.")
 ]
 ROLE_SHOWN = ("data", "base", "out", "recipe", "epochs", "steps", "photos", "learning_rate", "objects", "device")
-GRPO_SHOWN: tuple[str, ...] = ("keypoints", "descriptor", "localizer", "out", "split", "objects", "held_out_objects")
+GRPO_SHOWN: tuple[str, ...] = ("keypoints", "descriptor", "localizer", "out", "objects", "held_out_objects")
 GRPO_SHOWN += ("steps", "photos", "points", "learning_rate", "reward", "device")
 
 train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=True)
 
 
 @train_app.command("descriptor")
-@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region", "train_projector"))
+@takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region"))
 def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
     """Train the descriptor's adapter over a frozen base."""
     _train_role(settings, dry_run)
