@@ -271,13 +271,17 @@ def test_a_tutorial_runs_from_top_to_bottom(
         assert Image.open("out.png").size[0] > 100 and len(Path("trips.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "index.md", DOCS / "coordinates.md"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("index", "coordinates", "shell", "datasets"))],
+    ids=lambda p: p.stem,
+)
 def test_python_and_the_first_commands_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (500, 520, 3), dtype=np.uint8)).save("street.jpg")
-    if page.name == "README.md":
+    if page.stem == "datasets":
         people_and_set(tmp_path)
     stock = {"Qwen/Qwen3-VL-4B-Instruct": str(write_tiny(tmp_path / "tiny"))}
     with serving(answer) as server:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +18,16 @@ from PIL import Image
 
 from talking_points import TalkingPoints
 from talking_points.bases.qwen3_vl import Qwen3VL
+from talking_points.endpoint import Endpoint, parse_endpoint
 from talking_points.photos import letterbox
 from talking_points.pointing.forms import FORMS
 from talking_points.pointing.pictures import CLOSE_UP_SIDE_PX, close_up
 from talking_points.pointing.prepared import PreparedPhoto, prepare_photo, upright_photo
-from talking_points.pointing.pretrained import find_checkpoint, load_roles
+from talking_points.pointing.pretrained import find_checkpoint, load_roles, over_endpoint
 from talking_points.pointing.stock import Question, Refusal, StockDescriptor, StockLocalizer
 from talking_points.pointing.stock_model import StockAsker
 from tests.bases.tiny_qwen import write_tiny
+from tests.endpoint_server import Reply, completion, prompt_of, serving
 
 
 class Told:
@@ -142,6 +147,23 @@ def test_bad_texts_and_photos_are_told() -> None:
     # The other way round, the paper's network takes what a stock model opened.
     again = prepare_photo(upright_photo(photo), 32)
     assert isinstance(again, PreparedPhoto) and np.array_equal(again.square_3SS, letterbox(photo, 32))
+
+
+def test_requests_side_by_side_come_back_in_their_order() -> None:
+    def reply(asked: dict[str, Any], number: int) -> Reply:
+        wanted = re.search(r"window (\d+)", prompt_of(asked))
+        assert wanted is not None
+        return completion(json.dumps([{"point_2d": [int(wanted[1]), 500]}]))
+
+    photo = Image.new("RGB", (1000, 100))
+    with serving(reply) as server:
+        found = [
+            over_endpoint(Endpoint(parse_endpoint(f"endpoint:{server.url},qwen")), concurrency=many).locate(
+                photo, [f"window {n}" for n in range(40)]
+            )
+            for many in (1, 8)
+        ]
+    assert found[0] == found[1] and [one.point_px[0] for one in found[0]] == list(range(40))
 
 
 # --- a random model of the real classes

@@ -305,7 +305,11 @@ def test_bad_input_is_one_line_and_touches_no_file(
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`talking-points collect` in a process of its own, and its address."""
-    code = "import sys\nfrom talking_points.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    # Who runs the tests in the background has Ctrl-C ignored, and children inherit that.
+    code = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from talking_points.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    )
     command = [sys.executable, "-c", code, "collect", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -66,7 +66,7 @@ class AskSettings(AnswerSettings, FieldSettings):
     photo: Path | None = field(default=None, metadata=argument("PHOTO"))
     """A photo: JPEG, PNG, WebP, TIFF, ..."""
     input: Path | None = field(default=None, metadata=flag(metavar="FILE"))
-    """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see the README."""
+    """Many at once, instead of PHOTO: JSON lines, .csv, .parquet, or COCO keypoints as .json; see docs/shell.md."""
     out: Path | None = field(default=None, metadata=flag(metavar="OUT.jsonl"))
     """Answers to --input; an earlier run there resumes."""
     strict: bool = False
