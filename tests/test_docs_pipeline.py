@@ -69,7 +69,7 @@ def archives(
 def test_the_builds_of_the_page_run(archives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(archives)
     # The caption of random weights: nothing but what the checks of texts let through is looked at here.
-    save_checkpoint(tiny_network(roles=()), archives / "omg-llava")
+    save_checkpoint(tiny_network(roles=()), archives / "omg-llava-7b")
     builds = [words for words in said("talking-points") if words[1] == "build-dataset" and "--check" not in words]
     assert len(builds) == 2
     for words in builds:
@@ -91,8 +91,8 @@ def test_the_builds_of_the_page_run(archives: Path, monkeypatch: pytest.MonkeyPa
         record = next(iter(BuiltSplit(out, next(iter(report["kept"])))))
         assert record.writer in names and record.local_describer in names
         assert record.local_description == "something dark and smooth" and record.prompts_sha256
-        if "caption:omg-llava/" in words:
-            assert record.object_describer == "caption:omg-llava/"
+        if "caption:omg-llava-7b/" in words:
+            assert record.object_describer == "caption:omg-llava-7b/"
             # Of each archive.
             assert {source for kept in report["kept"].values() for source in kept} == {
                 "pascal-part-116",

@@ -67,9 +67,9 @@ def test_nothing_is_wrong(run, cars, people):
     assert status == 0 and json.loads(out)["problems"] == []
     assert folder["found"] == {
         "train/annotations.json": 1,
-        "train/images/*": 3,
+        "train/images/*": 4,
         "test/annotations.json": 1,
-        "test/images/*": 3,
+        "test/images/*": 4,
     }
     assert folder["missing"] == []
 
