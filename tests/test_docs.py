@@ -106,8 +106,10 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
                     check_against_cli(until(words[1:], "||", "&&", "|", ">"))
                 except Exception as error:
                     raise AssertionError(f"{said}: {error}") from error
-            elif first in ("python", "python3", "sh") and not words[1].startswith("-"):
-                script = ROOT / words[1]
+            elif said.startswith("python -m recipes.") or (
+                first in ("python", "python3", "sh") and not words[1].startswith("-")
+            ):
+                script = ROOT / (f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else words[1])
                 assert script.is_file(), said
                 for option in (word for word in words[2:] if word.startswith("--")):
                     assert f'"{option}"' in script.read_text(), said
