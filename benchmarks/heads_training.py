@@ -121,7 +121,7 @@ def train_head(
         # A head of another kind is drawn anew: without this the base's own kind would start from the base's weights.
         base.change(head="mixture" if settings.head == "regression" else "regression")
     attach(base, settings)
-    train(
+    finished = train(
         base.role_modules("localizer"),
         role_parameters(base, "localizer"),
         PointBatches(samples, settings, side=base.side),
@@ -130,6 +130,9 @@ def train_head(
         settings,
         settings.out / "training",
     )
+    if not finished:
+        # SIGTERM: its state is saved, and the same command goes on from there.
+        raise SystemExit(143)
     texts = [sample.text or "" for sample in validation.samples]
     scores[str(settings.steps)] = score = round(mpck(validation.errors(base, texts)), 2)
     log.info("%s, %d steps: validation mPCK %.2f", settings.out, settings.steps, score)
