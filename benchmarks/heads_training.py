@@ -21,8 +21,9 @@ from talking_points.bases.loading import load_base, save_base
 from talking_points.evaluation.data import read_samples
 from talking_points.evaluation.metrics import mpck
 from talking_points.evaluation.samples import Sample
-from talking_points.pointing.encoding import PhotoCache, encode_photos, prepare_photo
+from talking_points.pointing.encoding import PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.prepared import prepare_photo
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.progress import unheard
 from talking_points.settings import make

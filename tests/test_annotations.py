@@ -100,7 +100,10 @@ def test_a_photo_that_is_not_there_is_told(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([{"id": 1, "image": "a.jpg", "kp": [{"x": 1, "y": 2}]}], "export the project as JSON, not as JSON-MIN"),
+        (
+            [{"id": 1, "image": "a.jpg", "annotation_id": 3, "kp": [{"x": 1}]}],
+            "export the project as JSON, not as JSON-MIN",
+        ),
         ([task(region(), data={"one": "a.jpg", "two": "b.jpg"})], "a task has 2 addresses of photos"),
         ([task(annotations=[3])], "is no export of Label Studio: AttributeError"),
         ([task()], "export.json has no points"),

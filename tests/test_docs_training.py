@@ -231,5 +231,5 @@ def test_a_training_says_what_it_does_from_the_start(
     places = [next(n for n, line in enumerate(said) if line.startswith(begins)) for begins in expected]
     assert places == sorted(places)
     assert any("an epoch is" in line and "there are 3;" in line and "weights learn" in line for line in said)
-    # Three steps of a warm-up of 50.
-    assert any(line.startswith("the learning rate never arrives") for line in said)
+    # Of a warm-up of 50, in a training of three.
+    assert any(line.startswith("the learning rate rises over 1 steps") for line in said)

@@ -33,7 +33,8 @@ _SHAPES = ("box", "polygon", "polyline", "mask", "cuboid", "ellipse")
 def is_label_studio(content: Any) -> bool:
     """Whether JSON is a list of Label Studio's tasks, or of one of its short forms."""
     first = content[0] if isinstance(content, list) and content else None
-    return isinstance(first, dict) and "id" in first and not {"x", "y"} <= first.keys()
+    known = {"data", "annotations", "annotation_id"}
+    return isinstance(first, dict) and "id" in first and bool(known & first.keys())
 
 
 def label_studio_points(path: Path, content: list[Any]) -> Iterator[Found]:

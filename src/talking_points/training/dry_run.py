@@ -76,7 +76,7 @@ def plan(settings: Settings) -> dict[str, Any]:
         "data": str(batches),
         **_told(settings, "epochs", "lora_rank", "lora_alpha", "lora_dropout", "precision", "recompute", "quantize"),
         "steps": len(batches),
-        "highest_learning_rate": _highest_rate(settings, len(batches)),
+        "highest_learning_rate": settings.learning_rate,
         "samples_a_step": samples_a_step,
         "processes": processes(),
         "weights": sizes.weights,
@@ -135,7 +135,7 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
             settings, "epochs", "group_size", "blocks", "kl_weight", "reward", "precision", "recompute", "quantize"
         ),
         "steps": len(batches),
-        "highest_learning_rate": _highest_rate(settings, len(batches)),
+        "highest_learning_rate": settings.learning_rate,
         "samples_a_step": samples_a_step,
         "texts_a_step": samples_a_step * settings.group_size,
         "processes": processes(),
@@ -182,11 +182,6 @@ def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Size
 
 def _told(settings: TrainingSettings, *names: str) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
-
-
-def _highest_rate(settings: TrainingSettings, steps: int) -> float:
-    """That is reached: a warm-up may be longer than the training."""
-    return settings.rate_at(min(settings.warmup_steps, steps) - 1 if settings.warmup_steps else 0, steps)
 
 
 def _frozen_bytes(sizes: Sizes, settings: TrainingSettings) -> float:

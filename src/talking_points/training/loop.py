@@ -121,11 +121,12 @@ def train(
 
 
 def _tell_of_warmup(settings: TrainingSettings, steps: int) -> None:
-    if settings.warmup_steps > steps:
-        log.warning(
-            "the learning rate never arrives: it rises over %d steps and there are %d, so it ends at %.2g of %g; "
-            "give --warmup-steps %d, or more steps",
-            *(settings.warmup_steps, steps, settings.rate_at(steps - 1, steps), settings.learning_rate, steps // 10),
+    warmup = settings.warmup_of(steps)
+    if warmup < settings.warmup_steps:
+        log.info(
+            "the learning rate rises over %d steps, a tenth of them all, and not over %d (--warmup-steps): else it "
+            "would arrive late or never",
+            *(warmup, settings.warmup_steps),
         )
 
 

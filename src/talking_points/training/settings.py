@@ -124,10 +124,14 @@ class TrainingSettings(FieldSettings):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: a positive number")
 
+    def warmup_of(self, steps: int) -> int:
+        """Steps of warm-up in a training of so many: a tenth, at most."""
+        # Else a short training would end before the rate is what it was told.
+        return min(self.warmup_steps, math.ceil(steps / 10))
+
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step of so many: linear warm-up, then the schedule."""
-        # Else a short training would end before the rate is what it was told.
-        warmup = min(self.warmup_steps, math.ceil(steps / 10))
+        warmup = self.warmup_of(steps)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         if self.schedule == "constant":
