@@ -98,8 +98,9 @@ class PhotoPoint:
     def answered(self, found: FoundPoint, size_wh: tuple[int, int]) -> PhotoPoint:
         """The same point with where its words lead on a photo of this size."""
         found_px = None if math.isnan(found.point_px[0]) else found.point_px
-        known = self.point_px is not None and found_px is not None
-        error = distance_unit(found_px, self.point_px, size_wh) if known else None  # type: ignore[arg-type]
+        error = None
+        if self.point_px is not None and found_px is not None:
+            error = distance_unit(found_px, self.point_px, size_wh)
         return replace(
             self,
             found_px=found_px,

@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,18 @@ def test_requests_side_by_side_come_back_in_their_order() -> None:
             for many in (1, 8)
         ]
     assert found[0] == found[1] and [one.point_px[0] for one in found[0]] == list(range(40))
+
+
+def test_who_asks_an_endpoint_imports_no_torch() -> None:
+    program = (
+        "import sys\nfrom PIL import Image\nfrom talking_points.pointing.pretrained import load_roles\n"
+        "tp, photo = load_roles(sys.argv[1]), Image.new('RGB', (40, 20))\n"
+        "print(tp.locate(photo, ['a shoe'])[0].point_px, tp.describe(photo, [(3, 4)]), 'torch' in sys.modules)"
+    )
+    with serving(lambda asked, number: completion('[{"point_2d": [500, 500]}]')) as server:
+        command = [sys.executable, "-c", program, f"endpoint:{server.url},qwen3-vl"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == "(20.0, 10.0) ['[{\"point_2d\": [500, 500]}]'] False\n"
 
 
 # --- a random model of the real classes

@@ -149,9 +149,6 @@ def by_photo(asked: Sequence[Asked[P, A]]) -> tuple[list[P], list[list[A]]]:
 
 def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], list[R]]) -> list[R]:
     """`work` of runs of at most `at_once` items, results joined. Out of memory halves the runs and goes on."""
-    # Not at the top: who asks an endpoint needs no torch.
-    import torch
-
     results: list[R] = []
     start = 0
     while start < len(items):
@@ -159,14 +156,21 @@ def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], l
         try:
             results += work(some)
             start += len(some)
-        except torch.OutOfMemoryError:
-            if len(some) == 1:
+        except RuntimeError as error:
+            if len(some) == 1 or not _is_out_of_memory(error):
                 raise
             at_once = len(some) // 2
             log.warning("out of memory with %d at once; going on with %d", len(some), at_once)
         else:
             continue
-        # Not in the handler: the error holds what its frames held.
+        # Not in the handler: the error holds what its frames held. Only torch runs out in this way.
+        import torch
+
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     return results
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """torch's own error by its name, as who asks an endpoint imports no torch; Apple's chips have a plain one."""
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)

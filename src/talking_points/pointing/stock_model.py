@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from PIL import Image
 
 from talking_points.bases.stock import PhotoPrefix, Seen, StockBase, Suffix, generate, read_prefix
 from talking_points.memory import room_for_batch
@@ -105,8 +106,8 @@ class StockAsker:
             self.cache.put("prefix", key, prefix)
         return prefix
 
-    def _look(self, pictures: Sequence[object], *, whole: bool) -> list[Seen]:
-        return in_batches(pictures, PICTURES_AT_ONCE, lambda some: self.base.look(some, whole=whole))  # type: ignore[arg-type]
+    def _look(self, pictures: Sequence[Image.Image], *, whole: bool) -> list[Seen]:
+        return in_batches(pictures, PICTURES_AT_ONCE, lambda some: self.base.look(some, whole=whole))
 
 
 def _key(question: Question) -> bytes:
