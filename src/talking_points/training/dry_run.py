@@ -12,7 +12,7 @@ from talking_points.bases.loading import attach_role, load_outline
 from talking_points.files import read_json
 from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_base, find_checkpoint
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import read_points, read_texts
 from talking_points.training.reinforce import GPU_CACHE_BYTES, check_sides
@@ -38,7 +38,7 @@ WEIGHTS_7B = 7e9
 
 def plan(settings: Settings) -> dict[str, Any]:
     """Of a role: sizes, steps, tokens, memory and hours. Of the base configs and tokenizer are read, no weights."""
-    base = load_outline(find_checkpoint(settings.base))
+    base = load_outline(find_base(settings.base, weights=False), side=settings.side)
     sizes, prompts = base.sizes, base.prompts
     batches = PointBatches(read_texts(settings), settings, side=base.side)
     with torch.device("meta"):
