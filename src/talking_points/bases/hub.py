@@ -8,6 +8,8 @@ from pathlib import Path
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
 """What is downloaded of a Hub repository: never code, never pickles."""
+CONFIG_FILES = ("*.json", "*.jinja")
+"""Without weights."""
 
 
 def is_hub_id(name: str) -> bool:

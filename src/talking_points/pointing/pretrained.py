@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from talking_points.bases.hub import HUB_FILES, download, is_hub_id
+from talking_points.bases.hub import CONFIG_FILES, HUB_FILES, download, is_hub_id
 from talking_points.endpoint import EndpointConfig, parse_endpoint
 from talking_points.files import read_json
 from talking_points.pointing.forms import check_form, form_of_model
@@ -49,7 +49,7 @@ def find_base(name: str | Path, *, weights: bool = True) -> Path:
     """
     if str(name).startswith("endpoint:"):
         raise ValueError(f"{name} is an endpoint; a role is trained over a checkpoint of ours or a stock model")
-    return _find_folder(name, _known_as(name), HUB_FILES if weights else ("*.json", "*.jinja"))
+    return _find_folder(name, _known_as(name), HUB_FILES if weights else CONFIG_FILES)
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:

@@ -155,7 +155,7 @@ def load_outline(folder: Path, *, side: int | None = None) -> QwenNetwork:
     config = AdaptedConfig.read(folder) if "base" in read_json(folder / "config.json") else None
     if config is not None:
         _check_side(folder, config.side, side)
-        folder, side = find_base(folder, config.base, check=False), config.side
+        folder, side = find_base(folder, config.base, weights=False), config.side
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_dict(read_json(folder / "config.json")))
     model.tie_weights()
@@ -223,10 +223,10 @@ def name_of(folder: Path) -> BaseName:
     return BaseName(family=family, model=model, revision=revision, fingerprint=fingerprint_of(folder))
 
 
-def find_base(checkpoint: Path, base: BaseName, *, check: bool = True) -> Path:
+def find_base(checkpoint: Path, base: BaseName, *, weights: bool = True) -> Path:
     """The folder of a checkpoint's base: where it was, or from the Hub.
 
-    check: whether its weights must be there, and be the ones that the roles were trained over.
+    weights: whether they must be there, and be the ones that the roles were trained over; else configs are enough.
     """
     folder = Path(base.model)
     if not folder.is_dir():
@@ -235,8 +235,9 @@ def find_base(checkpoint: Path, base: BaseName, *, check: bool = True) -> Path:
                 f"{checkpoint} stands on {base.model}, which is not there; put the model there, or write its folder or "
                 f"Hub id as base.model into {checkpoint / 'config.json'}"
             )
-        folder = hub.download(base.model, revision=base.revision)
-    if check and fingerprint_of(folder) != base.fingerprint:
+        files = hub.HUB_FILES if weights else hub.CONFIG_FILES
+        folder = hub.download(base.model, files, revision=base.revision)
+    if weights and fingerprint_of(folder) != base.fingerprint:
         raise ValueError(f"{checkpoint} stands on another model than is now in {folder}: its files differ")
     return folder
 
