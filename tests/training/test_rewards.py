@@ -220,7 +220,14 @@ def test_our_steps_are_those_of_trl_with_the_papers_settings(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"loss_type": "dapo"}, {"use_bias_correction_kl": True}, {"beta": 0.0}, {"scale_rewards": "none"}]
+    "changes",
+    [
+        {"loss_type": "dapo"},
+        {"use_bias_correction_kl": True},
+        {"beta": 0.0},
+        {"scale_rewards": "none", "reward_weights": [1.0]},
+    ],
+    ids=lambda changes: next(iter(changes)),
 )
 def test_each_of_these_settings_matters(changes: dict[str, Any], tmp_path: Path) -> None:
     start = save_start(tmp_path)

@@ -115,12 +115,12 @@ class LocalizerReward:
             raise ValueError(f"the data has no column {lacking!r}; a reward needs 'point', and 'photo' or 'image'")
         texts = [_text(one) for one in completions]
         true_N2, found_N2 = torch.full((2, len(texts), 2), torch.nan)
-        rows = [n for n, one in enumerate(point) if one is not None]
-        opened = self._opened({n: photos[n] for n in rows})
+        points = {n: one for n, one in enumerate(point) if one is not None}
+        opened = self._opened({n: photos[n] for n in points})
         asked: dict[tuple[bytes, str], tuple[Prepared, str]] = {}
         for n, seen in opened.items():
             try:
-                true_N2[n] = torch.tensor(check_point(point[n] or (), seen.size_wh)) / torch.tensor(seen.size_wh)
+                true_N2[n] = torch.tensor(check_point(points[n], seen.size_wh)) / torch.tensor(seen.size_wh)
             except ValueError as error:
                 raise ValueError(f"row {n + 1}: {error}") from None
             if self._is_readable(texts[n]):
@@ -130,7 +130,8 @@ class LocalizerReward:
             if (answer := answers.get((seen.key, texts[n]))) is not None:
                 found_N2[n] = torch.tensor(answer.point_px) / torch.tensor(seen.size_wh)
         distance_N = distances(found_N2, true_N2)
-        if log_metric is not None and rows:
+        if log_metric is not None and points:
+            rows = list(points)
             for bound in (0.1, 0.2):
                 log_metric(f"within_{bound}", float((distance_N[rows] < bound).float().mean()))
             log_metric("unreadable", float(found_N2[rows].isnan().any(-1).float().mean()))
