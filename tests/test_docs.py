@@ -297,3 +297,36 @@ def test_python_and_the_first_commands_of_a_page_run(
                         with pytest.raises(SystemExit) as ended:
                             main(asked)
                         assert not ended.value.code, words
+
+
+def test_the_merged_language_model_of_the_vllm_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from talking_points.model.hugging_face import lora_config
+    from tests.tiny import tiny_tokenizer
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    language = LlamaForCausalLM(LlamaConfig(vocab_size=50, tie_word_embeddings=False, **sizes))
+    language.save_pretrained("7b/language_model")
+    tiny_tokenizer().save_pretrained("7b/language_model")
+    adapted = get_peft_model(language, lora_config("descriptor", rank=4, alpha=8, dropout=0.0)).eval()
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    adapted.save_pretrained("7b/descriptor", save_embedding_layers=False)
+    ids = torch.arange(10)[None]
+    with torch.no_grad():
+        expected = adapted(ids).logits
+        with adapted.disable_adapter():
+            plain = adapted(ids).logits
+    [code] = [body for language, body in blocks(DOCS / "vllm.md") if language == "python"]
+    exec(compile(code, "vllm.md", "exec"), {})
+    merged = AutoModelForCausalLM.from_pretrained("7b-merged")
+    assert len(AutoTokenizer.from_pretrained("7b-merged")) == len(tiny_tokenizer())
+    with torch.no_grad():
+        assert torch.allclose(merged(ids).logits, expected, atol=1e-5)
+    assert not torch.allclose(plain, expected, atol=1e-2)

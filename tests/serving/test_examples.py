@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Here, not in the example alone: the client keeps the stderr of the time when it is imported, which must be a file.
 import mcp  # noqa: F401
 import pytest
+import torch
 from PIL import Image
 
 from talking_points import open_photo
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.demo import demo_photos
+from talking_points.pointing.descriptor import MAX_NEW_TOKENS, PointDescriptor
+from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
+from tests.endpoint_server import Reply, serving
 from tests.serving.live import listening
 from tests.tiny import TEXTS
 
@@ -119,3 +126,48 @@ def test_an_agents_loop(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path
     assert located.startswith("locate: (") and f"): {TEXTS[0]}; " in located
     assert verified.startswith("verify: ") and "the words lead to (" in verified
     assert rest.startswith("act on: " if verified.startswith("verify: yes") else "leave it: ")
+
+
+def test_trl(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="trl is not installed (the [dev] extra has it)")
+    out = run("trl_grpo.py", tmp_path, 1)
+    said = next(line for line in out.splitlines() if line.startswith("step 1: reward -"))
+    assert -1 <= float(said.split()[-1]) < 0
+
+
+def test_vllm(run: Run, photo: Path) -> None:
+    """transformers and PEFT in the place of vLLM, on the same folders: the texts are those of our own engine."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = find_checkpoint("mini")
+    plain = AutoModelForCausalLM.from_pretrained(str(folder / "language_model"), dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(plain, str(folder / "descriptor"))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder / "language_model"))
+    shapes = []
+
+    def reply(asked: dict[str, Any], number: int) -> Reply:
+        assert asked["model"] == "descriptor" and asked["max_tokens"] == MAX_NEW_TOKENS and asked["temperature"] == 0
+        choices = []
+        for index, encoded in enumerate(asked["prompt_embeds"]):
+            content = io.BytesIO(base64.b64decode(encoded, validate=True))
+            embeds_TD = torch.load(content, weights_only=True, map_location="cpu")
+            assert embeds_TD.dtype == torch.bfloat16
+            shapes.append(tuple(embeds_TD.shape))
+            [ids] = adapted.generate(
+                inputs_embeds=embeds_TD[None].float(),
+                attention_mask=torch.ones(1, len(embeds_TD)),
+                max_new_tokens=asked["max_tokens"],
+                eos_token_id=asked["stop_token_ids"],
+                do_sample=False,
+            )
+            choices.append({"index": index, "text": tokenizer.decode(ids, skip_special_tokens=True)})
+        return 200, {"Content-Type": "application/json"}, json.dumps({"choices": choices[::-1]}).encode()
+
+    with serving(reply) as server:
+        said = run("vllm_describe.py", server.url, "mini", photo, "250,120", "100.5,580").splitlines()
+        assert server.paths == ["/v1/completions"]
+    ours = PointDescriptor.from_pretrained("mini").describe(photo, [(250, 120), (100.5, 580)])
+    # mini's tokenizer knows no capitals; our engine writes the first letters of sentences large.
+    assert said == [text.lower() for text in ours] and said[0] != said[1]
+    assert shapes[0] == shapes[1] and shapes[0][1] == plain.config.hidden_size
