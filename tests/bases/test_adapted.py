@@ -254,6 +254,14 @@ def test_a_checkpoint_holds_the_roles_and_the_bases_name(folder: Path, tmp_path:
     assert "base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight" in keys
 
 
+def test_bf16_answers_as_fp32_does(both: QwenNetwork, tmp_path: Path) -> None:
+    save_base(both, tmp_path / "checkpoint")
+    half = load_base(tmp_path / "checkpoint", dtype=torch.bfloat16)
+    # What computes coordinates is in fp32 all the same.
+    assert {p.dtype for p in half.role_modules("localizer")["localizer"].parameters()} == {torch.float32}
+    assert answers(half)[1][0] == pytest.approx(answers(both)[1][0], abs=2.0)
+
+
 def test_roles_trained_apart_meet_over_one_base(folder: Path, tmp_path: Path) -> None:
     base = network(folder)
     save_base(base, tmp_path / "both")

@@ -137,6 +137,17 @@ def test_killed_and_started_again_is_as_if_never_killed(base: Path, tmp_path: Pa
         assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+@pytest.mark.parametrize("quantize", [None, "nf4", "int8"])
+def test_in_bf16_on_whole_and_quantized_bases(base: Path, tmp_path: Path, quantize: str | None) -> None:
+    if quantize is not None:
+        pytest.importorskip("bitsandbytes")
+    some = {"steps": 2, "photos": 2, "head": "pointer", "precision": "bf16", "recompute": True, "quantize": quantize}
+    assert train_role(told(LocalizerSettings, base, tmp_path, learning_rate=1e-3, **some), few(2))
+    weights = load_base(tmp_path / "checkpoint").role_weights("localizer")
+    assert all(torch.isfinite(p).all() for p in weights.values())
+    assert any(p.any() for name, p in weights.items() if "lora_B" in name)
+
+
 @pytest.fixture
 def roles(base: Path, tmp_path: Path) -> tuple[Path, Path]:
     for role in ("descriptor", "localizer"):
