@@ -9,7 +9,8 @@ points of one photo, (c) by the engine, a point of each of 64 photos. Model, typ
     python benchmarks/throughput.py --size 7b --random-weights --device cuda > throughput_7b.json
 
 is for a GPU: the engine alone, on random weights of the 7B's sizes, at several batches, beside what the device can do.
-`--size tiny` tries that in little, anywhere.
+`--size qwen3-vl-2b`, `-4b` and `-8b` are the paper's roles over Qwen3-VL of those sizes, photos as squares of 1024 px.
+`--size tiny` and `--size qwen3-vl-tiny` try that in little, anywhere.
 """
 
 from __future__ import annotations
@@ -31,14 +32,29 @@ import torch
 import transformers
 from matplotlib.cbook import get_sample_data
 from PIL import Image
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2VLImageProcessorPil,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
 
 import talking_points
 from talking_points import TalkingPoints
+from talking_points.bases.adapted.checkpoint import SIDE
+from talking_points.bases.adapted.network import QwenNetwork
+from talking_points.bases.adapted.prompts import QwenPrompts
+from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role
+from talking_points.bases.qwen3_vl import Qwen3VL
+from talking_points.bases.sizes import CONFIGS
+from talking_points.files import read_json
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
-from talking_points.model.network import PointNetwork
+from talking_points.model.network import ROLES, PointNetwork
 from talking_points.photos import letterbox, open_photo
 from talking_points.pointing import descriptor, localizer, role
 from talking_points.pointing.encoding import PhotoCache
@@ -50,6 +66,17 @@ TEXT_TOKENS = 110
 """Length of the 7B's texts, which random weights would never end."""
 BATCHES = (1, 4, 16, 64, 256)
 POINTS_A_PHOTO = (1, 16)
+QWEN_SIZES = ("qwen3-vl-2b", "qwen3-vl-4b", "qwen3-vl-8b", "qwen3-vl-tiny")
+TINY_QWEN: dict[str, dict[str, Any]] = {
+    "text_config": {
+        **{"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "head_dim": 16},
+    },
+    "vision_config": {
+        **{"depth": 3, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "out_hidden_size": 32},
+        **{"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]},
+    },
+}
 TINY_VISION: dict[str, Any] = {
     "image_size": 64,
     "trunk_depths": (1, 1, 1, 1),
@@ -163,7 +190,7 @@ def plain_loop(
 
 
 def engine(
-    network: PointNetwork, photos: Sequence[Image.Image], points: Sequence[Sequence[tuple[float, float]]], clock: Clock
+    network: Base, photos: Sequence[Image.Image], points: Sequence[Sequence[tuple[float, float]]], clock: Clock
 ) -> list[tuple[str, tuple[float, float]]]:
     """All at once, nothing kept from before."""
     tp = TalkingPoints.over(network, cache=PhotoCache())
@@ -224,6 +251,41 @@ def compare_with_plain_loop(device: torch.device) -> dict[str, Any]:
     }
 
 
+def random_base(size: str, device: torch.device) -> Base:
+    """Random weights of a size, both adapters over one base."""
+    return random_qwen(size, device) if size.startswith("qwen3-vl") else random_network(size, device)
+
+
+def random_qwen(size: str, device: torch.device) -> QwenNetwork:
+    """The paper's roles over a Qwen3-VL, whose letters are bytes: random weights end no text anyway."""
+    config = Qwen3VLConfig.from_dict(read_json(CONFIGS / f"{size.replace('tiny', '2b')}.json"))
+    if size.endswith("tiny"):
+        for part, sizes in TINY_QWEN.items():
+            for name, value in sizes.items():
+                setattr(getattr(config, part), name, value)
+        config.text_config.rope_parameters["mrope_section"] = [4, 2, 2]
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    torch.set_default_dtype(dtype)
+    with torch.device(device):
+        model = Qwen3VLForConditionalGeneration(config)
+        model.tie_weights()
+    torch.set_default_dtype(torch.float32)
+    letters = {letter: n for n, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([*QwenPrompts.RESERVED, "<|endoftext|>"])
+    processor = Qwen2VLImageProcessorPil(patch_size=16, temporal_patch_size=2, merge_size=2, image_mean=[0.5] * 3)
+    processor.image_std = [0.5] * 3
+    model = model.to(dtype)
+    stock = Qwen3VL(model, PreTrainedTokenizerFast(tokenizer_object=tokenizer), processor, name=size)
+    network = QwenNetwork(stock, side=128 if size.endswith("tiny") else SIDE)
+    rank = 4 if size.endswith("tiny") else 64
+    for name in ROLES:
+        attach_role(network, name, rank=rank, alpha=rank, dropout=0.0, head="pointer")
+    return network.eval()
+
+
 def random_network(size: str, device: torch.device) -> PointNetwork:
     """Random weights of the 7B's or of tiny sizes, both adapters over one base."""
     tokenizer = load_checkpoint(find_checkpoint("mini"), roles=()).prompts.tokenizer
@@ -255,8 +317,8 @@ def random_network(size: str, device: torch.device) -> PointNetwork:
     with torch.device(device):
         language = LlamaForCausalLM(llama)
         network = PointNetwork(ModelConfig(name=size, vision=vision), language, tokenizer)
-        for role in ("descriptor", "localizer"):
-            attach_role(network, role, rank=rank, alpha=rank // 2, dropout=0.0)
+        for name in ROLES:
+            attach_role(network, name, rank=rank, alpha=rank // 2, dropout=0.0)
     torch.set_default_dtype(torch.float32)
     network.requires_grad_(False)
     return network.eval().place(device, dtype)
@@ -279,12 +341,14 @@ def peaks(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
 
 
 def grow(size: str, device: torch.device) -> dict[str, Any]:
-    network = random_network(size, device)
+    network = random_base(size, device)
     # Random weights end a text at once or never: all have the same length.
     network.prompts.end_id = -1
     descriptor.MAX_NEW_TOKENS = TEXT_TOKENS
     role.MOST_AT_ONCE = max(BATCHES)
-    weights = sum(p.numel() for p in network.llama.model.layers.parameters()) + network.llama.lm_head.weight.numel()
+    # As a checkpoint has them, with both adapters.
+    adapters = sum(p.numel() for name, p in network.role_weights("descriptor").items() if ".lora_" in name)
+    weights = network.sizes.linear + network.sizes.vocabulary * network.sizes.width + adapters
     weight_bytes = weights * network.dtype.itemsize
     rows = []
     for a_photo in POINTS_A_PHOTO:
@@ -323,7 +387,7 @@ def grow(size: str, device: torch.device) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=("mini", "7b", "tiny"), default="mini")
+    parser.add_argument("--size", choices=("mini", "7b", "tiny", *QWEN_SIZES), default="mini")
     parser.add_argument("--random-weights", action="store_true", help="needed for every size but mini")
     parser.add_argument("--device", default=None)
     given = parser.parse_args()

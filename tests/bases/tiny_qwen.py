@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,15 +11,18 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>")
+POINTING = ("<|box_start|>", "<|box_end|>", "<|quad_start|>")
+"""Of Qwen2-VL's, which Qwen3-VL has and does not use."""
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """Bytes, and the special tokens."""
+def tiny_tokenizer(words: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Bytes, the special tokens, and words of one token each, which make prompts short."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([*SPECIAL, "<|video_pad|>"])
+    tokenizer.add_special_tokens([*SPECIAL, "<|video_pad|>", *POINTING])
+    tokenizer.add_tokens(list(words))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
@@ -51,9 +55,9 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
     )
 
 
-def write_tiny(folder: Path, *, seed: int = 0) -> Path:
-    """Write a folder as published: config, weights, tokenizer, preprocessor."""
-    tokenizer = tiny_tokenizer()
+def write_tiny(folder: Path, *, seed: int = 0, words: Sequence[str] = ()) -> Path:
+    """Write a folder as published: config, weights, tokenizer, preprocessor. words: as `tiny_tokenizer` takes them."""
+    tokenizer = tiny_tokenizer(words)
     torch.manual_seed(seed)
     model = Qwen3VLForConditionalGeneration(tiny_config(tokenizer))
     with torch.no_grad():

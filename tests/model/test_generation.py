@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def test_kept_states_lead_to_the_same_log_probabilities() -> None:
         padded = torch.nn.utils.rnn.pad_sequence([torch.randn(n, WIDTH) for n in (5, 8)], batch_first=True)
         states, lower = read_prefix(llama, padded, [5, 8], blocks=range(1))
         _, upper = read_prefix(llama, states, [5, 8], blocks=range(1, 2))
-        prefix = SharedPrefix(keys=lower.keys + upper.keys, values=lower.values + upper.values, lengths=[5, 8])
+        prefix = replace(lower, keys=lower.keys + upper.keys, values=lower.values + upper.values)
         texts = generate(
             llama,
             prefix,

@@ -3,11 +3,7 @@
 `model.network.PointNetwork`, the paper's network, is one. Nothing outside `bases/` and `model/` asks which base it has.
 Stock models that are asked in words, untrained, are `stock.StockBase`.
 
-How a stock vision-language model of transformers would carry trained roles: `encode_photos` is its vision tower, and
-its image tokens are the photo's part of the prefix. `encode_points` hands the points through, and `embed` writes their
-numbers, always of the same length, where the prompt holds the marker. `locate` reads a head of ours at the prompt's
-last token, and has no mask decoder to ask. Positions in its prefix are its own: a subclass of `SharedPrefix` says where
-a prompt goes on. Its `Prompts` have its own chat markup.
+`adapted.network.QwenNetwork`, a stock vision-language model of transformers that carries trained roles, is the other.
 """
 
 # B photos, P prompts or points, S suffix tokens, T prefix tokens, D width, F numbers of a point, V vocabulary
@@ -86,7 +82,7 @@ class Base(Protocol):
     # --- Photos and points
 
     def encode_photos(self, pixels_B3SS: Tensor) -> PhotoFeatures:
-        """Features of photos as `photos.letterbox` makes them; in fp32 whatever the language model's type."""
+        """Features of photos as `photos.letterbox` makes them."""
 
     def encode_points(self, features: Any, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
         """(B, P, F) numbers of points.

@@ -1,6 +1,7 @@
 """A base read from a checkpoint folder, given a role, and written. Which base it is, stands in its config.json.
 
-Today it is always the paper's network; the errors are those of `model.checkpoint`.
+It is the paper's network (`model.checkpoint`), or a stock model with or without roles of ours (`adapted.checkpoint`).
+What stands on transformers is imported where it is needed: it takes seconds, and a small model does without.
 """
 
 from __future__ import annotations
@@ -11,26 +12,54 @@ from typing import Any
 import torch
 
 from talking_points.bases.base import Base
+from talking_points.files import read_json
 from talking_points.model import checkpoint
+from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.network import PointNetwork
 
 
-def load_base(folder: Path, **settings: Any) -> Base:
-    """Read a folder. Settings as `model.checkpoint.load_checkpoint` takes them."""
-    return checkpoint.load_checkpoint(folder, **settings)
+def is_stock(folder: Path) -> bool:
+    """Whether a folder holds roles over a stock model, or a stock model itself; else the paper's network."""
+    config = read_json(folder / "config.json")
+    return "base" in config or "format_version" not in config
 
 
-def load_outline(folder: Path) -> Base:
-    """A base without roles and weights, on the meta device: of the folder configs and tokenizer are read."""
-    # transformers takes seconds to import, here and below; who only asks a small model does without.
+def load_base(folder: Path, *, side: int | None = None, **settings: Any) -> Base:
+    """Read a folder.
+
+    Args:
+        side: of the square in which a stock model sees photos, in pixels; None: the folder's own, or 1024.
+        settings: as `model.checkpoint.load_checkpoint` takes them.
+    """
+    if is_stock(folder):
+        from talking_points.bases.adapted import checkpoint as adapted
+
+        return adapted.load_network(folder, side=side, **settings)
+    network = checkpoint.load_checkpoint(folder, **settings)
+    _check_side(network, side)
+    return network
+
+
+def load_outline(folder: Path, *, side: int | None = None) -> Base:
+    """A base without roles and weights, on the meta device: of the folder configs and tokenizer are read.
+
+    side: as `load_base` takes it.
+    """
+    if is_stock(folder):
+        from talking_points.bases.adapted import checkpoint as adapted
+
+        return adapted.load_outline(folder, side=side)
     from talking_points.model import hugging_face
 
-    return hugging_face.load_outline(folder, checkpoint.read_config(folder))
+    network = hugging_face.load_outline(folder, checkpoint.read_config(folder))
+    _check_side(network, side)
+    return network
 
 
 def load_role(folder: Path, role: str, **settings: Any) -> Base:
     """A base with one role; a ValueError where the folder has no such role. Settings as `load_base` takes them."""
-    return checkpoint.load_role(folder, role, **settings)
+    checkpoint.check_role(folder, role)
+    return load_base(folder, roles=(role,), **settings)
 
 
 def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> Base:
@@ -38,12 +67,23 @@ def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> Base:
 
     Settings as `load_base` takes them.
     """
+    if (stock := is_stock(descriptor)) != is_stock(localizer):
+        raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: one of them is a stock model")
+    if stock:
+        from talking_points.bases.adapted import checkpoint as adapted
+
+        return adapted.load_joined(descriptor, localizer, **settings)
     return checkpoint.load_joined(descriptor, localizer, **settings)
 
 
 def save_base(base: Base, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the whole folder, in `dtype` or, for None, in the types that the weights have in memory."""
-    checkpoint.save_checkpoint(_network(base), folder, dtype=dtype)
+    if isinstance(base, PointNetwork):
+        checkpoint.save_checkpoint(base, folder, dtype=dtype)
+        return
+    from talking_points.bases.adapted import checkpoint as adapted
+
+    adapted.save_network(adapted.network_of(base), folder, dtype=dtype)
 
 
 def attach_role(
@@ -68,17 +108,26 @@ def attach_role(
         projector: the descriptor gets one of its own, as the localizer always does.
 
     Raises:
-        ValueError: the base was loaded to answer only.
+        ValueError: the base was loaded to answer only, or has no choice of region or no projector.
     """
-    from talking_points.model import hugging_face
+    if isinstance(base, PointNetwork):
+        from talking_points.model import hugging_face
 
-    network = _network(base)
-    network.change(head=head, region=region, blind=blind)
-    lora = hugging_face.lora_config(role, rank=rank, alpha=alpha, dropout=dropout)
-    hugging_face.attach_role(network, role, lora, projector=projector)
+        base.change(head=head, region=region, blind=blind)
+        lora = hugging_face.lora_config(role, rank=rank, alpha=alpha, dropout=dropout)
+        hugging_face.attach_role(base, role, lora, projector=projector)
+        return
+    from talking_points.bases.adapted import checkpoint as adapted
+
+    network = adapted.network_of(base)
+    if region not in (None, "gaussian"):
+        raise ValueError(f"region is {region!r}; allowed over {base.name}: 'gaussian', in which its grid is pooled")
+    if projector:
+        raise ValueError(f"{base.name} has no projector to train: leave out --train-projector")
+    network.change(head=head, blind=blind)
+    adapted.attach_role(network, role, adapted.lora_config(rank=rank, alpha=alpha, dropout=dropout))
 
 
-def _network(base: Base) -> PointNetwork:
-    if not isinstance(base, PointNetwork):
-        raise TypeError(f"{base.name} is a stock model, which has no checkpoint folder; save what was trained over it")
-    return base
+def _check_side(network: PointNetwork, side: int | None) -> None:
+    if side not in (None, network.side):
+        raise ValueError(f"side is {side}; {network.name} sees squares of {network.side} px, leave it out")

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    AutoTokenizer,
     DynamicCache,
     PreTrainedTokenizerBase,
     Qwen2VLImageProcessorPil,
@@ -30,7 +29,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from talking_points.bases.stock import Seen
-from talking_points.model.hugging_face import naming, no_bar, quantization
+from talking_points.model.hugging_face import load_tokenizer_files, naming, no_bar, quantization
 
 LEAST_TOKENS, MOST_TOKENS = 1024, 2048
 """Of a whole photo, which is enlarged or made smaller to it: where Qwen's authors see the best grounding
@@ -185,8 +184,7 @@ def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, q
     wrong = [*told["missing_keys"], *(str(one) for one in told["mismatched_keys"])]
     if wrong:
         raise ValueError(f"{folder} lacks {len(wrong)} weights of {name}, the first of them {sorted(wrong)[0]}")
-    with naming(folder / "tokenizer.json"):
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer_files(folder)
     path = folder / "preprocessor_config.json"
     with naming(path):
         # The class's own defaults are of Qwen2-VL, whose patches and colours are others.

@@ -119,20 +119,7 @@ def load_stock(
     raise ValueError(f"{name} is a {family!r:.60} model, which there is no file of in `bases`")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PhotoPrefix:
-    """Keys and values of what every question about a photo starts with."""
-
-    states: SharedPrefix
-    next_position: int
-    """Of the token that follows."""
-
-    @property
-    def bytes(self) -> int:
-        return self.states.bytes
-
-
-def read_prefix(base: StockBase, photo: Seen) -> PhotoPrefix:
+def read_prefix(base: StockBase, photo: Seen) -> SharedPrefix:
     """Read a photo's prefix through the language model, once."""
     ids = base.prefix_ids(photo)
     positions_AT = base.positions(ids, [photo])
@@ -142,13 +129,12 @@ def read_prefix(base: StockBase, photo: Seen) -> PhotoPrefix:
     base.run(ids_1T, mask_1T, positions_AT[:, None].to(base.device), cache, [photo])
     layers: Any = cache.layers
     keys, values = [one.keys for one in layers], [one.values for one in layers]
-    states = SharedPrefix(keys=keys, values=values, lengths=[len(ids)])
-    return PhotoPrefix(states=states, next_position=int(positions_AT.max()) + 1)
+    return SharedPrefix(keys=keys, values=values, lengths=[len(ids)], next_positions=[int(positions_AT.max()) + 1])
 
 
 def generate(
     base: StockBase,
-    prefixes: Sequence[PhotoPrefix],
+    prefixes: Sequence[SharedPrefix],
     photo_of_row: Sequence[int],
     suffixes: Sequence[Suffix],
     *,
@@ -158,7 +144,7 @@ def generate(
     """The likeliest answers to questions, all at once; finished ones leave the batch.
 
     Args:
-        prefixes: of the photos.
+        prefixes: of the photos, one each.
         photo_of_row: of each question, which of them it stands behind.
         suffixes: the questions.
         longest: tokens that an answer may have, its end not counted.
@@ -168,18 +154,18 @@ def generate(
         Tokens of each answer, without its end.
     """
     device, rows = base.device, torch.tensor(photo_of_row, device=base.device)
-    joined = SharedPrefix.join([one.states for one in prefixes])
+    joined = SharedPrefix.join(prefixes)
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(zip(joined.keys, joined.values, strict=True)):
         cache.update(keys[rows], values[rows], layer)
     prefix_tokens, prefix_lengths = joined.keys[0].shape[2], torch.tensor([joined.lengths[p] for p in photo_of_row])
+    starts = torch.tensor([joined.next_positions[p] for p in photo_of_row])
     # The rows have copies of their own from here on.
     del joined, keys, values
     # Every row: prefix, padding, question, padding, answer. What is padding, no token attends to.
     ids_RS, asked_RS = _padded([torch.tensor(one.ids) for one in suffixes])
     lengths_R = asked_RS.sum(1)
     own = [base.positions(one.ids, one.pictures) for one in suffixes]
-    starts = torch.tensor([prefixes[photo].next_position for photo in photo_of_row])
     positions_ARS = torch.stack(
         [torch.nn.functional.pad(p, (0, ids_RS.shape[1] - p.shape[1])) for p in own], dim=1
     ).cpu()

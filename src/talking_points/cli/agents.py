@@ -19,7 +19,8 @@ def mcp(settings: AgentSettings) -> None:
     for module, extra in needed.items():
         if not has(module):
             raise ImportError(f"mcp needs {module}: pip install 'talking-points[{extra}]'")
-    from talking_points.pointing.pretrained import find_model, is_hub_id, load_roles
+    from talking_points.bases.hub import is_hub_id
+    from talking_points.pointing.pretrained import find_model, load_roles
 
     # A download would keep the client waiting for the tools; what is wrong with it, the first call says.
     if not is_hub_id(settings.model):

@@ -66,7 +66,7 @@ def save_checkpoint(network: PointNetwork, folder: Path, *, dtype: torch.dtype |
 
             hugging_face.save_language_model(network, new / "language_model", dtype)
             for role in network.roles:
-                hugging_face.save_adapter(network, role, new / role, dtype)
+                hugging_face.save_lora(network.language, role, new / role, dtype)
         if network.localizer is not None and "localizer" in network.roles:
             save_tensors(network.localizer.state_dict(), new / HEADS, dtype)
         if network.descriptor_projector is not None and "descriptor" in network.roles:
@@ -130,16 +130,6 @@ def read_config(folder: Path) -> ModelConfig:
     return ModelConfig.from_dict(read_json(folder / "config.json"), source=str(folder / "config.json"))
 
 
-def load_role(folder: Path, role: str, **settings: Any) -> PointNetwork:
-    """A checkpoint with one of its roles. Settings as `load_checkpoint` takes them.
-
-    Raises:
-        ValueError: it has no such role.
-    """
-    _check_role(folder, role)
-    return load_checkpoint(folder, roles=(role,), **settings)
-
-
 def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetwork:
     """One network of two roles trained over the same base, which is loaded once.
 
@@ -149,7 +139,7 @@ def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetw
         ValueError: a role is missing; `DifferentBases`: the two bases differ.
     """
     for folder, role in zip((descriptor, localizer), ROLES, strict=True):
-        _check_role(folder, role)
+        check_role(folder, role)
     from talking_points.model import hugging_face
 
     different = None
@@ -159,7 +149,7 @@ def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetw
             different = different or "the tokenizer"
     if different is not None:
         raise DifferentBases(f"{descriptor} and {localizer} stand on different bases: {different} differs")
-    network = load_role(descriptor, "descriptor", **settings)
+    network = load_checkpoint(descriptor, roles=("descriptor",), **settings)
     config, device, dtype = read_config(localizer), network.device, network.dtype
     network.change(head=config.coordinate_head, blind=config.blind)
     hugging_face.load_adapter(network, "localizer", localizer / "localizer")
@@ -173,7 +163,8 @@ def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetw
     return network.place(device, dtype).eval()
 
 
-def _check_role(folder: Path, role: str) -> None:
+def check_role(folder: Path, role: str) -> None:
+    """A ValueError where a folder has no such role."""
     if not (folder / role).is_dir():
         raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
 

@@ -185,7 +185,7 @@ class Pointer(nn.Module):
 HEADS_OF_KIND = {"mixture": Mixture, "heatmap": Heatmap, "pointer": Pointer}
 
 
-def kept_numbers(kind: str, side: int) -> int:
+def kept_numbers(kind: str, *, middle: int, fine: int) -> int:
     """That a head keeps of a text for its gradients: those of cells, which are nearly all.
 
     A cell that reads keeps 22 vectors a block: five of reading, nine of looking around, eight of its MLP and the norms
@@ -193,7 +193,6 @@ def kept_numbers(kind: str, side: int) -> int:
 
     Args:
         kind: "regression" or one of `HEADS_OF_KIND`.
-        side: of the square, in pixels.
+        middle, fine: cells of the levels that read and that answer.
     """
-    middle, fine = (side // 16) ** 2, (side // 8) ** 2
     return {"heatmap": WIDTH * (22 * BLOCKS * middle + 5 * fine), "pointer": fine * (WIDTH + 4 * HIDDEN)}.get(kind, 0)

@@ -136,32 +136,46 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig, *, projector
 
 def load_adapter(network: PointNetwork, role: str, folder: Path) -> None:
     """Read a role's PEFT folder into a network that has no such role yet."""
-    config_path = folder / "adapter_config.json"
-    if (peft_type := read_json(config_path).get("peft_type")) != "LORA":
-        raise ValueError(f"{config_path}: peft_type is {peft_type!r}, expected 'LORA'")
-    with naming(config_path):
-        attach_role(network, role, LoraConfig.from_pretrained(str(folder)))
+    lora = read_lora(folder)
+    with naming(folder / "adapter_config.json"):
+        attach_role(network, role, lora)
+    assert isinstance(network.language, PeftModel)
+    set_lora(network.language, role, folder)
+
+
+def read_lora(folder: Path) -> LoraConfig:
+    """Of a PEFT folder; a ValueError names its file where it is none, or of another kind."""
+    path = folder / "adapter_config.json"
+    if (peft_type := read_json(path).get("peft_type")) != "LORA":
+        raise ValueError(f"{path}: peft_type is {peft_type!r}, expected 'LORA'")
+    with naming(path):
+        lora: LoraConfig = LoraConfig.from_pretrained(str(folder))
+    return lora
+
+
+def set_lora(model: PeftModel, role: str, folder: Path) -> None:
+    """Read a PEFT folder's weights into a role that is attached already."""
     path = folder / "adapter_model.safetensors"
     weights = read_tensors(path)
-    own = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
+    own = get_peft_model_state_dict(model, adapter_name=role, save_embedding_layers=False)
     check_names_and_shapes(shapes_of(own), shapes_of(weights), model_name=f"the {role}'s adapter", source=str(path))
-    set_peft_model_state_dict(network.language, weights, adapter_name=role)
+    set_peft_model_state_dict(model, weights, adapter_name=role)
 
 
-def save_adapter(network: PointNetwork, role: str, folder: Path, dtype: torch.dtype | None) -> None:
+def save_lora(model: PeftModel, role: str, folder: Path, dtype: torch.dtype | None) -> None:
     """Write one role's adapter as a PEFT folder."""
-    assert isinstance(network.language, PeftModel)
     folder.mkdir(parents=True, exist_ok=True)
-    adapter = get_peft_model_state_dict(network.language, adapter_name=role, save_embedding_layers=False)
+    adapter = get_peft_model_state_dict(model, adapter_name=role, save_embedding_layers=False)
     save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
-    save_lora_config(network.language.peft_config[role], folder)
+    save_lora_config(model.peft_config[role], folder)
 
 
 def save_lora_config(config: LoraConfig, folder: Path) -> None:
     """Write `adapter_config.json`."""
     config = copy(config)
-    # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
-    config.target_modules = sorted(config.target_modules or ())
+    if not isinstance(config.target_modules, str):
+        # PEFT keeps a set and writes it as it comes out: equal adapters would give files of other bytes.
+        config.target_modules = sorted(config.target_modules or ())
     config.save_pretrained(str(folder))
 
 
@@ -197,7 +211,11 @@ def load_language_model(
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """A checkpoint's. A broken one is a ValueError that names its file."""
-    folder = folder / "language_model"
+    return load_tokenizer_files(folder / "language_model")
+
+
+def load_tokenizer_files(folder: Path) -> PreTrainedTokenizerBase:
+    """Of a folder that holds them. A broken one is a ValueError that names its file."""
     with naming(folder / "tokenizer.json"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

@@ -14,34 +14,34 @@ SPECIAL_TOKENS = ("[SEG]", "<p>", "</p>", "<region>", "<mark>")
 """Added after the tokenizer's own, in this order. Source: OMG-LLaVA _add_special_tokens."""
 CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
 
-_START = "<|im_start|>user\n"
-_ASK = "<|im_end|>\n<|im_start|>assistant\n"
-_DESCRIBE = "\nThere are some marks: Mark 1 <mark>.\nPlease describe the point at mark 1 in detail."
-_CAPTION = "\nThere are some marks: Mark 1 <mark>.\nWhat is at mark 1?"
-_LOCALIZE = "\nPlease segment region1: {text}"
-_FOUND = "<p> keypoint </p> [SEG]."
-WORDING = (_START, _ASK, _DESCRIBE, _CAPTION, _LOCALIZE.format(text=""), _FOUND)
-"""All of the above, for training a tokenizer."""
-
 _SENTENCE = re.compile(r"(?:^|[.!?]\s+)[a-z]")
 MAX_TEXT_TOKENS = 512
 """Longest description that the localizer reads. Ours."""
 
 
 class Prompts:
-    """Prompts as token ids of one tokenizer."""
+    """Prompts as token ids of one tokenizer. A base of another chat is a subclass with other words."""
+
+    SEG, MARK, END = "[SEG]", "<mark>", "<|im_end|>"
+    RESERVED: tuple[str, ...] = (*SPECIAL_TOKENS, *CHAT_TOKENS)
+    """Tokens that the tokenizer must have."""
+    START = "<|im_start|>user\n"
+    ASK = "<|im_end|>\n<|im_start|>assistant\n"
+    DESCRIBE = "\nThere are some marks: Mark 1 <mark>.\nPlease describe the point at mark 1 in detail."
+    CAPTION = "\nThere are some marks: Mark 1 <mark>.\nWhat is at mark 1?"
+    LOCALIZE = "\nPlease segment region1: {text}"
+    FOUND = "<p> keypoint </p> [SEG]."
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        names = [*SPECIAL_TOKENS, *CHAT_TOKENS]
         vocabulary = tokenizer.get_vocab()
-        missing = [name for name in names if name not in vocabulary]
+        missing = [name for name in self.RESERVED if name not in vocabulary]
         if missing:
             raise ValueError(f"the tokenizer has no {missing[0]} token; a talking-points checkpoint's tokenizer does")
-        ids = {name: vocabulary[name] for name in names}
+        ids = {name: vocabulary[name] for name in self.RESERVED}
         self.tokenizer = tokenizer
-        self.seg_id: int = ids["[SEG]"]
-        self.mark_id: int = ids["<mark>"]
-        self.end_id: int = ids["<|im_end|>"]
+        self.seg_id: int = ids[self.SEG]
+        self.mark_id: int = ids[self.MARK]
+        self.end_id: int = ids[self.END]
         self._special_ids = set(ids.values())
         self._is_uncased = tokenizer.decode(self._encode("A"), skip_special_tokens=True).strip() == "a"
 
@@ -64,15 +64,15 @@ class Prompts:
     def prefix(self) -> list[int]:
         """What stands before the image tokens."""
         bos = self.tokenizer.bos_token_id
-        return ([] if bos is None else [bos]) + self._encode(_START)
+        return ([] if bos is None else [bos]) + self._encode(self.START)
 
     def describe(self) -> list[int]:
         """After the image tokens: the descriptor's question, holding one <mark>."""
-        return self._encode(_DESCRIBE + _ASK)
+        return self._encode(self.DESCRIBE + self.ASK)
 
     def caption(self) -> list[int]:
         """The base's question about an object or part, holding one <mark>."""
-        return self._encode(_CAPTION + _ASK)
+        return self._encode(self.CAPTION + self.ASK)
 
     def answer(self, text: str) -> list[int]:
         """A description as the assistant gives it."""
@@ -86,10 +86,10 @@ class Prompts:
         """
         if not text.strip():
             raise ValueError("the text is empty; describe the point in words")
-        ids = self._encode_plain(_LOCALIZE.format(text=text.strip()))
+        ids = self._encode_plain(self.LOCALIZE.format(text=text.strip()))
         if len(ids) > MAX_TEXT_TOKENS:
             raise ValueError(f"the text has {len(ids)} tokens, the model reads {MAX_TEXT_TOKENS}; shorten it")
-        return ids + self._encode(_ASK + _FOUND)
+        return ids + self._encode(self.ASK + self.FOUND)
 
     def is_readable(self, text: str) -> bool:
         """Whether `localize` takes it."""
@@ -118,3 +118,14 @@ class Prompts:
             ids = ids[: ids.index(self.end_id)]
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
         return _SENTENCE.sub(lambda start: start.group().upper(), text) if self._is_uncased else text
+
+
+WORDING = (
+    Prompts.START,
+    Prompts.ASK,
+    Prompts.DESCRIBE,
+    Prompts.CAPTION,
+    Prompts.LOCALIZE.format(text=""),
+    Prompts.FOUND,
+)
+"""All words of the prompts, for training a tokenizer."""

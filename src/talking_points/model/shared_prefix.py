@@ -1,11 +1,11 @@
 """The walk through the language model's blocks: prompts that read their photos' prefixes, computed once and shared.
 
 A new token attends to its photo's prefix and to what follows it in one softmax over two sets of keys, so that decoding
-never copies the prefix for each prompt. Weights and norms are those of a `LlamaLike`: transformers' Llama, or the plain
-one.
+never copies the prefix for each prompt. Weights and norms are those of a `LlamaLike`: transformers' Llama, the plain
+one, or Qwen3-VL's text model, whose heads have norms of their own and whose first blocks are handed more of the photo.
 """
 
-# B photos, P prompts, T prefix tokens, S suffix tokens, L tokens behind the prefix so far, D width,
+# B photos, P prompts, T prefix tokens, S suffix tokens, L tokens behind the prefix so far, D width, A rotary axes,
 # K key-value heads, G query heads of each, H head width
 
 from __future__ import annotations
@@ -26,16 +26,27 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Block index, queries (P, K*G, S, H), keys and values (P, K, S, H) of the new tokens -> (P, K*G, S, H)."""
 
 
+AfterBlock = Callable[[int, Tensor], Tensor]
+"""Block index and the states after it -> the states that go on."""
+
+
 def run_blocks(
-    llama: LlamaLike, hidden_PSD: Tensor, position_PS: Tensor, attend: Attend, *, blocks: range | None = None
+    llama: LlamaLike,
+    hidden_PSD: Tensor,
+    position_PS: Tensor,
+    attend: Attend,
+    *,
+    blocks: range | None = None,
+    after: AfterBlock | None = None,
 ) -> Tensor:
     """Walk hidden states through Llama's blocks, adapters included; the final norm is the caller's.
 
     Args:
         hidden_PSD: embeddings, or states after the blocks before.
-        position_PS: rotary positions.
+        position_PS: rotary positions; (A, P, S) where a photo's tokens have several.
         attend: attention over whatever came before, of which it keeps account.
         blocks: which; None: all.
+        after: what is done to the states after each block; None: nothing.
 
     With `llama.model.gradient_checkpointing` a training keeps of each block its input, queries, keys, values and
     what attention gave; all else, above all the MLP's wide inside, is computed again for the gradients. Attention is
@@ -49,6 +60,8 @@ def run_blocks(
         block = model.layers[index]
         q, k, v = run(_before_attention, block, hidden_PSD, cos, sin)
         hidden_PSD = run(_after_attention, block, hidden_PSD, attend(index, q, k, v))
+        if after is not None:
+            hidden_PSD = after(index, hidden_PSD)
     return hidden_PSD
 
 
@@ -61,9 +74,12 @@ def _before_attention(block: Any, hidden_PSD: Tensor, cos: Tensor, sin: Tensor) 
     attention = block.self_attn
     x = block.input_layernorm(hidden_PSD)
     q, k, v = (
-        projection(x).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+        projection(x).unflatten(-1, (-1, attention.head_dim))
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
+    if (norm := getattr(attention, "q_norm", None)) is not None:
+        q, k = norm(q), attention.k_norm(k)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return _turned(q, cos, sin), _turned(k, cos, sin), v
 
 
@@ -90,6 +106,8 @@ class SharedPrefix:
     values: list[Tensor]
     lengths: list[int]
     """T of each photo."""
+    next_positions: list[int]
+    """Rotary position of the token behind each; T, but where photos' tokens share positions."""
 
     @property
     def mask_BT(self) -> Tensor | None:
@@ -111,6 +129,7 @@ class SharedPrefix:
             keys=[k[index : index + 1, :, :T].clone() for k in self.keys],
             values=[v[index : index + 1, :, :T].clone() for v in self.values],
             lengths=[T],
+            next_positions=[self.next_positions[index]],
         )
 
     @staticmethod
@@ -128,18 +147,26 @@ class SharedPrefix:
             keys=[joined([one.keys[i] for one in prefixes]) for i in blocks],
             values=[joined([one.values[i] for one in prefixes]) for i in blocks],
             lengths=[length for one in prefixes for length in one.lengths],
+            next_positions=[position for one in prefixes for position in one.next_positions],
         )
 
 
 def read_prefix(
-    llama: LlamaLike, states_BTD: Tensor, lengths: Sequence[int], *, blocks: range | None = None
+    llama: LlamaLike,
+    states_BTD: Tensor,
+    lengths: Sequence[int],
+    *,
+    position_A1T: Tensor | None = None,
+    blocks: range | None = None,
+    after: AfterBlock | None = None,
 ) -> tuple[Tensor, SharedPrefix]:
     """Walk B photos' prefixes through the language model: the states after it, and the keys and values of its blocks.
 
     Args:
         states_BTD: right-padded embeddings, or states after the blocks before.
         lengths: T of each photo.
-        blocks: as `run_blocks` takes it.
+        position_A1T: rotary positions of all photos' tokens; None: their places.
+        blocks, after: as `run_blocks` takes them.
     """
     keys: list[Tensor] = []
     values: list[Tensor] = []
@@ -150,9 +177,14 @@ def read_prefix(
         # Padding stands right of everything that counts, so causality alone hides it.
         return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
 
-    position_1T = torch.arange(states_BTD.shape[1], device=states_BTD.device)[None]
-    states_BTD = run_blocks(llama, states_BTD, position_1T, attend, blocks=blocks)
-    return states_BTD, SharedPrefix(keys=keys, values=values, lengths=list(lengths))
+    if position_A1T is None:
+        positions = torch.arange(states_BTD.shape[1], device=states_BTD.device)[None]
+        next_positions = list(lengths)
+    else:
+        positions = position_A1T
+        next_positions = [int(position_A1T.max()) + 1] * len(lengths)
+    states_BTD = run_blocks(llama, states_BTD, positions, attend, blocks=blocks, after=after)
+    return states_BTD, SharedPrefix(keys=keys, values=values, lengths=list(lengths), next_positions=next_positions)
 
 
 class BehindPrefix:
@@ -228,8 +260,8 @@ class BehindPrefix:
     def positions(self, count: int) -> Tensor:
         """(P, count) rotary positions of the tokens that follow what was read so far."""
         photos = self.photo_of_prompt_P
-        lengths_B = torch.tensor(self.prefix.lengths, device=photos.device)
-        return lengths_B[photos, None] + torch.arange(self.length, self.length + count, device=photos.device)
+        next_B = torch.tensor(self.prefix.next_positions, device=photos.device)
+        return next_B[photos, None] + torch.arange(self.length, self.length + count, device=photos.device)
 
     def _grown(self, index: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Own keys and values with the new tokens' behind them."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talking_points.bases.hub import CONFIG_FILES, HUB_FILES, download, is_hub_id
 from talking_points.endpoint import EndpointConfig, parse_endpoint
 from talking_points.files import read_json
 from talking_points.pointing.forms import check_form, form_of_model
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 EMBEDDED = ("mini",)
 FAMILIES = ("qwen3_vl",)
 """`model_type` in the config.json of the stock models that `bases` has a file of."""
-HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
-"""What is downloaded of a Hub repository: never code, never pickles."""
 
 
 def find_model(name: str | Path) -> Path | EndpointConfig:
@@ -38,14 +36,20 @@ def find_model(name: str | Path) -> Path | EndpointConfig:
         # The same question shall have the same answer.
         return parse_endpoint(str(name), temperature=0.0)
 
-    def is_known(family: str | None) -> None:
-        if family is not None and family not in FAMILIES:
-            raise ValueError(
-                f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any "
-                "model behind an OpenAI-compatible server as endpoint:URL,MODEL"
-            )
+    return _find_folder(name, _known_as(name))
 
-    return _find_folder(name, is_known)
+
+def find_base(name: str | Path, *, weights: bool = True) -> Path:
+    """The folder of what roles are trained over: a checkpoint of ours, or a stock model.
+
+    weights: False: of a Hub id configs and tokenizer alone are fetched.
+
+    Raises:
+        ValueError: no such model, or an endpoint; says what is allowed.
+    """
+    if str(name).startswith("endpoint:"):
+        raise ValueError(f"{name} is an endpoint; a role is trained over a checkpoint of ours or a stock model")
+    return _find_folder(name, _known_as(name), HUB_FILES if weights else CONFIG_FILES)
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
@@ -67,6 +71,19 @@ def find_checkpoint(name_or_folder: str | Path) -> Path:
     return _find_folder(name_or_folder, is_ours)
 
 
+def _known_as(name: str | Path) -> Callable[[str | None], None]:
+    """Refuses families that there is no file of."""
+
+    def is_known(family: str | None) -> None:
+        if family is not None and family not in FAMILIES:
+            raise ValueError(
+                f"{name} is a {family!r:.60} model, which is not known here; known: {', '.join(FAMILIES)}, and any "
+                "model behind an OpenAI-compatible server as endpoint:URL,MODEL"
+            )
+
+    return is_known
+
+
 def takes_style(name: str | Path) -> bool:
     """Whether a model's way of pointing may be set: a stock model's or an endpoint's."""
     where = find_model(name)
@@ -79,8 +96,13 @@ def stock_family(folder: Path) -> str | None:
     return None if "format_version" in config else str(config.get("model_type"))
 
 
-def _find_folder(name_or_folder: str | Path, check: Callable[[str | None], None]) -> Path:
-    """A model's folder, once `check` has found no fault with its family: of a Hub id before the weights are fetched."""
+def _find_folder(
+    name_or_folder: str | Path, check: Callable[[str | None], None], files: Sequence[str] = HUB_FILES
+) -> Path:
+    """A model's folder, once `check` has found no fault with its family: of a Hub id before the weights are fetched.
+
+    files: that are fetched of a Hub id.
+    """
     name = str(name_or_folder)
     if name in EMBEDDED:
         folder = Path(__file__).parent.parent / "pretrained" / name
@@ -95,29 +117,11 @@ def _find_folder(name_or_folder: str | Path, check: Callable[[str | None], None]
         check(stock_family(folder))
         return folder
     if is_hub_id(name):
-        check(stock_family(_download(name, ("config.json",))))
-        return _download(name, HUB_FILES)
+        check(stock_family(download(name, ("config.json",))))
+        return download(name, files)
     raise ValueError(
         f"unknown model {name!r}: 'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL"
     )
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name is that of a Hub repository, which takes a while to download, and of no folder."""
-    is_one = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith(".")
-    return bool(is_one) and not Path(name).is_dir()
-
-
-def _download(repo_id: str, patterns: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(
-            f"unknown model {repo_id!r}: no such folder, and the Hub says: {str(error).splitlines()[0]}"
-        ) from None
 
 
 def load_roles(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from talking_points.bases.stock import PhotoPrefix, Seen, StockBase, Suffix, generate, read_prefix
+from talking_points.bases.stock import Seen, StockBase, Suffix, generate, read_prefix
 from talking_points.memory import room_for_batch
+from talking_points.model.shared_prefix import SharedPrefix
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.pairs import OnText, in_batches
 from talking_points.pointing.stock import Question, Refusal
@@ -92,10 +93,10 @@ class StockAsker:
         )
         return [self.base.decode(ids).strip() for ids in answers]
 
-    def _prefix(self, question: Question) -> PhotoPrefix:
+    def _prefix(self, question: Question) -> SharedPrefix:
         """A photo's, from the cache or read now; its features are kept apart, as they are a twentieth of it."""
         key = _key(question)
-        prefix: PhotoPrefix | None = self.cache.get("prefix", key)
+        prefix: SharedPrefix | None = self.cache.get("prefix", key)
         if prefix is None:
             seen: Seen | None = self.cache.get("features", key)
             if seen is None:

@@ -12,7 +12,7 @@ from talking_points.bases.loading import attach_role, load_outline
 from talking_points.files import read_json
 from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_base
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import read_points, read_texts
 from talking_points.training.reinforce import GPU_CACHE_BYTES, check_sides
@@ -34,11 +34,13 @@ PAPER_HOURS = {"descriptor": (11, 17_000 * 10), "localizer": (64, 17_000 * 15), 
 PAPER_RANK = 512
 WEIGHTS_7B = 7e9
 """In the linear layers of the language model that those hours are of."""
+SMALLEST_SHARE = 0.1
+"""Of them, below which the language model is not what takes the time."""
 
 
 def plan(settings: Settings) -> dict[str, Any]:
     """Of a role: sizes, steps, tokens, memory and hours. Of the base configs and tokenizer are read, no weights."""
-    base = load_outline(find_checkpoint(settings.base))
+    base = load_outline(find_base(settings.base, weights=False), side=settings.side)
     sizes, prompts = base.sizes, base.prompts
     batches = PointBatches(read_texts(settings), settings, side=base.side)
     with torch.device("meta"):
@@ -94,8 +96,8 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     Adapters that are not there yet are taken to have the paper's rank. Bases of descriptor and judge that have equal
     sizes are taken to be the same one, which is loaded once; whether they are is seen when they are loaded.
     """
-    folder = find_checkpoint(settings.descriptor)
-    judge_folder = find_checkpoint(settings.localizer)
+    folder = find_base(settings.descriptor, weights=False)
+    judge_folder = find_base(settings.localizer, weights=False)
     base, judge = load_outline(folder), load_outline(judge_folder)
     sizes, side = base.sizes, base.side
     check_sides(base, judge)
@@ -166,12 +168,15 @@ def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Size
     gone = sum(memory.get(name, 0) for name in ("activations", "coordinate_head", "keys_and_values"))
     stay = sum(memory.values()) - gone - memory["optimizer_temporaries"]
     whole = stay + max(gone, memory["optimizer_temporaries"])
-    hours: dict[str, Any] = {"hours_on_one_h100": None, "hours_are": "known of a 7B alone"}
-    if 0.5 < sizes.linear / WEIGHTS_7B < 2:
+    hours: dict[str, Any] = {"hours_on_one_h100": None, "hours_are": "not known of so small a base"}
+    if (share := sizes.linear / WEIGHTS_7B) > SMALLEST_SHARE:
         took, seen = PAPER_HOURS[settings.section]
+        said = f"an estimate: the paper's {took:g} h for {seen:,} points, by its authors' code (A.5)"
+        if not 0.9 < share < 1.1:
+            said += f", times {share:.2f}, the language model's size beside the paper's"
         hours = {
-            "hours_on_one_h100": paper_hours(settings.section, points),
-            "hours_are": f"an estimate: the paper's {took:g} h for {seen:,} points, by its authors' code (A.5)",
+            "hours_on_one_h100": round(paper_hours(settings.section, points) * (share if "times" in said else 1), 1),
+            "hours_are": said,
         }
     return {
         "memory_gb": {name: round(size / 1e9, 3) for name, size in {**memory, "all": whole}.items()},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -159,4 +159,4 @@ class Policy:
 
 def _stacked(below: SharedPrefix, above: SharedPrefix) -> SharedPrefix:
     """Keys and values of all blocks, from those of the first and of the last."""
-    return SharedPrefix(keys=below.keys + above.keys, values=below.values + above.values, lengths=below.lengths)
+    return replace(below, keys=below.keys + above.keys, values=below.values + above.values)

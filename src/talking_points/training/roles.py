@@ -13,7 +13,7 @@ from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, load_base, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
-from talking_points.pointing.pretrained import choose_device, find_checkpoint
+from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
 from talking_points.training.data import read_texts
@@ -44,7 +44,7 @@ def train_role(
     Raises:
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
-    role, folder = settings.section, find_checkpoint(settings.base)
+    role, folder = settings.section, find_base(settings.base)
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
@@ -56,6 +56,7 @@ def train_role(
         dtype=own_dtype(settings),
         roles=(),
         quantize=settings.quantize,
+        side=settings.side,
     )
     batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side)
     attach(base, settings)
@@ -90,7 +91,7 @@ def train_role(
     if finished and is_main_process():
         if settings.quantize is not None or settings.shard:
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
-            trained, base = base.role_weights(role), load_base(folder, dtype=base.dtype, roles=())
+            trained, base = base.role_weights(role), load_base(folder, dtype=base.dtype, roles=(), side=settings.side)
             attach(base, settings)
             with torch.no_grad():
                 for name, parameter in base.role_weights(role).items():

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 import talking_points
 from talking_points.fields import FieldSettings
 from talking_points.files import read_json, read_table
-from talking_points.pointing.pretrained import find_checkpoint
+from talking_points.pointing.pretrained import find_base
 from talking_points.settings import flag, read_values
 
 
@@ -41,7 +41,7 @@ class TrainingSettings(FieldSettings):
 
     out: Path
     """Where the checkpoint and the training's state go; an earlier run there is gone on with."""
-    recipe: Literal["7b", "mini"] | None = None
+    recipe: Literal["7b", "mini", "qwen3-vl"] | None = None
     """Settings to start from, in place of the recipe that the base's config.json names."""
     steps: int | None = None
     """Steps in all; or epochs."""
@@ -89,7 +89,7 @@ class TrainingSettings(FieldSettings):
         """What the recipe says where nothing was given; given steps take the place of its epochs, and the reverse."""
         if cls.base_field not in given:
             return {}
-        name = given.get("recipe") or recipe_of(find_checkpoint(given[cls.base_field]))
+        name = given.get("recipe") or recipe_of(find_base(given[cls.base_field], weights=False))
         values = read_values(cls, read_table(RECIPES / f"{name}.toml")[cls.section])
         if "accumulate" in values:
             # Each process takes as many parts of its photos, and a part has a photo at least.
@@ -145,7 +145,11 @@ class RoleSettings(TrainingSettings):
     """How a role is trained over a frozen base."""
 
     base: str
-    """The base: 'mini', or a checkpoint folder. Its other role, if any, is left out."""
+    """The base: 'mini', a checkpoint folder, or a stock model (a Qwen3-VL's folder or Hub id). Its other role, if any,
+    is left out."""
+    side: int | None = None
+    """Of the square in which a stock base sees photos, in pixels, a multiple of 32; 1024 unless given. Other bases have
+    theirs."""
     data: Path | None = None
     """A set that build-dataset wrote, or a file of points with texts (JSON lines, CSV, Parquet; other names of
     its fields: --fields)."""
@@ -265,11 +269,17 @@ class GRPOSettings(TrainingSettings):
 
 
 def recipe_of(folder: Path) -> str:
-    """The recipe that a base's config.json names; where it names none, a square of 512 px and more means the 7B's."""
+    """The recipe that a base's config.json names.
+
+    Where it names none: a stock model's is its family's, and of ours a square of 512 px and more means the 7B's.
+    """
     path = folder / "config.json"
     try:
         config = read_json(path)
-        name = config.get("recipe") or ("7b" if config["vision"]["image_size"] >= 512 else "mini")
+        name = config.get("recipe")
+        if name is None and "format_version" not in config:
+            name = str(config["model_type"]).replace("_", "-")
+        name = name or ("7b" if config["vision"]["image_size"] >= 512 else "mini")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no config of a base: {type(error).__name__} {error}") from None
     if not (RECIPES / f"{name}.toml").is_file():

@@ -1,0 +1,224 @@
+"""Trainings of roles over a tiny random Qwen3-VL, by the functions that the commands call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from talking_points.bases.adapted.network import QwenNetwork
+from talking_points.bases.loading import load_base, load_joined
+from talking_points.evaluation.samples import Sample
+from talking_points.model.weights import read_tensors
+from talking_points.photos import open_photo
+from talking_points.pointing import descriptor as descriptor_module
+from talking_points.pointing.localizer import PointLocalizer
+from talking_points.pointing.prepared import PreparedPhoto
+from talking_points.training import policy as policy_module
+from talking_points.training import watching
+from talking_points.training.batches import PointBatches
+from talking_points.training.policy import Policy
+from talking_points.training.reinforce import CachedBase, grpo_objective, train_grpo
+from talking_points.training.roles import train_role
+from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
+from tests.bases.tiny_qwen import write_tiny
+
+SIDE = 128
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ("one", "two", "three", "four", "five", "six")
+
+
+def real_samples() -> list[Sample]:
+    """Six points anywhere on each of eight photos; the texts are the same on all of them."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for name in sorted((ROOT / "docs" / "gallery").glob("*.jpg"))[:8]:
+        photo = open_photo(name).resize((SIDE, SIDE))
+        for word in WORDS:
+            x, y = rng.uniform(0.05 * SIDE, 0.95 * SIDE, 2)
+            samples.append(
+                Sample(
+                    sample_id=f"{name.stem} {word}",
+                    photo_id=name.stem,
+                    open_photo=photo.copy,
+                    size_wh=photo.size,
+                    point_px=(float(x), float(y)),
+                    text=word,
+                )
+            )
+    return samples
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    asked = ("Find the point of this description: ", "The point is ", "user", "assistant")
+    return write_tiny(tmp_path_factory.mktemp("qwen") / "tiny", words=(*asked, *WORDS))
+
+
+def told(kind: Any, base: Path, out: Path, **changes: Any) -> Any:
+    usual: dict[str, Any] = {"base": str(base), "out": out, "side": SIDE, "photos": 8, "points": 6, "workers": 0}
+    usual |= {"lora_rank": 32, "lora_alpha": 32, "lora_dropout": 0.0, "device": "cpu", "log_every": 1}
+    return kind(**{**usual, **changes})
+
+
+def errors(checkpoint: Path, samples: list[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) distances in the photo's [0, 1]^2, and (N, 2) what was found."""
+    found = PointLocalizer(load_base(checkpoint)).locate_many([(s.open_photo(), s.text or "") for s in samples])
+    found_N2 = np.array([one.point_px for one in found]) / SIDE
+    return np.linalg.norm(found_N2 - np.array([s.point_unit for s in samples]), axis=1), found_N2
+
+
+@pytest.mark.parametrize(("head", "steps"), [("regression", 200), ("pointer", 200)])
+def test_it_learns_points_that_only_the_photo_tells(base: Path, tmp_path: Path, head: str, steps: int) -> None:
+    """Eight real photos with the same six texts: all found again, by the regression and by the pointer."""
+    samples = real_samples()
+    settings = told(
+        LocalizerSettings, base, tmp_path, head=head, steps=steps, learning_rate=3e-3, feature_cache=tmp_path / "kept"
+    )
+    assert train_role(settings, samples)
+    distances, _ = errors(tmp_path / "checkpoint", samples)
+    assert (distances < 0.1).all()
+
+
+def test_its_blind_twin_gains_nothing(base: Path, tmp_path: Path) -> None:
+    """It answers a text in one place on all photos, and finds no more than the best such place would."""
+    samples = real_samples()
+    settings = told(LocalizerSettings, base, tmp_path, head="pointer", blind=True, steps=60, learning_rate=3e-3)
+    assert train_role(settings, samples)
+    distances, found_N2 = errors(tmp_path / "checkpoint", samples)
+    of_word = found_N2.reshape(8, 6, 2)
+    assert np.ptp(of_word, axis=0).max() < 0.01
+    true = np.array([s.point_unit for s in samples]).reshape(8, 6, 2)
+    # Each true point as the one answer: no constant finds many more.
+    best = [max(int((np.linalg.norm(true[:, k] - one, axis=1) < 0.1).sum()) for one in true[:, k]) for k in range(6)]
+    assert (distances < 0.1).sum() <= sum(best) + 6
+
+
+def few(count: int) -> list[Sample]:
+    return real_samples()[: 6 * count]
+
+
+def train_some(base: Path, out: Path, role: str, *, die_at: int | None = None) -> bool:
+    """Six steps of a role, optionally killed after one of them."""
+
+    def on_step(done: int, _: Any) -> bool:
+        if done == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    kind, own = (DescriptorSettings, {}) if role == "descriptor" else (LocalizerSettings, {"head": "pointer"})
+    settings = told(kind, base, out, steps=6, photos=2, save_every=2, lora_dropout=0.1, learning_rate=1e-3, **own)
+    return train_role(settings, few(4), on_step=on_step)
+
+
+@pytest.mark.parametrize("role", ["descriptor", "localizer"])
+def test_killed_and_started_again_is_as_if_never_killed(base: Path, tmp_path: Path, role: str) -> None:
+    assert train_some(base, tmp_path / "whole", role)
+    code = (
+        "from pathlib import Path; from tests.bases.test_adapted_training import train_some; "
+        f"train_some(Path({str(base)!r}), Path({str(tmp_path / 'cut')!r}), {role!r}, die_at=3)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert train_some(base, tmp_path / "cut", role)
+    files = sorted((tmp_path / "whole" / "checkpoint" / role).glob("*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        mine, theirs = read_tensors(tmp_path / "cut" / "checkpoint" / role / file.name), read_tensors(file)
+        assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize("quantize", [None, "nf4", "int8"])
+def test_in_bf16_on_whole_and_quantized_bases(base: Path, tmp_path: Path, quantize: str | None) -> None:
+    if quantize is not None:
+        pytest.importorskip("bitsandbytes")
+    some = {"steps": 2, "photos": 2, "head": "pointer", "precision": "bf16", "recompute": True, "quantize": quantize}
+    assert train_role(told(LocalizerSettings, base, tmp_path, learning_rate=1e-3, **some), few(2))
+    weights = load_base(tmp_path / "checkpoint").role_weights("localizer")
+    assert all(torch.isfinite(p).all() for p in weights.values())
+    assert any(p.any() for name, p in weights.items() if "lora_B" in name)
+
+
+@pytest.fixture
+def roles(base: Path, tmp_path: Path) -> tuple[Path, Path]:
+    for role in ("descriptor", "localizer"):
+        assert train_some(base, tmp_path / role, role)
+    return tmp_path / "descriptor" / "checkpoint", tmp_path / "localizer" / "checkpoint"
+
+
+def test_localization_rewards_it(roles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's own function: photos encoded once for texts and rewards, the base loaded once."""
+    for module in (descriptor_module, policy_module):
+        monkeypatch.setattr(module, "MAX_NEW_TOKENS", 6)
+    monkeypatch.setattr(watching, "MAX_BROKEN", 1.0)  # random weights end no text
+    monkeypatch.setattr(watching, "MIN_DISTINCT", 0.0)
+    settings = GRPOSettings(
+        keypoints=Path("unused"),
+        descriptor=str(roles[0]),
+        localizer=str(roles[1]),
+        out=tmp_path / "rl",
+        steps=2,
+        photos=2,
+        points=2,
+        workers=0,
+        learning_rate=1e-2,
+        evaluate_every=10,
+        device="cpu",
+    )
+    assert train_grpo(settings, (few(2), few(1)))
+    reinforced = load_base(tmp_path / "rl" / "checkpoint")
+    assert reinforced.roles == ("descriptor", "localizer")
+    before = load_base(roles[0]).role_weights("descriptor")
+    changed = {name for name, p in reinforced.role_weights("descriptor").items() if not torch.equal(p, before[name])}
+    # The last two of three blocks, and nothing but their LoRA.
+    assert changed and all(".lora_" in name and ".layers.0." not in name for name in changed)
+
+
+class EarlySigns(CachedBase):
+    """A judge that looks the farther to the right, the more of a text's signs come after the letter m."""
+
+    def find(self, photos: Sequence[PreparedPhoto], asked: Sequence[tuple[int, str]]) -> torch.Tensor:
+        places = [float(np.mean([sign > "m" for sign in text])) if text else 0.5 for _, text in asked]
+        return torch.tensor([(place, 0.5) for place in places])
+
+
+def test_what_is_rewarded_becomes_more_likely(roles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_module, "MAX_NEW_TOKENS", 8)
+    network = load_joined(*roles)
+    assert isinstance(network, QwenNetwork)
+    with torch.no_grad():
+        # At random all letters are equally likely, and little would change that.
+        network.language.lm_head.get_parameter("weight").mul_(8)
+    policy = Policy(network, blocks=2)
+    settings = GRPOSettings(
+        keypoints=Path("unused"),
+        descriptor="mini",
+        localizer="mini",
+        out=Path("unused"),
+        steps=20,
+        photos=1,
+        points=2,
+        group_size=16,
+        reward="distance",
+        kl_weight=0.01,
+        workers=0,
+    )
+    batches = PointBatches([replace(one, point_px=(0.0, 64.0)) for one in few(1)], settings, side=SIDE)
+    optimizer = torch.optim.Adam(policy.parameters.values(), lr=0.03)
+    rewards = []
+    for step in range(len(batches)):
+        loss, metrics = grpo_objective(policy, batches[step], CachedBase(network), EarlySigns(network), settings)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        rewards.append(metrics["reward"])
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:3]) + 0.1
