@@ -109,9 +109,9 @@ class Server:
         return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", told, re.MULTILINE))
 
 
-def as_json(path: str, content: Any, **more: Any) -> Request:
+def as_json(path: str, content: Any) -> Request:
     """A request with a JSON body."""
-    return Request(path=path, body=json.dumps(content).encode(), headers={"Content-Type": JSON}, **more)
+    return Request(path=path, body=json.dumps(content).encode(), headers={"Content-Type": JSON})
 
 
 def as_form(path: str, fields: list[tuple[str, str | bytes]]) -> Request:

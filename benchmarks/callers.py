@@ -139,14 +139,14 @@ def check_fuzzed(server: Server, check: Check, seed: int, count: int) -> None:
             status, headers, body = server.ask(request)
         except (OSError, HTTPException) as error:
             return number, f"no answer, {type(error).__name__}", "wrong"
-        return number, str(status), _wrong_with(request, status, headers, body)
+        return number, str(status), wrong_with(request, status, headers, body)
 
     with ThreadPoolExecutor(8) as pool:
         for number, outcome, wrong in pool.map(ask, range(count)):
             check.note(outcome, good=not wrong, of=f"--seed {seed}, request {number}: {wrong}")
 
 
-def _wrong_with(request: Request, status: int, headers: dict[str, str], body: bytes) -> str:
+def wrong_with(request: Request, status: int, headers: dict[str, str], body: bytes) -> str:
     if status >= 500:
         return body[:100].decode("latin-1")
     kind = {name.lower(): value for name, value in headers.items()}.get("content-type", "")

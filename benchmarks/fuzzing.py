@@ -45,8 +45,6 @@ class Request:
     path: str
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    streams: bool = False
-    """Whether it asks for a stream."""
 
 
 def draw(seed: int, number: int) -> Request:
@@ -92,11 +90,11 @@ def form(fields: list[tuple[str, str | bytes]]) -> bytes:
     return b"".join([*lines, f"--{BOUNDARY}--\r\n".encode()])
 
 
-def _json_request(path: str, content: Any, dice: random.Random, **more: Any) -> Request:
+def _json_request(path: str, content: Any, dice: random.Random) -> Request:
     for _ in range(dice.choice((0, 1, 1, 2))):
         content = _changed(content, dice)
     # As Python's parser reads it, NaN and lone surrogates included.
-    return Request(path=path, body=json.dumps(content).encode(), headers={"Content-Type": JSON}, **more)
+    return Request(path=path, body=json.dumps(content).encode(), headers={"Content-Type": JSON})
 
 
 def _changed(content: Any, dice: random.Random) -> Any:
@@ -148,15 +146,14 @@ def _value(dice: random.Random) -> str | bytes:
 
 
 def _chat(dice: random.Random) -> Request:
-    streams = dice.random() < 0.5
     parts = [{"type": "text", "text": dice.choice(WORDS)}, {"type": "image_url", "image_url": {"url": _base64(dice)}}]
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": parts}], "stream": streams}
+    asked: dict[str, Any] = {"messages": [{"role": "user", "content": parts}], "stream": dice.random() < 0.5}
     settings: tuple[tuple[str, Any], ...] = (
         *(("max_tokens", 5), ("stop", ["."]), ("response_format", {"type": "json_object"}), ("n", 1), ("seed", 3)),
         *(("temperature", 0), ("stream_options", {"include_usage": True}), ("tools", []), ("logit_bias", {})),
     )
     asked |= dict(dice.sample(settings, dice.choice((0, 0, 1, 2))))
-    return _json_request("/v1/chat/completions", asked, dice, streams=streams)
+    return _json_request("/v1/chat/completions", asked, dice)
 
 
 def _page(dice: random.Random) -> Request:

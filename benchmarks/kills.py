@@ -35,7 +35,7 @@ from PIL import Image
 from talking_points.files import sha256_of
 
 CLI = [sys.executable, "-m", "talking_points"]
-PHOTOS, POINTS_A_PHOTO, LINES = 48, 4, 1500
+PHOTOS, POINTS_A_PHOTO, LINES = 48, 4, 600
 TRAINING = """
 steps = {steps}
 photos = 4
@@ -107,7 +107,7 @@ def prepare(folder: Path) -> list[Job]:
     texts = [{**one, "text": f"the {dice.choice(sides)} part of thing {dice.randrange(9)}"} for one in places]
     for name, records in (("points", points), ("texts", texts)):
         (folder / f"{name}.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in records))
-    for name, steps, save_every in (("role", 60, 6), ("grpo", 20, 2)):
+    for name, steps, save_every in (("role", 24, 4), ("grpo", 8, 2)):
         (folder / f"{name}.toml").write_text(TRAINING.format(steps=steps, save_every=save_every))
     role = ["--config", str(folder / "role.toml"), "--data", str(built), "--base", model, "--lora-rank", "8", "--out"]
     grpo = ["--config", str(folder / "grpo.toml"), "--keypoints", str(built), "--descriptor", model, "--localizer"]
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--kills", type=int, default=10, help="of each command")
     parser.add_argument("--disk", action="store_true", help="a full disk in place of kills")
-    parser.add_argument("--only", help="a command's name, such as describe")
+    parser.add_argument("--only", nargs="+", metavar="COMMAND", help="such as evaluate; all unless given")
     given = parser.parse_args()
     if given.disk and os.environ.get("KILLS_IN_NAMESPACE") is None:
         os.environ["KILLS_IN_NAMESPACE"] = "1"
@@ -247,7 +247,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for job in prepare(folder):
-            if given.only and given.only not in job.name:
+            if given.only and job.name not in given.only:
                 continue
             undisturbed(job, folder / "whole" / job.name)
             place = folder / "again" / job.name

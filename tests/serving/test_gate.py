@@ -13,49 +13,17 @@ import pytest
 
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.serving.engine import Engine
-from talking_points.serving.gate import MOST_BYTES_IN_FLIGHT, Gate
+from talking_points.serving.gate import MOST_BYTES_IN_FLIGHT
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
 from tests.serving.conftest import photo_bytes
+from tests.serving.live import Caller
 from tests.serving.test_label_studio import INTERFACE, keypoint
 
 SETTINGS = ServeSettings(page=False, wait_ms=1)
 URL = {"url": f"data:image/png;base64,{b64encode(photo_bytes()).decode()}"}
 ASKED = {"photo": URL["url"], "points": [[1, 1]]}
 PARTS = [{"type": "text", "text": "(1, 1)"}, {"type": "image_url", "image_url": URL}]
-
-
-class Caller:
-    """Sends a request to an application, and leaves when it is told to."""
-
-    def __init__(self, app: Gate, path: str, body: bytes, *, whole: bool = True, stated: int | None = None) -> None:
-        size = len(body) if stated is None else stated
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(size).encode())]
-        self.scope: dict[str, Any] = {
-            **{"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""},
-            **{"headers": headers, "http_version": "1.1", "scheme": "http", "server": ("a", 1), "client": ("b", 2)},
-            **{"root_path": "", "asgi": {"version": "3.0", "spec_version": "2.3"}},
-        }
-        self.status: int | None = None
-        self.body = b""
-        self._left, self._sent = asyncio.Event(), asyncio.Event()
-        self._first: dict[str, Any] | None = {"type": "http.request", "body": body, "more_body": not whole}
-        self.task = asyncio.ensure_future(app(self.scope, self._receive, self._send))
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._first is not None:
-            message, self._first = self._first, None
-            return message
-        await self._left.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        self.status = message.get("status", self.status)
-        self.body += message.get("body", b"")
-        self._sent.set()
-
-    def leave(self) -> None:
-        self._left.set()
 
 
 @pytest.fixture
@@ -150,7 +118,9 @@ def test_for_a_caller_who_left_nothing_is_done(
         assert first.status == 200
         third = Caller(app, "/v1/describe", json.dumps(ASKED).encode())
         await third.task
-        assert third.status == 200 and asked == [1, 1]
+        assert third.status == 200
+        await until(lambda: len(asked) == 2)
+        assert asked == [1, 1]
 
     run(work)
     told = app.metrics.text().decode()
