@@ -69,7 +69,9 @@ class Job:
             try:
                 process.wait(kill_after_s)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
+                pass
+            finally:
+                process.kill()
                 process.wait()
             said.seek(0)
             return process.returncode, said.read()
@@ -115,7 +117,7 @@ def prepare(folder: Path) -> list[Job]:
     asked = ["--model", model, "--device", "cpu", "--input"]
 
     def answers(out: Path) -> list[str]:
-        out.mkdir(exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         return ["--out", str(out / "answers.jsonl")]
 
     return [
