@@ -20,7 +20,8 @@ from typing import Any, TextIO
 
 from fuzzing import FORM, JSON, TASKS, Request, form, photo
 
-TIMEOUT_S = 180.0
+TIMEOUT_S = 600.0
+"""Forty tasks of Label Studio in one request take a minute, and more where others compute, too."""
 # What names mean in the server's process; the rest is as `talking-points serve` starts it.
 STAND_IN = """
 import socket, sys

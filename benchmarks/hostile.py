@@ -158,7 +158,9 @@ def check_addresses(server: Server, check: Check, inside: int, *, whole: bool) -
         f"//127.0.0.1:{inside}/",
         "file:///etc/passwd",
     ]
-    redirected = [f"http://public.example/to/{base64.urlsafe_b64encode(url.encode()).decode()}" for url in urls]
+    # Without a host a redirect stays where it is.
+    targets = [url for url in urls if not re.match("http:(?!//[^/])", url)]
+    redirected = [f"http://public.example/to/{base64.urlsafe_b64encode(url.encode()).decode()}" for url in targets]
     # The right answer to a name that means something else the second time is a photo of the first address, or none.
     asked = [(url, 400) for url in urls + redirected]
     asked += [("http://public.example/a.jpg", 200), ("http://rebinding.example/a.jpg", 200)]
@@ -166,7 +168,8 @@ def check_addresses(server: Server, check: Check, inside: int, *, whole: bool) -
     for url, right in asked:
         parts = [{"type": "text", "text": "the wheel"}, {"type": "image_url", "image_url": {"url": url}}]
         chat = {"messages": [{"role": "user", "content": parts}]}
-        task = {"data": {"image": url}, "annotations": [{"result": [{"id": "a", "from_name": "text"}]}]}
+        words = {"id": "a", "from_name": "text", "value": {"text": ["the wheel"]}}
+        task = {"data": {"image": url}, "annotations": [{"result": [words]}]}
         predict = {"tasks": [task], "label_config": INTERFACE}
         ways: list[tuple[str, Any]] = [("/v1/describe", usual(photo=url))]
         if whole and "rebinding" not in url:

@@ -217,7 +217,7 @@ def _too_large(most: int) -> str:
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The shape of every error."""
+    """The shape of every error; the message becomes one line, whatever of a request it tells."""
     kinds = {401: "authentication_error", 429: "rate_limit_error", 503: "unavailable_error"}
     kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return JSONResponse({"error": {"message": message, "type": kind}}, status, headers)
+    return JSONResponse({"error": {"message": " ".join(message.split()), "type": kind}}, status, headers)
