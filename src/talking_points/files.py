@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -48,6 +49,31 @@ def read_json(path: Path) -> dict[str, Any]:
 def sha256_of(content: Any) -> str:
     """Of what JSON can hold, or of bytes, in hex: equal for equal content."""
     return hashlib.sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
+
+
+@contextmanager
+def disk_full_explained(out: Path | None) -> Iterator[None]:
+    """A full disk as one OSError that says what to do, whichever library met it.
+
+    out: where what is done goes; None where that is not known.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        disk = "the disk" if out is None else f"the disk of {out}"
+        raise OSError(f"{disk} is full; what is finished is kept: make room and start the same command again") from None
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came of, is that a disk is full."""
+    while error is not None:
+        # safetensors has an error of its own, of which only the words tell; torch and Pillow raise another on top.
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextmanager

@@ -150,6 +150,7 @@ def test_broken_photos(client_of: Callable[..., TestClient], photo: bytes, said:
         (b'{"photo": "AAAA", "points": [["1", true]]}', "points.0.0: Input should be a valid number"),
         (b'{"photo": "AAAA"}', "points: Field required"),
         (b'{"photo": "AAAA", "points": [[1, 1]], "n": 1}', "n: Extra inputs are not permitted"),
+        (b'{"photo": "AAAA", "points": [[1, 1]], "a\\nb": 1}', "a b: Extra inputs are not permitted"),
         (b'{"photo": 1, "points": [[1, 1]]}', "photo: Input should be a valid string"),
         (b'{"photo": "", "points": [[1, 1]]}', "photo: String should have at least 1 character"),
         (b'{"photo": "\\ud800", "points": [[1, 1]]}', "photo"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -28,7 +29,7 @@ from talking_points.evaluation.written import written_texts
 from talking_points.serving.collect import loupe_box, make_collect_app, points_of
 from talking_points.serving.kept_texts import KeptTexts
 from talking_points.serving.settings import MOST_CHARS, CollectSettings
-from tests.serving.live import listening, needs_chromium
+from tests.serving.live import Caller, listening, needs_chromium
 
 MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 SIZE_WH = (90, 60)
@@ -127,6 +128,17 @@ def test_what_the_disk_does_not_take_is_told_and_leaves_nothing(
         assert answer.status_code == 507 and "the text is not saved" in answer.json()["error"]["message"]
         assert client.get("/points/2").json()["state"] == ""
     assert [line["sample"] for line in lines_of(tmp_path / "texts.jsonl")] == ["line 1"]
+
+
+def test_a_save_is_kept_though_its_page_is_closed_at_once(opened: Callable[..., Any], tmp_path: Path) -> None:
+    async def save_and_leave(app: Any) -> None:
+        caller = Caller(app, "/points/1", b'{"text": "one"}', method="PUT")
+        caller.leave()
+        await caller.task
+
+    with opened() as client:
+        asyncio.run(save_and_leave(client.app))
+    assert [line["description"] for line in lines_of(tmp_path / "texts.jsonl")] == ["one"]
 
 
 def test_numbers_for_places_are_warned_of_and_kept(opened: Callable[..., Any]) -> None:

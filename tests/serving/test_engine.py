@@ -176,3 +176,17 @@ def test_a_text_is_measured_against_the_point_that_it_is_about(engine: Engine) -
     [answer] = engine.submit("localize", photo(engine), [PhotoPoint(point_px=(35.0, 20.0), text="a hood")]).result(60)
     assert answer.found_px is not None and answer.text == "a hood"
     assert answer.error == pytest.approx(distance_unit(answer.found_px, (35.0, 20.0), (70, 40)))
+
+
+def test_freed_memory_is_given_back_now_and_then(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a batch, and not after each."""
+    given_back: list[int] = []
+    monkeypatch.setattr("talking_points.memory.give_back_freed_memory", lambda: given_back.append(1))
+    for every_s, times in ((0.0, 3), (60.0, 0)):
+        monkeypatch.setattr("talking_points.serving.engine.GIVE_BACK_EVERY_S", every_s)
+        engine = Engine("tiny", tp, ServeSettings(wait_ms=0))
+        for _ in range(3):
+            engine.submit("describe", photo(engine), points(POINTS[0])).result(60)
+        engine.close()
+        assert len(given_back) == times
+        del given_back[:]

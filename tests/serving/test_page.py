@@ -79,6 +79,21 @@ def test_figures_of_what_is_no_points(client: TestClient, points: str) -> None:
     assert response.status_code == 400 and "points" in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([{"found_x": 1, "found_y": 1, "there": None}] * 9, "the figure has 9 points; at most 8 are drawn"),
+        ([{"description": "a" * 4001, "found_x": 1, "found_y": 1, "there": None}], "text 1 has 4,001 characters"),
+        ([{"x": float("nan"), "y": 1, "found_x": 1, "found_y": 1, "there": None}], "finite"),
+    ],
+)
+def test_a_figure_is_no_larger_than_the_page_needs(client: TestClient, points: list[object], said: str) -> None:
+    """It grows with its points and their lines: without a limit one request would take all memory."""
+    posted = {"files": {"photo": photo_bytes(SIZE_WH)}, "data": {"points": json.dumps(points)}}
+    response = client.post("/page/figure", **posted)  # type: ignore[arg-type]
+    assert response.status_code == 400 and said in response.json()["error"]["message"]
+
+
 @pytest.fixture(scope="module")
 def server(engine: Engine) -> Iterator[str]:
     with listening(make_app({"tiny": engine}, ServeSettings(max_megabytes=2))) as url:

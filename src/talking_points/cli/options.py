@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
+from talking_points.files import disk_full_explained
 from talking_points.settings import Setting, make, read, settings_of, to_toml
 
 Run = TypeVar("Run", bound=Callable[..., None])
@@ -56,7 +57,9 @@ def takes(cls: type, *, shown: Sequence[str] = ()) -> Callable[[Run], Run]:
             if show_config:
                 typer.echo(to_toml(cls, read(cls, given, config=config)), nl=False)
             else:
-                run(make(cls, given, config=config), **beside)
+                settings = make(cls, given, config=config)
+                with disk_full_explained(getattr(settings, "out", None)):
+                    run(settings, **beside)
 
         # What typer reads the command's parameters from.
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import typer
 from talking_points.cli.console import let_threads_sleep, log
 from talking_points.cli.options import DeviceOption, takes
 from talking_points.fields import Fields
+from talking_points.files import disk_full_explained
 from talking_points.memory import keep_freed_memory
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 
@@ -67,7 +68,9 @@ def train_join(
     from talking_points.bases.loading import load_joined, save_base
     from talking_points.pointing.pretrained import find_checkpoint
 
-    save_base(load_joined(find_checkpoint(descriptor), find_checkpoint(localizer)), out, dtype=torch.float16)
+    joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer))
+    with disk_full_explained(out):
+        save_base(joined, out, dtype=torch.float16)
     log(f"wrote {out}")
 
 
@@ -101,7 +104,8 @@ def train_calibrate(
     samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
     base = load_base(folder, device=choose_device(device))
     found = calibrate(PointLocalizer(base), [sample for sample in samples if sample.text is not None])
-    save_base(base, out, dtype=torch.float16)
+    with disk_full_explained(out):
+        save_base(base, out, dtype=torch.float16)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 

@@ -8,12 +8,10 @@ build that is killed and started again with the same settings gives the same byt
 
 from __future__ import annotations
 
-import errno
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +95,7 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
     if any(out.iterdir()) and not (out / LEDGER_NAME).is_file():
         # What lies there is somebody's; the set's own files would be written over it.
         raise ValueError(f"{out} is not empty and holds no build that was begun: give a new folder as --out")
-    with _disk_full_explained(out), Ledger(out) as ledger:
+    with Ledger(out) as ledger:
         # Before the scan, which takes long; and a build whose model cannot be loaded has not begun.
         roles = open_roles(settings, fillers, ledger)
         ledger.keep_settings(begun_with)
@@ -107,16 +105,6 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
         chosen = _choose(settings, ledger, alike.left_out)
         _write_texts(settings, sources, ledger, roles, chosen, on_progress)
         return _write_set(settings, sources, ledger, alike, chosen, on_progress)
-
-
-@contextmanager
-def _disk_full_explained(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise OSError(f"the disk of {out} is full; what is finished is kept: make room and start again") from None
-        raise
 
 
 def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger, on_progress: OnProgress) -> None:

@@ -108,11 +108,15 @@ async def _written(
 
     answering = asyncio.ensure_future(answer(on_text=None if in_json else on_text))
     answering.add_done_callback(lambda _: pieces.put_nowait(None))
-    while (text := await pieces.get()) is not None:
-        # A last character of several tokens may still change.
-        if not text.endswith("\ufffd"):
-            yield ending.sure(text), None
-    yield ending.cut(say((await answering)[0], in_json=in_json))
+    try:
+        while (text := await pieces.get()) is not None:
+            # A last character of several tokens may still change.
+            if not text.endswith("\ufffd"):
+                yield ending.sure(text), None
+        yield ending.cut(say((await answering)[0], in_json=in_json))
+    finally:
+        # Of a caller who left: what still waits for the model need not be done.
+        answering.cancel()
 
 
 async def _events(

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from talking_points import memory
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.model.prompts import Prompts
 from talking_points.pointing.prepared import Prepared
@@ -33,6 +34,8 @@ OnText = Callable[[int, str], None]
 """Told, in the engine's thread, the number of a point in its request and its description so far."""
 
 LONGEST_RETRY_S = 60
+GIVE_BACK_EVERY_S = 5.0
+"""Between two times that freed memory is given back. Ours."""
 MOST_TOGETHER = 128
 """Points and texts of several requests that are worked on together: more bring nothing. Ours."""
 
@@ -84,9 +87,9 @@ class Engine:
 
     @property
     def waiting(self) -> int:
-        """Points and texts that wait."""
+        """Points and texts that wait; those of callers who left do not."""
         with self._changed:
-            return sum(len(request.asked) for request in self._queue)
+            return sum(len(request.asked) for request in self._queue if not request.future.cancelled())
 
     @property
     def prompts(self) -> Prompts | None:
@@ -168,6 +171,7 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
+        given_back_s = time.monotonic()
         while batch := self._next_batch():
             begun, count = time.monotonic(), sum(len(request.asked) for request in batch)
             self._answer(batch)
@@ -177,6 +181,11 @@ class Engine:
                 self._working = 0
             for on_batch in self._watchers:
                 on_batch(count, seconds)
+            # Not held until the next batch comes.
+            del batch
+            if time.monotonic() - given_back_s >= GIVE_BACK_EVERY_S:
+                memory.give_back_freed_memory()
+                given_back_s = time.monotonic()
 
     def _next_batch(self) -> list[_Request]:
         """What is worked on next; empty when the engine has stopped."""

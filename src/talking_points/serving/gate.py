@@ -8,8 +8,10 @@ import binascii
 import hmac
 import ipaddress
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -19,11 +21,15 @@ from talking_points.serving.metrics import Metrics
 from talking_points.serving.settings import AddressSettings
 
 MOST_BYTES_IN_FLIGHT = 256_000_000
-"""Bodies of all requests being read or answered; what would make it more is refused for now. Ours."""
+"""Bodies of all requests being read or answered, as far as they have come; what would make it more is refused for now.
+Ours."""
 BODY_TIMEOUT_S = 60.0
 """Longest time that a request's body may take to arrive. Ours."""
 OPEN_PATHS = ("/health",)
 """Answered without a token."""
+_BUSY = "too many requests are being read; try again in 1 s"
+_LEFT = 499
+"""What the metrics call a request whose caller left before it was answered; nginx's number."""
 # Nothing comes from, or goes to, another host.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self' data: blob:; frame-ancestors 'self'",
@@ -57,7 +63,7 @@ class Gate:
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell the metrics of a request."""
-        status, begun_s = 500, time.monotonic()
+        status, begun_s = _LEFT, time.monotonic()
 
         async def answering(message: Message) -> None:
             nonlocal status
@@ -68,28 +74,37 @@ class Gate:
         try:
             with self.metrics.in_flight.track_inprogress():
                 await self._admit(scope, receive, answering)
+        except Exception:
+            status = 500
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self.metrics.requests.labels(route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.monotonic() - begun_s)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on when there is room for its body."""
-        most = self.settings.max_body_bytes
+        """Pass a request on while there is room for its body."""
+        most, arrived = self.settings.max_body_bytes, 0
+
+        def take(count: int) -> None:
+            """Note what has come. What a caller only announces takes no room: a few slow ones would keep all out."""
+            nonlocal arrived
+            if self._bytes_in_flight + count > self._most_in_flight:
+                raise HTTPException(429, _BUSY, {"Retry-After": "1"})
+            arrived += count
+            self._bytes_in_flight += count
+
         stated = Headers(scope=scope).get("content-length", "")
-        size = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else most
+        size = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else 0
         if size > most:
             await error_response(413, _too_large(most))(scope, receive, send)
-            return
-        if self._bytes_in_flight + size > self._most_in_flight:
-            busy = error_response(429, "too many requests are being read; try again in 1 s", {"Retry-After": "1"})
-            await busy(scope, receive, send)
-            return
-        self._bytes_in_flight += size
-        try:
-            await self.app(scope, _bounded(receive, size), send)
-        finally:
-            self._bytes_in_flight -= size
+        elif self._bytes_in_flight + size > self._most_in_flight:
+            await error_response(429, _BUSY, {"Retry-After": "1"})(scope, receive, send)
+        else:
+            try:
+                await _answer_while_waited_for(self.app, scope, _bounded(receive, most, take), send)
+            finally:
+                self._bytes_in_flight -= arrived
 
     def _may_enter(self, authorization: str) -> bool:
         """Bearer TOKEN, or Basic with the token as the password, which browsers and Label Studio can send."""
@@ -138,8 +153,42 @@ class OwnPagesOnly:
             return False
 
 
-def _bounded(receive: Receive, most: int) -> Receive:
-    """The body's messages, of at most so many bytes and so much time together."""
+async def _answer_while_waited_for(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application, and end it when the caller leaves: what still waits for a model need not be done."""
+    whole, left, answered = asyncio.Event(), asyncio.Event(), False
+
+    async def receiving() -> Message:
+        if whole.is_set():
+            await left.wait()
+            return {"type": "http.disconnect"}
+        message = await receive()
+        if not message.get("more_body", False):
+            whole.set()
+        return message
+
+    async def sending(message: Message) -> None:
+        nonlocal answered
+        await send(message)
+        answered = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+    async def watch(work: anyio.CancelScope) -> None:
+        await whole.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+        if not answered:
+            work.cancel()
+
+    with anyio.CancelScope() as work:
+        watching = asyncio.ensure_future(watch(work))
+        try:
+            await app(scope, receiving, sending)
+        finally:
+            watching.cancel()
+
+
+def _bounded(receive: Receive, most: int, take: Callable[[int], None]) -> Receive:
+    """The body's messages, of at most so many bytes and so much time together. take: told the bytes of each."""
     deadline_s = time.monotonic() + BODY_TIMEOUT_S
     got, whole = 0, False
 
@@ -152,10 +201,12 @@ def _bounded(receive: Receive, most: int) -> Receive:
         except asyncio.TimeoutError:
             raise HTTPException(408, f"the request's body did not arrive within {BODY_TIMEOUT_S:g} s") from None
         if message["type"] == "http.request":
-            got += len(message.get("body", b""))
+            count = len(message.get("body", b""))
+            got += count
             whole = not message.get("more_body", False)
             if got > most:
                 raise HTTPException(413, _too_large(most))
+            take(count)
         return message
 
     return bounded
@@ -166,7 +217,7 @@ def _too_large(most: int) -> str:
 
 
 def error_response(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The shape of every error."""
+    """The shape of every error; the message becomes one line, whatever of a request it tells."""
     kinds = {401: "authentication_error", 429: "rate_limit_error", 503: "unavailable_error"}
     kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return JSONResponse({"error": {"message": message, "type": kind}}, status, headers)
+    return JSONResponse({"error": {"message": " ".join(message.split()), "type": kind}}, status, headers)

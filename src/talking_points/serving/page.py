@@ -6,6 +6,7 @@ what a browser cannot do is here: showing any photo that the API reads, upright,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,11 @@ from talking_points.photos import encode_photo
 from talking_points.samples import ABSENT_BELOW, PhotoPoint, absence
 from talking_points.serving.gate import PAGE_HEADERS
 from talking_points.serving.schemas import PointAnswer
-from talking_points.serving.service import Service
-from talking_points.serving.settings import SHOWN_SIDE_PX
+from talking_points.serving.service import Service, refusing
+from talking_points.serving.settings import SHOWN_SIDE_PX, PhotoLimits
+
+MOST_DRAWN = 8
+"""Points of a figure: as many as the page shows at once."""
 
 
 def add_page(app: FastAPI, service: Service) -> None:
@@ -47,6 +51,8 @@ def add_page(app: FastAPI, service: Service) -> None:
 
     @app.post("/page/figure", include_in_schema=False)
     async def figure(photo: UploadFile, points: Annotated[Json[list[PointAnswer]], Form()]) -> Response:
+        with refusing():
+            _check_drawn(points, service.settings)
         answers = [_point_of(point) for point in points]
 
         def drawn(image: Image.Image) -> bytes:
@@ -56,6 +62,15 @@ def add_page(app: FastAPI, service: Service) -> None:
         return Response(png, media_type="image/png")
 
     app.mount("/static", StaticFiles(directory=static))
+
+
+def _check_drawn(points: Sequence[PointAnswer], limits: PhotoLimits) -> None:
+    """ValueError for more than a figure has room for: it grows with its points and their texts."""
+    if len(points) > MOST_DRAWN:
+        raise ValueError(f"the figure has {len(points)} points; at most {MOST_DRAWN} are drawn")
+    for number, point in enumerate(points, start=1):
+        for text in (point.text, point.description):
+            limits.check_text(text or "", f"text {number}")
 
 
 def _shown(photo: Image.Image) -> tuple[bytes, tuple[int, int]]:

@@ -101,27 +101,27 @@ class PhotoSize(BaseModel):
 class PointAnswer(BaseModel):
     """One point, in pixels of the upright photo. What is not known is null or left out."""
 
-    x: float | None = Field(None, description="As asked.")
-    y: float | None = None
+    x: FiniteFloat | None = Field(None, description="As asked.")
+    y: FiniteFloat | None = None
     text: str | None = Field(None, description="As asked.")
     description: str | None = None
-    found_x: float | None = Field(
+    found_x: FiniteFloat | None = Field(
         description="Where the text leads; null where it was not looked for, or where the model gives no point. Of an "
         "absent thing the likeliest place."
     )
-    found_y: float | None
-    confidence: float | None = Field(
+    found_y: FiniteFloat | None
+    confidence: FiniteFloat | None = Field(
         None,
         description="How likely the point meant is within a tenth of the photo's longer side of the one found, if the "
         "thing is in the photo; places that fit the words equally well share it.",
     )
-    runner_up_x: float | None = Field(None, description="Another place that fits the words nearly as well.")
-    runner_up_y: float | None = None
-    there: float | None = Field(
+    runner_up_x: FiniteFloat | None = Field(None, description="Another place that fits the words nearly as well.")
+    runner_up_y: FiniteFloat | None = None
+    there: FiniteFloat | None = Field(
         description="How likely the thing named is in the photo at all; null where the model does not know. "
         f"Below {ABSENT_BELOW} it counts as absent."
     )
-    error: float | None = Field(
+    error: FiniteFloat | None = Field(
         None, description="Distance of the two in the photo's normalised coordinates (x / width, y / height)."
     )
     problem: str | None = Field(None, description="Why there is no answer, such as one that could not be read.")

@@ -46,10 +46,15 @@ class TrainingState:
                 "batches": self.batches,
             }
             unfinished = self.folder / "state.part"
-            with unfinished.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with unfinished.open("wb") as file:
+                    torch.save(state, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except BaseException:
+                # On a full disk it would take up what room there is.
+                unfinished.unlink(missing_ok=True)
+                raise
             before = self._files()
             path = unfinished.replace(self.folder / f"state-{step:08d}.pt")
             for old in before:
