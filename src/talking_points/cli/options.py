@@ -57,9 +57,9 @@ def takes(cls: type, *, shown: Sequence[str] = ()) -> Callable[[Run], Run]:
             if show_config:
                 typer.echo(to_toml(cls, read(cls, given, config=config)), nl=False)
             else:
-                settings = make(cls, given, config=config)
-                with disk_full_explained(getattr(settings, "out", None)):
-                    run(settings, **beside)
+                made: Any = make(cls, given, config=config)
+                with disk_full_explained(getattr(made, "out", None)):
+                    run(made, **beside)
 
         # What typer reads the command's parameters from.
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

@@ -48,7 +48,7 @@ def answer_until_stopped(app: ASGIApp, listening: socket.socket) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-class _Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class _Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type, unused-ignore]
     """uvicorn's protocol, which waits for a request's head for ever: silent callers would hold all connections."""
 
     _due: asyncio.TimerHandle | None = None

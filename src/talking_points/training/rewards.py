@@ -117,7 +117,7 @@ class LocalizerReward:
         true_N2, found_N2 = torch.full((2, len(texts), 2), torch.nan)
         points = {n: one for n, one in enumerate(point) if one is not None}
         opened = self._opened({n: photos[n] for n in points})
-        asked: dict[tuple[bytes, str], tuple[Photo, str]] = {}
+        asked: dict[tuple[bytes, str], tuple[Any, str]] = {}
         for n, seen in opened.items():
             try:
                 true_N2[n] = torch.tensor(check_point(points[n], seen.size_wh)) / torch.tensor(seen.size_wh)
