@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
-OTHER_PROGRAMS = ("accelerate", "curl", "echo", "export", "make", "ollama", "pip", "vllm", ".ci/run")
+OTHER_PROGRAMS = ("accelerate", "curl", "cvat-cli", "echo", "export", "make", "ollama", "pip", "vllm", ".ci/run")
 """Of other people or of make: what follows them is not looked at."""
 FEWER = {"train": {"--steps": "2"}}
 """Of a tutorial's options, when it is run here."""
