@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from talking_points.cli.console import log, say
+from talking_points.progress import Progress
 
 
 def parity(
@@ -54,17 +55,19 @@ def import_omg_llava(
             raise FileNotFoundError(f"no such file: {file}")
     from talking_points.omg_llava.importing import import_omg_llava as import_published
 
-    differences = import_published(
-        llm=llm,
-        segmenter=segmenter,
-        class_embed=class_embed,
-        llava=llava,
-        clip=clip,
-        descriptor=descriptor,
-        localizer=localizer,
-        dtype=dtype,
-        out=out,
-    )
+    with Progress(log, "reading the published files") as progress:
+        differences = import_published(
+            llm=llm,
+            segmenter=segmenter,
+            class_embed=class_embed,
+            llava=llava,
+            clip=clip,
+            descriptor=descriptor,
+            localizer=localizer,
+            dtype=dtype,
+            out=out,
+            on_progress=progress.show,
+        )
     for role, difference in differences.items():
         log(f"{role}: {difference}")
     say(f"wrote {out}")
