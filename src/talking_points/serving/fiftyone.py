@@ -96,10 +96,12 @@ def describe_keypoints(model: str | Path = "mini") -> Model:
             described = sample[field].copy()
             places = [(one, place) for one in described.keypoints for place, xy in enumerate(one.points) if _marked(xy)]
             units = [one.points[place] for one, place in places]
-            points_px = unit_to_photo(units, (arg.shape[1], arg.shape[0])) if units else []
+            points_px: list[list[float]] = []
+            if units:
+                points_px = unit_to_photo(units, (arg.shape[1], arg.shape[0])).tolist()
             for one in described.keypoints:
                 one["description"] = [None] * len(one.points)
-            texts = tp.describe(arg, [(float(x), float(y)) for x, y in points_px])
+            texts = tp.describe(arg, [(x, y) for x, y in points_px])
             for (one, place), text in zip(places, texts, strict=True):
                 one["description"][place] = text
             return described
