@@ -37,7 +37,7 @@ for line in read_samples(path):
             "_cls": "Keypoint",
             "label": one.get("part_name") or "point",
             "points": photo_to_unit([(one["x"], one["y"])], size_wh).tolist(),
-            "description": one.get("text") or "",
+            "description": [one.get("text") or ""],
             "tags": [],
             "attributes": {},
         }

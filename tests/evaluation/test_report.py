@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
-from talking_points.evaluation.report import _shown, markdown_tables, write_samples
+from talking_points.evaluation.report import _samples, _shown, markdown_tables, write_samples
 from talking_points.evaluation.samples import Sample
 from talking_points.samples import FoundPoint
 
@@ -90,3 +94,39 @@ def test_answers_say_what_is_not_in_the_photo_and_are_scored_as_ever(tmp_path: P
         "10.0% of the photo off",
         "no answer",
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "kinds"),
+    [
+        (1, ["best"]),
+        (2, ["best", "worst"]),
+        (4, ["best", "median", "worst"]),
+        (20, ["best"] * 3 + ["median"] * 3 + ["worst"] * 3),
+    ],
+)
+def test_each_sample_is_shown_once_with_its_text_as_text(count: int, kinds: list[str]) -> None:
+    photo = Image.new("RGB", (40, 30), "red")
+    samples = [
+        Sample(sample_id=f"s{n}", photo_id="p", size_wh=photo.size, point_px=(3.0, 7.0), open_photo=lambda: photo)
+        for n in range(count)
+    ]
+    texts = [f"text <{n}>" for n in range(count)]
+    found_px = np.array([(3.0 + n, 7.0) for n in range(count)])
+    row = Row(
+        set_name="set",
+        describer="descriptor",
+        localizer="localizer",
+        samples=samples,
+        texts=texts,
+        found_px=found_px,
+        true_px=true_points(samples),
+        there=None,
+    )
+    shown = _samples([row])
+    assert [one["kind"] for one in shown] == kinds
+    assert len({one["sample_id"] for one in shown}) == len(kinds)
+    assert shown[0]["text"] == "text <0>" and (count == 1 or shown[-1]["text"] == f"text <{count - 1}>")
+    # The picture is the photo with its marks, without words that nobody could read at its size.
+    picture = Image.open(io.BytesIO(base64.b64decode(shown[0]["jpeg"])))
+    assert picture.width / picture.height == pytest.approx(40 / 30, abs=0.01)

@@ -78,6 +78,7 @@ def test_roles_are_the_models_that_were_saved(
 ) -> None:
     status, out, err = run("import-omg-llava", *as_options(tiny | roles), "--dtype", "float32", "--out", tmp_path / "a")
     assert (status, out) == (0, "")
+    assert "layers: 0 of " in err and re.search(r"^layers: (\d+) of \1\b", err, re.MULTILINE)
     for role in roles:
         [off] = re.findall(rf"^{role}: a weight is (\S+) off at most, the largest is \S+$", err, re.MULTILINE)
         assert float(off) < 1e-4

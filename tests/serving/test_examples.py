@@ -90,7 +90,7 @@ def test_fiftyone(run: Run, triplets: Path, tmp_path: Path) -> None:
     a, b = json.loads((tmp_path / "out.json").read_text())
     assert b["filepath"] == "b" and b["metadata"]["width"] == 512
     assert a["points"]["keypoints"][0]["points"] == [[345.5 / 512, 120.5 / 600]]
-    assert a["points"]["keypoints"][1]["description"] == "the cap"
+    assert a["points"]["keypoints"][1]["description"] == ["the cap"]
 
 
 def test_shrunk_photos_are_read_as_the_whole_ones(

@@ -45,10 +45,10 @@ def check_model(settings: CheckSettings) -> None:
     from talking_points.pointing.pretrained import load_roles
 
     begun = time.monotonic()
-    model = load_roles(settings.model, device=settings.device, quantize=settings.quantize, style=settings.style)
-    loaded_s = time.monotonic() - begun
-    style = getattr(model.localizer, "style", None)
-    with Progress(log) as progress:
+    with Progress(log, f"loading {settings.model}") as progress:
+        model = load_roles(settings.model, device=settings.device, quantize=settings.quantize, style=settings.style)
+        loaded_s = time.monotonic() - begun
+        style = getattr(model.localizer, "style", None)
         report = {
             "model": settings.model,
             "style": style,

@@ -50,7 +50,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
         return
     from talking_points.dataset.build import build
 
-    with Progress(log) as progress:
+    with Progress(log, "reading the sources") as progress:
         report = build(settings, progress.show)
     alike = [one for one in report.skipped if one[2].startswith("looks like ")]
     skipped = [one for one in report.skipped if one not in alike]
@@ -64,7 +64,7 @@ def _check(settings: BuildOrCheckSettings) -> None:
     from talking_points.dataset.sources.loading import parse_sources
     from talking_points.pages import counted, render
 
-    with Progress(log) as progress:
+    with Progress(log, "reading the sources") as progress:
         found = check_sources(parse_sources(settings.sources), progress.show)
     for note, count in found.notes.items():
         log(f"noted: {count:,} x {note}")

@@ -26,7 +26,7 @@ def evaluate(settings: EvaluationSettings, as_json: JsonOption = False) -> None:
     expect_model(settings.model)
     from talking_points.evaluation.run import run
 
-    with Progress(log) as progress:
+    with Progress(log, f"reading what is scored, loading {settings.model}") as progress:
         report = run(settings, on_problem=_pass_over, on_progress=progress.show)
     for name, check in report["checks"].items():
         if not check["passed"]:
@@ -42,7 +42,7 @@ def evaluate_pointing(settings: PointingSettings, as_json: JsonOption = False) -
     expect_model(settings.model)
     from talking_points.evaluation.pointing.run import run
 
-    with Progress(log) as progress:
+    with Progress(log, f"reading what is scored, loading {settings.model}") as progress:
         report = run(settings, on_problem=_pass_over, on_progress=progress.show)
     if not report["checks"]["passed"]:
         log('warning: right answers do not score 100, see "checks" in the report')

@@ -241,7 +241,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     total = count_samples(settings.input, fields=fields)
     # Ray's actors are elsewhere.
     absolute = Path(settings.model).absolute() if Path(settings.model).is_dir() else settings.model
-    with Progress(log) as progress:
+    with Progress(log, f"loading {settings.model}") as progress:
         report = run_bulk(
             task,
             partial(load_roles, absolute, device=settings.device, roles=ROLES[task], style=settings.style),

@@ -17,6 +17,7 @@ from talking_points.cli.options import DeviceOption, takes
 from talking_points.fields import Fields
 from talking_points.files import disk_full_explained
 from talking_points.memory import keep_freed_memory
+from talking_points.progress import Progress
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 
 DryRunOption = Annotated[
@@ -63,12 +64,13 @@ def train_join(
 ) -> None:
     """Put a descriptor and a localizer over one base into one checkpoint folder."""
     _prepare()
-    import torch
+    with Progress(log, f"reading {descriptor} and {localizer}"):
+        import torch
 
-    from talking_points.bases.loading import load_joined, save_base
-    from talking_points.pointing.pretrained import find_checkpoint
+        from talking_points.bases.loading import load_joined, save_base
+        from talking_points.pointing.pretrained import find_checkpoint
 
-    joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer))
+        joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer))
     with disk_full_explained(out):
         save_base(joined, out, dtype=torch.float16)
     log(f"wrote {out}")
@@ -101,9 +103,10 @@ def train_calibrate(
 
     folder = find_checkpoint(model)
     named = None if fields is None else Fields.parse(fields)
-    samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
-    base = load_base(folder, device=choose_device(device))
-    found = calibrate(PointLocalizer(base), [sample for sample in samples if sample.text is not None])
+    with Progress(log, f"reading {data}, loading {model}") as progress:
+        samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
+        base = load_base(folder, device=choose_device(device))
+        found = calibrate(PointLocalizer(base), [one for one in samples if one.text is not None], progress.show)
     with disk_full_explained(out):
         save_base(base, out, dtype=torch.float16)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))

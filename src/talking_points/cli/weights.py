@@ -10,6 +10,7 @@ import typer
 
 from talking_points.cli.console import log, say
 from talking_points.files import disk_full_explained
+from talking_points.progress import Progress
 
 
 def parity(
@@ -55,7 +56,7 @@ def import_omg_llava(
             raise FileNotFoundError(f"no such file: {file}")
     from talking_points.omg_llava.importing import import_omg_llava as import_published
 
-    with disk_full_explained(out):
+    with disk_full_explained(out), Progress(log, "reading the published files") as progress:
         differences = import_published(
             llm=llm,
             segmenter=segmenter,
@@ -66,6 +67,7 @@ def import_omg_llava(
             localizer=localizer,
             dtype=dtype,
             out=out,
+            on_progress=progress.show,
         )
     for role, difference in differences.items():
         log(f"{role}: {difference}")

@@ -73,14 +73,18 @@ class KeptAnswers:
         self, stage: str, name: str, samples: Sequence[Sample], ask: Callable[[Sequence[Sample]], list[Any]]
     ) -> list[Any]:
         answers: dict[str, Any] = {}
-        for window in _windows(samples):
-            key = name, window[0].sample_id
+        windows = [((name, window[0].sample_id), window) for window in _windows(samples)]
+        done = sum(len(window) for key, window in windows if key in self._known)
+        # Before the first answer, too, which may take a while.
+        self._on_progress(stage, done, len(samples))
+        for key, window in windows:
             if key not in self._known:
                 self._known[key] = ask(window)
                 self._file.write(f"{json.dumps([*key, self._known[key]])}\n".encode())
                 self._file.flush()
+                done += len(window)
+                self._on_progress(stage, done, len(samples))
             answers |= zip((s.sample_id for s in window), self._known[key], strict=True)
-            self._on_progress(stage, len(answers), len(samples))
         return [answers[s.sample_id] for s in samples]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from talking_points.evaluation.figures import draw_points
+from talking_points.evaluation.figures import mark_photo
 from talking_points.evaluation.protocol import Row
 from talking_points.files import write_whole
 from talking_points.pages import render
@@ -129,9 +129,13 @@ def _samples(rows: Sequence[Row]) -> list[dict[str, str]]:
         return []
     row = next((one for one in real if one.describer != "ground-truth"), real[0])
     order = np.argsort(row.errors, kind="stable").tolist()
-    around = order[max(0, len(order) // 2 - SHOWN_A_KIND // 2) :]
-    chosen = {"best": order, "median": around, "worst": order[::-1]}
-    return [_shown(row, index, kind) for kind, some in chosen.items() for index in some[:SHOWN_A_KIND]]
+    each = min(SHOWN_A_KIND, max(1, len(order) // 3))
+    around = order[max(0, len(order) // 2 - each // 2) :]
+    kind_of: dict[int, str] = {}
+    for kind, some in {"best": order, "worst": order[::-1], "median": around}.items():
+        # Of a few samples one may be of several kinds; it is shown once.
+        kind_of = {**dict.fromkeys(some[:each], kind), **kind_of}
+    return [_shown(row, index, kind_of[index]) for index in order if index in kind_of]
 
 
 def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
@@ -139,7 +143,7 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
     x, y = row.found_px[index].tolist()
     found = (x, y) if np.isfinite(error) else None
     shown = PhotoPoint(point_px=sample.point_px, found_px=found, description=row.texts[index], there=_there(row, index))
-    picture = draw_points(sample.open_photo(), [shown])
+    picture = mark_photo(sample.open_photo(), [shown])
     picture.thumbnail((SHOWN_SIDE_PX, SHOWN_SIDE_PX), Image.Resampling.LANCZOS)
     off = f"{100 * error:.1f}% of the photo off" if found else "no answer"
     absent = absence(shown.there)
@@ -148,6 +152,7 @@ def _shown(row: Row, index: int, kind: str) -> dict[str, str]:
         "localizer": row.localizer,
         "kind": kind,
         "text": row.texts[index],
+        "ring": "yes" if found and not absent else "",
         "sample_id": sample.sample_id,
         "off": f"{absent}, says the localizer; its likeliest place is {off}" if absent else off,
         "jpeg": base64.b64encode(encode_photo(picture, quality=80)).decode(),

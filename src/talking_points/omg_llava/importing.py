@@ -14,6 +14,7 @@ from talking_points.omg_llava.language_model import plan_language_model, write_l
 from talking_points.omg_llava.tokenizer import write_internlm2_tokenizer
 from talking_points.omg_llava.vision import convert_vision
 from talking_points.omg_llava.weight_files import open_weights, write_json
+from talking_points.progress import OnProgress, unheard
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -29,6 +30,7 @@ def import_omg_llava(
     localizer: Path | None = None,
     dtype: str = "bfloat16",
     out: Path,
+    on_progress: OnProgress = unheard,
 ) -> dict[str, Difference]:
     """Write the checkpoint folder `out` from the published files; it appears complete or not at all.
 
@@ -46,6 +48,7 @@ def import_omg_llava(
         dtype: "float32" or "bfloat16", of the written language model. The vision weights stay float32: they
             are few, and masks are cut at thresholds.
         out: a folder that does not exist yet, or is empty.
+        on_progress: told of the language model's layers.
 
     Returns:
         By role, how far what is written is from the fine-tuned checkpoint.
@@ -74,5 +77,5 @@ def import_omg_llava(
         save_file(vision, new / "vision.safetensors", metadata={"format": "pt"})
         projector = {n.removeprefix("projector."): t for n, t in vision.items() if n.startswith("projector.")}
         del vision
-        write_language_model(plan, DTYPES[dtype], language_model)
+        write_language_model(plan, DTYPES[dtype], language_model, on_progress)
         return {role.role: write_role(role, plan, projector, DTYPES[dtype], new) for role in roles}

@@ -7,7 +7,6 @@ different, choice.
 
 from __future__ import annotations
 
-import logging
 import re
 import statistics
 from collections.abc import Iterator, Mapping
@@ -23,11 +22,11 @@ from talking_points.model.prompts import CHAT_TOKENS
 from talking_points.model.weights import check_names_and_shapes
 from talking_points.omg_llava.names import INTERNLM2, rename
 from talking_points.omg_llava.weight_files import WeightFile, open_folder, write_json, write_shards
+from talking_points.progress import OnProgress, unheard
 
 PROJECTOR_PREFIXES = ("projector.", "projector_text2vision.")
 """Of what is not the language model's in OMG-LLaVA's file."""
 
-_log = logging.getLogger(__name__)
 
 LLM = "llm.base_model.model."
 """PEFT's prefix inside OMG-LLaVA's file."""
@@ -167,13 +166,15 @@ def llama_state(weights: Mapping[str, Tensor], *, num_heads: int, num_kv_heads: 
     return {**state, **rename(plain, INTERNLM2, source=source)}
 
 
-def write_language_model(plan: LanguageModelPlan, dtype: torch.dtype, out: Path) -> None:
+def write_language_model(
+    plan: LanguageModelPlan, dtype: torch.dtype, out: Path, on_progress: OnProgress = unheard
+) -> None:
     """Write the Llama's configs and its weights: the embeddings, every layer and the head, a file each."""
     _write_configs(plan, dtype, out)
-    write_shards(out, _shards(plan, dtype), len(plan.layers) + 2)
+    write_shards(out, _shards(plan, dtype, on_progress), len(plan.layers) + 2)
 
 
-def _shards(plan: LanguageModelPlan, dtype: torch.dtype) -> Iterator[dict[str, Tensor]]:
+def _shards(plan: LanguageModelPlan, dtype: torch.dtype, on_progress: OnProgress) -> Iterator[dict[str, Tensor]]:
     """Every weight of the Llama, under its name there; nothing of a shard is kept once it is given."""
 
     def norms(modules: list[str]) -> dict[str, Tensor]:
@@ -184,6 +185,7 @@ def _shards(plan: LanguageModelPlan, dtype: torch.dtype) -> Iterator[dict[str, T
     yield plan.llama(
         {f"{EMBEDDINGS}.weight": with_mean_row(plan.trained.read(f"{LLM}{EMBEDDINGS}.weight")[0].to(dtype))}
     )
+    on_progress("layers", 0, len(plan.layers))
     for layer in plan.layers:
         weights = norms(plan.norms(layer))
         for module in plan.linears(layer):
@@ -191,7 +193,7 @@ def _shards(plan: LanguageModelPlan, dtype: torch.dtype) -> Iterator[dict[str, T
             weights[name] = merged(plan.base.read(name)[0], plan.trained, module, dtype)
         yield plan.llama(weights)
         del weights
-        _log.info("merged layer %d of %d", layer + 1, len(plan.layers))
+        on_progress("layers", layer + 1, len(plan.layers))
     # The head's own weight was trained too (the rule that leaves heads out does not know its name), so the
     # base's is not read.
     [head] = plan.trained.read(f"{LLM}{HEAD}.base_layer.weight")

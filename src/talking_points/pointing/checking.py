@@ -99,6 +99,7 @@ def _find(
     """A stock model's answers as it wrote them, none of ours; and where they lead."""
     answers: list[str | Refusal] = []
     found: list[FoundPoint] = []
+    on_progress("points found", 0, len(known))
     for start in range(0, len(known), 10):
         some = known[start : start + 10]
         if isinstance(model.localizer, StockLocalizer):
@@ -237,6 +238,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def _absent(model: TalkingPoints, on_progress: OnProgress) -> dict[str, Any]:
     """Things that are not in the photos, and how many of them the model says so of."""
     asked: list[tuple[DemoPhoto, str]] = [(photo, text) for photo in demo_photos() for text in photo.absent]
+    on_progress("absent things", 0, len(asked))
     found = model.locate_many([(photo.path, text) for photo, text in asked])
     on_progress("absent things", len(asked), len(asked))
     answered = [(text, one) for (_, text), one in zip(asked, found, strict=True) if one.problem is None]
@@ -252,6 +254,7 @@ def _absent(model: TalkingPoints, on_progress: OnProgress) -> dict[str, Any]:
 def _describing(model: TalkingPoints, known: Sequence[KnownPoint], on_progress: OnProgress) -> dict[str, Any]:
     """The known points in the model's words, and where its own words lead it back to."""
     asked = [one for one in known if one.side_px == SIDES_PX[1]]
+    on_progress("points described", 0, len(asked))
     begun = time.monotonic()
     texts = model.describe_many([(one.photo.picture, one.point_px) for one in asked])
     seconds = time.monotonic() - begun

@@ -174,6 +174,7 @@ def run_bulk(
             answers = _answer_with_ray(partial(Answerer, task, load, folder, model), windows, workers)
         else:
             answers = _answer_here(Answerer(task, load, folder, model), windows)
+        on_progress(done)
         for window in answers:
             problems = [(n, problem) for n, (_, problem) in enumerate(window) if problem is not None]
             # Of a window with a bad line, strictly only what stands before it is kept.

@@ -16,6 +16,7 @@ from talking_points.model.heatmaps import chances
 from talking_points.pointing.encoding import encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square
+from talking_points.progress import OnProgress, unheard
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 41)
 BINS = 10
@@ -35,12 +36,13 @@ class Calibration:
     """Share of answers within a tenth of the photo's longer side."""
 
 
-def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibration:
+def calibrate(localizer: PointLocalizer, samples: Sequence[Sample], on_progress: OnProgress = unheard) -> Calibration:
     """Set the temperature of a localizer's heatmaps so that its confidence is how often it is right.
 
     Args:
         localizer: with a heatmap; its temperature is changed.
         samples: with texts, on photos that it was not trained on.
+        on_progress: told "photos", how many are done, and how many there are.
 
     Raises:
         ValueError: its coordinate head is a regression, or there are fewer than two photos.
@@ -51,7 +53,11 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample]) -> Calibrati
     groups = by_photo(samples)
     if len(groups) < 2:
         raise ValueError(f"there are samples of {len(groups)} photos; allowed: 2 and more")
-    answers = [_answers(localizer, group) for group in groups]
+    answers = []
+    on_progress("photos", 0, len(groups))
+    for done, group in enumerate(groups, start=1):
+        answers.append(_answers(localizer, group))
+        on_progress("photos", done, len(groups))
     right_N = np.concatenate([right for right, _ in answers])
     sure_KN = np.concatenate([sure for _, sure in answers], axis=1)
     half_N = np.array([n % 2 for n, group in enumerate(groups) for _ in group])

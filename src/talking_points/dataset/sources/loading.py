@@ -63,12 +63,12 @@ def load_scenes(
     scenes: list[Scene] = []
     names: set[str] = set()
     opened, _ = protected_sources(sources, split)
-    others = {
-        (name, other, photo_id): thumb
-        for (name, other), source in opened.items()
-        for photo_id in source.photo_ids
-        if (thumb := thumbnail_of_file(source.paths[photo_id])) is not None
-    }
+    later = [(name, other, photo_id) for (name, other), source in opened.items() for photo_id in source.photo_ids]
+    others = {}
+    for done, (name, other, photo_id) in enumerate(later, start=1):
+        if (thumb := thumbnail_of_file(opened[name, other].paths[photo_id])) is not None:
+            others[name, other, photo_id] = thumb
+        on_progress(f"photos of splits after {split}", done, len(later))
     for name, folder in sources.items():
         source = open_source(name, folder, split)
         found = {}
