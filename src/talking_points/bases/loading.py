@@ -86,6 +86,21 @@ def save_base(base: Base, folder: Path, *, dtype: torch.dtype | None = None) -> 
     adapted.save_network(adapted.network_of(base), folder, dtype=dtype)
 
 
+def holds_base(base: Base) -> bool:
+    """Whether `save_base` writes the base's own weights, too; of a stock model it writes the name."""
+    return isinstance(base, PointNetwork)
+
+
+def check_shareable(folder: Path) -> None:
+    """A ValueError where a checkpoint stands on a folder of this machine, which nobody else has."""
+    base = read_json(folder / "config.json").get("base")
+    if isinstance(base, dict) and Path(str(base.get("model"))).is_absolute():
+        raise ValueError(
+            f"the checkpoint stands on {base['model']}, which is on this machine alone; save it, and write the base's "
+            "Hub id as base.model into its config.json before you upload it"
+        )
+
+
 def attach_role(
     base: Base,
     role: str,

@@ -169,7 +169,7 @@ def key_bytes(config: Qwen3VLConfig, dtype: torch.dtype) -> int:
 
 def load(folder: Path, *, name: str, device: torch.device, dtype: torch.dtype, quantize: str | None = None) -> Qwen3VL:
     """Read a published folder. Arguments and errors as `stock.load_stock`."""
-    quantized = quantization(quantize, dtype, device, whole=("visual", "lm_head"))
+    quantized = quantization(quantize, dtype, device, whole=("model.visual", "lm_head"))
     with naming(folder), no_bar():
         loaded: Any = Qwen3VLForConditionalGeneration.from_pretrained(
             str(folder),

@@ -70,7 +70,8 @@ def train_join(
         from talking_points.bases.loading import load_joined, save_base
         from talking_points.pointing.pretrained import find_checkpoint
 
-        joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer))
+        # In the type in which it is written: of a large base that is half the memory.
+        joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer), dtype=torch.float16)
     with disk_full_explained(out):
         save_base(joined, out, dtype=torch.float16)
     log(f"wrote {out}")

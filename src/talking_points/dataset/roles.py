@@ -84,9 +84,13 @@ def _checked_kind(kind: str, name: str) -> str:
             raise ValueError(f"a stock model ({family}) has no base whose caption could be asked for; give descriptor:")
         # `find_model` knows the family, or has refused it.
         return "stock"
+    from talking_points.bases.loading import is_stock
     from talking_points.model.checkpoint import read_config
 
-    read_config(folder)
+    if not is_stock(folder):
+        read_config(folder)
+    elif kind == "caption":
+        raise ValueError("the checkpoint stands on a stock model, whose caption cannot be asked for; give descriptor:")
     if kind == "descriptor" and not (folder / "descriptor").is_dir():
         raise ValueError(
             "the checkpoint has no descriptor: give one in which a descriptor was trained, or as the object describer "

@@ -157,16 +157,25 @@ def set_lora(model: PeftModel, role: str, folder: Path) -> None:
     """Read a PEFT folder's weights into a role that is attached already."""
     path = folder / "adapter_model.safetensors"
     weights = read_tensors(path)
-    own = get_peft_model_state_dict(model, adapter_name=role, save_embedding_layers=False)
+    own = lora_weights(model, role)
     check_names_and_shapes(shapes_of(own), shapes_of(weights), model_name=f"the {role}'s adapter", source=str(path))
     set_peft_model_state_dict(model, weights, adapter_name=role)
+
+
+def lora_weights(model: PeftModel, role: str) -> dict[str, torch.Tensor]:
+    """One role's adapter under the names of a PEFT folder."""
+    # Of parameters, not of `state_dict()`, for which bitsandbytes turns the whole base over on some CPUs.
+    given = {name: p for name, p in model.named_parameters() if ".lora_" in name or ".modules_to_save." in name}
+    named: dict[str, torch.Tensor] = get_peft_model_state_dict(
+        model, state_dict=given, adapter_name=role, save_embedding_layers=False
+    )
+    return named
 
 
 def save_lora(model: PeftModel, role: str, folder: Path, dtype: torch.dtype | None) -> None:
     """Write one role's adapter as a PEFT folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    adapter = get_peft_model_state_dict(model, adapter_name=role, save_embedding_layers=False)
-    save_tensors(adapter, folder / "adapter_model.safetensors", dtype)
+    save_tensors(lora_weights(model, role), folder / "adapter_model.safetensors", dtype)
     save_lora_config(model.peft_config[role], folder)
 
 

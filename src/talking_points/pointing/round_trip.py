@@ -124,15 +124,22 @@ class TalkingPoints:
         save_base(self.descriptor.network, Path(folder), dtype=dtype)
 
     def push_to_hub(self, repo_id: str, *, private: bool = True, dtype: torch.dtype | None = None) -> str:
-        """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address."""
+        """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address.
+
+        Raises:
+            ValueError: as `save_pretrained`; or it stands on a stock model in a folder of this machine.
+        """
         import tempfile
 
         from huggingface_hub import HfApi
 
+        from talking_points.bases.loading import check_shareable
+
         api = HfApi()
-        url = str(api.create_repo(repo_id, private=private, exist_ok=True))
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / "checkpoint", dtype=dtype)
+            check_shareable(Path(folder) / "checkpoint")
+            url = str(api.create_repo(repo_id, private=private, exist_ok=True))
             api.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "checkpoint"))
         return url
 

@@ -172,12 +172,11 @@ def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Size
     if (share := sizes.linear / WEIGHTS_7B) > SMALLEST_SHARE:
         took, seen = PAPER_HOURS[settings.section]
         said = f"an estimate: the paper's {took:g} h for {seen:,} points, by its authors' code (A.5)"
-        if not 0.9 < share < 1.1:
+        if 0.9 < share < 1.1:
+            share = 1.0
+        else:
             said += f", times {share:.2f}, the language model's size beside the paper's"
-        hours = {
-            "hours_on_one_h100": round(paper_hours(settings.section, points) * (share if "times" in said else 1), 1),
-            "hours_are": said,
-        }
+        hours = {"hours_on_one_h100": round(share * took * points / seen, 1), "hours_are": said}
     return {
         "memory_gb": {name: round(size / 1e9, 3) for name, size in {**memory, "all": whole}.items()},
         f"fits_{CARD_GB}_gb": whole < 0.9 * CARD_GB * 1e9,

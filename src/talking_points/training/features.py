@@ -133,6 +133,7 @@ class FrozenVision:
         rows = [cache.get(name) for name in names]
         missing = [index for index, row in enumerate(rows) if row is None]
         for index, made in zip(missing, make(missing) if missing else [], strict=True):
-            rows[index] = made
+            # On the CPU, as what comes from disk: a batch may have both.
+            rows[index] = {name: tensor.cpu() for name, tensor in made.items()}
             cache.put(names[index], made)
         return [row for row in rows if row is not None]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
-from talking_points.bases.loading import load_joined, load_role, save_base
+from talking_points.bases.loading import holds_base, load_joined, load_role, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.generation import Sampling
@@ -218,7 +218,7 @@ def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPO
         (out / "stopped.json").write_text(json.dumps(reason) + "\n")
     elif all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):
         log.warning("the descriptor is as it was: no step taught it anything (flat_groups in metrics.jsonl)")
-    if settings.quantize is not None:
+    if holds_base(network) and settings.quantize is not None:
         # The checkpoint's base is the one on disk: a quantized one has lost something.
         network, _ = load_judged(*asked, dtype=network.dtype)
         Policy(network, blocks=settings.blocks).load(policy.parameters)

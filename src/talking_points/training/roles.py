@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from talking_points.bases.base import Base
-from talking_points.bases.loading import attach_role, load_base, save_base
+from talking_points.bases.loading import attach_role, holds_base, load_base, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
 from talking_points.pointing.pretrained import choose_device, find_base
@@ -89,7 +89,7 @@ def train_role(
     )
     log.info("%d photos went through the vision encoder", vision.encoded)
     if finished and is_main_process():
-        if settings.quantize is not None or settings.shard:
+        if holds_base(base) and (settings.quantize is not None or settings.shard):
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
             trained, base = base.role_weights(role), load_base(folder, dtype=base.dtype, roles=(), side=settings.side)
             attach(base, settings)

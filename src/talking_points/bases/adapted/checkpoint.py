@@ -25,7 +25,7 @@ from talking_points.bases.base import Base
 from talking_points.files import read_json
 from talking_points.model.checkpoint import DifferentBases, check_role, replacing
 from talking_points.model.config import COORDINATE_HEADS, FORMAT_VERSION
-from talking_points.model.hugging_face import LORA_TARGETS, load_tokenizer_files, read_lora, save_lora, set_lora
+from talking_points.model.hugging_face import LORA_TARGETS, load_tokenizer_files, naming, read_lora, save_lora, set_lora
 from talking_points.model.network import ROLES
 from talking_points.model.weights import load_weights, read_tensors, save_tensors
 
@@ -84,8 +84,12 @@ class AdaptedConfig:
         if config.coordinate_head not in COORDINATE_HEADS:
             allowed = " or ".join(map(repr, COORDINATE_HEADS))
             raise ValueError(f"{path}: coordinate_head is {config.coordinate_head!r}; allowed: {allowed}")
-        if type(config.side) is not int or type(config.blind) is not bool or not isinstance(config.base.model, str):
-            raise ValueError(f"{path}: side is a whole number, blind true or false, base.model a name")
+        if type(config.side) is not int or type(config.blind) is not bool:
+            raise ValueError(f"{path}: side is a whole number, blind true or false")
+        base = config.base
+        texts = [base.model, base.fingerprint, config.recipe, *([] if base.revision is None else [base.revision])]
+        if not all(isinstance(one, str) for one in texts) or base.family != "qwen3_vl":
+            raise ValueError(f"{path}: base.family is 'qwen3_vl'; its model, revision and fingerprint are texts")
         return config
 
 
@@ -134,9 +138,9 @@ def load_network(
 
 def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> QwenNetwork:
     """Two roles over one base, which is loaded once. Errors as `model.checkpoint.load_joined`."""
-    configs = [AdaptedConfig.read(folder) for folder in (descriptor, localizer)]
     for folder, role in zip((descriptor, localizer), ROLES, strict=True):
         check_role(folder, role)
+    configs = [AdaptedConfig.read(folder) for folder in (descriptor, localizer)]
     one, other = configs
     for name, mine, theirs in (
         ("the base", one.base.fingerprint, other.base.fingerprint),
@@ -156,10 +160,13 @@ def load_outline(folder: Path, *, side: int | None = None) -> QwenNetwork:
     if config is not None:
         _check_side(folder, config.side, side)
         folder, side = find_base(folder, config.base, weights=False), config.side
-    with torch.device("meta"):
-        model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_dict(read_json(folder / "config.json")))
+    path = folder / "config.json"
+    with naming(path), torch.device("meta"):
+        model = Qwen3VLForConditionalGeneration(Qwen3VLConfig.from_dict(read_json(path)))
     model.tie_weights()
-    processor = Qwen2VLImageProcessorPil(**read_json(folder / "preprocessor_config.json"))
+    path = folder / "preprocessor_config.json"
+    with naming(path):
+        processor = Qwen2VLImageProcessorPil(**read_json(path))
     stock = qwen3_vl.Qwen3VL(model, load_tokenizer_files(folder), processor, name=folder.name)
     return QwenNetwork(stock, side=side or SIDE, head="regression" if config is None else config.coordinate_head)
 
@@ -170,7 +177,7 @@ def attach_role(network: QwenNetwork, role: str, lora: LoraConfig) -> None:
         warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
         if isinstance(network.whole, PeftModel):
-            network.whole.add_adapter(role, lora)
+            network.whole.add_adapter(role, lora, autocast_adapter_dtype=False)
             adapted = network.whole
         else:
             adapted = PeftModel(network.stock.model, lora, adapter_name=role, autocast_adapter_dtype=False)
@@ -179,17 +186,19 @@ def attach_role(network: QwenNetwork, role: str, lora: LoraConfig) -> None:
 
 def load_role_into(network: QwenNetwork, role: str, folder: Path) -> None:
     """Read a role's folder into a network that has no such role yet."""
-    attach_role(network, role, read_lora(folder / role))
+    lora = read_lora(folder / role)
+    with naming(folder / role / "adapter_config.json"):
+        attach_role(network, role, lora)
     assert isinstance(network.whole, PeftModel)
     set_lora(network.whole, role, folder / role)
     path = folder / role / PARTS[role]
     load_weights(own_part(network, role), read_tensors(path), source=str(path))
-    own_part(network, role).float()
 
 
 def save_network(network: QwenNetwork, folder: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the whole folder; it appears complete or not at all. Arguments as `model.checkpoint.save_checkpoint`."""
-    assert network.origin is not None
+    if network.origin is None:
+        raise ValueError(f"{network.name} was not read from a folder, by whose name a checkpoint could call it")
     config = AdaptedConfig(
         base=network.origin, side=network.side, coordinate_head=network.head_kind, blind=network.blind
     )
@@ -243,9 +252,9 @@ def find_base(checkpoint: Path, base: BaseName, *, weights: bool = True) -> Path
 
 
 def fingerprint_of(folder: Path) -> str:
-    """Of a stock model's weights: their files' headers, sizes and samples, as reading all of them takes minutes."""
+    """Of a stock model's weights and tokenizer: sizes and samples of their files, as reading all takes minutes."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in [*sorted(folder.glob("*.safetensors")), folder / "tokenizer.json"]:
         size = path.stat().st_size
         digest.update(f"{size} ".encode())
         with path.open("rb") as file:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration
 
 from talking_points.bases.adapted.features import SquareFeatures
-from talking_points.bases.adapted.parts import GridLocalizer, PointToken, pooled
+from talking_points.bases.adapted.parts import SIGMA_CELLS, GridLocalizer, PointToken, pooled
 from talking_points.bases.adapted.prompts import DIGITS, QwenPrompts
 from talking_points.bases.qwen3_vl import Qwen3VL, key_bytes
 from talking_points.bases.stock import Seen
@@ -152,8 +152,8 @@ class QwenNetwork(nn.Module):
 
     def prompt_bytes(self, tokens: int) -> int:
         token = key_bytes(self.stock.model.config, self.dtype)
-        # Once more for what attention joins, a block at a time, and the photo's levels.
-        return token * (self.cells**2 + tokens) + 2 * self.levels * self.cells**2 * self.width * self.dtype.itemsize
+        # Keys and values; the photo's levels, and what they go through on their way into the prefix.
+        return token * (self.cells**2 + tokens) + 6 * self.levels * self.cells**2 * self.width * self.dtype.itemsize
 
     @property
     def sizes(self) -> Sizes:
@@ -203,6 +203,8 @@ class QwenNetwork(nn.Module):
 
     def encode_points(self, features: SquareFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
         """(B, P, D + 2): what lies around the points, and where they are. There is one region, the Gaussian."""
+        if region not in (None, "gaussian"):
+            raise ValueError(f"region is {region!r}; over {self.name} there is 'gaussian' alone")
         with torch.autocast(self.device.type, enabled=False):
             return torch.cat([pooled(features, points_BP2.float()), points_BP2.float()], dim=-1)
 
@@ -222,12 +224,14 @@ class QwenNetwork(nn.Module):
         """Of all photos alike: they have one shape."""
         grid = self.cells * self.stock.processor.merge_size
         shown = Seen(levels_ND=(), grid_hw=(grid, grid))
-        return self.stock.positions(self._prefix_ids, [shown])[:, None].to(self.device)
+        with torch.inference_mode(False):  # a training may follow an answer
+            return self.stock.positions(self._prefix_ids, [shown])[:, None].to(self.device)
 
     @cached_property
     def _picture_T(self) -> Tensor:
         """bool: where the photo's tokens stand."""
-        return torch.tensor(self._prefix_ids, device=self.device) == self.stock.model.config.image_token_id
+        with torch.inference_mode(False):
+            return torch.tensor(self._prefix_ids, device=self.device) == self.stock.model.config.image_token_id
 
     def embed_prefix(self, features: SquareFeatures, role: str) -> tuple[Tensor, list[int]]:
         """(B, T, L * D): the embeddings, and what is added after each of the first blocks; see above."""
@@ -253,7 +257,8 @@ class QwenNetwork(nn.Module):
         hidden_BTD, prefix = read_prefix(
             self.language, hidden_BTD, lengths, position_A1T=self._position_A1T, blocks=blocks, after=after
         )
-        return torch.cat([hidden_BTD, *deep], dim=-1), prefix
+        # Who walks all blocks at once needs no states; a copy of what goes with them is for those who walk some.
+        return hidden_BTD if blocks is None else torch.cat([hidden_BTD, *deep], dim=-1), prefix
 
     def embed(
         self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None, *, role: str = "descriptor"
@@ -339,13 +344,16 @@ class QwenNetwork(nn.Module):
         return weights
 
     def role_modules(self, role: str) -> dict[str, nn.Module]:
-        return {"language": self.whole, **self._parts(role)}
+        # Without the vision tower, which nothing trains and not every process walks at every step.
+        return {"language": self.language.model, "lm_head": self.language.lm_head, **self._parts(role)}
 
     def recompute(self, on: bool) -> None:
         self.language.model.gradient_checkpointing = on
 
     def features_key(self, role: str) -> str:
-        return f"{fingerprint(self.stock.model.model.visual.state_dict().values())} {self._side} {self.dtype}"
+        processor = self.stock.processor
+        seen = f"{self._side} {self.dtype} {processor.image_mean} {processor.image_std} {SIGMA_CELLS}"
+        return f"{fingerprint(self.stock.model.model.visual.state_dict().values())} {seen}"
 
     def pack_photos(self, features: SquareFeatures, role: str) -> list[dict[str, Tensor]]:
         return [{"levels": levels_LND} for levels_LND in features.levels_BLND]

@@ -5,6 +5,7 @@ No token is added to the model: tokens of Qwen2-VL's way to point, which Qwen3-V
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from talking_points.model.prompts import Prompts
@@ -30,6 +31,10 @@ class QwenPrompts(Prompts):
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
         vocabulary = tokenizer.get_vocab()
+        # Of its own, as the flag is a state of the tokenizer, and servers read texts in many threads.
+        plain: Any = deepcopy(tokenizer)
+        plain.split_special_tokens = True
+        self._plain = plain
         self.digit_id: int = vocabulary[self.DIGIT]
         self.ids_of_digits: list[int] = []
         for digit in "0123456789":
@@ -44,5 +49,4 @@ class QwenPrompts(Prompts):
             text.encode()
         except UnicodeEncodeError:
             raise ValueError("the text is not valid Unicode (a lone surrogate); type it again") from None
-        tokenizer: Any = self.tokenizer  # transformers', which takes one word more than ours
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+        return list(self._plain(text, add_special_tokens=False)["input_ids"])
