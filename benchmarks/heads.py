@@ -7,7 +7,8 @@
 
 `train` is `talking-points train localizer` but for two things: every head starts from nothing, where the command starts
 a head of the base's own kind from the base's; and what is kept is the best of its looks at validation photos. A blind
-twin has the same head and sees one learned set of features in place of any photo. `own` is the base's head from the
+twin has the same head and sees one learned set of features in place of any photo. With `--frozen` the head and what
+turns [SEG] for it learn alone, over states that are kept (`heads_frozen`). `own` is the base's head from the
 base's weights, as the command has it, and `own-blind` the twin of the model that `table` measures beside the runs. All
 runs go on in turns, a round of steps each: whenever it ends, the same command with more `--steps` goes on.
 
