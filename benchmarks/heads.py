@@ -7,7 +7,8 @@
 
 `train` is `talking-points train localizer` but for two things: every head starts from nothing, where the command starts
 a head of the base's own kind from the base's; and what is kept is the best of its looks at validation photos. A blind
-twin has the same head and sees one learned set of features in place of any photo. `own` is the base's head from the
+twin has the same head and sees one learned set of features in place of any photo. With `--frozen` the head and what
+turns [SEG] for it learn alone, over states that are kept (`heads_frozen`). `own` is the base's head from the
 base's weights, as the command has it, and `own-blind` the twin of the model that `table` measures beside the runs. All
 runs go on in turns, a round of steps each: whenever it ends, the same command with more `--steps` goes on.
 
@@ -49,7 +50,7 @@ HARD = {"points": 2, "limit": 280}
 
 
 def measure_heads(given: argparse.Namespace) -> dict[str, Any]:
-    """Each head, its blind twin and the gain, on people's texts of test photos, long and short, and the hard set."""
+    """Each head, its blind twin and the gain, on free texts of test photos, long and short, and the hard set."""
     free = some_texts(given)
     sources = parse_sources([f"{kind.partition('.')[0]}={given.data / name}" for name, kind in SETS.items()])
     hard = make_set("hard", load_scenes(sources, "test"), points=HARD["points"], seed=0)
@@ -99,7 +100,7 @@ def measure_heads(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_own(given: argparse.Namespace) -> dict[str, Any]:
-    """Descriptors' own texts of people's test points, each read by each localizer."""
+    """Descriptors' own texts of the free texts' test points, each read by each localizer."""
     free = some_texts(given)
     ids = [text.where.photo_id for text in free]
     device = own_device(given.device)
@@ -130,7 +131,7 @@ def measure_own(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def some_texts(given: argparse.Namespace) -> list[Any]:
-    """People's texts, of at most `--photos` photos."""
+    """The free texts, of at most `--photos` photos."""
     texts = read_free_texts(given.texts, given.data)
     wanted = some_photos((text.where.photo_id for text in texts), given.photos)
     return [text for text in texts if text.where.photo_id in wanted]
@@ -154,6 +155,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     train_parser.add_argument("--validation", type=Path, required=True, metavar="FILE", help="the same, other photos")
     names = [name for head in RUNS for name in (head, f"{head}-blind")]
     train_parser.add_argument("--run", action="append", choices=names, help="these alone; without, all fresh heads")
+    train_parser.add_argument(
+        "--frozen", action="store_true", help="the head and what turns [SEG] for it learn alone: much faster"
+    )
     train_parser.add_argument("--validation-photos", type=int, metavar="N", help="at most so many of these")
     train_parser.add_argument("--steps", type=int, default=480, help="in all")
     train_parser.add_argument(
@@ -170,7 +174,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     own_parser.add_argument("--descriptor", action="append", required=True, metavar="M")
     own_parser.add_argument("--localizer", action="append", required=True, metavar="M")
     for one in (table_parser, own_parser):
-        one.add_argument("--texts", type=Path, required=True, metavar="FILE", help="people's texts, JSON lines")
+        one.add_argument("--texts", type=Path, required=True, metavar="FILE", help="free texts, JSON lines")
         one.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the seven sets")
         one.add_argument("--json", type=Path, metavar="FILE", help="write figures and errors there")
     for one in (train_parser, table_parser, own_parser):

@@ -13,8 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from heads_frozen import (
+    PHOTOS_OF_MEAN,
+    FrozenStates,
+    frozen_errors,
+    frozen_objective,
+    frozen_parameters,
+)
 from mini_models import errors_of, located
 from numpy.typing import NDArray
+from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.bases.loading import load_base, save_base
@@ -27,9 +35,9 @@ from talking_points.pointing.prepared import prepare_photo
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.progress import unheard
 from talking_points.settings import make
-from talking_points.training.batches import PointBatches
+from talking_points.training.batches import PointBatch, PointBatches
 from talking_points.training.features import FeatureCache, FrozenVision
-from talking_points.training.loop import train
+from talking_points.training.loop import Metrics, train
 from talking_points.training.objectives import localizer_objective
 from talking_points.training.roles import attach, own_device, role_parameters
 from talking_points.training.settings import LocalizerSettings
@@ -56,18 +64,18 @@ class Photos:
         }
         self.samples = [replace(s, open_photo=lambda photo=prepared[s.photo_id]: photo) for s in samples]
         """As they came, their photos prepared."""
-        self._features: dict[bytes, PhotoFeatures] = {}
+        self.features: dict[bytes, PhotoFeatures] = {}
         with torch.inference_mode():
             for photo in prepared.values():
                 shown = SimpleNamespace(pixels_B3SS=torch.from_numpy(photo.square_3SS)[None], photo_keys=[photo.key])
-                self._features[photo.key] = (
+                self.features[photo.key] = (
                     encode_photos(base, [photo], PhotoCache(0)).features if vision is None else vision.photos(shown)
                 )
 
     def cache(self) -> PhotoCache:
         """A new one, as what else is kept of photos is each role's own and changes with its weights."""
         cache = PhotoCache(2**62)
-        for key, features in self._features.items():
+        for key, features in self.features.items():
             cache.put("features", key, features)
         return cache
 
@@ -88,13 +96,26 @@ def train_heads(given: argparse.Namespace) -> None:
     log.info("%d texts to learn from, %d of validation", len(samples), len(validation.samples))
     length = {"photos": given.batch, "points": POINTS, "accumulate": given.accumulate, "device": given.device}
     length |= {"workers": given.workers}
+    frozen = frozen_base(vision, samples, given.out) if given.frozen else None
     for steps in range(given.round, given.steps + 1, given.round):
         for name in given.run or (one for head in HEADS for one in (head, f"{head}-blind")):
             told = {"base": given.base, "data": given.data, "steps": steps, "out": given.out / name}
             told |= {"blind": name.endswith("-blind"), "save_every": steps}
             if not name.startswith(OWN):
                 told["head"] = name.removesuffix("-blind")
-            train_head(make(LocalizerSettings, told | length | RATE), samples, validation, vision)
+            train_head(make(LocalizerSettings, told | length | RATE), samples, validation, vision, frozen)
+
+
+def frozen_base(vision: FrozenVision, samples: Sequence[Sample], runs: Path) -> tuple[FrozenStates, Tensor]:
+    """Where what the base's language model reads is kept, and what it reads in place of photos."""
+    shown = {sample.photo_id: sample for sample in samples}
+    tokens = []
+    for sample in [*shown.values()][:PHOTOS_OF_MEAN]:
+        photo = prepare_photo(sample.open_photo(), vision.base.side)
+        batch = SimpleNamespace(pixels_B3SS=torch.from_numpy(photo.square_3SS)[None], photo_keys=[photo.key])
+        tokens.append(vision.photos(batch).image_tokens_BNC[0])
+    states = FrozenStates(FeatureCache(runs / "features", 2**36), vision.base.features_key("localizer"))
+    return states, torch.stack(tokens).mean(0)
 
 
 def kept_vision(encoder: Base, runs: Path) -> FrozenVision:
@@ -110,9 +131,16 @@ def of_some_photos(samples: Sequence[Sample], most: int | None) -> list[Sample]:
 
 
 def train_head(
-    settings: LocalizerSettings, samples: Sequence[Sample], validation: Photos, vision: FrozenVision
+    settings: LocalizerSettings,
+    samples: Sequence[Sample],
+    validation: Photos,
+    vision: FrozenVision,
+    frozen: tuple[FrozenStates, Tensor] | None,
 ) -> None:
-    """Train one localizer from where its last round ended, look, and save it if it is the best so far."""
+    """Train one localizer from where its last round ended, look, and save it if it is the best so far.
+
+    frozen: of `frozen_base`; None: the adapter and the projector learn, too.
+    """
     seen_path = settings.out / "validation.json"
     scores: dict[str, float] = json.loads(seen_path.read_text()) if seen_path.exists() else {}
     if str(settings.steps) in scores:
@@ -122,20 +150,25 @@ def train_head(
         # A head of another kind is drawn anew: without this the base's own kind would start from the base's weights.
         base.change(head="mixture" if settings.head == "regression" else "regression")
     attach(base, settings)
-    finished = train(
-        base.role_modules("localizer"),
-        role_parameters(base, "localizer"),
-        PointBatches(samples, settings, side=base.side),
+    parameters = role_parameters(base, "localizer") if frozen is None else frozen_parameters(base, frozen[1])
+
+    def objective(batch: PointBatch) -> tuple[Tensor, Metrics]:
+        if frozen is not None:
+            return frozen_objective(base, batch, vision, frozen[0])
         # Without texts of absent things, of which a regression cannot learn.
-        lambda batch: localizer_objective(base, replace(batch, absent_texts=[]), vision),
-        settings,
-        settings.out / "training",
-    )
+        return localizer_objective(base, replace(batch, absent_texts=[]), vision)
+
+    batches = PointBatches(samples, settings, side=base.side)
+    out = settings.out / "training"
+    finished = train(base.role_modules("localizer"), parameters, batches, objective, settings, out)
     if not finished:
         # SIGTERM: its state is saved, and the same command goes on from there.
         raise SystemExit(143)
-    texts = [sample.text or "" for sample in validation.samples]
-    scores[str(settings.steps)] = score = round(mpck(validation.errors(base, texts)), 2)
+    if frozen is None:
+        errors = validation.errors(base, [sample.text or "" for sample in validation.samples])
+    else:
+        errors = frozen_errors(base, validation.samples, validation.features, frozen[0])
+    scores[str(settings.steps)] = score = round(mpck(errors), 2)
     log.info("%s, %d steps: validation mPCK %.2f", settings.out, settings.steps, score)
     if score == max(scores.values()):
         save_base(base, settings.out / "checkpoint", dtype=torch.float16)

@@ -57,7 +57,7 @@ NEAR = 0.1
 
 
 def free(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """People's texts, long and short, and the model's own of the same points unless the localizer is measured alone."""
+    """Free texts, long and short, and the model's own of the same points unless the localizer is measured alone."""
     texts = wanted_texts(given)
     samples = [text.where for text in texts]
     photos = [sample.photo_id for sample in samples]
@@ -322,7 +322,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         one.add_argument("--json", type=Path, metavar="FILE", help="write the figures with every answer there, too")
     for name in ("free", "absent"):
         one = commands.choices[name]
-        one.add_argument("--texts", type=Path, required=True, metavar="FILE", help="people's texts, JSON lines")
+        one.add_argument("--texts", type=Path, required=True, metavar="FILE", help="free texts, JSON lines")
     commands.choices["free"].add_argument(
         "--localizer-only", action="store_true", help="no own texts; M may be a localizer"
     )

@@ -121,7 +121,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_free_texts(path: Path, data: Path) -> list[FreeText]:
-    """People's texts about points: lines of `set`, `split`, `photo`, `width`, `height`, `x`, `y`, `long`, `short`.
+    """Free texts about points: lines of `set`, `split`, `photo`, `width`, `height`, `x`, `y`, `long`, `short`.
 
     Raises:
         FileNotFoundError, ValueError: a file or photo is missing, or a line is not so; says which.

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_scores", "mini_models", "heads_training", "heads"):
+    for name in ("mini_data", "mini_scores", "mini_models", "heads_frozen", "heads_training", "heads"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("heads")
     monkeypatch.setattr(sys.modules["heads_training"], "HEADS", ("regression", "heatmap"))
@@ -102,6 +102,31 @@ def test_heads_beside_blind_twins(heads: ModuleType, data: Path, tmp_path: Path)
         scores = [mpck(np.array(some, float)) for some in (one, other)]
         assert [row[key]["value"] for key in ("seeing", "blind")] == pytest.approx(scores, abs=0.01)
         assert row["gain"]["value"] == pytest.approx(scores[0] - scores[1], abs=0.01)
+
+
+def test_heads_over_a_frozen_base(heads: ModuleType, data: Path, tmp_path: Path) -> None:
+    network = tiny_network()
+    save_checkpoint(network, tmp_path / "base")
+    points = data / "clothing_parts" / "points.jsonl"
+    words = ["train", "--base", tmp_path / "base", "--data", points, "--validation", points, "--round", 2, "--steps", 2]
+    heads.main([*map(str, words), "--frozen", "--out", str(tmp_path / "runs")])
+    training = sys.modules["heads_training"]
+    for name in ("regression", "regression-blind", "heatmap", "heatmap-blind"):
+        folder = tmp_path / "runs" / name / "checkpoint"
+        trained = load_checkpoint(folder)
+        assert trained.localizer is not None
+        own, base = trained.localizer.projector.state_dict(), network.projector.state_dict()
+        assert all((own[key] - base[key]).abs().max() < 1e-3 for key in base), "fp16, and nothing learned"
+        own, base = trained.localizer.text_to_vision.state_dict(), network.text_to_vision.state_dict()
+        # All that a heatmap reads of [SEG] is its states.
+        learned = max(float((own[key] - base[key]).abs().max()) for key in base) > 1e-3
+        assert learned or name.startswith("heatmap")
+        # What was kept of texts and photos is what reading them gives, but for fp16.
+        scores = json.loads((tmp_path / "runs" / name / "validation.json").read_text())
+        reader = load_checkpoint(folder)
+        samples = training.read_samples(points, "val", print)
+        errors = training.Photos(samples, reader).errors(reader, [sample.text or "" for sample in samples])
+        assert scores["2"] == pytest.approx(mpck(errors), abs=0.01)
 
 
 def test_own_texts_before_and_after(heads: ModuleType, data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the base finds on photos that it was not taught by: validation photos, people's texts and the rules'."""
+"""What the base finds on photos that it was not taught by: validation photos, free texts and the rules'."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHOTOS = 16
 
 
 def check(network: PointNetwork, validation: Path, texts: Sequence[Path], device: torch.device) -> dict[str, Any]:
-    """mPCK of people's long and short texts, of the rules', and how well absent things are told (AUROC)."""
+    """mPCK of free texts, long and short, of the rules', and how well absent things are told (AUROC)."""
     scenes = read(validation)
     names = Names.of(scenes)
     maker = Maker(scenes, [], [], names)

@@ -171,9 +171,9 @@ class Maker:
         """
         Args:
             scenes: of the training split.
-            free: people's lines, as in texts/train.jsonl, of photos among the scenes.
+            free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
-            cuts: photos with people's texts are cut a little, differently each time.
+            cuts: photos with free texts are cut a little, differently each time.
         """
         self.scenes, self.names, self.points, self.wanted, self.cuts = scenes, names, points, wanted, cuts
         self.of_photo = {(one.source, _stem(one.photo_id)): one for one in scenes}
@@ -209,7 +209,7 @@ class Maker:
             scene = compose(pool, rng, SIDE)
         return self._labelled(scene, rng)
 
-    # --- Photos with people's texts
+    # --- Photos with free texts
 
     def _free(self, rng: np.random.Generator) -> Example:
         key = self.free_keys[int(rng.integers(len(self.free_keys)))]

@@ -44,7 +44,7 @@ def main() -> None:
         "--texts",
         type=Path,
         nargs="*",
-        help="people's texts; with them the rules' are of every dialect, for a localizer",
+        help="free texts; with them the rules' are of every dialect, for a localizer",
     )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="folder of photos and points.jsonl")
@@ -82,12 +82,12 @@ def main() -> None:
             write(f"{k:05d}.jpg", scene, lines)
         if given.texts:
             scenes = [scene for some in of_set.values() for scene in some]
-            people = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
-            for k, (key, said) in enumerate(people.free.items()):
-                scene = people.of_photo[key]
+            maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
+            for k, (key, said) in enumerate(maker.free.items()):
+                scene = maker.of_photo[key]
                 fx, fy = scene.size_wh[0] / said[0]["width"], scene.size_wh[1] / said[0]["height"]
                 texts = [(one["x"] * fx, one["y"] * fy, one[length]) for one in said for length in ("long", "short")]
-                write(f"people-{k:05d}.jpg", scene, texts)
+                write(f"free-{k:05d}.jpg", scene, texts)
     print(f"{given.out}: {given.count} photos")
 
 
