@@ -65,9 +65,15 @@ def train_join(
     import torch
 
     from talking_points.bases.loading import load_joined, save_base
+    from talking_points.model.checkpoint import TRAINING
     from talking_points.pointing.pretrained import find_checkpoint
 
-    save_base(load_joined(find_checkpoint(descriptor), find_checkpoint(localizer)), out, dtype=torch.float16)
+    roles = {"descriptor": find_checkpoint(descriptor), "localizer": find_checkpoint(localizer)}
+    told = {role: (folder / role / TRAINING) for role, folder in roles.items()}
+    kept = {role: path.read_bytes() for role, path in told.items() if path.is_file()}
+    save_base(load_joined(*roles.values()), out, dtype=torch.float16)
+    for role, content in kept.items():
+        (out / role / TRAINING).write_bytes(content)
     log(f"wrote {out}")
 
 

@@ -5,6 +5,8 @@ vision.safetensors    segmenter, projector, text-to-vision MLP and head of the b
 language_model/       a plain transformers Llama folder with its tokenizer
 descriptor/           a PEFT adapter, and projector.safetensors where it has a projector of its own
 localizer/            a PEFT adapter, and heads.safetensors: its projector, text-to-vision MLP, coordinate head
+
+Beside an adapter may lie training.json: how the role was trained. Nothing that answers reads it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from talking_points.model.weights import first_difference, load_weights, read_te
 
 HEADS = Path("localizer", "heads.safetensors")
 PROJECTOR = Path("descriptor", "projector.safetensors")
+TRAINING = "training.json"
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
 
