@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from talking_points.cli import main
-from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint, write_trainings
 from tests.conftest import write_label_map
 from tests.shades import shade_photos
 from tests.tiny import tiny_network
@@ -169,7 +170,7 @@ def test_tables_1_3_and_4(
     assert "a square of 64 px" in differs["base"]["here"] and "7B" in differs["base"]["paper"]
     trained = differs[f"localizer of {joined}: trained"]
     assert trained["paper"] == "15 epochs of 17,000 texts, 8 a step, rate 1e-5"
-    assert trained["here"].startswith("1 epochs of ") and trained["here"].endswith(" texts, 4 a step, rate 1e-5")
+    assert trained["here"].startswith("1 epoch of ") and trained["here"].endswith(" texts, 4 a step, rate 1e-5")
     # The paper's head, adapter and region are no differences.
     assert not [what for what in differs if what.endswith((": head", ": LoRA", ": region"))]
     assert differs["true texts by"]["here"] == "rules" and "caption" in differs["DAM's texts"]["here"]
@@ -198,6 +199,8 @@ def test_table_2(
 ) -> None:
     ap_10k_writer(tmp_path / "ap-10k", {"train": ["1", "4"], "val": ["2"], "test": ["3"]})
     save_checkpoint(tiny_network(head="regression"), tmp_path / "model")
+    told = {"steps": 7, "epochs": None, "texts": 21, "photos": 3, "points": 1, "learning_rate": 0.5}
+    write_trainings({"descriptor": told, "localizer": told}, tmp_path / "model")
     few = "--steps 1 --photos 1 --points 1 --held-out-points 2 --evaluate-every 1 --precision fp32 --workers 0"
     variables = {"AP10K": tmp_path / "ap-10k", "MODEL": tmp_path / "model", "OUT": tmp_path / "out", "GRPO": few}
     calls = tables(2, EVALUATE="--limit 4", **variables)
@@ -206,6 +209,13 @@ def test_table_2(
     assert "| Canidae, zero-shot | paper | 16.0 | 43.7 | 29.9 |  |" in said
     assert "| Bovidae, reinforced on Canidae | Bovidae, zero-shot | +1.8 |" in said
     assert "| tested on | AP-10K; about 17,000 points of Canidae, 22,600 of Bovidae |" in said
+    reinforced = tmp_path / "out" / "Bovidae-to-Canidae" / "checkpoint"
+    for who in (f"localizer of {reinforced}", f"descriptor of {reinforced}", f"descriptor of {tmp_path / 'model'}"):
+        [line] = [line for line in said.splitlines() if line.startswith(f"| {who}: trained |")]
+        assert line.endswith("| 7 steps of 21 texts, 3 a step, rate 5e-1 |")
+    assert re.search(
+        r"Bovidae-to-Canidae/checkpoint: reinforced .*\| 1 step of \d+ points, 1 a step, rate 5e-6 \|", said
+    )
     evaluate = [word for word in calls[1] if word != "Canidae"]
     assert run(*evaluate[:3], "--object", "dog", *evaluate[4:]) == 2
     error = "table 2 tests one family at a time: give --object Canidae or --object Bovidae"

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
 from recipes.mini.examples import Names
-from recipes.mini.learn import _seeing, rate_at
+from recipes.mini.learn import Probes, rate_at, seeing
 from recipes.tables.photos import Seen, caption, name_of_part, see
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
@@ -79,7 +79,7 @@ def untrained(eyes: PointNetwork, words: PointNetwork, names: Names, side: int) 
 def vision_loss(network: PointNetwork, seen: Seen, photos: Tensor) -> dict[str, Tensor]:
     """Masks and classes of what is labelled: query k stands for class k."""
     _, masks, classes = network.segmenter.segment_seen(*seen.eyes(photos), image_hw=seen.image_hw)
-    return _seeing(masks, classes, seen.classes_NMM[photos].long(), seen.known_NK[photos])
+    return seeing(masks, classes, seen.classes_NMM[photos].long(), seen.known_NK[photos])
 
 
 def language_loss(network: PointNetwork, seen: Seen, photos: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -109,15 +109,6 @@ def language_loss(network: PointNetwork, seen: Seen, photos: Tensor, rng: np.ran
     of_photo = replace(inputs, mask_feature_BCHW=inputs.mask_feature_BCHW[photo_P[named]])
     masks_PHW = network.segmenter.mask_decoder.mask_logits(query_PC[:, None], of_photo)[:, 0]
     return {"caption": write, **mask_loss(masks_PHW, torch.stack(wanted))}
-
-
-class Probes(nn.Module):
-    """Of a keypoint's numbers: which part, which object, which colour. They teach, and are thrown away."""
-
-    def __init__(self, width: int, names: Names) -> None:
-        super().__init__()
-        self.part, self.object = nn.Linear(width, len(names.sided)), nn.Linear(width, len(names.objects))
-        self.colour = nn.Linear(width, 3)
 
 
 def prompt_loss(network: PointNetwork, probes: Probes, seen: Seen, photos: Tensor) -> dict[str, Tensor]:
@@ -231,7 +222,7 @@ def make(given: argparse.Namespace) -> None:
         # Each region's starts from the same nothing.
         torch.manual_seed(given.seed)
         segmenter.keypoint_prompt = KeypointPrompt(network.config.vision).requires_grad_(False)
-        probes = Probes(2 * network.config.vision.width, names).requires_grad_(False)
+        probes = Probes(2 * network.config.vision.width, len(names.sided), len(names.objects)).requires_grad_(False)
         network.change(region=region)
         learns = itertools.chain(segmenter.keypoint_prompt.parameters(), probes.parameters())
         stage(region, 3, given.prompt_steps, learns, lambda photos, _, p=probes: prompt_loss(network, p, seen, photos))

@@ -65,15 +65,13 @@ def train_join(
     import torch
 
     from talking_points.bases.loading import load_joined, save_base
-    from talking_points.model.checkpoint import TRAINING
+    from talking_points.model.checkpoint import read_trainings, write_trainings
     from talking_points.pointing.pretrained import find_checkpoint
 
     roles = {"descriptor": find_checkpoint(descriptor), "localizer": find_checkpoint(localizer)}
-    told = {role: (folder / role / TRAINING) for role, folder in roles.items()}
-    kept = {role: path.read_bytes() for role, path in told.items() if path.is_file()}
+    told = read_trainings(roles)
     save_base(load_joined(*roles.values()), out, dtype=torch.float16)
-    for role, content in kept.items():
-        (out / role / TRAINING).write_bytes(content)
+    write_trainings(told, out)
     log(f"wrote {out}")
 
 
@@ -98,6 +96,7 @@ def train_calibrate(
 
     from talking_points.bases.loading import load_base, save_base
     from talking_points.evaluation.data import read_samples
+    from talking_points.model.checkpoint import read_trainings, write_trainings
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
@@ -107,7 +106,9 @@ def train_calibrate(
     samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
     base = load_base(folder, device=choose_device(device))
     found = calibrate(PointLocalizer(base), [sample for sample in samples if sample.text is not None])
+    told = read_trainings(dict.fromkeys(base.roles, folder))
     save_base(base, out, dtype=torch.float16)
+    write_trainings(told, out)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from talking_points.endpoint import EndpointConfig
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.files import read_json
-from talking_points.model.checkpoint import TRAINING
+from talking_points.model.checkpoint import read_trainings
 from talking_points.model.weights import read_shapes
 from talking_points.pointing.pretrained import find_model, stock_family
 
@@ -20,6 +20,7 @@ PAPER_TRAINING = {
     "descriptor": "10 epochs of 17,000 texts, 8 a step, rate 2e-4",
     "localizer": "15 epochs of 17,000 texts, 8 a step, rate 1e-5",
 }
+PAPER_REINFORCED = "in Table 2 3 epochs of 22,600 points of Bovidae, or 17,000 of Canidae, 10 a step, rate 5e-6"
 PAPER_LORA = "rank 512, alpha 256"
 PAPER_TEST = {
     "2": "AP-10K; about 17,000 points of Canidae, 22,600 of Bovidae",
@@ -80,15 +81,21 @@ def _of_role(role: str, model: str) -> list[tuple[str, str, str]]:
         told.append((f"{who}: head", "regression", config["coordinate_head"]))
     elif config["vision"]["region"] != "gaussian":
         told.append((f"{who}: region", "gaussian", config["vision"]["region"]))
-    training = folder / role / TRAINING
-    trained = _trained(read_json(training)) if training.is_file() else "not told in the checkpoint"
-    return [*told, (f"{who}: trained", PAPER_TRAINING[role], trained)]
+    training = read_trainings({role: folder}).get(role, {})
+    trained = _trained(training) if "texts" in training else "not told in the checkpoint"
+    told.append((f"{who}: trained", PAPER_TRAINING[role], trained))
+    if "reinforced" in training:
+        how = training["reinforced"]
+        here = _trained({**how, "texts": how["learnt_on"]}).replace(" texts", " points")
+        told.append((f"{who}: reinforced", PAPER_REINFORCED, here))
+    return told
 
 
-def _trained(told: dict[str, Any]) -> str:
+def _trained(told: Mapping[str, Any]) -> str:
     """In the words of `PAPER_TRAINING`; what makes no difference to the paper's is left out."""
     rate, step = f"{told['learning_rate']:.0e}".replace("e-0", "e-"), told["photos"] * told["points"]
-    often = f"{told['epochs']} epochs" if told["epochs"] else f"{told['steps']:,} steps"
+    count, unit = (told["epochs"], "epoch") if told["epochs"] else (told["steps"], "step")
+    often = f"{count:,} {unit}{'' if count == 1 else 's'}"
     words = f"{often} of {told['texts']:,} texts, {step} a step, rate {rate}"
     words += "".join(f", {how}" for key, how in _ALSO.items() if told.get(key))
     return words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, load_base, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
-from talking_points.model.checkpoint import TRAINING
+from talking_points.model.checkpoint import write_trainings
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
@@ -99,8 +98,7 @@ def train_role(
                 for name, parameter in base.role_weights(role).items():
                     parameter.copy_(trained[name])
         save_base(base, settings.out / "checkpoint")
-        told = json.dumps(told_of(settings, batches), indent=2) + "\n"
-        write_whole(settings.out / "checkpoint" / role / TRAINING, told)
+        write_trainings({role: told_of(settings, batches)}, settings.out / "checkpoint")
     return finished
 
 
@@ -110,7 +108,7 @@ TOLD_OF_ROLE = ("train_projector", "blind", "frozen_language_model")
 
 
 def told_of(settings: Settings, batches: PointBatches) -> dict[str, Any]:
-    """How a role is trained, without names of folders: for `TRAINING` beside its adapter."""
+    """How a role is trained, without names of folders: for its checkpoint to tell."""
     told = {name: getattr(settings, name) for name in TOLD}
     told |= {name: getattr(settings, name) for name in TOLD_OF_ROLE if hasattr(settings, name)}
     return {"steps": len(batches), "texts": len(batches.points), **told}
