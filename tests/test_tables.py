@@ -211,7 +211,7 @@ def test_table_2(
     assert "| tested on | AP-10K; about 17,000 points of Canidae, 22,600 of Bovidae |" in said
     reinforced = tmp_path / "out" / "Bovidae-to-Canidae" / "checkpoint"
     for who in (f"localizer of {reinforced}", f"descriptor of {reinforced}", f"descriptor of {tmp_path / 'model'}"):
-        [line] = [line for line in said.splitlines() if line.startswith(f"| {who}: trained |")]
+        line = next(line for line in said.splitlines() if line.startswith(f"| {who}: trained |"))
         assert line.endswith("| 7 steps of 21 texts, 3 a step, rate 5e-1 |")
     assert re.search(
         r"Bovidae-to-Canidae/checkpoint: reinforced .*\| 1 step of \d+ points, 1 a step, rate 5e-6 \|", said
