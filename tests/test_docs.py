@@ -23,9 +23,11 @@ from PIL import Image
 from talking_points.cli import app, main
 from tests.bases.tiny_qwen import write_tiny
 from tests.endpoint_server import Reply, completion, serving
+from tests.shared import SHARED
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+PAPER = DOCS / "paper.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")])
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 OTHER_PROGRAMS = ("accelerate", "curl", "cvat-cli", "echo", "export", "make", "ollama", "pip", "vllm", ".ci/run")
@@ -124,7 +126,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "settings", "count"),
     [
-        ("table_2.sh", {"AP10K": "ap-10k", "MODEL": "mini", "OUT": "out"}, 8),
+        ("table_2.sh", {"AP10K": "ap-10k", "MODEL": "mini", "OUT": "out"}, 4),
     ],
 )
 def test_the_commands_of_a_script_exist(
@@ -175,12 +177,44 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 def test_what_the_papers_page_names_is_there() -> None:
-    named = re.findall(r"`([\w/]+\.(?:py|txt|toml|sh))(?::(\w+))?`", (DOCS / "paper.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`([\w/]+\.(?:py|txt|toml|sh))(?::(\w+))?`", PAPER.read_text(encoding="utf-8"))
     assert len(named) > 60
     for path, name in named:
         file = next((f for f in (ROOT / "src" / "talking_points" / path, ROOT / path) if f.is_file()), None)
         assert file is not None, path
         assert not name or re.search(rf"\b{name}\b", file.read_text(encoding="utf-8")), f"{path}:{name}"
+
+
+def claims() -> list[tuple[str, str, str]]:
+    """The rows of the paper's page: what the paper says, the verdict, and what is here."""
+    tables = re.findall(r"^\| the paper \| \| here \|\n\|[-|]+\n((?:\|.*\n)+)", PAPER.read_text("utf-8"), re.MULTILINE)
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for table in tables for line in table.splitlines()]
+    assert all(len(row) == 3 for row in rows), [row for row in rows if len(row) != 3]
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def test_every_claim_of_the_paper_has_a_verdict() -> None:
+    found = claims()
+    assert len(found) > 80
+    assert {verdict for _, verdict, _ in found} == {"same", "ours", "not here"}
+    for said, verdict, here in found:
+        assert here, said
+        # What is the same is somewhere.
+        assert verdict != "same" or "`" in here or "[" in here or here == "no other points are drawn", said
+
+
+def test_what_the_paper_is_said_to_say_it_says() -> None:
+    paper = SHARED / "paper" / "talking_points.txt"
+    if not paper.is_file():
+        pytest.skip("needs ../shared/paper")
+
+    def plain(text: str) -> str:
+        return re.sub(r"[^a-z0-9.^-]+", " ", re.sub(r"[${}*]", "", text.lower().replace("\\n", " ")))
+
+    text = plain(paper.read_text(encoding="utf-8"))
+    quotes = [quote for said, _, _ in claims() for quote in re.findall(r'"([^"]+)"', said)]
+    assert len(quotes) > 60
+    assert not [quote for quote in quotes if plain(quote).strip(" .") not in text]
 
 
 def test_pictures_are_what_the_code_draws() -> None:

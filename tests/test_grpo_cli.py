@@ -108,6 +108,7 @@ def test_table_2_is_the_papers(
         '"$1"': "Bovidae",
         '"$2"': "Canidae",
         '"$MODEL"': "mini",
+        "${GRPO:-}": "",
         '"$OUT/$1-to-$2"': tmp_path / "x",
     }
     for word, value in said.items():

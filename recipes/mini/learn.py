@@ -164,7 +164,7 @@ def losses(network: PointNetwork, probes: Probes, batch: Batch, device: torch.de
     if device.type == "cuda":
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     features, mask_logits, class_logits = network.segmenter.segment(pixels)
-    result = _seeing(mask_logits, class_logits, batch.classes.to(device).long(), batch.known.to(device))
+    result = seeing(mask_logits, class_logits, batch.classes.to(device).long(), batch.known.to(device))
     points_BP2 = batch.points.to(device)
     numbers_NF = network.segmenter.encode_points(features, points_BP2).flatten(0, 1)
     result |= _probed(probes, numbers_NF, pixels, points_BP2, batch.sided.to(device), batch.objects.to(device))
@@ -180,7 +180,7 @@ def language_losses(network: PointNetwork, batch: Batch, features: Any, numbers_
     return _written(network, batch, hidden_PSD) | _found(network, batch, hidden_PSD, features, photo_P)
 
 
-def _seeing(mask_logits: Tensor, class_logits: Tensor, classes_BHW: Tensor, known_BK: Tensor) -> dict[str, Tensor]:
+def seeing(mask_logits: Tensor, class_logits: Tensor, classes_BHW: Tensor, known_BK: Tensor) -> dict[str, Tensor]:
     """Query k is to be the mask of class k: no matching is needed."""
     B, K = known_BK.shape
     seen_BK1 = torch.zeros(B, K + 1, dtype=torch.bool, device=classes_BHW.device)

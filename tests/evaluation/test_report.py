@@ -16,6 +16,8 @@ from talking_points.evaluation.report import _samples, _shown, markdown_tables, 
 from talking_points.evaluation.samples import Sample
 from talking_points.samples import FoundPoint
 
+NO_TABLE: dict[str, list[object]] = {"paper": [], "paper_gains": [], "differs": []}
+
 
 def test_table() -> None:
     row = {
@@ -31,7 +33,7 @@ def test_table() -> None:
     }
     texts = {"plain": {"descriptor": {"names_object": 99.25, "names_part": 60.0}}}
     rows = [row, {**row, "localizer": "oracle"}, {**row, "style": "short"}]
-    lines = markdown_tables({"rows": rows, "texts": texts, "paper": [], "styles": {}}).splitlines()
+    lines = markdown_tables({"rows": rows, "texts": texts, **NO_TABLE, "styles": {}}).splitlines()
     assert lines[0] == "**plain** (7 points)"
     assert lines[-1] == "Texts that name the right object, and the right part: descriptor 99.2% and 60.0%."
     assert lines[-3] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
@@ -43,10 +45,14 @@ def test_the_paper_and_the_styles_stand_below() -> None:
     paper = {**row, "row": "Talking Points", "ours": row, "paper": {"pck@0.1": None, "pck@0.2": 92.33, "mpck": 78.13}}
     panel = {"matrix": {"descriptor": {"as written": {"localizer": 62.5}, "short": {"localizer": 60.0}}}}
     panel |= {"describers": {"descriptor": 62.5}, "spread": {"localizer": {"descriptor": 2.5}}}
-    lines = markdown_tables({"rows": [row], "texts": {"plain": {}}, "paper": [paper], "styles": {"plain": panel}})
+    gain = {"set": "plain", "row": "ground truth", "over": "DAM", "paper": 35.96, "ours": -2.5, "ci": [-4.0, 1.0]}
+    table = {"paper": [paper], "paper_gains": [gain], "differs": [{"what": "head", "paper": "one", "here": "other"}]}
+    lines = markdown_tables({"rows": [row], "texts": {"plain": {}}, **table, "styles": {"plain": panel}})
+    assert "| ground truth | DAM | +36.0 | -2.5 | -4.0 to +1.0 |" in lines
+    assert "\n\n| what differs | paper | here |\n|---|---|---|\n| head | one | other |\n" in lines
     assert "| Talking Points | paper |  | 92.3 | 78.1 |  |" in lines
     assert "| descriptor -> localizer | ours | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |" in lines
-    assert lines.endswith("| descriptor | short | 60.0 |\n| descriptor | *best - worst* | 2.5 |\n")
+    assert "| descriptor | short | 60.0 |\n| descriptor | *best - worst* | 2.5 |\n" in lines
 
 
 class Knowing:

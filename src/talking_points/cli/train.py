@@ -68,12 +68,16 @@ def train_join(
         import torch
 
         from talking_points.bases.loading import load_joined, save_base
+        from talking_points.model.checkpoint import read_trainings, write_trainings
         from talking_points.pointing.pretrained import find_checkpoint
 
+        roles = {"descriptor": find_checkpoint(descriptor), "localizer": find_checkpoint(localizer)}
+        told = read_trainings(roles)
         # In the type in which it is written: of a large base that is half the memory.
-        joined = load_joined(find_checkpoint(descriptor), find_checkpoint(localizer), dtype=torch.float16)
+        joined = load_joined(*roles.values(), dtype=torch.float16)
     with disk_full_explained(out):
         save_base(joined, out, dtype=torch.float16)
+        write_trainings(told, out)
     log(f"wrote {out}")
 
 
@@ -98,6 +102,7 @@ def train_calibrate(
 
     from talking_points.bases.loading import load_base, save_base
     from talking_points.evaluation.data import read_samples
+    from talking_points.model.checkpoint import read_trainings, write_trainings
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
@@ -108,8 +113,10 @@ def train_calibrate(
         samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)
         base = load_base(folder, device=choose_device(device))
         found = calibrate(PointLocalizer(base), [one for one in samples if one.text is not None], progress.show)
+    told = read_trainings(dict.fromkeys(base.roles, folder))
     with disk_full_explained(out):
         save_base(base, out, dtype=torch.float16)
+        write_trainings(told, out)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 

@@ -18,7 +18,7 @@ from talking_points.dataset.sources.loading import load_scenes, parse_sources
 from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
-from talking_points.evaluation.paper import beside_paper
+from talking_points.evaluation.paper import PaperRow, beside_paper, rows_of
 from talking_points.evaluation.protocol import (
     Points,
     Row,
@@ -73,6 +73,7 @@ def run(
     texts = {name: written_texts(name, samples) for name in are_written}
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
+    from talking_points.evaluation.differs import what_differs
 
     workers = settings.workers if settings.engine == "ray" else 0
     with open_contestants(settings, workers=workers) as named:
@@ -93,7 +94,8 @@ def run(
             },
             seed=settings.seed,
             styles=settings.styles,
-            table=settings.table,
+            table=() if settings.table is None else rows_of(settings.table, settings.objects),
+            differs=[] if settings.table is None else what_differs(settings, describers, localizers, samples),
             problems=problems,
             on_progress=on_progress,
         )
@@ -160,7 +162,8 @@ def evaluate(
     settings: Mapping[str, Any],
     seed: int,
     styles: bool = False,
-    table: str | None = None,
+    table: Sequence[PaperRow] = (),
+    differs: Sequence[Mapping[str, str]] = (),
     problems: Sequence[str] = (),
     on_progress: OnProgress = unheard,
 ) -> dict[str, Any]:
@@ -174,7 +177,8 @@ def evaluate(
         settings: model, split and the like, for the report; a run with other settings does not resume this one.
         seed: of the shuffling.
         styles: whether every describer's texts are scored in other styles, too.
-        table: the paper's, whose rows the report then holds beside ours (`paper.TABLES`).
+        table: rows of the paper, which the report then holds beside ours.
+        differs: in what ours are not the paper's, for the report (`differs.what_differs`).
         problems: samples that were passed over, for the report.
         on_progress: told set and contestants, samples done and their number.
 
@@ -190,15 +194,15 @@ def evaluate(
     rows = [row for row in rows if row.read.any()]
     of_set = {one.name: [row for row in rows if row.set_name == one.name] for one in sets}
     as_written = {name: [row for row in some if row.as_written] for name, some in of_set.items()}
-    summaries = [row.summary() for row in rows]
     of_files = [name for name, one in describers.items() if isinstance(one, Mapping) and name != "ground-truth"]
+    beside = [beside_paper(table, some, of_files=of_files) for some in of_set.values()]
     report = {
         **settings,
         "seed": seed,
         "versions": versions(),
         "data": data,
         "passed_over": list(problems),
-        "rows": summaries,
+        "rows": [row.summary() for row in rows],
         "differences": [difference for some in as_written.values() for difference in _differences(some)],
         "checks": {name: _checks(some) for name, some in of_set.items()},
         "texts": {
@@ -210,7 +214,9 @@ def evaluate(
             for name, some in as_written.items()
         },
         "styles": {name: style_panel(some) for name, some in of_set.items()} if styles else {},
-        "paper": [] if table is None else beside_paper(table, summaries, of_files=of_files),
+        "paper": [row for some, _ in beside for row in some],
+        "paper_gains": [gain for _, some in beside for gain in some],
+        "differs": list(differs),
     }
     write_report(out, report, rows)
     return report

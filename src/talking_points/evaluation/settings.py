@@ -72,8 +72,8 @@ class EvaluationSettings(ContestSettings, FieldSettings):
     describer: tuple[str, ...] = ()
     """ground-truth, descriptor, descriptor:DIR, object-caption, region-caption, file:PATH[=NAME] or endpoint:URL,MODEL.
     Repeatable; the first two unless given."""
-    table: Literal["1", "3", "4", "figure"] | None = None
-    """The paper's 1, 3, 4 or 'figure': its contestants, and its rows beside ours."""
+    table: Literal["1", "2", "3", "4", "figure"] | None = None
+    """The paper's 1 to 4 or 'figure': its contestants, its rows beside ours, and what differs."""
     styles: bool = False
     """Every text in other styles too: a matrix of styles and judges."""
     cross_photo: bool = False
@@ -113,7 +113,7 @@ class EvaluationSettings(ContestSettings, FieldSettings):
     def contestants(self, *, have_texts: bool) -> tuple[list[str], list[str]]:
         """Describers and localizers: those of the table and those that are named, or else the usual ones."""
         if self.table is not None:
-            return contestants_of(self.table, self.describer, self.localizer)
+            return contestants_of(self.table, self.describer, self.localizer, self.objects)
         return list(self.describer) or [*(["ground-truth"] if have_texts else []), "descriptor"], list(self.localizer)
 
 

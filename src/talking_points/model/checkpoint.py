@@ -5,6 +5,8 @@ vision.safetensors    segmenter, projector, text-to-vision MLP and head of the b
 language_model/       a plain transformers Llama folder with its tokenizer
 descriptor/           a PEFT adapter, and projector.safetensors where it has a projector of its own
 localizer/            a PEFT adapter, and heads.safetensors: its projector, text-to-vision MLP, coordinate head
+
+Beside an adapter may lie training.json: how the role was trained (`write_trainings`). Nothing that answers reads it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from talking_points.files import read_json
+from talking_points.files import read_json, write_whole
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import ROLES, PointNetwork
 from talking_points.model.plain import read_plain, save_files
@@ -29,6 +31,7 @@ from talking_points.model.weights import first_difference, load_weights, read_te
 
 HEADS = Path("localizer", "heads.safetensors")
 PROJECTOR = Path("descriptor", "projector.safetensors")
+TRAINING = "training.json"
 KEPT_FILES = ("README.md", "report.json")
 """Model card and scores: kept when a checkpoint is written again."""
 
@@ -123,6 +126,19 @@ def load_checkpoint(
         load_weights(network.descriptor_projector, read_tensors(folder / PROJECTOR), source=str(folder / PROJECTOR))
     network.requires_grad_(False)
     return network.place(device, dtype).eval()
+
+
+def read_trainings(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """How roles were trained, as far as their checkpoints tell. folders: by role."""
+    paths = {role: folder / role / TRAINING for role, folder in folders.items()}
+    return {role: read_json(path) for role, path in paths.items() if path.is_file()}
+
+
+def write_trainings(told: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Say so beside the adapters of a checkpoint. told: by role; of a role that it lacks nothing is written."""
+    for role, training in told.items():
+        if (folder / role).is_dir():
+            write_whole(folder / role / TRAINING, json.dumps(training, indent=2) + "\n")
 
 
 def read_config(folder: Path) -> ModelConfig:

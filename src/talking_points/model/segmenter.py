@@ -110,14 +110,20 @@ class Segmenter(nn.Module):
     def segment(self, pixels_B3HW: Tensor) -> tuple[ImageFeatures, Tensor, Tensor]:
         """Encode photos; also what is seen in them: the queries' (B, Q, H, W) mask and (B, Q, K + 1) class logits."""
         stages = self.trunk(pixels_B3HW)
-        inputs = self.mask_decoder.prepare(*self.pixel_decoder(stages))
-        query_BQC, pos_BQC = self.mask_decoder.learned_queries(pixels_B3HW.shape[0])
+        image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
+        return self.segment_seen(stages[-1], *self.pixel_decoder(stages), image_hw=image_hw)
+
+    def segment_seen(
+        self, last_BCHW: Tensor, mask_feature_BCHW: Tensor, memories: list[Tensor], *, image_hw: tuple[int, int]
+    ) -> tuple[ImageFeatures, Tensor, Tensor]:
+        """`segment`, from what trunk and pixel decoder say: the trunk's last stage, the decoder's outputs."""
+        inputs = self.mask_decoder.prepare(mask_feature_BCHW, memories)
+        query_BQC, pos_BQC = self.mask_decoder.learned_queries(len(last_BCHW))
         query_BQC, mask_logits = self.mask_decoder.decode(query_BQC, pos_BQC, inputs)
         assert mask_logits is not None
         class_logits = self.mask_decoder.class_logits(query_BQC, mask_logits, inputs)
-        folded_BCHW = fold_pixels(stages[-1], self.config.pixel_shuffle)
+        folded_BCHW = fold_pixels(last_BCHW, self.config.pixel_shuffle)
         query_feat_pos = torch.cat([query_BQC, pos_BQC], dim=-1)
-        image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
         grid_hw = (int(folded_BCHW.shape[-2]), int(folded_BCHW.shape[-1]))
         mixture_BNF, wins_BQN = perceive_image(mask_logits, class_logits, query_feat_pos, image_hw, grid_hw)
         features = ImageFeatures(

@@ -18,8 +18,9 @@ from torch import Tensor
 from talking_points.bases.base import Base, PhotoFeatures
 from talking_points.bases.loading import holds_base, load_joined, load_role, save_base
 from talking_points.evaluation.samples import Sample
-from talking_points.model.checkpoint import DifferentBases
+from talking_points.model.checkpoint import DifferentBases, read_trainings, write_trainings
 from talking_points.model.generation import Sampling
+from talking_points.model.network import ROLES
 from talking_points.model.weights import fingerprint
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 GPU_CACHE_BYTES = 2**33
 """Room for what is kept of photos on a GPU: the 7B's features of one take some 100 MB. Ours."""
+TOLD_OF_TRAINING = ("epochs", "photos", "points", "learning_rate", "group_size", "reward", "seed")
+"""Of the settings, what a checkpoint tells of its descriptor's reinforcement."""
 TOLD = ("group_size", "temperature", "blocks", "kl_weight", "reward", "evaluate_every")
 """Settings that a resumed training must have the same."""
 
@@ -204,6 +207,11 @@ def train_grpo(
         )
     if is_main_process() and (finished or watch.stopped is not None):
         _save(policy, watch, asked, settings)
+        told = read_trainings(dict(zip(ROLES, asked, strict=True)))
+        how = {name: getattr(settings, name) for name in TOLD_OF_TRAINING}
+        how |= {"steps": len(batches), "learnt_on": len(learning)}
+        told["descriptor"] = {**told.get("descriptor", {}), "reinforced": how}
+        write_trainings(told, out / "checkpoint")
     return finished or watch.stopped is not None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, holds_base, load_base, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
+from talking_points.model.checkpoint import write_trainings
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
@@ -97,7 +99,20 @@ def train_role(
                 for name, parameter in base.role_weights(role).items():
                     parameter.copy_(trained[name])
         save_base(base, settings.out / "checkpoint")
+        write_trainings({role: told_of(settings, batches)}, settings.out / "checkpoint")
     return finished
+
+
+TOLD = ("epochs", "photos", "points", "learning_rate", "schedule", "seed")
+"""Of the settings, what a checkpoint tells of its training."""
+TOLD_OF_ROLE = ("train_projector", "blind", "frozen_language_model")
+
+
+def told_of(settings: Settings, batches: PointBatches) -> dict[str, Any]:
+    """How a role is trained, without names of folders: for its checkpoint to tell."""
+    told = {name: getattr(settings, name) for name in TOLD}
+    told |= {name: getattr(settings, name) for name in TOLD_OF_ROLE if hasattr(settings, name)}
+    return {"steps": len(batches), "texts": len(batches.points), **told}
 
 
 def attach(base: Base, settings: Settings) -> None:
