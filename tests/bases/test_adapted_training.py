@@ -31,8 +31,10 @@ from talking_points.training.reinforce import CachedBase, grpo_objective, train_
 from talking_points.training.roles import train_role
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 from tests.bases.tiny_qwen import write_tiny
+from tests.training.test_loop import launch
 
 SIDE = 128
+ADAPTER = "adapter_model.safetensors"
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("one", "two", "three", "four", "five", "six")
 
@@ -135,6 +137,24 @@ def test_killed_and_started_again_is_as_if_never_killed(base: Path, tmp_path: Pa
     for file in files:
         mine, theirs = read_tensors(tmp_path / "cut" / "checkpoint" / role / file.name), read_tensors(file)
         assert mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def train_together(base: Path, out: Path, *, shard: bool = False) -> bool:
+    """Three steps of two photos, by as many processes as there are."""
+    some = {"steps": 3, "photos": 2, "head": "pointer", "learning_rate": 1e-3, "shard": shard}
+    return train_role(told(LocalizerSettings, base, out, feature_cache=out / "kept", **some), few(4))
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_train_as_one_does(base: Path, tmp_path: Path, shard: bool) -> None:
+    """Gradients are those of the whole step, also where the frozen language model lies in shards."""
+    assert train_together(base, tmp_path / "one")
+    arguments = f"Path({str(base)!r}), Path({str(tmp_path / 'two')!r}), shard={shard}"
+    launch(2, f"from pathlib import Path; from {__name__} import train_together; train_together({arguments})")
+    one, two = (read_tensors(tmp_path / n / "checkpoint" / "localizer" / ADAPTER) for n in ("one", "two"))
+    assert one.keys() == two.keys() and any(weight.any() for name, weight in two.items() if "lora_B" in name)
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=1e-4), name
 
 
 @pytest.mark.parametrize("quantize", [None, "nf4", "int8"])
