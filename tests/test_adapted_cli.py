@@ -15,6 +15,8 @@ from transformers import AutoTokenizer
 
 from talking_points.bases.sizes import CONFIGS
 from talking_points.cli import main
+from talking_points.evaluation.differs import _base
+from talking_points.evaluation.differs import _of_role as _of_checkpoint
 from talking_points.pointing import descriptor as descriptor_module
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training import policy as policy_module
@@ -87,8 +89,13 @@ def test_the_commands_of_the_guide(
     [found] = json.loads(out)["points"]
     x, y = found["found_x"], found["found_y"]
     assert 0 <= x <= 90 and 0 <= y <= 60 and 0 <= found["there"] <= 1 and 0 <= found["confidence"] <= 1
-    scores = json.loads(Path("scores/report.json").read_text())
-    assert scores
+    assert Path("scores/report.json").is_file()
+    folder = Path("q-sure").resolve()
+    told = dict([_of_checkpoint("localizer", str(folder))[1][::2], ("base", _base(folder))])
+    assert told == {
+        f"localizer of {folder}: head": "pointer",
+        "base": f"{(tmp_path / 'base').resolve()} with adapters of ours, a square of 64 px",
+    }
     code, out, err = run(
         capsys, "train", "grpo", "--keypoints", "points.jsonl", "--held-out-points", 2, "--out", "other",
         "--descriptor", "q", "--localizer", "q-sure", "--dry-run",

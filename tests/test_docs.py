@@ -97,6 +97,15 @@ def check_against_cli(words: list[str]) -> None:
             assert not lacking, f"{name} lacks {', '.join(lacking)}"
 
 
+def test_shell_blocks_can_be_typed() -> None:
+    """The shell itself reads them, which sees what a quotation mark too many makes of the lines after it."""
+    for page in PAGES:
+        for language, block in blocks(page):
+            if language == "sh":
+                read = subprocess.run(["sh", "-n"], input=block, text=True, capture_output=True, check=False)
+                assert read.returncode == 0, f"{page}: {read.stderr}\n{block}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_exists(page: Path) -> None:
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

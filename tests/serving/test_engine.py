@@ -131,6 +131,31 @@ def test_a_caller_who_left_is_passed_over(tp: TalkingPoints) -> None:
     assert held.batches == [1, 1]
 
 
+def test_callers_who_leave_take_no_room(tp: TalkingPoints) -> None:
+    """However many come and go while a batch is worked on."""
+    held = Held(tp)
+    held.occupy()
+    for _ in range(20):
+        assert held.engine.submit("localize", photo(held.engine), texts("a hood")).cancel()
+    assert held.engine.waiting == 0 and len(held.engine._queue) <= 1
+    held.go.set()
+    held.engine.close()
+
+
+def test_an_idle_engine_gives_freed_memory_back(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back = threading.Event()
+    monkeypatch.setattr("talking_points.memory.give_back_freed_memory", given_back.set)
+    engine = Engine("tiny", tp, ServeSettings(wait_ms=0))
+    # The batch ends too soon after the start for a look, and nothing else comes.
+    monkeypatch.setattr("talking_points.serving.engine.GIVE_BACK_EVERY_S", 1000.0)
+    engine.submit("describe", photo(engine), points(POINTS[0])).result(60)
+    assert not given_back.is_set()
+    monkeypatch.setattr("talking_points.serving.engine.GIVE_BACK_EVERY_S", 0.01)
+    engine.submit("describe", photo(engine), points(POINTS[0])).result(60)
+    assert given_back.wait(60)
+    engine.close()
+
+
 def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(tp)
     held.occupy()

@@ -64,6 +64,8 @@ def _base(folder: Path | EndpointConfig) -> str:
     if (family := stock_family(folder)) is not None:
         return f"a stock model ({family})"
     config = read_json(folder / "config.json")
+    if "base" in config:
+        return f"{config['base']['model']} with adapters of ours, a square of {config['side']} px"
     files = [folder / "vision.safetensors", *sorted((folder / "language_model").glob("*.safetensors"))]
     weights = sum(math.prod(shape) for file in files for shape in read_shapes(file).values())
     return f"{config['name']}, {weights / 1e6:,.0f}M weights, a square of {config['vision']['image_size']} px"
@@ -79,13 +81,12 @@ def _of_role(role: str, model: str) -> list[tuple[str, str, str]]:
     told = [(f"{who}: LoRA", PAPER_LORA, f"rank {adapter['r']}, alpha {adapter['lora_alpha']}")]
     if role == "localizer":
         told.append((f"{who}: head", "regression", config["coordinate_head"]))
-    elif config["vision"]["region"] != "gaussian":
-        told.append((f"{who}: region", "gaussian", config["vision"]["region"]))
+    elif (region := config.get("vision", {}).get("region", "gaussian")) != "gaussian":
+        told.append((f"{who}: region", "gaussian", region))
     training = read_trainings({role: folder}).get(role, {})
     trained = _trained(training) if "texts" in training else "not told in the checkpoint"
     told.append((f"{who}: trained", PAPER_TRAINING[role], trained))
-    if "reinforced" in training:
-        how = training["reinforced"]
+    for how in training.get("reinforced", []):
         here = _trained({**how, "texts": how["learnt_on"]}).replace(" texts", " points")
         told.append((f"{who}: reinforced", PAPER_REINFORCED, here))
     return told
@@ -93,12 +94,22 @@ def _of_role(role: str, model: str) -> list[tuple[str, str, str]]:
 
 def _trained(told: Mapping[str, Any]) -> str:
     """In the words of `PAPER_TRAINING`; what makes no difference to the paper's is left out."""
-    rate, step = f"{told['learning_rate']:.0e}".replace("e-0", "e-"), told["photos"] * told["points"]
+    rate, step = _rate(told["learning_rate"]), told["photos"] * told["points"]
     count, unit = (told["epochs"], "epoch") if told["epochs"] else (told["steps"], "step")
     often = f"{count:,} {unit}{'' if count == 1 else 's'}"
     words = f"{often} of {told['texts']:,} texts, {step} a step, rate {rate}"
     words += "".join(f", {how}" for key, how in _ALSO.items() if told.get(key))
     return words
+
+
+def _rate(rate: float) -> str:
+    """
+    Example:
+        >>> _rate(2e-4), _rate(0.00015)
+        ('2e-4', '1.5e-4')
+    """
+    number, power = f"{rate:e}".split("e")
+    return f"{float(number):g}e{int(power)}"
 
 
 _ALSO = {

@@ -107,7 +107,13 @@ async def _written(
         loop.call_soon_threadsafe(pieces.put_nowait, text)
 
     answering = asyncio.ensure_future(answer(on_text=None if in_json else on_text))
-    answering.add_done_callback(lambda _: pieces.put_nowait(None))
+
+    def done(task: asyncio.Future[list[PhotoPoint]]) -> None:
+        pieces.put_nowait(None)
+        if not task.cancelled():
+            task.exception()  # told where it is awaited, and by nobody where the caller has left
+
+    answering.add_done_callback(done)
     try:
         while (text := await pieces.get()) is not None:
             # A last character of several tokens may still change.

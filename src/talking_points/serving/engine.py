@@ -79,6 +79,7 @@ class Engine:
         self._working = 0
         self._stopping = False
         self._seconds_each = 0.05
+        self._given_back_s, self._holds_freed = time.monotonic(), False
         self._watchers: list[Callable[[int, float], None]] = []
         # Its lock may be taken again by the thread that holds it.
         self._changed = threading.Condition(threading.RLock())
@@ -158,6 +159,8 @@ class Engine:
             request.future.set_result([])
             return request.future
         with self._changed:
+            # What callers left behind would else pile up, photos and all, while a batch is worked on.
+            self._queue = deque(one for one in self._queue if not one.future.cancelled())
             self.check_room(len(asked))
             self._queue.append(request)
             self._changed.notify_all()
@@ -171,7 +174,6 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        given_back_s = time.monotonic()
         while batch := self._next_batch():
             begun, count = time.monotonic(), sum(len(request.asked) for request in batch)
             self._answer(batch)
@@ -183,9 +185,14 @@ class Engine:
                 on_batch(count, seconds)
             # Not held until the next batch comes.
             del batch
-            if time.monotonic() - given_back_s >= GIVE_BACK_EVERY_S:
-                memory.give_back_freed_memory()
-                given_back_s = time.monotonic()
+            if time.monotonic() - self._given_back_s >= GIVE_BACK_EVERY_S:
+                self._give_back()
+            else:
+                self._holds_freed = True
+
+    def _give_back(self) -> None:
+        memory.give_back_freed_memory()
+        self._given_back_s, self._holds_freed = time.monotonic(), False
 
     def _next_batch(self) -> list[_Request]:
         """What is worked on next; empty when the engine has stopped."""
@@ -205,7 +212,9 @@ class Engine:
     def _wait_for_some(self) -> None:
         """Wait for a first request, and a little for more. Holds the lock."""
         while not self._queue and not self._stopping:
-            self._changed.wait()
+            # A server that falls idle keeps nothing of its last batches.
+            if not self._changed.wait(GIVE_BACK_EVERY_S if self._holds_freed else None):
+                self._give_back()
         while self._queue and not self._stopping and self.waiting < MOST_TOGETHER:
             left_s = self._queue[0].arrived_s + self.settings.wait_ms / 1000 - time.monotonic()
             if left_s <= 0:

@@ -206,18 +206,26 @@ def train_grpo(
             on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
         )
     if is_main_process() and (finished or watch.stopped is not None):
-        _save(policy, watch, asked, settings)
+        steps = _save(policy, watch, asked, settings)
         told = read_trainings(dict(zip(ROLES, asked, strict=True)))
         how = {name: getattr(settings, name) for name in TOLD_OF_TRAINING}
-        how |= {"steps": len(batches), "learnt_on": len(learning)}
-        told["descriptor"] = {**told.get("descriptor", {}), "reinforced": how}
+        whole = steps is None
+        how |= {"steps": len(batches) if whole else steps, "learnt_on": len(learning)} | (
+            {} if whole else {"epochs": None}
+        )
+        before = told.get("descriptor", {})
+        told["descriptor"] = {**before, "reinforced": [*before.get("reinforced", []), how]}
         write_trainings(told, out / "checkpoint")
     return finished or watch.stopped is not None
 
 
-def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPOSettings) -> None:
-    """Write the checkpoint; of a training that a rule stopped, as it was at the last evaluation, and why."""
-    out, network = settings.out, policy.base
+def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPOSettings) -> int | None:
+    """Write the checkpoint; of a training that a rule stopped, as it was at the last evaluation, and why.
+
+    Returns:
+        Steps that are in the checkpoint of a training that was stopped; else None.
+    """
+    out, network, steps = settings.out, policy.base, None
     if watch.stopped is not None:
         steps, kept = watch.newest_weights()
         policy.load(kept)
@@ -231,6 +239,7 @@ def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPO
         network, _ = load_judged(*asked, dtype=network.dtype)
         Policy(network, blocks=settings.blocks).load(policy.parameters)
     save_base(network, out / "checkpoint")
+    return steps
 
 
 def check_sides(network: Base, judge: Base) -> None:
