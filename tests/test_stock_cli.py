@@ -123,9 +123,10 @@ def test_one_bad_line_takes_no_other_with_it(run: Run, photo: Path, folder: Path
 def test_an_endpoint_that_refuses_all_ends_the_work(run: Run, photo: Path) -> None:
     with serving(lambda asked, number: (400, {}, b"no such thing")) as server:
         model = f"endpoint:{server.url},qwen3-vl"
-        status, _, err = run("localize", photo, "--model", model, *(f"shoe {n}" for n in range(30)))
+        status, _, err = run("localize", photo, "--model", model, *(f"shoe {n}" for n in range(300)))
         assert status == 2 and "refuses the request: status 400 no such thing" in err
-        assert len(server.requests) < 20
+        # Those that were under way when the first refusal was read.
+        assert len(server.requests) < 200
 
 
 def test_a_model_of_transformers_answers_the_shell(run: Run, photo: Path, folder: Path) -> None:
@@ -203,10 +204,3 @@ def test_what_a_model_takes(run: Run, folder: Path, tmp_path: Path) -> None:
 def test_bad_models_are_one_line(run: Run, photo: Path, arguments: tuple[str, ...], message: str) -> None:
     status, out, err = run("localize", photo, "the left shoe", *arguments)
     assert (status, out) == (2, "") and message in err and err.count("\n") == 1
-
-
-def test_a_stock_model_is_not_to_be_trained_yet(run: Run, photo: Path, folder: Path, tmp_path: Path) -> None:
-    points = tmp_path / "points.jsonl"
-    points.write_text(json.dumps({"photo": photo.name, "x": 1, "y": 2, "text": "a"}) + "\n")
-    status, _, err = run("train", "localizer", "--data", points, "--base", folder, "--out", tmp_path / "run")
-    assert status == 2 and "is a stock model (qwen3_vl)" in err

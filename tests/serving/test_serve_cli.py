@@ -102,7 +102,7 @@ def test_the_docs_ways_to_serve(run: Callable[..., tuple[Any, str]], monkeypatch
     monkeypatch.setattr(serving_server, "serve", lambda app, engines, listening: served.append((app, listening)))
     monkeypatch.setattr(serving_listening, "open_socket", lambda host, port: open_socket("127.0.0.1", 0))
     lines = [line for block in blocks() for line in commands(block) if line.startswith("talking-points serve")]
-    assert len(lines) >= 6
+    assert len(lines) >= 5
     for line in lines:
         page = [] if "--no-page" in line else ["--no-page"]
         status, err = run(*line.split()[2:], *page)

@@ -71,7 +71,9 @@ def test_a_base_names_its_recipe_or_its_size_tells(tmp_path: Path) -> None:
     assert recipe_of(write_base(tmp_path / "a", f"{{{large}}}")) == "7b"
     assert recipe_of(write_base(tmp_path / "b", f"{{{small}}}")) == "mini"
     assert recipe_of(write_base(tmp_path / "c", f'{{"recipe": "7b", {small}}}')) == "7b"
-    with pytest.raises(ValueError, match="names the recipe 'huge'; known: 7b, mini. Give one of them as --recipe"):
+    assert recipe_of(write_base(tmp_path / "stock", '{"model_type": "qwen3_vl"}')) == "qwen3-vl"
+    known = "known: 7b, mini, qwen3-vl. Give one of them as --recipe"
+    with pytest.raises(ValueError, match=f"names the recipe 'huge'; {known}"):
         recipe_of(write_base(tmp_path / "d", f'{{"recipe": "huge", {small}}}'))
     with pytest.raises(ValueError, match="config.json is no config of a base"):
         recipe_of(write_base(tmp_path / "e", "[]"))

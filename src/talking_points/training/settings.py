@@ -277,7 +277,7 @@ def recipe_of(folder: Path) -> str:
     try:
         config = read_json(path)
         name = config.get("recipe")
-        if name is None and "format_version" not in config:
+        if name is None and "model_type" in config:
             name = str(config["model_type"]).replace("_", "-")
         name = name or ("7b" if config["vision"]["image_size"] >= 512 else "mini")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
