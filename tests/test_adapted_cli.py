@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 from PIL import Image
-from transformers import AutoTokenizer
 
-from talking_points.bases.sizes import CONFIGS
 from talking_points.cli import main
 from talking_points.evaluation.differs import _base
 from talking_points.evaluation.differs import _of_role as _of_checkpoint
 from talking_points.pointing import descriptor as descriptor_module
-from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.training import policy as policy_module
 from talking_points.training import watching
-from tests.bases.tiny_qwen import POINTING, SPECIAL, write_tiny
+from tests.bases.tiny_qwen import write_tiny
 from tests.shades import shade_photos
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "qwen3-vl.md"
 
 
@@ -117,17 +116,12 @@ def test_what_does_not_fit_is_one_line(folder: Path, tmp_path: Path, capsys: pyt
         assert [line.startswith("error: ") for line in err.splitlines()][-1] and "Traceback" not in err
 
 
-def published(size: str, folder: Path) -> Path:
-    """A published size without weights; letters are read by mini's tokenizer, as Qwen's is not at hand."""
-    folder.mkdir()
-    shutil.copy(CONFIGS / f"qwen3-vl-{size}.json", folder / "config.json")
-    tokenizer = AutoTokenizer.from_pretrained(str(find_checkpoint("mini") / "language_model"))
-    tokenizer.add_special_tokens({"additional_special_tokens": [*SPECIAL, *POINTING]})
-    tokenizer.save_pretrained(folder)
-    preprocessor: dict[str, Any] = {"patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
-    preprocessor |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 1, "longest_edge": 1}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    return folder
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    if not BENCHMARKS.is_dir():
+        pytest.skip("benchmarks/ is not beside the tests")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("plans")
 
 
 @pytest.mark.parametrize(
@@ -135,10 +129,17 @@ def published(size: str, folder: Path) -> Path:
     [("2b", 24, 4.255, 78651392), ("4b", 80, 8.876, 145893376), ("8b", 80, 17.534, 209207296)],
 )
 def test_what_a_published_size_takes(
-    size: str, card: int, frozen: float, trained: int, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plans: ModuleType,
+    size: str,
+    card: int,
+    frozen: float,
+    trained: int,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Of its recipe, without a setting: memory for the card that the recipe is for, hours marked as estimates."""
-    base = published(size, tmp_path / size)
+    base = plans.published(size, tmp_path / size)
     for role in ("descriptor", "localizer"):
         own = ("--head", "pointer") if role == "localizer" else ()
         data = ("--data", folder / "points.jsonl", "--base", base, "--out", tmp_path / "out")

@@ -22,7 +22,7 @@ from recipes.mini import feed
 from recipes.mini.examples import HEAT, Example, Maker
 from recipes.mini.seed import read_names
 from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.heads import ReadTexts
+from talking_points.model.localizer_head import read_texts
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB
@@ -262,14 +262,7 @@ def answered(
     """The base's head on texts to find."""
     assert network.head is not None
     seg_P = network.seg_positions(prompts)
-    states_PSD = hidden_PSD.float()
-    rows = torch.arange(len(seg_P), device=seg_P.device)
-    texts = ReadTexts(
-        seg_PF=network.text_to_vision(states_PSD[rows, seg_P]),
-        states_PSD=states_PSD,
-        is_read_PS=torch.arange(states_PSD.shape[1], device=seg_P.device) <= seg_P[:, None],
-        photo_P=photo_P,
-    )
+    texts = read_texts(network.text_to_vision, hidden_PSD, seg_P, photo_P)
     return network.head(texts, features.decoder_inputs)
 
 

@@ -51,11 +51,17 @@ def sha256_of(content: Any) -> str:
     return hashlib.sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
 
 
+KEPT = "what is finished is kept: make room and start the same command again"
+"""Of a long command that could not write."""
+
+
 @contextmanager
-def disk_full_explained(out: Path | None) -> Iterator[None]:
+def disk_full_explained(out: Path | None, *, goes_on: bool = True) -> Iterator[None]:
     """A full disk as one OSError that says what to do, whichever library met it.
 
-    out: where what is done goes; None where that is not known.
+    Args:
+        out: where what is done goes; None where that is not known.
+        goes_on: whether the command, started again, goes on where it was; else it begins anew.
     """
     try:
         yield
@@ -63,7 +69,8 @@ def disk_full_explained(out: Path | None) -> Iterator[None]:
         if not _is_disk_full(error):
             raise
         disk = "the disk" if out is None else f"the disk of {out}"
-        raise OSError(f"{disk} is full; what is finished is kept: make room and start the same command again") from None
+        kept = KEPT if goes_on else "make room and start the same command again"
+        raise OSError(f"{disk} is full; {kept}") from None
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from talking_points.files import KEPT
+
 LEDGER_NAME = "ledger.sqlite"
 _SCHEMA = Path(__file__).with_name("journal.sql").read_text(encoding="utf-8")
 
@@ -63,8 +65,7 @@ class Ledger:
             if "locked" in str(error):
                 said = "is in use: another build is at work in this folder"
             elif isinstance(error, sqlite3.OperationalError):
-                kept = "what is finished is kept: make room and start the same command again"
-                said = f"cannot be written ({error}); {kept}"
+                said = f"cannot be written ({error}); {KEPT}"
             raise OSError(f"{self.path} {said}") from None
 
     def _rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:

@@ -75,7 +75,7 @@ def train_join(
         told = read_trainings(roles)
         # In the type in which it is written: of a large base that is half the memory.
         joined = load_joined(*roles.values(), dtype=torch.float16)
-    with disk_full_explained(out):
+    with disk_full_explained(out, goes_on=False):
         save_base(joined, out, dtype=torch.float16)
         write_trainings(told, out)
     log(f"wrote {out}")
@@ -114,7 +114,7 @@ def train_calibrate(
         base = load_base(folder, device=choose_device(device))
         found = calibrate(PointLocalizer(base), [one for one in samples if one.text is not None], progress.show)
     told = read_trainings(dict.fromkeys(base.roles, folder))
-    with disk_full_explained(out):
+    with disk_full_explained(out, goes_on=False):
         save_base(base, out, dtype=torch.float16)
         write_trainings(told, out)
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))

@@ -56,7 +56,7 @@ def import_omg_llava(
             raise FileNotFoundError(f"no such file: {file}")
     from talking_points.omg_llava.importing import import_omg_llava as import_published
 
-    with disk_full_explained(out), Progress(log, "reading the published files") as progress:
+    with disk_full_explained(out, goes_on=False), Progress(log, "reading the published files") as progress:
         differences = import_published(
             llm=llm,
             segmenter=segmenter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -43,6 +44,17 @@ class Adapters(Protocol):
 
     def acting_as(self, role: str) -> AbstractContextManager[None]:
         """Another role, or "base" for none, inside the block; the one before again after it. One thread at a time."""
+
+
+def adapter_weights(language: nn.Module, role: str, blocks: range | None = None) -> dict[str, nn.Parameter]:
+    """A role's LoRA weights by name. blocks: those of these blocks alone."""
+
+    def is_asked(name: str) -> bool:
+        block = re.search(r"\.layers\.(\d+)\.", name)
+        inside = blocks is None or (block is not None and int(block[1]) in blocks)
+        return inside and ".lora_" in name and f".{role}." in name
+
+    return {name: parameter for name, parameter in language.named_parameters() if is_asked(name)}
 
 
 def embed_suffixes(

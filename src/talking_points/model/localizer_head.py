@@ -24,6 +24,25 @@ class TextToVision(nn.Sequential):
         super().__init__(nn.Linear(llm_width, query_channels), nn.GELU(), nn.Linear(query_channels, query_channels))
 
 
+def read_texts(text_to_vision: nn.Module, hidden_PSD: Tensor, seg_P: Tensor, photo_P: Tensor) -> ReadTexts:
+    """What a head is given of P texts.
+
+    Args:
+        text_to_vision: a `TextToVision`.
+        hidden_PSD: the language model's last hidden states, after its final norm.
+        seg_P: place of each text's [SEG].
+        photo_P: which photo each text is about, ascending.
+    """
+    states_PSD = hidden_PSD.float()
+    rows = torch.arange(len(seg_P), device=seg_P.device)
+    return ReadTexts(
+        seg_PF=text_to_vision(states_PSD[rows, seg_P]),
+        states_PSD=states_PSD,
+        is_read_PS=torch.arange(states_PSD.shape[1], device=seg_P.device) <= seg_P[:, None],
+        photo_P=photo_P,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocatedPoints:
     """Answers of the localizer's head."""
@@ -112,13 +131,5 @@ class LocalizerParts(nn.Module):
             inputs: the photos' features.
             photo_P: which photo each text is about, ascending.
         """
-        states_PSD = hidden_PSD.float()
-        rows = torch.arange(len(seg_P), device=seg_P.device)
-        texts = ReadTexts(
-            seg_PF=self.text_to_vision(states_PSD[rows, seg_P]),
-            states_PSD=states_PSD,
-            is_read_PS=torch.arange(states_PSD.shape[1], device=seg_P.device) <= seg_P[:, None],
-            photo_P=photo_P,
-        )
-        located: LocatedPoints = self.head(texts, inputs)
+        located: LocatedPoints = self.head(read_texts(self.text_to_vision, hidden_PSD, seg_P, photo_P), inputs)
         return located

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from talking_points.model.config import ModelConfig, Sizes
 from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
-from talking_points.model.language import Adapters, LlamaLike, embed_suffixes
+from talking_points.model.language import Adapters, LlamaLike, adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
@@ -314,12 +313,7 @@ class PointNetwork(nn.Module):
     # --- Training
 
     def role_weights(self, role: str, *, language: bool = True, blocks: range | None = None) -> dict[str, nn.Parameter]:
-        def is_asked(name: str) -> bool:
-            block = re.search(r"\.layers\.(\d+)\.", name)
-            inside = blocks is None or (block is not None and int(block[1]) in blocks)
-            return inside and ".lora_" in name and f".{role}." in name
-
-        weights = {n: p for n, p in self.language.named_parameters() if language and is_asked(n)}
+        weights = adapter_weights(self.language, role, blocks) if language else {}
         if role == "localizer" and blocks is None:
             assert self.localizer is not None
             weights |= {f"localizer.{n}": p for n, p in self.localizer.named_parameters()}

@@ -151,15 +151,15 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     }
 
 
-def paper_hours(section: str, points: int) -> float:
-    """That the authors' code would take on one H100, from what they say of theirs.
+def paper_hours(section: str, points: int, share: float = 1.0) -> float:
+    """That the authors' code would take on one H100, from what they say of theirs. share: of their language model.
 
     Example:
         >>> paper_hours("localizer", 17_000 * 15)
         64.0
     """
     hours, seen = PAPER_HOURS[section]
-    return round(hours * points / seen, 1)
+    return round(share * hours * points / seen, 1)
 
 
 def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Sizes, points: int) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _estimates(memory: dict[str, float], settings: TrainingSettings, sizes: Size
             share = 1.0
         else:
             said += f", times {share:.2f}, the language model's size beside the paper's"
-        hours = {"hours_on_one_h100": round(share * took * points / seen, 1), "hours_are": said}
+        hours = {"hours_on_one_h100": paper_hours(settings.section, points, share), "hours_are": said}
     return {
         "memory_gb": {name: round(size / 1e9, 3) for name, size in {**memory, "all": whole}.items()},
         f"fits_{CARD_GB}_gb": whole < 0.9 * CARD_GB * 1e9,

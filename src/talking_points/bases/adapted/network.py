@@ -9,7 +9,6 @@ the first blocks (DeepStack): L * D numbers a token.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from talking_points.model.config import Sizes
 from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.heads import kept_numbers
 from talking_points.model.hugging_face import PeftAdapters
-from talking_points.model.language import embed_suffixes
+from talking_points.model.language import adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocatedPoints
 from talking_points.model.network import ROLES
 from talking_points.model.prompts import Prompts
@@ -333,12 +332,7 @@ class QwenNetwork(nn.Module):
         return {name: part}
 
     def role_weights(self, role: str, *, language: bool = True, blocks: range | None = None) -> dict[str, nn.Parameter]:
-        def is_asked(name: str) -> bool:
-            block = re.search(r"\.layers\.(\d+)\.", name)
-            inside = blocks is None or (block is not None and int(block[1]) in blocks)
-            return inside and ".lora_" in name and f".{role}." in name
-
-        weights = {n: p for n, p in self.whole.named_parameters() if language and is_asked(n)}
+        weights = adapter_weights(self.whole, role, blocks) if language else {}
         if blocks is None:
             weights |= {f"{part}.{n}": p for part, one in self._parts(role).items() for n, p in one.named_parameters()}
         return weights

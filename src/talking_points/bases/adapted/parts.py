@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from talking_points.bases.adapted.features import SquareFeatures
-from talking_points.model.heads import ReadTexts
 from talking_points.model.heatmaps import squared_distances
-from talking_points.model.localizer_head import CoordinateHead, LocatedPoints, TextToVision
+from talking_points.model.localizer_head import CoordinateHead, LocatedPoints, TextToVision, read_texts
 from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs
 from talking_points.model.positions import sine_boxes, sine_grid
 
@@ -87,14 +86,7 @@ class GridLocalizer(nn.Module):
             features: of the photos, as `seen` gives them.
             photo_P: which photo each text is about, ascending.
         """
-        states_PSD = hidden_PSD.float()
-        rows = torch.arange(len(seg_P), device=seg_P.device)
-        texts = ReadTexts(
-            seg_PF=self.text_to_vision(states_PSD[rows, seg_P]),
-            states_PSD=states_PSD,
-            is_read_PS=torch.arange(states_PSD.shape[1], device=seg_P.device) <= seg_P[:, None],
-            photo_P=photo_P,
-        )
+        texts = read_texts(self.text_to_vision, hidden_PSD, seg_P, photo_P)
         located: LocatedPoints = self.head(texts, self._inputs(features))
         return located
 
