@@ -224,7 +224,7 @@ def test_a_training_says_what_it_does_from_the_start(
     expected = (
         "reading ",
         "reading the base in ",
-        "encoding the photos of the first step, 2",
+        "encoding the first photos",
         "step 1/3 ",
         "step 3/3 ",
     )

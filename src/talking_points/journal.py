@@ -92,7 +92,8 @@ class Ledger:
         if not begun:
             self._keep("settings", [(name, json.dumps(value)) for name, value in given.items()])
             return
-        for name in sorted(begun.keys() | given.keys()):
+        # In the order given: what a run is of comes first.
+        for name in {**given, **begun}:
             if begun.get(name) != given.get(name):
                 raise ValueError(
                     f"{self.path.parent} was begun with {name} {json.dumps(begun.get(name))}, now it is "

@@ -29,9 +29,13 @@ def download(repo_id: str, patterns: Sequence[str] = HUB_FILES, *, revision: str
 
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except HfHubHTTPError as error:
+        said = str(error).splitlines()[0]
+        raise ValueError(f"unknown model {repo_id!r}: no such folder, and the Hub says: {said}") from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        said = str(error).splitlines()[0]
         raise ValueError(
-            f"unknown model {repo_id!r}: no such folder, and the Hub says: {str(error).splitlines()[0]}"
+            f"{repo_id!r} is no folder here, and the Hub cannot be reached ({said}): is there a network?"
         ) from None
 
 

@@ -18,6 +18,7 @@ import typer
 
 import talking_points
 from talking_points.cli import agents, check, dataset, evaluate, points, serve, train, weights
+from talking_points.cli.console import log
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -73,8 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
     except _Terminated:
+        log("ended by SIGTERM")
         status = 143
     except (KeyboardInterrupt, typer.Abort):
+        log("interrupted")
         status = 130
     except _ClickException as error:
         message: str = error.format_message()  # type: ignore[attr-defined]

@@ -120,7 +120,7 @@ class FrozenVision:
 
     def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
         if not self.encoded:
-            log.info("encoding the photos of the first step, %d", len(photos))
+            log.info("encoding the first photos")
         self.encoded += len(photos)
         return self.base.encode_photos(batch.pixels_B3SS[list(photos)].to(self.base.device))
 
