@@ -13,7 +13,7 @@ from talking_points.dataset.grammar import (
     write_relations,
 )
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Dialect, mirror_words
+from talking_points.dataset.places import DIALECTS, Dialect, Place, mirror_words
 from talking_points.dataset.scene_edits import mirror, mosaic
 from talking_points.dataset.wordings import PHRASES, ways_to_say
 from talking_points.evaluation.composing import compose
@@ -72,6 +72,41 @@ def test_place_free_and_short_say_nothing_of_the_photo(person):
         for name in ("place-free", "short"):
             text = write_point_text(facts, DIALECTS[name], rng(seed))
             assert not {"photo", "image", "picture"} & set(split_words(text)), text
+
+
+def test_the_clear_dialect_says_only_what_is_clear(person):
+    facts = point_facts(person, (30.5, 40.5))
+    assert (facts.part_name, facts.look.colour) == ("shirt", "red")
+    plain = replace(facts.look, neighbour=None, neighbour_direction=None, second_colour=None)
+    texts = {
+        name: " / ".join(write_point_text(one, DIALECTS["clear"], rng(seed)) for seed in range(40))
+        for name, one in {
+            "sure": replace(facts, look=replace(plain, colour_share=0.9)),
+            "mixed": replace(facts, look=replace(plain, colour_share=0.4)),
+            "two colours": replace(facts, look=replace(plain, second_colour="blue", colour_share=0.6)),
+            "shaded": replace(facts, look=replace(plain, shade="darker", line="vertical", texture="textured")),
+            "beside": replace(facts, neighbour="the jeans", look=replace(plain, neighbour_direction="below")),
+        }.items()
+    }
+    assert [name for name, said in texts.items() if "red" not in split_words(said)] == ["mixed", "two colours"]
+    assert all(
+        not {"darker", "line", "edge", "textured", "jeans", "blue"} & set(split_words(said)) for said in texts.values()
+    )
+
+
+def test_the_clear_dialect_is_silent_between_two_words(person):
+    facts = point_facts(person, (30.5, 40.5))
+    small = replace(
+        facts, object_place=Place(dx=0.3, dy=0.0, span_x=0.2, span_y=0.4), part_place=Place(dx=0.0, dy=-0.15)
+    )
+
+    def said(point_place):
+        one = replace(small, point_place=point_place, part_place=Place(dx=0.0, dy=-0.15, span_x=1.0, span_y=0.5))
+        return " / ".join(write_point_text(one, DIALECTS["clear"], rng(seed)) for seed in range(40)).split(" / ")
+
+    between, high = said(Place(dx=0.15, dy=0.15)), said(Place(dx=0.1, dy=-0.3))
+    assert all(" top" not in text and "right" in text for text in between)  # of the photo
+    assert all("top" in text.split("shirt")[-1] or "upper" in text for text in high), high[:3]
 
 
 def test_texts_of_one_level_say_that_level_alone(person):
