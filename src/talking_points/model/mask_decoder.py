@@ -158,12 +158,15 @@ class MaskDecoder(nn.Module):
             independent: queries do not see each other, as if each were decoded alone (prompts).
         """
         alone = torch.eye(query_BQC.shape[1], dtype=torch.bool, device=query_BQC.device) if independent else None
+        # Masks are linear in the mask feature, so that resizing it once a level is resizing every layer's masks.
+        small = [] if regions is not None else [_resized(inputs.mask_feature_BCHW, size) for size in inputs.sizes_hw]
         for i, layer in enumerate(self.layers):
             level = i % len(LEVEL_STRIDES)
             if regions is not None:
                 look_BQN = regions[level]
             else:
-                look_BQN = _inside_masks(self.mask_logits(query_BQC, inputs), inputs.sizes_hw[level])
+                # At least one half is inside.
+                look_BQN = torch.bmm(self._mask_embed(query_BQC).detach(), small[level]).sigmoid() >= 0.5
             # A query whose mask is empty on this level looks everywhere.
             look_BQN = look_BQN | ~look_BQN.any(-1, keepdim=True)
             cells_BNC, cell_pos_NC = inputs.cells[level], inputs.cell_positions[level]
@@ -172,9 +175,11 @@ class MaskDecoder(nn.Module):
 
     def mask_logits(self, query_BQC: Tensor, inputs: DecoderInputs) -> Tensor:
         """(B, Q, H, W) mask logits at stride 4."""
-        embed_BQC = self.mask_embed(self.post_norm(query_BQC))
         B, C, H, W = inputs.mask_feature_BCHW.shape
-        return torch.bmm(embed_BQC, inputs.mask_feature_BCHW.flatten(2)).view(B, -1, H, W)
+        return torch.bmm(self._mask_embed(query_BQC), inputs.mask_feature_BCHW.flatten(2)).view(B, -1, H, W)
+
+    def _mask_embed(self, query_BQC: Tensor) -> Tensor:
+        return self.mask_embed(self.post_norm(query_BQC))
 
     def class_logits(self, query_BQC: Tensor, mask_logits_BQHW: Tensor, inputs: DecoderInputs) -> Tensor:
         """(B, Q, K + 1) scaled cosines with the class embedding; the last is background.
@@ -192,7 +197,6 @@ class MaskDecoder(nn.Module):
         return best_BQK * torch.tensor(self.class_logit_scale).exp()
 
 
-def _inside_masks(mask_logits_BQHW: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """Bool (B, Q, h*w): where the mask, resized to a level, is at least one half."""
-    resized = F.interpolate(mask_logits_BQHW.detach(), size_hw, mode="bilinear", align_corners=False)
-    return resized.flatten(2).sigmoid() >= 0.5
+def _resized(mask_feature_BCHW: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """(B, C, h*w) mask feature on the cells of a level."""
+    return F.interpolate(mask_feature_BCHW.detach(), size_hw, mode="bilinear", align_corners=False).flatten(2)

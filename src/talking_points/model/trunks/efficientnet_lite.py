@@ -75,8 +75,8 @@ class Bottleneck(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        y_BCHW = x_BCHW if self.expand is None else F.relu6(self.expand(x_BCHW))
-        y_BCHW = self.project(F.relu6(self.depthwise(y_BCHW)))
+        y_BCHW = x_BCHW if self.expand is None else F.relu6(self.expand(x_BCHW), inplace=True)
+        y_BCHW = self.project(F.relu6(self.depthwise(y_BCHW), inplace=True))
         return x_BCHW + y_BCHW if self.adds else y_BCHW
 
 
