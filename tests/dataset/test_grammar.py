@@ -74,39 +74,43 @@ def test_place_free_and_short_say_nothing_of_the_photo(person):
             assert not {"photo", "image", "picture"} & set(split_words(text)), text
 
 
-def test_the_clear_dialect_says_only_what_is_clear(person):
-    facts = point_facts(person, (30.5, 40.5))
+def clear_texts(facts):
+    """Texts of many wordings in the dialect, and all their words."""
+    texts = [write_point_text(facts, DIALECTS["clear"], rng(seed)) for seed in range(40)]
+    return texts, {word for text in texts for word in split_words(text)}
+
+
+def test_the_clear_dialect_says_one_color_or_none(person):
+    facts = replace(point_facts(person, (30.5, 40.5)), object_detail=None)
     assert (facts.part_name, facts.look.colour) == ("shirt", "red")
-    plain = replace(facts.look, neighbour=None, neighbour_direction=None, second_colour=None)
-    texts = {
-        name: " / ".join(write_point_text(one, DIALECTS["clear"], rng(seed)) for seed in range(40))
-        for name, one in {
-            "sure": replace(facts, look=replace(plain, colour_share=0.9)),
-            "mixed": replace(facts, look=replace(plain, colour_share=0.4)),
-            "two colours": replace(facts, look=replace(plain, second_colour="blue", colour_share=0.6)),
-            "shaded": replace(facts, look=replace(plain, shade="darker", line="vertical", texture="textured")),
-            "beside": replace(facts, neighbour="the jeans", look=replace(plain, neighbour_direction="below")),
-        }.items()
+    looks = {
+        "sure": {"colour_share": 0.9},
+        "mixed": {"colour_share": 0.4},
+        "two colours": {"colour_share": 0.6, "second_colour": "blue"},
+        "shaded": {"shade": "darker", "line": "vertical", "texture": "textured"},
+        "beside": {"neighbour_direction": "below"},
     }
-    assert [name for name, said in texts.items() if "red" not in split_words(said)] == ["mixed", "two colours"]
-    assert all(
-        not {"darker", "line", "edge", "textured", "jeans", "blue"} & set(split_words(said)) for said in texts.values()
-    )
+    said = {}
+    for name, look in looks.items():
+        look = replace(facts.look, **{"colour_share": 0.9, "second_colour": None, "neighbour_direction": None, **look})
+        _, said[name] = clear_texts(replace(facts, neighbour="the jeans", look=look))
+    assert [name for name, words in said.items() if "red" not in words] == ["mixed", "two colours"]
+    unclear = {"darker", "line", "edge", "textured", "jeans", "blue"}
+    assert all(unclear.isdisjoint(words) for words in said.values())
 
 
 def test_the_clear_dialect_is_silent_between_two_words(person):
-    facts = point_facts(person, (30.5, 40.5))
-    small = replace(
-        facts, object_place=Place(dx=0.3, dy=0.0, span_x=0.2, span_y=0.4), part_place=Place(dx=0.0, dy=-0.15)
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        object_place=Place(dx=0.3, dy=0.0, span_x=0.2, span_y=0.4),
+        part_place=Place(dx=0.0, dy=-0.15, span_x=1.0, span_y=0.5),
     )
-
-    def said(point_place):
-        one = replace(small, point_place=point_place, part_place=Place(dx=0.0, dy=-0.15, span_x=1.0, span_y=0.5))
-        return " / ".join(write_point_text(one, DIALECTS["clear"], rng(seed)) for seed in range(40)).split(" / ")
-
-    between, high = said(Place(dx=0.15, dy=0.15)), said(Place(dx=0.1, dy=-0.3))
-    assert all(" top" not in text and "right" in text for text in between)  # of the photo
-    assert all("top" in text.split("shirt")[-1] or "upper" in text for text in high), high[:3]
+    _, between = clear_texts(replace(facts, point_place=Place(dx=0.15, dy=0.15)))
+    assert "right" in between  # of the photo
+    assert {"top", "bottom", "upper", "lower", "above", "below"}.isdisjoint(between)
+    texts, _ = clear_texts(replace(facts, point_place=Place(dx=0.1, dy=-0.3)))
+    assert all("toward the top of the" in text for text in texts)
 
 
 def test_texts_of_one_level_say_that_level_alone(person):
