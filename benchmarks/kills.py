@@ -1,6 +1,7 @@
 """Long commands, killed at random moments and on a full disk, started again: do they end as if nothing had happened?
 
     python benchmarks/kills.py > benchmarks/results/kills.txt
+    python benchmarks/kills.py --disk >> benchmarks/results/kills.txt
 
 Every command (building a set, answers in bulk, trainings, an evaluation) runs once undisturbed. Then it is killed by
 SIGKILL ten times, at moments drawn evenly over what it takes, and started again with the same words each time; where

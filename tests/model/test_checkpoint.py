@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.checkpoint import load_checkpoint, replacing, save_checkpoint
 from talking_points.model.network import PointNetwork
 from tests.tiny import HEADS, tiny_network
 
@@ -248,3 +248,23 @@ def test_half_precision_files_load_as_fp32(network: PointNetwork, tmp_path: Path
     save_checkpoint(network, tmp_path / "half", dtype=torch.float16)
     assert {p.dtype for p in load_checkpoint(tmp_path / "half").parameters()} == {torch.float32}
     assert load_file(tmp_path / "half" / "vision.safetensors").popitem()[1].dtype == torch.float16
+
+
+def test_what_a_killed_save_left_goes_away_and_what_it_set_aside_comes_back(
+    network: PointNetwork, folder: Path
+) -> None:
+    def files() -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    expected = files()
+    for name in (".checkpoint.unfinished", ".checkpoint.replaced"):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "config.json").write_text("half")
+    save_checkpoint(network, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"] and files() == expected
+
+    # Killed between its last two steps: the old one is aside, the new one not there yet.
+    folder.rename(folder.parent / ".checkpoint.replaced")
+    with pytest.raises(RuntimeError, match="on the way"), replacing(folder):
+        raise RuntimeError("on the way")
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"] and files() == expected

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,18 +198,24 @@ def _first_difference(descriptor: Path, localizer: Path) -> str | None:
 def replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when the block ends without an error.
 
+    What a process left that was killed meanwhile goes away, and a checkpoint that it had set aside comes back.
+
     Raises:
         ValueError: what is at `folder` is no checkpoint, nor empty.
     """
     _check_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    for left in (new, old):
+        if left.exists():
+            shutil.rmtree(left)
+    new.mkdir()
     try:
         yield new
-        new.chmod(0o755)
         for file in new.rglob("*.safetensors"):  # safetensors writes them for the owner's eyes only
             file.chmod(0o644)
-        old = Path(f"{new}.old")
         if folder.exists():
             for kept in (folder / name for name in KEPT_FILES):
                 if kept.is_file():
