@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,14 +104,30 @@ def test_the_clear_dialect_is_silent_between_two_words(person):
     facts = replace(
         point_facts(person, (30.5, 40.5)),
         object_detail=None,
-        object_place=Place(dx=0.3, dy=0.0, span_x=0.2, span_y=0.4),
-        part_place=Place(dx=0.0, dy=-0.15, span_x=1.0, span_y=0.5),
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
+        part_place=Place(dx=0.0, dy=-0.15, span_x=0.5, span_y=0.5),
     )
     _, between = clear_texts(replace(facts, point_place=Place(dx=0.15, dy=0.15)))
-    assert "right" in between  # of the photo
-    assert {"top", "bottom", "upper", "lower", "above", "below"}.isdisjoint(between)
-    texts, _ = clear_texts(replace(facts, point_place=Place(dx=0.1, dy=-0.3)))
-    assert all("toward the top of the" in text for text in texts)
+    sides = {"top", "bottom", "upper", "lower", "above", "below", "left", "right"}
+    assert sides.isdisjoint(between)
+    texts, said = clear_texts(replace(facts, point_place=Place(dx=0.1, dy=-0.4)))
+    assert all("toward the top of the" in text for text in texts), texts
+    assert said & sides == {"top"}
+
+
+def test_the_clear_dialect_tells_the_side_of_the_photo_that_the_point_is_on(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        object_place=Place(dx=0.1, dy=0.0, span_x=0.8, span_y=0.8),
+        part_place=Place(dx=0.2, dy=0.0, span_x=0.1, span_y=0.1),
+        point_place=Place(dx=0.3, dy=0.0),
+    )
+    # 0.1 + 0.8 * (0.2 + 0.1 * 0.3)
+    assert facts.place_in_photo == Place(dx=pytest.approx(0.284), dy=0.0)
+    texts, _ = clear_texts(facts)
+    photo = re.compile(r", toward the right of the (photo|image|picture),")
+    assert all(photo.search(text) for text in texts)
 
 
 def test_texts_of_one_level_say_that_level_alone(person):

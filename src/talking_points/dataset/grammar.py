@@ -14,10 +14,10 @@ import numpy as np
 from talking_points.dataset.facts import OUTLINE, PointFacts
 from talking_points.dataset.places import (
     ROW,
-    WIDE_FRAME,
     Dialect,
     Place,
     clear_place,
+    clear_sides,
     degree,
     extent,
     has_side,
@@ -29,7 +29,7 @@ MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""
 OWN_SHARE = 0.35
 """How often a side is said to be the object's "own". That of a vehicle always is: people stand before it."""
-CLEAR_COLOUR = 0.45
+CLEAR_COLOUR = 0.6
 """A colour is clear that so much of what is around a point has."""
 SMALL_WIDTH = 0.25
 """Nothing that covers more of the width is called small."""
@@ -166,35 +166,31 @@ def _backward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
 def _clear_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     thing, part = facts.object_place, facts.part_place
     text = words.phrase("opening").format(point=words.point, object=_named_object(words, facts, 0.3))
-    text += _clear_words(words, "clear_object", facts, thing, 1.0, words.photo)
+    # On which side of the photo the point is: what stands where in it is seen less surely.
+    text += _clear_words(words, "clear_photo", facts, clear_sides(facts.place_in_photo), words.photo)
     noun, share = facts.object_name, max(thing.span_x, thing.span_y)
     if not facts.is_whole:
         named, noun = named_part(words, facts)
         text += f", {words.phrase('part_clause').format(part=named)}"
-        text += _clear_words(words, "clear_part", facts, part, share, facts.object_name)
+        text += _clear_words(words, "clear_part", facts, clear_place(part, share), facts.object_name)
         share = max(thing.span_x * part.span_x, thing.span_y * part.span_y)
     kind = "clear_in_object" if facts.is_whole else "clear_in_part"
-    text += _clear_words(words, kind, facts, facts.point_place, share, noun)
+    text += _clear_words(words, kind, facts, clear_place(facts.point_place, share), noun)
     look = _clear_look(words, facts) if dialect.local else ""
     return f"{text}, {words.phrase('look_clause').format(point=words.point, look=look)}." if look else f"{text}."
 
 
-def _clear_words(words: Words, kind: str, facts: PointFacts, place: Place, share: float, frame: str) -> str:
-    """A clause about a place, with the comma before it; "" where there is nothing to say. share: `clear_place`'s."""
-    clear = clear_place(place, share)
-    if clear is None:
+def _clear_words(words: Words, kind: str, facts: PointFacts, found: tuple[Place, bool] | None, frame: str) -> str:
+    """A clause about a place, with the comma before it; "" where there is nothing to say. found: `clear_place`'s."""
+    if found is None:
         return ""
-    if share >= WIDE_FRAME:
-        said = place_words(words, clear, 7, frame)
+    place, whole = found
+    if whole:
+        said = place_words(words, place, 7, frame)
     else:
-        phrase = words.phrase(f"clear_place {degree(clear.dx, 0.0, 3)} {degree(clear.dy, 0.0, 3)}")
-        said = _filled_place(words, clear, phrase, f" of the {frame}")
-    return words.phrase(kind).format(
-        who="who" if facts.object_name in KINDS["people"] else "which",
-        point=words.point,
-        situated=words.phrase("situated"),
-        place=said,
-    )
+        phrase = words.phrase(f"clear_place {degree(place.dx, 0.0, 3)} {degree(place.dy, 0.0, 3)}")
+        said = _filled_place(words, place, phrase, f" of the {frame}")
+    return words.phrase(kind).format(point=words.point, situated=words.phrase("situated"), place=said)
 
 
 def _short_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:

@@ -130,34 +130,41 @@ def degree(offset: float, span: float, bins: int) -> Degree:
     return found
 
 
-WIDE_FRAME, LEAST_FRAME = 0.6, 0.12
+WIDE_FRAME, LEAST_FRAME = 0.6, 0.2
 """Of a frame's larger side, as a share of the photo's. In a wide one everybody can tell near from far; in one below the
 least nobody tells left from right at a glance. Ours."""
+COMPACT_SPAN = 0.3
+"""Larger boxes stand on a side of a wide frame, and not near an edge or slightly off the middle. Ours."""
 CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.22
-"""Along one axis of a frame between the two, as |offset|: what is nearer to the middle is there, what is farther is on
-that side; of what lies in between one person says this and another that. Ours."""
+"""Along one axis of other frames, as |offset|: what is nearer to the middle is there, what is farther is on that side;
+of what lies in between one person says this and another that. Ours."""
 
 
-def clear_place(place: Place, share: float) -> Place | None:
-    """What of a place in a frame everybody would say, as another place; None where there is nothing to say.
-
-    In a wide frame that is the place itself. In others, 0.25 stands for a side, and 0 along an axis for nothing, where
-    the other axis has something to say.
+def clear_place(place: Place, share: float) -> tuple[Place, bool] | None:
+    """What of a place in a frame everybody would say; None where there is nothing to say.
 
     Args:
         place: of a box, which has no place along an axis that it spans most of, or of a point.
         share: the frame's larger side, as a share of the photo's.
+
+    Returns:
+        The place, and whether all of it is meant: of what is compact in a wide frame. Of others 0.25 stands for a side,
+        and 0 along an axis for nothing, where the other axis has something to say.
     """
-    axes = [(d, span < MOST_SHARE) for d, span in ((place.dx, place.span_x), (place.dy, place.span_y))]
-    told = any(tells for _, tells in axes)
-    if share >= WIDE_FRAME:
-        dx, dy = (d if tells else 0.0 for d, tells in axes)
-        return Place(dx=dx, dy=dy) if told else None
-    if share < LEAST_FRAME:
+    spanned = min(place.span_x, place.span_y) >= MOST_SHARE
+    if share < LEAST_FRAME or spanned:
         return None
+    if share >= WIDE_FRAME and max(place.span_x, place.span_y) <= COMPACT_SPAN:
+        return Place(dx=place.dx, dy=place.dy), True
+    return clear_sides(place)
+
+
+def clear_sides(place: Place) -> tuple[Place, bool] | None:
+    """`clear_place` as sides alone, in a frame of any size."""
+    axes = [(d, span < MOST_SHARE) for d, span in ((place.dx, place.span_x), (place.dy, place.span_y))]
     dx, dy = (math.copysign(0.25, d) if tells and abs(d) >= CLEAR_SIDE else 0.0 for d, tells in axes)
     in_the_middle = all(tells and abs(d) < CLEAR_MIDDLE for d, tells in axes)
-    return Place(dx=dx, dy=dy) if dx or dy or in_the_middle else None
+    return (Place(dx=dx, dy=dy), False) if dx or dy or in_the_middle else None
 
 
 def extent(span: float) -> Literal["whole", "most", "part"]:
