@@ -34,7 +34,7 @@ LEAST_COUNT = 6
 UNSEEN_VOICE = "photographer"
 """Its texts are never trained on: they are for choosing."""
 PAPER, SHORT = DIALECTS["paper"], DIALECTS["short"]
-READ_DIALECTS = tuple(DIALECTS.values())
+READ_DIALECTS = (PAPER, DIALECTS["coarse"], DIALECTS["place-free"], SHORT)
 COLOURS = (
     *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray", "grey"),
     *("beige", "tan", "teal", "navy", "silver", "golden", "cream", "turquoise", "maroon"),

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recipes.mini.examples import PAPER, READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
+from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.scenes import read
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.places import DIALECTS
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.evaluation.composing import compose
@@ -30,6 +31,8 @@ TURNS = {
     "facades": 2,
 }
 """How often each set has its turn: what most people show comes most, and few herds are enough."""
+WRITTEN = DIALECTS["clear"]
+"""What the descriptor learns to write."""
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
 QUALITY = 90
@@ -77,7 +80,7 @@ def main() -> None:
             drawn = sample_points(scene, given.points, rng, sift_share=0.3)
             lines = []
             for one, known in zip(drawn, facts_of_points(scene, [(d.x, d.y) for d in drawn]), strict=True):
-                dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else PAPER
+                dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
                 lines.append((one.x, one.y, sentence_case(write_point_text(known, dialect, rng))))
             write(f"{k:05d}.jpg", scene, lines)
         if given.texts:

@@ -2,6 +2,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from talking_points.dataset.grammar import (
     write_relations,
 )
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Dialect, mirror_words
+from talking_points.dataset.places import DIALECTS, Dialect, Place, mirror_words
 from talking_points.dataset.scene_edits import mirror, mosaic
 from talking_points.dataset.wordings import PHRASES, ways_to_say
 from talking_points.evaluation.composing import compose
@@ -72,6 +73,61 @@ def test_place_free_and_short_say_nothing_of_the_photo(person):
         for name in ("place-free", "short"):
             text = write_point_text(facts, DIALECTS[name], rng(seed))
             assert not {"photo", "image", "picture"} & set(split_words(text)), text
+
+
+def clear_texts(facts):
+    """Texts of many wordings in the dialect, and all their words."""
+    texts = [write_point_text(facts, DIALECTS["clear"], rng(seed)) for seed in range(40)]
+    return texts, {word for text in texts for word in split_words(text)}
+
+
+def test_the_clear_dialect_says_one_color_or_none(person):
+    facts = replace(point_facts(person, (30.5, 40.5)), object_detail=None)
+    assert (facts.part_name, facts.look.colour) == ("shirt", "red")
+    looks = {
+        "sure": {"colour_share": 0.9},
+        "mixed": {"colour_share": 0.4},
+        "two colours": {"colour_share": 0.6, "second_colour": "blue"},
+        "shaded": {"shade": "darker", "line": "vertical", "texture": "textured"},
+        "beside": {"neighbour_direction": "below"},
+    }
+    said = {}
+    for name, look in looks.items():
+        look = replace(facts.look, **{"colour_share": 0.9, "second_colour": None, "neighbour_direction": None, **look})
+        _, said[name] = clear_texts(replace(facts, neighbour="the jeans", look=look))
+    assert [name for name, words in said.items() if "red" not in words] == ["mixed", "two colours"]
+    unclear = {"darker", "line", "edge", "textured", "jeans", "blue"}
+    assert all(unclear.isdisjoint(words) for words in said.values())
+
+
+def test_the_clear_dialect_is_silent_between_two_words(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
+        part_place=Place(dx=0.0, dy=-0.15, span_x=0.5, span_y=0.5),
+    )
+    _, between = clear_texts(replace(facts, point_place=Place(dx=0.15, dy=0.15)))
+    sides = {"top", "bottom", "upper", "lower", "above", "below", "left", "right"}
+    assert sides.isdisjoint(between)
+    texts, said = clear_texts(replace(facts, point_place=Place(dx=0.1, dy=-0.4)))
+    assert all("toward the top of the" in text for text in texts), texts
+    assert said & sides == {"top"}
+
+
+def test_the_clear_dialect_tells_the_side_of_the_photo_that_the_point_is_on(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        object_place=Place(dx=0.1, dy=0.0, span_x=0.8, span_y=0.8),
+        part_place=Place(dx=0.2, dy=0.0, span_x=0.1, span_y=0.1),
+        point_place=Place(dx=0.3, dy=0.0),
+    )
+    # 0.1 + 0.8 * (0.2 + 0.1 * 0.3)
+    assert facts.place_in_photo == Place(dx=pytest.approx(0.284), dy=0.0)
+    texts, _ = clear_texts(facts)
+    photo = re.compile(r", toward the right of the (photo|image|picture),")
+    assert all(photo.search(text) for text in texts)
 
 
 def test_texts_of_one_level_say_that_level_alone(person):

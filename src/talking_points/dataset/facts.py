@@ -63,6 +63,15 @@ class PointFacts:
         """Whether the point is on the object and on no part of it."""
         return self.part_name == self.object_name
 
+    @property
+    def place_in_photo(self) -> Place:
+        """Of the point."""
+        point, part, thing = self.point_place, self.part_place, self.object_place
+        return Place(
+            dx=thing.dx + thing.span_x * (part.dx + part.span_x * point.dx),
+            dy=thing.dy + thing.span_y * (part.dy + part.span_y * point.dy),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `from_dict` is the exact inverse."""
         return asdict(self)

@@ -12,13 +12,25 @@ from dataclasses import replace
 import numpy as np
 
 from talking_points.dataset.facts import OUTLINE, PointFacts
-from talking_points.dataset.places import ROW, Dialect, Place, degree, extent, has_side, without_side
+from talking_points.dataset.places import (
+    ROW,
+    Dialect,
+    Place,
+    clear_place,
+    clear_sides,
+    degree,
+    extent,
+    has_side,
+    without_side,
+)
 from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, SIZES, WAYS, ways_to_say, with_article
 
 MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""
 OWN_SHARE = 0.35
 """How often a side is said to be the object's "own". That of a vehicle always is: people stand before it."""
+CLEAR_COLOUR = 0.6
+"""A colour is clear that so much of what is around a point has."""
 SMALL_WIDTH = 0.25
 """Nothing that covers more of the width is called small."""
 PARTICIPLES = {"spans": "spanning", "fills": "filling", "takes": "taking", "reaches": "reaching"}
@@ -56,10 +68,13 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
     """Write one text about a point, a paragraph; equal facts, dialect and generator give the equal text.
 
     The "paper" dialect goes from the object in the photo over the part in the object and the point in the part to what
-    is seen around it, like the paper's Figure 2.
+    is seen around it, like the paper's Figure 2; "clear" goes the same way and leaves out what one person would say and
+    another would not.
     """
     write = _forward_text
-    if dialect.length == "short":
+    if dialect.only_clear:
+        write = _clear_text
+    elif dialect.length == "short":
         write = _short_text
     elif dialect.order == "fine-to-coarse":
         write = _backward_text
@@ -146,6 +161,36 @@ def _backward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     owners = PHRASES["backward_object"][: 1 if facts.is_whole else None]
     owner = words.pick(owners).format(noun=noun, object=_named_object(words, facts, 0.4))
     return f"{text}. {owner}{about_object[:-1]}."
+
+
+def _clear_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
+    thing, part = facts.object_place, facts.part_place
+    text = words.phrase("opening").format(point=words.point, object=_named_object(words, facts, 0.3))
+    # On which side of the photo the point is: what stands where in it is seen less surely.
+    text += _clear_words(words, "clear_photo", facts, clear_sides(facts.place_in_photo), words.photo)
+    noun, share = facts.object_name, max(thing.span_x, thing.span_y)
+    if not facts.is_whole:
+        named, noun = named_part(words, facts)
+        text += f", {words.phrase('part_clause').format(part=named)}"
+        text += _clear_words(words, "clear_part", facts, clear_place(part, share), facts.object_name)
+        share = max(thing.span_x * part.span_x, thing.span_y * part.span_y)
+    kind = "clear_in_object" if facts.is_whole else "clear_in_part"
+    text += _clear_words(words, kind, facts, clear_place(facts.point_place, share), noun)
+    look = _clear_look(words, facts) if dialect.local else ""
+    return f"{text}, {words.phrase('look_clause').format(point=words.point, look=look)}." if look else f"{text}."
+
+
+def _clear_words(words: Words, kind: str, facts: PointFacts, found: tuple[Place, bool] | None, frame: str) -> str:
+    """A clause about a place, with the comma before it; "" where there is nothing to say. found: `clear_place`'s."""
+    if found is None:
+        return ""
+    place, whole = found
+    if whole:
+        said = place_words(words, place, 7, frame)
+    else:
+        phrase = words.phrase(f"clear_place {degree(place.dx, 0.0, 3)} {degree(place.dy, 0.0, 3)}")
+        said = _filled_place(words, place, phrase, f" of the {frame}")
+    return words.phrase(kind).format(point=words.point, situated=words.phrase("situated"), place=said)
 
 
 def _short_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
@@ -325,6 +370,18 @@ def _look_words(words: Words, facts: PointFacts, noun: str) -> str:
         said = words.phrase("outline" if facts.neighbour == OUTLINE else "touching" if look.touching else "close")
         text += said.format(neighbour=facts.neighbour, direction=direction, object=facts.object_name)
     return text
+
+
+def _clear_look(words: Words, facts: PointFacts) -> str:
+    """Skin, or one colour that most of the surroundings have; "" where there is neither."""
+    look = facts.look
+    if _is_person_s(facts, "skin") and look.colour in KINDS["skin_colours"]:
+        return words.phrase("skin")
+    if look.colour_share < CLEAR_COLOUR or look.second_colour is not None:
+        return ""
+    plain = replace(facts, look=replace(look, texture=None, shade=None))
+    said = _surface_words(words, plain)
+    return said if look.colour in said else ""
 
 
 def _contradicts(colour: str, shade: str) -> bool:

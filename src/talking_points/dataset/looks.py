@@ -130,6 +130,8 @@ class LocalLook:
     """Where the neighbour is, seen from the point."""
     touching: bool
     """The neighbour begins within about two pixels of a 320-pixel photo."""
+    colour_share: float = 1.0
+    """Share of the window that has `colour`."""
 
 
 def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
@@ -175,6 +177,7 @@ def look_at(scene: Scene, point_px: tuple[float, float]) -> LocalLook:
         neighbour=neighbour,
         neighbour_direction=direction,
         touching=touching,
+        colour_share=float(votes[first]),
     )
 
 

@@ -43,7 +43,7 @@ class BuildSettings:
     smooth_share: float = 0.0
     """Share of points on surfaces without texture, where SIFT finds nothing. Ours."""
     dialects: tuple[str, ...] = field(default=("paper",), metadata={"flags": ("--dialect",)})
-    """Ways of writing: paper, coarse, place-free or short; of several, each record gets one. Repeatable."""
+    """Ways of writing: paper, coarse, place-free, short or clear; of several, each record gets one. Repeatable."""
     object_describer: str = "rules"
     """Who describes the object: rules, endpoint:URL,MODEL, descriptor:MODEL (a checkpoint of ours or a stock model, as
     a folder or a Hub id) or caption:MODEL (what the base of a checkpoint says by itself: OMG-LLaVA in the paper)."""
