@@ -35,8 +35,9 @@ def load_model(name: str, *, localizer_only: bool, device: str | None) -> Any:
 def located(model: Any, samples: Sequence[Sample], texts: Sequence[str], show: OnProgress, stage: str) -> Found:
     """What a localizer answers to texts about samples' photos; a sample may come more than once."""
     found: dict[int, FoundPoint] = {}
+    prompts = getattr(model, "localizer", model).network.prompts
     for asked, photos in _windows(samples, show, stage):
-        readable = [k for k in asked if texts[k].strip() and model.network.prompts.is_readable(texts[k])]
+        readable = [k for k in asked if texts[k].strip() and prompts.is_readable(texts[k])]
         pairs = [(photos[samples[k].photo_id], texts[k]) for k in readable]
         found |= zip(readable, model.locate_many(pairs), strict=True)
     return [found.get(k) for k in range(len(samples))]

@@ -23,9 +23,12 @@ from talking_points.dataset.scene import make_scene
 from talking_points.dataset.sources import open_source
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.sets import make_set
+from talking_points.model.checkpoint import save_checkpoint
+from talking_points.progress import unheard
 from talking_points.samples import FoundPoint
 from tests.conftest import write_coco, write_label_map
 from tests.shared import SHARED, needs_photos
+from tests.tiny import tiny_network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
@@ -195,6 +198,16 @@ def a_model(*, there: bool = True) -> Any:
         locate_many=locate_many,
         describe_many=lambda pairs: ["The point is on the person, on their blue jeans."] * len(pairs),
     )
+
+
+@pytest.mark.parametrize("localizer_only", [False, True])
+def test_a_real_model_is_asked(benchmark: SimpleNamespace, tmp_path: Path, localizer_only: bool) -> None:
+    save_checkpoint(tiny_network(), tmp_path / "tiny")
+    model = benchmark.mini_models.load_model(str(tmp_path / "tiny"), localizer_only=localizer_only, device="cpu")
+    photo = Image.new("RGB", (40, 30))
+    sample = Sample(sample_id="a", photo_id="a", open_photo=photo.copy, size_wh=photo.size, point_px=(3.5, 4.5))
+    found = benchmark.mini_models.located(model, [sample] * 2, ["the hood", " "], unheard, "texts")
+    assert found[0] is not None and found[1] is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The base as a checkpoint with both roles: `python -m recipes.mini.assemble`."""
+"""The base as a checkpoint with both roles, untrained: `python -m recipes.mini.assemble`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from recipes.mini.learn import load_parts
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
-from talking_points.model.hugging_face import attach_role, load_adapter, lora_config
+from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.network import ROLES
 
 RANK = 16
@@ -19,17 +19,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=Path, required=True, help="checkpoint that `learn` started from")
     parser.add_argument("--base", type=Path, required=True, help="folder with base-*.safetensors")
-    parser.add_argument("--descriptor", type=Path, help="its adapter's folder; without one it changes nothing yet")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
     network = load_checkpoint(given.start, roles=())
     load_parts(network, given.base)
     for role in ROLES:
-        if role == "descriptor" and given.descriptor is not None:
-            load_adapter(network, role, given.descriptor)
-        else:
-            attach_role(network, role, lora_config(role, rank=RANK, alpha=RANK, dropout=0.0))
+        attach_role(network, role, lora_config(role, rank=RANK, alpha=RANK, dropout=0.0))
     save_checkpoint(network, given.out, dtype=torch.float16)
     size = sum(path.stat().st_size for path in given.out.rglob("*") if path.is_file())
     print(f"{given.out}: {size / 1e6:.1f} MB")
