@@ -127,6 +127,13 @@ class TestAnswers:
         status, out, _ = run("describe", photo, "--point", "10,20", "--point", "30.5,40")
         assert (status, out) == (0, "(10, 20): a point at 10 20\n(30.5, 40): a point at 30.5 40\n")
 
+    def test_points_that_may_be_meant_as_shares_are_noted(self, run, photo):
+        status, out, err = run("describe", photo, "--point", "0.5,0.25")
+        assert (status, out) == (0, "(0.5, 0.25): a point at 0.5 0.25\n")
+        assert err == "note: points are in pixels; these are within the photo's top left one\n"
+        assert run("describe", photo, "--point", "0.5,0.25", "--point", "1.5,1")[2] == ""
+        assert run("describe", photo, "--point", "0,0")[2] == ""
+
     def test_describe_json(self, run, photo):
         status, out, _ = run("describe", photo, "--point", "10,20", "--json", "--device", "cpu")
         assert status == 0

@@ -57,7 +57,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
     _print("built.txt.j2", report=report, alike=alike, skipped=skipped, out=settings.out)
     log(f"wrote {settings.out}")
     if settings.audit_share is not None:
-        log(f"the audit's page is {settings.out / 'audit' / 'index.html'}")
+        log(f"the audit's page is {settings.out}/audit/index.html")
 
 
 def _check(settings: BuildOrCheckSettings) -> None:

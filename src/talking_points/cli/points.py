@@ -111,8 +111,8 @@ class PointSettings(AskSettings):
         points = [_parse_point(text) for text in self.points]
         image = self.open_photo()
         talking_points.check_points(points, image.size)
-        if all(0 <= x <= 1 and 0 <= y <= 1 for x, y in points) and min(image.size) > 2:
-            say("note: points are in pixels; these are within the photo's top left one")
+        if all(x < 1 and y < 1 for x, y in points) and any(x or y for x, y in points) and min(image.size) > 2:
+            log("note: points are in pixels; these are within the photo's top left one")
         return image, points
 
 
