@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -44,14 +45,10 @@ def main() -> None:
     torch.set_num_threads(1)
     network = load_base(find_checkpoint("mini"))
     pixels = squares(network.side)
-    gather = pixel_decoder._gather
 
     def sampling() -> None:
-        pixel_decoder._gather = pixel_decoder._sample  # type: ignore[assignment]
-        try:
+        with patch.object(pixel_decoder, "_gather", pixel_decoder._sample):
             network.encode_photos(pixels)
-        finally:
-            pixel_decoder._gather = gather
 
     ways: dict[str, Callable[[], object]] = {
         "as it is": lambda: network.encode_photos(pixels),

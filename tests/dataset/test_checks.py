@@ -68,6 +68,14 @@ def test_a_short_dialect_asks_for_less(facts):
     assert "at most 30" in find_problems(GOOD + GOOD, facts, DIALECTS["short"])[0]
 
 
+def test_a_dialect_of_what_is_clear_asks_for_names_alone(facts):
+    assert find_problems("The point is on the shirt of the person.", facts, DIALECTS["clear"]) == []
+    assert find_problems("The point is on the shirt of the person.", facts, DIALECTS["coarse"]) != []
+    assert find_problems("The point is on the person, to the left.", facts, DIALECTS["clear"]) == [
+        'it does not name the part, "shirt"'
+    ]
+
+
 def test_the_rules_texts_pass(person, car, rng_texts=200):
     import numpy as np
 

@@ -130,6 +130,18 @@ def test_the_clear_dialect_tells_the_side_of_the_photo_that_the_point_is_on(pers
     assert all(photo.search(text) for text in texts)
 
 
+def test_relations_in_the_clear_dialect_are_clear_as_well(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
+        part_place=Place(dx=0.0, dy=-0.15, span_x=0.5, span_y=0.5),
+        point_place=Place(dx=0.15, dy=0.15),
+    )
+    for seed in range(20):
+        where = write_relations(facts, DIALECTS["clear"], rng(seed))
+        assert {"right", "below", "slightly", "lower"}.isdisjoint(split_words(where)), where
+
+
 def test_texts_of_one_level_say_that_level_alone(person):
     facts = point_facts(person, (30.5, 40.5))
     for seed in range(20):

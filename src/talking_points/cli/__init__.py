@@ -24,6 +24,9 @@ from talking_points.cli.console import log
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 app = typer.Typer(
     help="Describe one pixel of a photo in words, and find it again from those words.",
     no_args_is_help=True,
@@ -73,12 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
     try:
         status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
+        if status == INTERRUPTED:  # typer makes Ctrl-C a status
+            log("interrupted")
     except _Terminated:
         log("ended by SIGTERM")
         status = 143
     except (KeyboardInterrupt, typer.Abort):
         log("interrupted")
-        status = 130
+        status = INTERRUPTED
     except _ClickException as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)

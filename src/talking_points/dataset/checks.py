@@ -37,12 +37,13 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
     """What is wrong with a text about a point; nothing, an empty list, when it may become a record.
 
     Checked are: that it is one paragraph of a fair length that does not break off, without coordinates, lists or talk
-    about the task; and that the levels of the dialect are there: the object, the part, a place, and what is seen.
+    about the task; and that the levels of the dialect are there: the object, the part, a place, and what is seen. A
+    dialect that says only what is clear may have nothing to say of the last two, and fewer words.
     """
     if not text.strip():
         return ["it is empty"]
     full = dialect.length == "full"
-    least, most = MIN_WORDS[dialect.length], MAX_WORDS[dialect.length]
+    least, most = MIN_WORDS["short" if dialect.only_clear else dialect.length], MAX_WORDS[dialect.length]
     length = len(text.split())
     number, talk = number_for_a_place(text), _META_TALK.search(text)
     words = words_of(text)
@@ -57,8 +58,9 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
         "it breaks off without the end of a sentence": full and text.strip()[-1] not in ".!?\"'”",
         f'it does not name the object, "{facts.object_name}"': full and not is_named(facts.object_name, words),
         f'it does not name the part, "{facts.part_name}"': not is_named(facts.part_name, words),
-        "it does not say where in the part the point is": SAID["place"].isdisjoint(pieces),
+        "it does not say where in the part the point is": not dialect.only_clear and SAID["place"].isdisjoint(pieces),
         "it does not say what the pixels around the point look like": dialect.local
+        and not dialect.only_clear
         and not any(piece in SAID["look"] or piece.startswith(_LOOK_STEMS) for piece in pieces),
     }
     problems = [problem for problem, is_there in found.items() if is_there]

@@ -88,13 +88,15 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
 
 def write_relations(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
     """Write only where the point is, as exact as the dialect allows: in the photo, the object and the part."""
-    return _forward_text(Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
+    write = _clear_text if dialect.only_clear else _forward_text
+    return write(Words(rng), facts, replace(dialect, local=False, order="coarse-to-fine", length="full"))
 
 
 def write_object_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generator) -> str:
     """Write about the object of a point: which one it is, what it looks like and, if the dialect says so, where."""
     words = Words(rng)
-    place = object_place_words(words, facts, dialect.place_bins)[:-1] if dialect.object_place else ""
+    said = dialect.object_place and not dialect.only_clear
+    place = object_place_words(words, facts, dialect.place_bins)[:-1] if said else ""
     return f"{_named_object(words, facts, 1.0)}{place}."
 
 

@@ -64,7 +64,7 @@ class Dialect:
     order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
     length: Literal["full", "short"] = "full"
     only_clear: bool = False
-    """Say only what everybody would: see `clear_place`."""
+    """Say only what everybody would, see `clear_place`; and of the photo, where in it the point is, not the object."""
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -151,8 +151,7 @@ def clear_place(place: Place, share: float) -> tuple[Place, bool] | None:
         The place, and whether all of it is meant: of what is compact in a wide frame. Of others 0.25 stands for a side,
         and 0 along an axis for nothing, where the other axis has something to say.
     """
-    spanned = min(place.span_x, place.span_y) >= MOST_SHARE
-    if share < LEAST_FRAME or spanned:
+    if share < LEAST_FRAME:
         return None
     if share >= WIDE_FRAME and max(place.span_x, place.span_y) <= COMPACT_SPAN:
         return Place(dx=place.dx, dy=place.dy), True
