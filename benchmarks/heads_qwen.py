@@ -2,7 +2,7 @@
 
     python benchmarks/heads_qwen.py --out runs/heads-qwen --json heads_qwen.json
 
-A Qwen3-VL of transformers' own classes and half a million weights is trained from nothing on drawn photos, by naming
+A Qwen3-VL of transformers' own classes and 1.5 million weights is trained from nothing on drawn photos, by naming
 what lies at a point, which is no head's own task. Then `talking-points train localizer` trains each head and its blind
 twin over it, frozen, on the same texts in the same order, and all find the same points of photos that none has seen.
 
