@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from talking_points.cli import main
 from talking_points.model.checkpoint import save_checkpoint
+from talking_points.training import roles
 from tests.shades import shade_photos
 from tests.tiny import tiny_network
 
@@ -168,3 +169,16 @@ def test_flags_go_before_the_file_and_sigterm_has_its_status(
     assert (one.data, one.epochs, one.objects, one.blind, one.photos) == (Path("set"), 3, ("person", "dog"), True, 2)
     # The recipe of mini's base stands beneath: it says steps, which the file's epochs replace.
     assert (one.steps, one.lora_rank, one.out) == (None, 32, Path("x"))
+
+
+def test_an_interrupted_training_says_what_becomes_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(roles, "train_role", interrupted)
+    asked = ("--data", tmp_path / "none.jsonl", "--base", "mini", "--out", tmp_path / "out")
+    assert run("train", "descriptor", *asked) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("interrupted; the same command goes on from the state that was kept last")

@@ -18,14 +18,10 @@ import typer
 
 import talking_points
 from talking_points.cli import agents, check, dataset, evaluate, points, serve, train, weights
-from talking_points.cli.console import log
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C."""
 
 app = typer.Typer(
     help="Describe one pixel of a photo in words, and find it again from those words.",
@@ -76,14 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _terminate) if is_main else None
     try:
         status = app(args=arguments, prog_name="talking-points", standalone_mode=False)
-        if status == INTERRUPTED:  # typer makes Ctrl-C a status
-            log("interrupted")
     except _Terminated:
-        log("ended by SIGTERM")
         status = 143
     except (KeyboardInterrupt, typer.Abort):
-        log("interrupted")
-        status = INTERRUPTED
+        status = 130
     except _ClickException as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)

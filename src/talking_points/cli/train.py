@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -51,9 +53,11 @@ def _train_role(settings: DescriptorSettings | LocalizerSettings, dry_run: bool)
 
         typer.echo(json.dumps(plan(settings), indent=2))
         return
-    from talking_points.training.roles import train_role
+    with _told_when_interrupted():
+        from talking_points.training.roles import train_role
 
-    _finish(train_role(settings), settings.out / "checkpoint")
+        finished = train_role(settings)
+    _finish(finished, settings.out / "checkpoint")
 
 
 @train_app.command("join")
@@ -130,9 +134,22 @@ def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
 
         typer.echo(json.dumps(plan_grpo(settings), indent=2))
         return
-    from talking_points.training.reinforce import train_grpo as run
+    with _told_when_interrupted():
+        from talking_points.training.reinforce import train_grpo as run
 
-    _finish(run(settings), settings.out / "checkpoint")
+        finished = run(settings)
+    _finish(finished, settings.out / "checkpoint")
+
+
+@contextmanager
+def _told_when_interrupted() -> Iterator[None]:
+    """Say what becomes of a training that Ctrl-C ends, or SIGTERM before the first step."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            log("interrupted; the same command goes on from the state that was kept last, or else from the beginning")
+        raise
 
 
 def _prepare() -> None:
