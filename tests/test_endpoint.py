@@ -113,9 +113,22 @@ def test_an_endpoint_that_is_down_for_good(ledger):
             endpoint_at(server.url, ledger).ask("what?", (), seed=0)
         assert len(server.requests) == 3
     assert KEY not in str(caught.value)
-    # Nothing listens there any more.
-    with pytest.raises(EndpointDownError, match="Connection refused"):
-        endpoint_at(server.url, ledger).ask("what?", (), seed=0)
+
+
+def test_nothing_listens_there(ledger, caplog):
+    with serving(lambda asked, number: completion("fine")) as server:
+        met = endpoint_at(server.url, ledger)
+        assert met.ask("what?", (), seed=0) == "fine"
+    # One that answered may come back; one that was never there is a wrong address, and is not waited for.
+    with pytest.raises(EndpointDownError, match="failed 3 times in a row .*Connection refused"):
+        met.ask("and now?", (), seed=0)
+    assert len(caplog.records) == 2
+    for url in (server.url, server.url.replace("http:", "https:")):
+        with pytest.raises(
+            EndpointDownError, match=f"nothing answers at {url} .*start the server, or mend the address"
+        ):
+            endpoint_at(url, ledger).ask("what else?", (), seed=0)
+    assert len(caplog.records) == 2
 
 
 def test_an_endpoint_that_does_not_answer(ledger):

@@ -183,6 +183,7 @@ class Endpoint:
         self._budget = budget or Budget(max_requests=None, max_tokens=None, spent=Spent(requests=0, tokens=0))
         self._refused: dict[str, str | None] = {}
         self._refusals = 0
+        self._heard = False
         self._stopped = threading.Event()
         self._key = os.environ.get(config.api_key_env, "").strip()
 
@@ -296,13 +297,21 @@ class Endpoint:
         completion: Any = None
         try:
             completion = self._client.chat.completions.create(**request, extra_headers=headers)
+            self._heard = True
             return _read_answer(completion, request)
         except openai.APITimeoutError:
             raise _PassingError(f"no answer within {self.config.timeout_s:g} s", 0.0) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise _PassingError(self._scrubbed(f"{type(cause).__name__}: {cause}"), 0.0) from None
+            said = self._scrubbed(f"{type(cause).__name__}: {cause}")
+            # A server that was never there is rather a wrong address than one that will be back in a minute.
+            if not self._heard and type(cause).__name__ == "ConnectError":
+                raise EndpointDownError(
+                    f"nothing answers at {self.config.base_url} ({said}): start the server, or mend the address"
+                ) from None
+            raise _PassingError(said, 0.0) from None
         except openai.APIStatusError as error:
+            self._heard = True
             raise self._of_status(error.response, request) from None
         except RequestRefusedError:
             raise
