@@ -17,7 +17,6 @@ Three stages, each from the one before; one that is finished is not done again.
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -217,15 +216,27 @@ def make(given: argparse.Namespace) -> None:
         learns = (one for part in spoken for one in part.parameters() if id(one) not in frozen)
         stage("common", 2, given.language_steps, learns, lambda photos, rng: language_loss(network, seen, photos, rng))
     for region in given.region:
-        if (given.out / region).is_dir():
-            continue
-        # Each region's starts from the same nothing.
-        torch.manual_seed(given.seed)
-        segmenter.keypoint_prompt = KeypointPrompt(network.config.vision).requires_grad_(False)
-        probes = Probes(2 * network.config.vision.width, len(names.sided), len(names.objects)).requires_grad_(False)
-        network.change(region=region)
-        learns = itertools.chain(segmenter.keypoint_prompt.parameters(), probes.parameters())
-        stage(region, 3, given.prompt_steps, learns, lambda photos, _, p=probes: prompt_loss(network, p, seen, photos))
+        if not (given.out / region).is_dir():
+            teach_prompt(network, names, seen, region, steps=given.prompt_steps, seed=given.seed, **common)
+            save_checkpoint(network, given.out / region)
+
+
+def teach_prompt(
+    network: PointNetwork, names: Names, seen: Seen, region: str, *, steps: int, seed: int, **common: Any
+) -> Probes:
+    """The prompt stage, in place: the keypoint's own weights anew, looking through `region`, and what probes learned.
+
+    `common` is of `fit`. With one seed each region's starts from the same nothing and sees the same photos.
+    """
+    torch.manual_seed(seed)
+    vision = network.config.vision
+    network.segmenter.keypoint_prompt = KeypointPrompt(vision).requires_grad_(False)
+    probes = Probes(2 * vision.width, len(names.sided), len(names.objects)).requires_grad_(False)
+    network.change(region=region)
+    learns = [*network.segmenter.keypoint_prompt.parameters(), *probes.parameters()]
+    rng = np.random.default_rng([seed, 3])
+    fit(region, learns, lambda photos: prompt_loss(network, probes, seen, photos), steps=steps, rng=rng, **common)
+    return probes
 
 
 def some_scenes(scenes: Sequence[Scene], count: int, seed: int) -> list[Scene]:
