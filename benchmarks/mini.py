@@ -26,12 +26,14 @@ import numpy as np
 from mini_claims import Vocabulary
 from mini_data import (
     ABSENT,
+    FITTING,
     SETS,
     FreeText,
     is_joint_disc,
     labelled_sets,
     labels_of,
     read_absent,
+    read_fitting,
     read_free_texts,
     read_labels,
     some_photos,
@@ -191,13 +193,20 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     kinds = np.array(["true"] * len(true) + ["other photo"] * len(true) + [kind for kind, _ in unfit])
     of = np.array([one.photo_id for one in asked])
     length_of = np.array(lengths + lengths + [""] * len(unfit))
+    # A text of another photo may fit by chance: a sample of them was looked at.
+    verdicts = read_fitting(FITTING)
+    verdict = np.array([verdicts.get(pair, "") for pair in zip(of.tolist(), words, strict=True)])
+    borrowed_ones = kinds == "other photo"
     rows = []
-    for kind, title in (
-        ("other photo", "texts of other photos"),
-        ("absent", "absent things"),
-        ("wrong", "wrong part or look"),
+    for title, no in (
+        ("texts of other photos", borrowed_ones),
+        ("a sample of these", borrowed_ones & (verdict != "")),
+        ("of the sample, those not there by a reader", borrowed_ones & (verdict == "no")),
+        ("absent things", kinds == "absent"),
+        ("wrong part or look", kinds == "wrong"),
     ):
-        no = kinds == kind
+        if not no.any():
+            continue
         shown = np.isin(of, of[no])
         row = {"against": title, "true": int(((kinds == "true") & shown).sum()), "negatives": int(no.sum())}
         for name in ("auroc", "auroc of long", "auroc of short"):

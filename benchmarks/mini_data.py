@@ -38,6 +38,9 @@ LABELS = Path(__file__).with_name("data") / "labels.json"
 ABSENT = Path(__file__).with_name("data") / "absent.jsonl"
 KINDS = ("absent", "wrong")
 """Of texts that do not fit: a thing that the photo does not show; a thing that it shows, with a wrong part or look."""
+FITTING = Path(__file__).with_name("data") / "fitting.jsonl"
+VERDICTS = ("no", "elsewhere", "yes")
+"""Of a text on another photo: nothing there is meant by it; the thing is there, but not where it says; it fits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,6 +181,14 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
         )
         found.append((kind, sample))
     return found
+
+
+def read_fitting(path: Path) -> dict[tuple[str, str], str]:
+    """A reader's verdict (`VERDICTS`) on texts that stand on other photos than their own, by photo id and text."""
+    verdicts = {(str(line["photo"]), str(line["text"])): str(line["there"]) for line in read_lines(path)}
+    if wrong := set(verdicts.values()) - set(VERDICTS):
+        raise ValueError(f"{path}: there is {min(wrong)!r}; allowed: {', '.join(VERDICTS)}")
+    return verdicts
 
 
 def some_photos(photos: Iterable[str], most: int | None, seed: int = 0) -> set[str]:

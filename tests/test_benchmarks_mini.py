@@ -276,11 +276,28 @@ def test_absent_things(benchmark: SimpleNamespace, data: Path, tmp_path: Path, m
     absent = tmp_path / "absent.jsonl"
     absent.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     words = ("absent", "--texts", data / "texts.jsonl", "--data", data, "--model", "m", "--absent", absent)
-    rows = rows_of(result_of(benchmark, tmp_path, *words), "against")
+    result = result_of(benchmark, tmp_path, *words)
+    rows = rows_of(result, "against")
     # The photo's true texts are there by 0.9, as the wrong one is.
     assert rows["absent things"]["auroc"]["value"] == 1.0 and rows["absent things"]["said absent"]["value"] == 100.0
     assert rows["wrong part or look"]["auroc"]["value"] == 0.5 and rows["wrong part or look"]["true"] == 2
-    assert rows["texts of other photos"]["negatives"] == 6
+    assert rows["texts of other photos"]["negatives"] == 6 and "a sample of these" not in rows
+    borrowed = [line for line in result["answers"] if line["kind"] == "other photo"]
+    looked_at = [
+        {"photo": line["photo"], "text": line["text"], "there": verdict}
+        for line, verdict in zip(borrowed[:3], ("no", "yes", "elsewhere"), strict=True)
+    ]
+    fitting = tmp_path / "fitting.jsonl"
+    fitting.write_text("".join(f"{json.dumps(line)}\n" for line in looked_at))
+    monkeypatch.setattr(benchmark.mini, "FITTING", fitting)
+    rows = rows_of(result_of(benchmark, tmp_path, *words), "against")
+    assert rows["a sample of these"]["negatives"] == 3
+    only = rows["of the sample, those not there by a reader"]
+    assert (only["negatives"], only["said absent"]["value"]) == (1, 100.0 * (borrowed[0]["there"] < 0.5))
+    fitting.write_text(json.dumps(looked_at[0] | {"there": "maybe"}))
+    with pytest.raises(SystemExit, match="there is 'maybe'; allowed: no, elsewhere, yes"):
+        result_of(benchmark, tmp_path, *words)
+    monkeypatch.setattr(benchmark.mini, "FITTING", benchmark.mini_data.FITTING)
     monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
     with pytest.raises(SystemExit, match="does not tell whether a thing is there"):
         result_of(benchmark, tmp_path, *words)
@@ -396,6 +413,12 @@ def test_texts_that_do_not_fit_are_as_many_of_each_set_and_kind(benchmark: Simpl
     counts = Counter((line["set"], line["kind"]) for line in lines)
     assert counts == {(name, kind): 22 for name in RECIPE_SETS for kind in ("absent", "wrong")}
     assert {line["split"] for line in lines} == {"test"}
+
+
+def test_texts_that_may_fit_were_all_looked_at(benchmark: SimpleNamespace) -> None:
+    verdicts = benchmark.mini_data.read_fitting(benchmark.mini_data.FITTING)
+    assert Counter(verdicts.values()) == {"no": 292, "yes": 8}
+    assert {photo.partition("/")[0] for photo, _ in verdicts} == set(RECIPE_SETS)
 
 
 @needs_photos

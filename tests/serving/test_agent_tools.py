@@ -169,7 +169,7 @@ def test_questions_at_the_same_time(tools: AgentTools) -> None:
         ("locate", {**LOCATE, "photo": "data:image/png;base64,aGVsbG8="}, "the photo is not a photo"),
         ("locate", {**LOCATE, "photo": "https://example.com/a.jpg"}, "photos are not fetched from addresses here"),
         ("locate", {**LOCATE, "photo": "no-such.png"}, "no such photo: 'no-such.png'"),
-        ("locate", {**LOCATE, "photo": "a\0b"}, "embedded null byte"),
+        ("locate", {**LOCATE, "photo": "a\0b"}, "cannot be read: a path holds no null byte"),
         ("locate", {**LOCATE, "photo": "x" * 100_000}, "cannot be read: File name too long"),
         ("locate", {**LOCATE, "photo": __file__}, "the photo is not a photo"),
     ],

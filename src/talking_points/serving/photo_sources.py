@@ -37,6 +37,8 @@ def read_within(name: str, limits: PhotoLimits, root: Path | None) -> bytes:
             elsewhere it is not told whether it is there.
     """
     shown = repr(name[:200])
+    if "\0" in name:  # what Python says of it changes with its version
+        raise ValueError(f"the photo {shown} cannot be read: a path holds no null byte")
     try:
         path = (root or Path()).joinpath(name).resolve()
         if root is not None and not path.is_relative_to(root.resolve()):
