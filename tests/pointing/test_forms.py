@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talking_points.pointing.forms import FORMS, check_form, form_of_model, prompt, says_absent
+from talking_points.pointing.forms import FORMS, check_form, form_of_model, prompt, says_absent, told_there
 
 SHOWN = (400, 200)
 
@@ -68,6 +68,15 @@ def test_absent_is_an_answer_in_every_form(name: str, answer: str) -> None:
 @pytest.mark.parametrize("answer", ["[]", "```json\n[]\n```", '{"points": []}'])
 def test_an_empty_list_has_no_point(answer: str) -> None:
     assert FORMS["qwen"].points(answer, SHOWN) == FORMS["moondream"].points(answer, SHOWN) == []
+
+
+def test_how_likely_a_thing_is_there() -> None:
+    assert told_there('{"x": 3, "y": 4, "there": 0.25}') == 0.25 and told_there('[{"there": 1}]') is None
+    for answer in ('{"x": 3, "y": 4}', '{"there": true}', '{"there": 1.5}', '{"there": "no"}', "there is none"):
+        assert told_there(answer) is None
+    assert FORMS["pixels"].numbers('{"x": null, "y": null, "there": 0.1}') == []
+    with pytest.raises(ValueError, match="no number"):
+        FORMS["pixels"].numbers('{"x": null, "y": 4}')
 
 
 def test_names_go_before_the_order_of_a_form() -> None:

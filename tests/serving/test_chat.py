@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,7 @@ from PIL import Image
 
 from talking_points.pointing.forms import FORMS, prompt, words_of_prompt
 from talking_points.pointing.round_trip import TalkingPoints
+from talking_points.pointing.stock import StockLocalizer
 from talking_points.samples import PhotoPoint
 from talking_points.serving.chat import read_question
 from talking_points.serving.chat_ending import Ending
@@ -99,7 +101,6 @@ def test_what_is_not_in_the_photo_is_said(client: TestClient) -> None:
     assert answer["choices"][0]["message"]["content"] == said
     stream = client.post("/v1/chat/completions", json={"messages": messages("the unicorn"), "stream": True})
     assert json.dumps(said)[1:-1] in stream.text
-    # Our own evaluation scores the point, as it does without a server.
     assert FORMS["pixels"].numbers(said) == [(7.0, 8.0)]
     # A description is no less one.
     answer = client.post("/v1/chat/completions", json={"messages": messages("(12, 30)")}).json()
@@ -236,6 +237,15 @@ def test_answers_in_json(client: TestClient, tp: TalkingPoints) -> None:
     assert json.loads(streamed(ask(client, stream=True, **wanted))[0]) == {"description": text}
     assert set(json.loads(whole(ask(client, "the shoe", **wanted)))) == {"x", "y", "there"}
     assert whole(ask(client, response_format={"type": "text"})) == text
+
+
+@pytest.mark.usefixtures("nothing_is_there")
+def test_our_own_client_is_told_how_likely_a_thing_is_there(client: TestClient) -> None:
+    words = prompt("pixels", width=70, height=40, text="the unicorn")
+    said = whole(ask(client, words))
+    assert json.loads(said) == {"x": 7.0, "y": 8.0, "there": 0.04}
+    found = StockLocalizer(SimpleNamespace(shown_wh=lambda size_wh: size_wh), "pixels").read(said, (70, 40))
+    assert (found.point_px, found.there) == ((7.0, 8.0), 0.04)
 
 
 @pytest.mark.usefixtures("nothing_is_there")

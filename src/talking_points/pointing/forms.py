@@ -105,6 +105,20 @@ def says_absent(answer: str) -> bool:
     return _ABSENT.fullmatch(answer.strip().strip(".!\"'` ")) is not None
 
 
+def told_there(answer: str) -> float | None:
+    """How likely an answer in JSON says that the thing is there, as our own server's do; None where it does not say.
+
+    Example:
+        >>> told_there('{"x": 7.0, "y": 8.0, "there": 0.04}')
+        0.04
+    """
+    for value, _ in json_values(answer):
+        told = value.get("there") if isinstance(value, dict) else None
+        if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= 1:
+            return float(told)
+    return None
+
+
 def _read_json(answer: str) -> list[Numbers]:
     """Points of the JSON in an answer, whatever stands around it; a box gives its centre."""
     read, problem = [], "the answer holds no JSON"
@@ -162,8 +176,13 @@ def json_values(answer: str) -> Iterator[tuple[Any, tuple[int, int]]]:
 
 
 def _points_of_json(value: Any) -> list[Numbers]:
-    """Of an object, a pair or a box, or of a list of these; an empty list has none. A pair may be a text, "615,402"."""
+    """Of an object, a pair or a box, or of a list of these; an empty list has none, nor has {"x": null, "y": null}.
+
+    A pair may be a text, "615,402".
+    """
     if isinstance(value, dict):
+        if all(name in value and value[name] is None for name in ("x", "y")):
+            return []
         inner = next((value[key] for key in _KEYS if key in value), [value.get("x"), value.get("y")])
         if isinstance(inner, str) and (pair := re.fullmatch(rf"\s*[(\[]?{_NUMBER},{_NUMBER}[)\]]?\s*", inner)):
             inner = list(pair.groups())

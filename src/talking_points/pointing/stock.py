@@ -13,7 +13,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from talking_points.pointing.forms import FORMS, prompt
+from talking_points.pointing.forms import FORMS, prompt, told_there
 from talking_points.pointing.pairs import Asked, OnText, answer_pairs, check_pairs, check_texts, opened, points_of_photo
 from talking_points.pointing.pictures import close_up, ringed_photo
 from talking_points.pointing.prepared import Photo, UprightPhoto, upright_photo
@@ -174,18 +174,23 @@ class StockLocalizer(_Role):
         return Question(photo=photo, pictures=(), words=words, longest=96)
 
     def read(self, answer: str | Refusal, size_wh: tuple[int, int]) -> FoundPoint:
-        """What an answer says, in pixels of the photo; of several points the first, and the second as runner-up."""
+        """What an answer says, in pixels of the photo; of several points the first, and the second as runner-up.
+
+        A point is there, unless the answer says how likely that is.
+        """
         if isinstance(answer, Refusal):
             return replace(_NOWHERE, problem=answer.reason)
         try:
             units = self.form.points(answer, self.asker.shown_wh(size_wh))
         except ValueError as error:
             return replace(_NOWHERE, problem=f"{error}: {_one_line(answer)!r:.80}")
+        told = told_there(answer)
         if not units:
-            return replace(_NOWHERE, there=0.0)
+            return replace(_NOWHERE, there=told or 0.0)
         points = [(x * size_wh[0], y * size_wh[1]) for x, y in units]
         other = next((point for point in points if point != points[0]), None)
-        return FoundPoint(point_px=points[0], confidence=None, runner_up_px=other, there=1.0)
+        there = 1.0 if told is None else told
+        return FoundPoint(point_px=points[0], confidence=None, runner_up_px=other, there=there)
 
 
 def _count(name: str, problems: Sequence[str], asked: int) -> None:

@@ -46,6 +46,8 @@ class Question:
     """Of the last message."""
     asked: AskedPoint | str
     """A point to describe, or a text to find."""
+    in_json: bool = False
+    """The words themselves ask for nothing but JSON."""
 
     @property
     def task(self) -> Task:
@@ -71,14 +73,15 @@ async def complete(service: Service, request: ChatRequest) -> ChatAnswer | Strea
         asked = question.about(photo.size_wh)
     head: dict[str, Any] = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": engine.name}
     answering = partial(service.answer, question.task, engine, photo, [asked])
+    in_json = request.wants_json or question.in_json
     if request.stream:
-        pieces = _written(answering, ending, in_json=request.wants_json)
+        pieces = _written(answering, ending, in_json=in_json)
         # Before the first byte is sent, so that what is refused has its status.
         first = await anext(pieces)
         counted = partial(_usage, engine.prompts, question) if request.wants_usage else None
         return StreamingResponse(_events(head, first, pieces, counted), media_type="text/event-stream")
     [answer] = await answering()
-    said, reason = ending.cut(say(answer, in_json=request.wants_json))
+    said, reason = ending.cut(say(answer, in_json=in_json))
     choice = ChatChoice(message=AssistantMessage(content=said), finish_reason=reason)
     return ChatAnswer(**head, choices=[choice], usage=_usage(engine.prompts, question, said))
 
@@ -184,7 +187,7 @@ def read_question(messages: list[ChatMessage]) -> Question:
         raise ValueError("points are answered in pixels of the photo here; ask with --style pixels")
     point = asked_point(words) if sought is None else None
     asked = (sought or {}).get("text", words).strip() if point is None else point
-    return Question(photo=photo, words=words, asked=asked)
+    return Question(photo=photo, words=words, asked=asked, in_json=sought is not None)
 
 
 def say(answer: PhotoPoint, *, in_json: bool) -> str:
