@@ -150,6 +150,10 @@ def test_the_docs_requests(served: tuple[subprocess.Popen[str], str], tmp_path: 
             asked = [row for row in rows if row["describer"].startswith("endpoint") and row["n"]]
             assert asked and all(0 <= row["mpck"] <= 100 for row in asked)
     assert ran == 5
+    [client] = re.findall(r"```python\n(import base64\n.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    program = [sys.executable, "-c", client.replace(HERE, url)]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("The point is "), done.stderr
 
 
 @needs_mini
