@@ -180,5 +180,10 @@ def test_an_interrupted_training_says_what_becomes_of_it(
     monkeypatch.setattr(roles, "train_role", interrupted)
     asked = ("--data", tmp_path / "none.jsonl", "--base", "mini", "--out", tmp_path / "out")
     assert run("train", "descriptor", *asked) == 130
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("interrupted; the same command goes on from the state that was kept last")
+    said = "interrupted; the same command begins anew: no state was kept yet"
+    assert capsys.readouterr().err.splitlines()[-1] == said
+    for step in (9, 20):
+        (tmp_path / "out" / "training").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / "training" / f"state-{step:08d}.pt").touch()
+    assert run("train", "descriptor", *asked) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted; the same command goes on from step 20"

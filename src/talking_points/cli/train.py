@@ -53,7 +53,7 @@ def _train_role(settings: DescriptorSettings | LocalizerSettings, dry_run: bool)
 
         typer.echo(json.dumps(plan(settings), indent=2))
         return
-    with _told_when_interrupted():
+    with _told_when_interrupted(settings.out):
         from talking_points.training.roles import train_role
 
         finished = train_role(settings)
@@ -134,7 +134,7 @@ def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
 
         typer.echo(json.dumps(plan_grpo(settings), indent=2))
         return
-    with _told_when_interrupted():
+    with _told_when_interrupted(settings.out):
         from talking_points.training.reinforce import train_grpo as run
 
         finished = run(settings)
@@ -142,13 +142,17 @@ def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
 
 
 @contextmanager
-def _told_when_interrupted() -> Iterator[None]:
+def _told_when_interrupted(out: Path) -> Iterator[None]:
     """Say what becomes of a training that Ctrl-C ends, or SIGTERM before the first step."""
     try:
         yield
     except BaseException as error:
         if not isinstance(error, Exception):
-            log("interrupted; the same command goes on from the state that was kept last, or else from the beginning")
+            from talking_points.training.state import kept_step
+
+            step = kept_step(out / "training")
+            where = "begins anew: no state was kept yet" if step is None else f"goes on from step {step}"
+            log(f"interrupted; the same command {where}")
         raise
 
 

@@ -101,7 +101,16 @@ class TrainingState:
 
     def _files(self) -> list[Path]:
         """One; with the one before it, where a kill came between writing and dropping."""
-        return sorted(self.folder.glob("state-*.pt"))
+        return _files_of(self.folder)
+
+
+def kept_step(folder: Path) -> int | None:
+    """The step of the last state in a folder; None where there is none."""
+    return max((int(path.stem.removeprefix("state-")) for path in _files_of(folder)), default=None)
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*.pt"))
 
 
 def _is_whole(path: Path) -> bool:
