@@ -111,6 +111,7 @@ def test_the_photo_of_several_is_the_regions_own(
             "task 7, region 'r1': the task's data (html, video) names",
         ),
         ({"image": "data:image/jpeg;base64," + 6000 * "A"}, {}, "the photo lies in the task itself, as a data: URL"),
+        ({"image": "http://[a.jpg"}, {}, "no such photo beside the file: http://[a.jpg"),
         ({"image": 6000 * "a"}, {}, "no such photo beside the file: aaa"),
     ],
 )
@@ -150,6 +151,13 @@ def test_what_is_said_of_a_keypoint_is_no_shape(folder: Path) -> None:
     for known in turns:
         [line] = lines(folder, [task(known, *said)])
         assert line.problem is None and line.record["x"] == 40
+
+
+def test_a_text_and_a_label_are_texts(folder: Path) -> None:
+    text = {"id": "r1", "type": "textarea", "value": {"text": [5, None]}}
+    known = region(value={"x": 50, "y": 25, "keypointlabels": "nose"})
+    bad, good = lines(folder, [task(region(), text), task(known)])
+    assert "its text is [5, None]; expected a text" in str(bad.problem) and good.record["label"] == "nose"
 
 
 def test_a_text_that_may_be_anothers(folder: Path) -> None:
@@ -263,7 +271,7 @@ def test_cvat_points_are_pixels(read: Callable[[str], list[Line]]) -> None:
 
 
 def test_points_outside_the_picture_are_none(read: Callable[[str], list[Line]]) -> None:
-    outside = '<points label="nose" outside="1" points="1,2"/>'
+    outside = '<points label="nose" outside="1" points="1,2"/><tag label="t"/>'
     [line] = read(cvat(image(outside, '<points label="nose" outside="0" points="3,4"/>')))
     assert (line.record["x"], line.record["y"]) == (3, 4)
     with pytest.raises(ValueError, match="has no points: its images have no shapes, or only such that are outside"):
@@ -297,6 +305,7 @@ def test_images_of_one_name_are_not_taken_for_each_other(folder: Path, read: Cal
         ('<points label="nose" points="1,2,3"/>', "expected points as x,y;x,y, got '1,2,3'"),
         ('<points label="nose" points="nan,2"/>', "x is 'nan'; expected a number"),
         ('<points label="nose" points="81,2"/>', "(81, 2) is outside the 80x40 photo"),
+        ('<circle label="nose" cx="1"/>', "circle 'nose': only points are read"),
         ('<points label="nose" rotation="45" points="1,2"/>', "they are rotated"),
         ('<points label="nose"/>', "expected points as x,y;x,y, got ''"),
     ],

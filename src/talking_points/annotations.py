@@ -26,8 +26,6 @@ ASPECT_TOLERANCE = 0.02
 """A photo may have another size than the labelled one where its shape is the same, to this share. Ours."""
 _FOLDERS = ("", "images/", "../images/", "photos/")
 """Where, seen from the file, photos are sought."""
-_SHAPES = ("box", "polygon", "polyline", "mask", "cuboid", "ellipse")
-"""Of CVAT, those that are no points."""
 _KEYPOINTS = ("keypoint", "keypointlabels")
 _OTHER_SHAPES = frozenset(
     ("height", "radiusX", "radiusY", "points", "vertices", "rle", "imageDataURL", "sequence", "ranges")
@@ -110,6 +108,7 @@ def _label_studio_point(region: dict[str, Any], data: dict[str, Any], photos: _P
     width, height = photos.size(photo)
     check_shape((labelled_wh[0], labelled_wh[1]), (width, height))
     labels = value.get("keypointlabels") or []
+    labels = [labels] if isinstance(labels, str) else labels
     return {
         "photo": photo,
         "x": shares[0] * width,
@@ -217,7 +216,7 @@ def _names_of(address: str) -> list[str]:
         # Such as "http://[a.jpg"; then it is no URL but a name.
         return [address]
     # /data/local-files/?d=folder/a.jpg
-    told = unquote(parse_qs(parts.query).get("d", [parts.path])[0])
+    told = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
     name = told.rpartition("/")[2]
     uploaded = re.sub(r"^[0-9a-f]{8}-", "", name) if "upload/" in told else name
     whole = told.lstrip("/")
@@ -225,8 +224,12 @@ def _names_of(address: str) -> list[str]:
 
 
 def _text(region: dict[str, Any]) -> str:
-    said = (region.get("value") or {}).get("text") or ""
-    return " ".join(map(str, said)) if isinstance(said, list) else str(said)
+    value = region.get("value")
+    said = (value.get("text") if isinstance(value, dict) else None) or []
+    texts = [said] if isinstance(said, str) else said
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        raise ValueError(f"its text is {said!r:.40}; expected a text, or a list of texts")
+    return " ".join(texts)
 
 
 def cvat_points(path: Path) -> Iterator[Found]:
@@ -268,13 +271,13 @@ def _cvat_names(image: Element) -> list[str]:
 
 def _points_of(shape: Element) -> Iterator[tuple[Element, str | None]]:
     """Shapes to be read, those of a skeleton with its label. Those outside the picture, and tags, are none."""
-    if shape.get("outside") == "1":
+    if shape.get("outside") in ("1", "true", "True"):
         return
     if shape.tag == "skeleton":
         for part in shape:
             for drawn, _ in _points_of(part):
                 yield drawn, shape.get("label")
-    elif shape.tag == "points" or shape.tag in _SHAPES:
+    elif shape.tag not in ("tag", "attribute"):
         yield shape, None
 
 

@@ -210,7 +210,13 @@ def test_two_regions_of_one_id_are_refused(client: TestClient) -> None:
 
 
 def test_a_list_of_photos_is_refused(client: TestClient) -> None:
-    assert "a list of photos is not read" in predict(client, [keypoint("a", 5, 5)], data={"photo": [URL, URL]}).text
+    answer = predict(client, [keypoint("a", 5, 5)], data={"photo": [URL, URL]})
+    assert "the Image 'image' shows a list of photos; expected one photo a task" in answer.text
+
+
+def test_a_keypoint_with_an_empty_text_gets_its_description(client: TestClient) -> None:
+    _, text = predict(client, [keypoint("a", 5, 5), textarea("a", " ")]).json()["results"][0]["result"]
+    assert text["id"] == "a" and text["value"]["text"][0].strip()
 
 
 def test_relations_are_left_alone(client: TestClient) -> None:

@@ -159,12 +159,13 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     engine, photo_key = service.engine(None), controls.image.get("value", "").lstrip("$")
     with refusing():
         points, texts = (_by_id(regions, name) for name in (keypoint, textarea))
+        # A text area that was emptied says nothing.
+        texts = {name: one for name, one in texts.items() if one.value.words.strip() or name not in points}
         photo = task.data.get(photo_key)
+        if isinstance(photo, list) or controls.image.get("valueList"):
+            raise ValueError(f"the Image {image!r:.40} shows a list of photos; expected one photo a task")
         if not isinstance(photo, str) or not photo:
-            many = (
-                "; a list of photos is not read" if isinstance(photo, list) or controls.image.get("valueList") else ""
-            )
-            raise ValueError(f"the task's data has no {photo_key!r} with a photo{many}")
+            raise ValueError(f"the task's data has no {photo_key!r} with a photo")
         if points.keys() == texts.keys():
             return []
         # Before the photo is fetched, not after it.
