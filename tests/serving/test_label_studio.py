@@ -108,6 +108,11 @@ def test_photos_in_label_studio(client_of: Callable[..., TestClient], monkeypatc
         ("<View/>", "needs an Image"),
         ('<!DOCTYPE x [<!ENTITY a "b">]><View/>', "document type"),
         ("<View>" + " " * 100_000 + "</View>", "too long"),
+        (
+            INTERFACE.replace('toName="image"', 'toName="picture"'),
+            "toName='picture'; expected the name of an Image, of image",
+        ),
+        (INTERFACE.replace('"words" toName="image"', '"words" toName="image2"'), "no TextArea with toName='image'"),
     ],
 )
 def test_interfaces_that_do_not_fit(client: TestClient, config: str, said: str) -> None:
@@ -139,16 +144,26 @@ def test_requests_that_are_none(client: TestClient, change: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"type": "rectanglelabels"}, "region 'a' is no keypoint but rectanglelabels: only keypoints are described"),
-        ({"type": "rectangle"}, "region 'a' is no keypoint but rectangle"),
-        ({"value": {"x": 10, "y": 10, "width": 20, "height": 20}}, "region 'a' is no keypoint"),
-        ({"value": {"points": [[1, 1]], "x": 1, "y": 1}}, "region 'a' is no keypoint"),
-        ({"value": {"x": 10, "y": 10, "width": 1, "rotation": 45}}, "region 'a' is rotated"),
-        ({"image_rotation": 90}, "region 'a' is of the picture rotated by 90 degrees: rotate it back"),
+        ({"type": "rectanglelabels"}, "region 'a': it is of the type rectanglelabels; only keypoints are points"),
+        ({"type": "rectangle"}, "region 'a': it is of the type rectangle;"),
+        (
+            {"value": {"x": 10, "y": 10, "width": 20, "height": 20}},
+            "region 'a': it is of the type keypointlabels with h",
+        ),
+        ({"value": {"points": [[1, 1]], "x": 1, "y": 1}}, "region 'a': it is of the type keypointlabels with points"),
+        (
+            {"type": None, "value": {"x": 1, "y": 1, "radiusX": 3, "radiusY": 4}},
+            "with radiusX, radiusY; only keypoints",
+        ),
+        ({"value": {"x": 10, "y": 10, "width": 1, "rotation": 45}}, "region 'a': it is rotated"),
+        ({"value": {"width": 1}}, "region 'a': it is a keypoint without x and y"),
+        ({"to_name": "image2"}, "region 'a': it is on 'image2'; only regions on 'image' are read"),
+        ({"item_index": 1}, "region 'a': its item_index is 1; a task has one photo here, 0"),
+        ({"image_rotation": 90}, "region 'a': the picture was rotated by 90 degrees; rotate it back"),
         ({"image_rotation": -90}, "rotated by -90 degrees"),
         ({"image_rotation": "left"}, "image_rotation: Input should be a valid number"),
-        ({"original_width": 40, "original_height": 70}, "is of a 40x70 picture, the photo is 70x40 upright"),
-        ({"original_width": 0, "original_height": 70}, "is of a 0x70 picture"),
+        ({"original_width": 40, "original_height": 70}, "a 40x70 picture was labelled, the photo is 70x40 upright"),
+        ({"original_width": 0, "original_height": 70}, "a 0x70 picture was labelled"),
         ({"original_width": "wide", "original_height": 70}, "original_width: Input should be a valid number"),
     ],
 )
@@ -166,11 +181,42 @@ def test_regions_that_are_no_keypoints_of_the_upright_photo(
         {"original_width": 700, "original_height": 400, "image_rotation": 360},
         {"original_width": "70", "original_height": "40", "image_rotation": None},
         {"original_width": None, "original_height": None},
+        {"to_name": None, "item_index": 0},
     ],
 )
 def test_sizes_that_agree(client: TestClient, same: dict[str, Any]) -> None:
     expected = predict(client, [keypoint("a", 50, 25)]).json()["results"][0]["result"][1]
     assert predict(client, [{**keypoint("a", 50, 25), **same}]).json()["results"][0]["result"][1] == expected
+
+
+def test_the_interface_is_of_the_picture_that_the_keypoints_are_on() -> None:
+    others = '<View><Image name="other" value="$o"/><TextArea name="of" toName="other"/>'
+    others += '<TextArea name="all" toName="image"/>'
+    controls = read_interface(INTERFACE.replace("<View>", others))
+    assert [one.get("name") for one in controls] == ["image", "kp", "words"]
+
+
+def test_a_cancelled_annotation_is_not_answered(client: TestClient) -> None:
+    cancelled, kept = ({"was_cancelled": one, "result": [keypoint("ab"[one], 5, 5)]} for one in (True, False))
+    assert predict(client, [], annotations=[cancelled]).json()["results"][0]["result"] == []
+    [point, _] = predict(client, [], annotations=[kept, cancelled]).json()["results"][0]["result"]
+    assert point["id"] == "a"
+
+
+def test_two_regions_of_one_id_are_refused(client: TestClient) -> None:
+    for one, control in ((keypoint("a", 5, 5), "kp"), (textarea("a", "the left shoe"), "words")):
+        response = predict(client, [one, {**one, "value": {**one["value"], "x": 1, "y": 1}}])
+        assert response.status_code == 400 and f"two regions of '{control}' have the id 'a'" in response.text
+
+
+def test_a_list_of_photos_is_refused(client: TestClient) -> None:
+    answer = predict(client, [keypoint("a", 5, 5)], data={"photo": [URL, URL]})
+    assert "the Image 'image' shows a list of photos; expected one photo a task" in answer.text
+
+
+def test_a_keypoint_with_an_empty_text_gets_its_description(client: TestClient) -> None:
+    _, text = predict(client, [keypoint("a", 5, 5), textarea("a", " ")]).json()["results"][0]["result"]
+    assert text["id"] == "a" and text["value"]["text"][0].strip()
 
 
 def test_relations_are_left_alone(client: TestClient) -> None:

@@ -3,28 +3,30 @@
 Speaks the protocol of label-studio-ml-backend (health, setup, predict); in Label Studio, give this server's address
 with /label-studio behind it. The labelling interface needs an Image, a KeyPointLabels or KeyPoint, and a TextArea with
 perRegion="true", all of which this reads from the project's own configuration. A description of a thing that counts as
-absent gets no keypoint. Regions of other controls are left alone; a region of the keypoint's that is no keypoint, or of
-a rotated or another picture, is refused.
+absent gets no keypoint. Regions of other controls are left alone, and annotations that were cancelled; a region of the
+keypoint's that is no keypoint, or of a rotated or another picture, is refused.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
+from talking_points.annotations import check_keypoint, check_rotation, check_shape
 from talking_points.samples import PhotoPoint, absence
 from talking_points.serving.service import Service, refusing
 
 POINT_WIDTH_PERCENT = 0.75
 """Drawn size of a keypoint that we place, of the photo's width. Ours."""
 MOST_CONFIG_CHARS = 100_000
-ASPECT_TOLERANCE = 0.02
-"""The photo's size may differ from the one that a region is of, by no more than this share in shape."""
+_KEYPOINTS = ("KeyPointLabels", "KeyPoint")
 
 
 class Value(BaseModel):
@@ -47,6 +49,8 @@ class Region(BaseModel):
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
     id: str = ""
     from_name: str = ""
+    to_name: str | None = None
+    item_index: int | None = None
     type: str | None = None
     image_rotation: FiniteFloat | None = None
     original_width: FiniteFloat | None = None
@@ -56,6 +60,7 @@ class Region(BaseModel):
 
 class Drawn(BaseModel):
     result: list[Region] | None = None
+    was_cancelled: bool | None = None
 
 
 class LabelTask(BaseModel):
@@ -126,26 +131,39 @@ def read_interface(label_config: str) -> Controls:
         root = fromstring(label_config)
     except ParseError as error:
         raise ValueError(f"the labelling interface is no XML: {error}") from None
-    image, labels, points, text = (
-        next((one for one in root.iter(kind) if one.get("name")), None)
-        for kind in ("Image", "KeyPointLabels", "KeyPoint", "TextArea")
-    )
-    points = points if labels is None else labels
-    if image is None or points is None or text is None:
+    named = {kind: [one for one in root.iter(kind) if one.get("name")] for kind in ("Image", "TextArea")}
+    points = next((one for kind in _KEYPOINTS for one in root.iter(kind) if one.get("name")), None)
+    if not named["Image"] or points is None or not named["TextArea"]:
         raise ValueError("the labelling interface needs an Image, a KeyPointLabels or KeyPoint, and a TextArea")
+    image = next((one for one in named["Image"] if one.get("name") == points.get("toName")), None)
+    if image is None:
+        names = ", ".join(one.get("name", "") for one in named["Image"])
+        raise ValueError(
+            f"the keypoints of the labelling interface have toName={points.get('toName')!r:.40}; expected the name of "
+            f"an Image, of {names:.80}"
+        )
+    texts = [one for one in named["TextArea"] if one.get("toName") == image.get("name")]
+    if not texts:
+        raise ValueError(f"the labelling interface has no TextArea with toName={image.get('name')!r:.40}")
+    # Another may be of the whole photo.
+    text = next((one for one in texts if one.get("perRegion") == "true"), texts[0])
     return Controls(image, points, text)
 
 
 async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn: Drawn | None) -> list[dict[str, Any]]:
     """Regions for what is missing: a text for a keypoint without one, a keypoint for a text without one."""
     image, keypoint, textarea = (control.get("name", "") for control in controls)
-    regions = (drawn and drawn.result) or (task.annotations or [Drawn()])[-1].result or []
-    points = {one.id: one for one in regions if one.from_name == keypoint}
-    texts = {one.id: one for one in regions if one.from_name == textarea}
+    annotations = [one for one in task.annotations or [] if not one.was_cancelled]
+    regions = (drawn and drawn.result) or (annotations and annotations[-1].result) or []
     of_others = {one.id for one in regions if one.from_name not in (keypoint, textarea)}
     engine, photo_key = service.engine(None), controls.image.get("value", "").lstrip("$")
     with refusing():
+        points, texts = (_by_id(regions, name) for name in (keypoint, textarea))
+        # A text area that was emptied says nothing.
+        texts = {name: one for name, one in texts.items() if one.value.words.strip() or name not in points}
         photo = task.data.get(photo_key)
+        if isinstance(photo, list) or controls.image.get("valueList"):
+            raise ValueError(f"the Image {image!r:.40} shows a list of photos; expected one photo a task")
         if not isinstance(photo, str) or not photo:
             raise ValueError(f"the task's data has no {photo_key!r} with a photo")
         if points.keys() == texts.keys():
@@ -155,7 +173,7 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
         prepared = await service.prepare(engine, await _read(service, photo))
         width, height = prepared.size_wh
         for one in (*points.values(), *texts.values()):
-            _check_picture(one, prepared.size_wh)
+            _check_picture(one, image, prepared.size_wh)
         bare = [one for name, one in points.items() if name not in texts]
         places = [PhotoPoint(point_px=_point_px(one, prepared.size_wh)) for one in bare]
     result: list[dict[str, Any]] = []
@@ -199,31 +217,43 @@ async def _read(service: Service, photo: str) -> str | bytes:
     return await service.fetch(url, trusted_headers=headers)
 
 
-def _check_picture(region: Region, size_wh: tuple[int, int]) -> None:
-    """ValueError where a region's percentages are of a picture that is rotated or shaped otherwise than the photo."""
-    name, rotation = f"region {region.id!r}", region.image_rotation or 0
-    if rotation % 360:
-        raise ValueError(
-            f"{name} is of the picture rotated by {rotation:g} degrees: rotate it back, or save it upright"
-        )
-    width, height = region.original_width, region.original_height
-    if width is None or height is None:
-        return
-    if not (width > 0 and height > 0) or abs(width / height / (size_wh[0] / size_wh[1]) - 1) > ASPECT_TOLERANCE:
-        raise ValueError(
-            f"{name} is of a {width:g}x{height:g} picture, the photo is {size_wh[0]}x{size_wh[1]} upright: its EXIF "
-            "orientation may say so; save the photo upright and label that"
-        )
+def _by_id(regions: list[Region], control: str) -> dict[str, Region]:
+    """A control's regions by their ids; a ValueError where two have the same."""
+    own = [one for one in regions if one.from_name == control]
+    found = {one.id: one for one in own}
+    if len(found) < len(own):
+        ids = [one.id for one in own]
+        twice = next(one for one in ids if ids.count(one) > 1)
+        raise ValueError(f"two regions of {control!r} have the id {twice!r:.40}; which is meant?")
+    return found
+
+
+def _check_picture(region: Region, image: str, size_wh: tuple[int, int]) -> None:
+    """ValueError where a region is of another picture than the photo that the Image `image` shows, or a rotated one."""
+    with _naming(region):
+        if region.to_name not in (None, "", image):
+            raise ValueError(f"it is on {region.to_name!r:.40}; only regions on {image!r:.40} are read")
+        if region.item_index:
+            raise ValueError(f"its item_index is {region.item_index}; a task has one photo here, 0")
+        check_rotation(region.image_rotation)
+        if region.original_width is not None and region.original_height is not None:
+            check_shape((region.original_width, region.original_height), size_wh)
 
 
 def _point_px(region: Region, size_wh: tuple[int, int]) -> tuple[float, float]:
     """Where a keypoint is, in pixels; a ValueError where it is another shape, or rotated."""
-    name, value = f"region {region.id!r}", region.value
-    other = {"height", "points"} & set(value.model_extra or ())
-    if region.type not in (None, "keypoint", "keypointlabels") or other:
-        raise ValueError(f"{name} is no keypoint but {region.type}: only keypoints are described")
-    if (value.rotation or 0) % 360:
-        raise ValueError(f"{name} is rotated: a keypoint has no rotation")
-    if value.x is None or value.y is None:
-        raise ValueError(f"{name} is a keypoint without x and y in per cent")
+    value = region.value
+    with _naming(region):
+        check_keypoint(region.type, value.model_dump(exclude_unset=True))
+        if value.x is None or value.y is None:
+            raise ValueError("it is a keypoint without x and y in per cent")
     return value.x / 100 * size_wh[0], value.y / 100 * size_wh[1]
+
+
+@contextmanager
+def _naming(region: Region) -> Iterator[None]:
+    """Puts the region's id before what is said of it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"region {region.id!r:.40}: {error}") from None
