@@ -20,6 +20,7 @@ from talking_points.evaluation.protocol import (
     swapped,
     true_points,
 )
+from talking_points.evaluation.report import pairing_said
 from talking_points.evaluation.run import SampleSet, evaluate
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.evaluation.sets import CROSS_PHOTO, make_set
@@ -166,7 +167,10 @@ def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.M
     scores = {(row["describer"], row["localizer"]): row["mpck"] for row in report["rows"]}
     assert scores["ground-truth", "localizer"] == scores["descriptor", "localizer"] == scores["none", "oracle"] == 100
     assert scores["shuffled", "localizer"] < 50 and scores["none", "constant"] < 100
-    assert report["checks"]["plain"]["passed"]
+    check = report["checks"]["plain"]
+    assert check["passed"] and (check["texts_of"], check["photos"]) == ("ground-truth", len(SCENES))
+    low, high = check["lost_by_shuffling_ci"]
+    assert 0 < low <= check["lost_by_shuffling"] == 100 - scores["shuffled", "localizer"] <= high
     assert report["differences"][0]["mpck"] == 0.0
     kept = (tmp_path / "answers.jsonl").read_bytes()
     for cut in (0, len(kept) // 3, len(kept) - 3, len(kept)):
@@ -185,7 +189,11 @@ def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
     texts = {s.sample_id: right[n - 2] for n, s in enumerate(samples)}
     one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
     report = evaluate([one], {"ground-truth": texts}, {"localizer": Oracle()}, tmp_path, settings={}, seed=0)
-    assert not report["checks"]["plain"]["passed"]
+    check = report["checks"]["plain"]
+    assert not check["passed"] and check["lost_by_shuffling_ci"][0] <= 0
+    # In the same words wherever one looks.
+    for name in ("report.md", "report.html"):
+        assert pairing_said(check) in (tmp_path / name).read_text("utf-8")
 
 
 def test_rows_that_would_say_nothing_are_left_out(tmp_path: Path) -> None:

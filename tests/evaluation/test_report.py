@@ -12,7 +12,14 @@ from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
-from talking_points.evaluation.report import _samples, _shown, markdown_tables, write_samples
+from talking_points.evaluation.report import (
+    FEW_PHOTOS,
+    _samples,
+    _shown,
+    markdown_tables,
+    pairing_said,
+    write_samples,
+)
 from talking_points.evaluation.samples import Sample
 from talking_points.samples import FoundPoint
 
@@ -37,6 +44,25 @@ def test_table() -> None:
     assert lines[0] == "**plain** (7 points)"
     assert lines[-1] == "Texts that name the right object, and the right part: descriptor 99.2% and 60.0%."
     assert lines[-3] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
+
+
+def test_the_pairing_is_told_with_its_figures_and_whose_texts_were_shuffled() -> None:
+    check = {"oracle_mpck": 100.0, "passed": False, "texts_of": "people", "photos": FEW_PHOTOS - 1}
+    check |= {"shuffled_mpck": 33.33, "constant_mpck": 44.44, "lost_by_shuffling": 5.56}
+    check |= {"lost_by_shuffling_ci": [-16.67, 27.78]}
+    told = (
+        "Pairing of photos and texts: fail. True points score 100. The rows swapped-photo and shuffled show the texts "
+        "of people: shuffled they score 33.3 (a constant 44.4), on their own photos +5.6 (95% interval -16.7 to +27.8, "
+        "must be above 0)."
+    )
+    assert pairing_said(check) == f"{told} With 19 photos it may be chance."
+    # With enough photos it is none, nor is it where the true points themselves are off.
+    assert pairing_said({**check, "photos": FEW_PHOTOS}) == told
+    off = pairing_said({**check, "oracle_mpck": 97.5})
+    assert "True points score 97.5, and must score 100. The rows" in off and "chance" not in off
+    assert pairing_said({**check, "passed": True}) == told.replace("fail", "pass")
+    only = pairing_said({"oracle_mpck": 100.0, "passed": True})
+    assert only == "Pairing of photos and texts: pass. True points score 100."
 
 
 def test_the_paper_and_the_styles_stand_below() -> None:

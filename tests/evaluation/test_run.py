@@ -5,11 +5,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from PIL import Image
 
-from talking_points.evaluation.run import PHOTO_CENTRE, TRAINING_POINTS, sets_of_data, sets_of_sources
+from talking_points.evaluation.run import (
+    PHOTO_CENTRE,
+    TRAINING_POINTS,
+    SampleSet,
+    sets_of_data,
+    sets_of_sources,
+    without_skipped,
+)
+from talking_points.evaluation.sets import make_set
 from talking_points.evaluation.settings import EvaluationSettings
-from talking_points.evaluation.written import written_texts
+from talking_points.evaluation.written import WrittenTexts, texts_of_data
+from tests.evaluation.test_protocol import SCENES
 
 
 def no_problem(problem: str) -> None:
@@ -43,7 +54,7 @@ def test_two_files_with_lines_of_the_same_numbers_keep_their_own_texts(tmp_path)
     sets = sets_of_data(EvaluationSettings(out=tmp_path, data=files), no_problem)
     assert [one.samples[0].sample_id for one in sets] == ["long.jsonl line 1", "short.jsonl line 1"]
     samples = [sample for one in sets for sample in one.samples]
-    texts = written_texts("ground-truth", samples)
+    texts = texts_of_data(samples, "--table 1").texts
     assert [texts[sample.sample_id] for sample in samples] == ["the whole story", "the gist"]
     # One file alone keeps the ids that its lines have.
     (alone,) = sets_of_data(EvaluationSettings(out=tmp_path, data=files[:1]), no_problem)
@@ -63,3 +74,21 @@ def test_a_limit_holds_for_part_labelled_photos_and_their_reading_is_told(
     assert ("photos of label-map, test", 3, 3) in told and any(
         name == "photos of label-map, train" for name, *_ in told
     )
+
+
+def test_what_somebody_skipped_is_left_out_for_all() -> None:
+    samples = make_set("plain", SCENES[:1], points=4, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    ids = [sample.sample_id for sample in samples]
+
+    def skips(*skipped: str) -> WrittenTexts:
+        return WrittenTexts(where="a file", texts={}, skipped=frozenset(skipped))
+
+    # Points of other sets may be in a file, too.
+    files = {"file:a=Ann": skips(ids[1], "hard/0/0"), "file:b=Ben": skips(ids[3], ids[1]), "file:c": skips()}
+    left = without_skipped(one, files)
+    assert left.samples == [samples[0], samples[2]]
+    assert left.skipped == {"Ann": [ids[1]], "Ben": [ids[1], ids[3]]}
+    assert without_skipped(one, {"file:c": skips()}).samples == samples
+    with pytest.raises(ValueError, match="plain has nothing to score: 4 points are in no row: Ann skipped 4"):
+        without_skipped(one, {"file:a=Ann": skips(*ids)})

@@ -10,31 +10,39 @@ from pathlib import Path
 import pytest
 
 from talking_points.evaluation.sets import make_set
-from talking_points.evaluation.written import path_and_name, row_names, written_texts
+from talking_points.evaluation.written import path_and_name, row_names, texts_of_data, texts_of_file
 from tests.evaluation.test_protocol import SCENES
 
 
-def test_written_texts(tmp_path: Path) -> None:
-    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+def test_texts_of_a_file(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES[:1], points=3, seed=0)
     path = tmp_path / "texts.jsonl"
     lines = [json.dumps({"sample": s.sample_id, "description": f"text {n}"}) for n, s in enumerate(samples)]
     path.write_text("\n".join(lines))
-    assert list(written_texts(f"file:{path}", samples).values()) == ["text 0", "text 1"]
-    path.write_text(lines[0])
-    with pytest.raises(ValueError, match="has no text for 1 samples, the first of them 'plain/0/1'"):
-        written_texts(f"file:{path}", samples)
+    found = texts_of_file(f"file:{path}")
+    found.expect_all(samples, "write them")
+    assert list(found.texts.values()) == ["text 0", "text 1", "text 2"] and not found.skipped
+    for kept, said in ((2, "1 sample, 'plain/0/2'"), (1, "2 samples, the first of them 'plain/0/1'")):
+        path.write_text("\n".join(lines[:kept]))
+        with pytest.raises(ValueError, match=f"{re.escape(str(path))} has no text for {said}: write them"):
+            texts_of_file(f"file:{path}").expect_all(samples, "write them")
     path.write_text('{"sample": 1}')
     with pytest.raises(ValueError, match=r"texts\.jsonl, line 1: expected"):
-        written_texts(f"file:{path}", samples)
+        texts_of_file(f"file:{path}")
     path.write_text("\n".join([*lines, json.dumps({"sample": samples[0].sample_id, "description": "better"})]))
-    assert written_texts(f"file:{path}=people", samples)[samples[0].sample_id] == "better"
+    assert texts_of_file(f"file:{path}=people").texts[samples[0].sample_id] == "better"
     path.write_text("\n".join([*lines, json.dumps({"sample": samples[0].sample_id, "skipped": True})]))
-    with pytest.raises(ValueError, match="the first of them 'plain/0/0'; 1 of them were skipped"):
-        written_texts(f"file:{path}", samples)
+    found = texts_of_file(f"file:{path}")
+    assert found.skipped == {samples[0].sample_id} and list(found.texts.values()) == ["text 1", "text 2"]
     with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
-        written_texts("file:nowhere", samples)
-    with pytest.raises(ValueError, match="the data has no text for 1 samples"):
-        written_texts("ground-truth", [replace(samples[0], text=None)])
+        texts_of_file("file:nowhere")
+
+
+def test_texts_of_the_data() -> None:
+    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+    assert list(texts_of_data(samples, "--table 1").texts.values()) == [sample.text for sample in samples]
+    with pytest.raises(ValueError, match="the data has no text for 1 sample, .* give every point a text, or leave out"):
+        texts_of_data([samples[0], replace(samples[1], text=None)], "--table 1")
 
 
 def test_texts_of_a_file_have_a_name(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,20 @@ def client_of(engine: Engine) -> Iterator[Callable[..., TestClient]]:
 @pytest.fixture
 def client(client_of: Callable[..., TestClient]) -> TestClient:
     return client_of()
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Path:
+    """A file of six points: four on a photo of one source, two on one of another."""
+    lines = []
+    for name, count in (("a", 4), ("b", 2)):
+        Image.new("RGB", (90, 60), "gray").save(tmp_path / f"{name}.png")
+        lines += [
+            {"photo": f"{name}.png", "x": 10.5 * (k + 1), "y": 30.5, "source": name, "text": "it"} for k in range(count)
+        ]
+    path = tmp_path / "points.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
 
 
 @pytest.fixture(scope="module")

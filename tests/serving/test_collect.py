@@ -7,10 +7,6 @@ import io
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,32 +17,15 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-import talking_points
-from talking_points.cli import main
 from talking_points.evaluation.run import sets_of_data
 from talking_points.evaluation.settings import EvaluationSettings
-from talking_points.evaluation.written import written_texts
+from talking_points.evaluation.written import texts_of_file
 from talking_points.serving.collect import loupe_box, make_collect_app, points_of
 from talking_points.serving.kept_texts import KeptTexts
 from talking_points.serving.settings import MOST_CHARS, CollectSettings
 from tests.serving.live import Caller, listening, needs_chromium
 
-MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.json"
 SIZE_WH = (90, 60)
-
-
-@pytest.fixture
-def points(tmp_path: Path) -> Path:
-    """A file of six points: four on a photo of one source, two on one of another."""
-    lines = []
-    for name, count in (("a", 4), ("b", 2)):
-        Image.new("RGB", SIZE_WH, "gray").save(tmp_path / f"{name}.png")
-        lines += [
-            {"photo": f"{name}.png", "x": 10.5 * (k + 1), "y": 30.5, "source": name, "text": "it"} for k in range(count)
-        ]
-    path = tmp_path / "points.jsonl"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    return path
 
 
 @pytest.fixture
@@ -91,9 +70,10 @@ def test_texts_are_kept_replaced_and_gone_on_with(opened: Callable[..., Any], po
     first, *_, last = [line for line in lines_of(tmp_path / "texts.jsonl") if line["sample"] == "line 2"]
     assert first == {"sample": "line 2", "description": "the left ear", **place, "by": "Ann"}
     assert last == {"sample": "line 2", "description": "the right ear", **place}
-    (one,) = sets_of_data(EvaluationSettings(out=tmp_path, data=(points,)), pytest.fail)
-    texts = written_texts(f"file:{tmp_path / 'texts.jsonl'}", one.samples[1:3])
-    assert texts == {"line 2": "the right ear", "line 3": "the nose"}
+    written = texts_of_file(f"file:{tmp_path / 'texts.jsonl'}")
+    assert written.texts == {"line 2": "the right ear", "line 3": "the nose"} and written.skipped == {"line 4"}
+    # Nothing else is left behind.
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "points.jsonl", "texts.jsonl"}
 
 
 @pytest.mark.parametrize("cut", [1, 5, 15, -3])
@@ -275,105 +255,6 @@ def test_nothing_of_the_page_comes_from_elsewhere(opened: Callable[..., Any]) ->
             assert part.status_code == 200 and "://" not in part.text.replace("http://www.w3.org/2000/svg", "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nowhere/"], "no such file or folder: nowhere"),
-        (["points.jsonl", "--out", "nowhere/texts.jsonl"], "no such folder for the texts"),
-        (["points.jsonl", "--out", "texts.csv"], "JSON lines are written; name it texts.jsonl"),
-        (["points.jsonl", "--out", "points.jsonl"], "--out is the set itself, points.jsonl; choose another file"),
-        (["points.jsonl", "--out", "copy.jsonl"], 'copy.jsonl, line 1: expected {"sample": ID, "description": TEXT}'),
-        (["points.jsonl", "--out", "other.jsonl"], "text of 'line 1', which is no point of this set; choose another"),
-        (["points.jsonl", "--out", "notes.txt"], "notes.txt, line 1: not a JSON line"),
-        (["points.jsonl", "--out", "."], "Is a directory"),
-        (["points.jsonl", "--limit", "0"], "--limit is 0; allowed: at least 1"),
-        (["points.jsonl", "--port", "70000"], "port is 70000; allowed: 0 to 65535"),
-        (["points.jsonl", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
-        (["points.jsonl", "--token-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE: that environment variable is not set"),
-        (["empty.jsonl"], "empty.jsonl holds nothing to score"),
-        ([], "SET is missing"),
-    ],
-)
-def test_bad_input_is_one_line_and_touches_no_file(
-    points: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    said: str,
-) -> None:
-    monkeypatch.chdir(points.parent)
-    Path("copy.jsonl").write_bytes(points.read_bytes())
-    Path("other.jsonl").write_text('{"sample": "line 1", "description": "a", "photo": "c.png", "x": 1, "y": 2}\n')
-    Path("notes.txt").write_text("to do: lunch")
-    Path("empty.jsonl").touch()
-    before = {path: path.read_bytes() for path in Path().iterdir()}
-    with pytest.raises(SystemExit) as ended:
-        main(["collect", *arguments, *([] if "--out" in arguments else ["--out", "texts.jsonl"])])
-    err = capsys.readouterr().err
-    assert ended.value.code == 2 and said in err and err.startswith("error: ") and err.count("\n") == 1
-    assert {path: path.read_bytes() for path in before} == before
-
-
-@contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`talking-points collect` in a process of its own, and its address."""
-    # Who runs the tests in the background has Ctrl-C ignored, and children inherit that.
-    code = (
-        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from talking_points.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
-    )
-    command = [sys.executable, "-c", code, "collect", *arguments, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    found = re.search(r"http://[\d.:]+", line)
-    assert found, line + process.stderr.read()
-    yield process, found[0]
-    process.kill()
-    process.wait()
-
-
-def put(url: str, body: dict[str, Any]) -> None:
-    headers = {"Content-Type": "application/json"}
-    asked = urllib.request.Request(url, json.dumps(body).encode(), headers, method="PUT")
-    assert urllib.request.urlopen(asked).status == 200
-
-
-@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-@pytest.mark.skipif(not MINI.is_file(), reason="the embedded checkpoint pretrained/mini is not here")
-def test_from_the_shell_to_a_report(
-    points: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(points.parent)
-    command = ("points.jsonl", "--out", "texts.jsonl", "--limit", "3", "--name", "Ann")
-    with running(*command) as (process, url):
-        put(f"{url}/points/1", {"text": "the left ear"})
-        put(f"{url}/points/2", {"skipped": True})
-        process.kill()
-    evaluate = ["evaluate", "--data", "points.jsonl", "--limit", "3", "--out", "scores", "--table", "figure"]
-    evaluate += ["--describer", "file:texts.jsonl=people"]
-    with running(*command) as (process, url):
-        assert json.load(urllib.request.urlopen(f"{url}/points")) == ["text", "skipped", ""]
-        put(f"{url}/points/3", {"text": "the nose"})
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert process.stderr.read() == "stopped; texts.jsonl: 2 of 3 points described, 1 skipped\n"
-        assert process.wait() == 130
-    with pytest.raises(SystemExit) as ended:
-        main(evaluate)
-    assert ended.value.code == 2 and "no text for 1 samples" in capsys.readouterr().err
-    with running(*command) as (process, url):
-        put(f"{url}/points/2", {"text": "the mouth"})
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
-    with pytest.raises(SystemExit) as ended:
-        main(evaluate)
-    assert not ended.value.code
-    report = json.loads(Path("scores/report.json").read_text())
-    people = [row for row in report["rows"] if row["describer"] == "people"]
-    assert [(row["localizer"], row["n"]) for row in people] == [("localizer", 3)]
-
-
 @needs_chromium
 @pytest.mark.parametrize("width", [375, 768, 1440])
 def test_with_keys_alone(opened: Callable[..., Any], browser: Any, tmp_path: Path, width: int) -> None:
@@ -398,14 +279,30 @@ def test_with_keys_alone(opened: Callable[..., Any], browser: Any, tmp_path: Pat
         tab.keyboard.press("Alt+ArrowRight")
         progress("2 of 6")
         assert tab.input_value("#text") == "half"
+        # A complaint is of the point that is shown.
+        tab.keyboard.press("Alt+s")
+        tab.locator("#problem", has_text="there are words here").wait_for()
+        tab.keyboard.press("Alt+ArrowLeft")
+        progress("1 of 6")
+        assert not tab.locator("#problem").is_visible()
+        tab.keyboard.press("Alt+ArrowRight")
+        progress("2 of 6")
         tab.fill("#text", "")
         tab.keyboard.press("Alt+s")
         progress("3 of 6 · 1 described, 1 skipped")
         tab.keyboard.type("the eye at 12, 30")
         tab.keyboard.press("Control+Enter")
+        # Saved, and the page says that it waits, and for what.
         tab.locator("#note", has_text='numbers for places ("12")').wait_for()
+        assert "The page waits here: change the words, or go on with them." in tab.inner_text("#note")
+        progress("3 of 6 · 2 described, 1 skipped")
+        assert tab.inner_text("#save") == "Go on with these words"
+        tab.keyboard.type("?")
+        assert tab.inner_text("#save") == "Save and go on"
+        tab.keyboard.press("Backspace")
         tab.keyboard.press("Control+Enter")
         progress("4 of 6 · 2 described, 1 skipped")
+        assert tab.inner_text("#save") == "Save and go on"
         for kind, at, ratio in (("photo", (42 / 90, 30.5 / 60), 1.5), ("loupe", (0.5, 0.5), 1)):
             image, ring = (tab.locator(f"#{kind} {part}").bounding_box() for part in ("img", ".thin"))
             for share, side, length in zip(at, "xy", ("width", "height"), strict=True):

@@ -24,13 +24,14 @@ def evaluate(settings: EvaluationSettings, as_json: JsonOption = False) -> None:
     """Score describers through localizers, beside references that show what a score is worth."""
     keep_freed_memory()
     expect_model(settings.model)
+    from talking_points.evaluation.report import pairing_said
     from talking_points.evaluation.run import run
 
     with Progress(log, f"reading what is scored, loading {settings.model}") as progress:
         report = run(settings, on_problem=_pass_over, on_progress=progress.show)
     for name, check in report["checks"].items():
         if not check["passed"]:
-            log(f'warning: {name}: the checks of the pairing failed, see "checks" in the report')
+            log(f"warning: {name}: {pairing_said(check)}")
     _print_report(report, settings.out, as_json=as_json)
     log(f"wrote {settings.out}/: report.html shows each text beside where it leads")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from talking_points.evaluation.figures import mark_photo
 from talking_points.evaluation.protocol import Row
 from talking_points.files import write_whole
-from talking_points.pages import render
+from talking_points.pages import counted, render
 from talking_points.photos import encode_photo
 from talking_points.samples import PhotoPoint, absence
 
@@ -26,6 +26,8 @@ BOOTSTRAPS = 300
 SHOWN_SIDE_PX = 840
 SHOWN_A_KIND = 3
 """Samples shown of the best, of those around the median, and of the worst."""
+FEW_PHOTOS = 20
+"""With fewer, texts that are paired as they should may fail the check of the pairing by chance. Ours."""
 _SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("set", "describer", "style", "localizer", "sample", "photo", "object", "part")]
     + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
@@ -49,7 +51,7 @@ def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> N
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
     """For model cards, READMEs and papers: one table a set, and how often its texts name the right things."""
-    return render(__package__, "report.md.j2", report=report)
+    return render(__package__, "report.md.j2", report=report, pairing_said=pairing_said, skipped_said=skipped_said)
 
 
 def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -60,7 +62,38 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
         curves = [_curve(row) for row in here if not row.style and row.localizer != "oracle"]
         kinds = _by_kind(report["breakdowns"][name])
         sets[name] = {"curves": curves, "kinds": kinds, "samples": _samples(here)}
-    return render(__package__, "report.html.j2", report=report, sets=sets)
+    words = {"pairing_said": pairing_said, "skipped_said": skipped_said}
+    return render(__package__, "report.html.j2", report=report, sets=sets, **words)
+
+
+def pairing_said(check: Mapping[str, Any]) -> str:
+    """How the check of a set's pairing ended and by which figures, for people. check: of a report's `checks`."""
+    is_whole = check["oracle_mpck"] == 100.0
+    said = f"Pairing of photos and texts: {'pass' if check['passed'] else 'fail'}. "
+    said += f"True points score {check['oracle_mpck']:g}{'' if is_whole else ', and must score 100'}."
+    if "texts_of" not in check:
+        return said
+    low, high = check["lost_by_shuffling_ci"]
+    said += (
+        f" The rows swapped-photo and shuffled show the texts of {check['texts_of']}: shuffled they score "
+        f"{check['shuffled_mpck']:.1f} (a constant {check['constant_mpck']:.1f}), on their own photos "
+        f"{check['lost_by_shuffling']:+.1f} (95% interval {low:+.1f} to {high:+.1f}, must be above 0)."
+    )
+    if is_whole and not check["passed"] and check["photos"] < FEW_PHOTOS:
+        said += f" With {counted(check['photos'], 'photo')} it may be chance."
+    return said
+
+
+def skipped_said(skipped: Mapping[str, Sequence[str]]) -> str:
+    """How many samples are in no row, and who skipped them, for people. skipped: of a report's `skipped`.
+
+    Example:
+        >>> skipped_said({"Ann": ["line 2"], "Ben": ["line 2", "line 5"]})
+        '2 points are in no row: Ann skipped 1, Ben skipped 2'
+    """
+    count = len({sample for some in skipped.values() for sample in some})
+    each = ", ".join(f"{who} skipped {len(some)}" for who, some in skipped.items())
+    return f"{counted(count, 'point')} {'is' if count == 1 else 'are'} in no row: {each}"
 
 
 def write_samples(path: Path, rows: Sequence[Row]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -31,12 +31,19 @@ from talking_points.evaluation.protocol import (
     swapped,
     true_points,
 )
-from talking_points.evaluation.report import write_report
+from talking_points.evaluation.report import skipped_said, write_report
 from talking_points.evaluation.samples import Sample, drawn_evenly
 from talking_points.evaluation.sets import CROSS_PHOTO, SETS, labelled_points, make_set
 from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.evaluation.styles import styled_texts
-from talking_points.evaluation.written import row_names, written_texts
+from talking_points.evaluation.written import (
+    EXPECTED,
+    WrittenTexts,
+    path_and_name,
+    row_names,
+    texts_of_data,
+    texts_of_file,
+)
 from talking_points.files import sha256_of
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.pretrained import find_model
@@ -55,6 +62,8 @@ class SampleSet:
     mean_unit: np.ndarray
     mean_of: str = TRAINING_POINTS
     """What the constant is; for the report."""
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By who skipped them, ids of samples that are therefore not among these."""
 
 
 def run(
@@ -64,13 +73,20 @@ def run(
     find_model(settings.model)
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
-    for problem in problems:
+    files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
+    sets = [without_skipped(one, files) for one in sets]
+    for problem in [*problems, *(f"{one.name}: {skipped_said(one.skipped)}" for one in sets if one.skipped)]:
         on_problem(problem)
     samples = [sample for one in sets for sample in one.samples]
     describers, localizers = settings.contestants(have_texts=all(sample.text is not None for sample in samples))
     called = row_names(describers)
-    are_written = [name for name in describers if name.partition(":")[0] in ("ground-truth", "file")]
-    texts = {name: written_texts(name, samples) for name in are_written}
+    for written in files.values():
+        written.expect_all(samples, EXPECTED)
+    texts = {name: written.texts for name, written in files.items()}
+    if "ground-truth" in describers:
+        is_named = "ground-truth" in settings.describer
+        asked_by = "--describer ground-truth" if is_named else f"--table {settings.table}"
+        texts["ground-truth"] = texts_of_data(samples, asked_by).texts
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
     from talking_points.evaluation.differs import what_differs
@@ -153,6 +169,24 @@ def sets_of_data(settings: EvaluationSettings, on_problem: Callable[[str], None]
     ]
 
 
+def without_skipped(one: SampleSet, files: Mapping[str, WrittenTexts]) -> SampleSet:
+    """A set without the samples that somebody who was to describe them skipped, so that all rows are of the same.
+
+    files: texts by their describer.
+
+    Raises:
+        ValueError: no sample is left.
+    """
+    ids = [sample.sample_id for sample in one.samples]
+    of_all = {path_and_name(name)[1]: [i for i in ids if i in written.skipped] for name, written in files.items()}
+    skipped = {who: some for who, some in of_all.items() if some}
+    left_out = set().union(*skipped.values())
+    samples = [sample for sample in one.samples if sample.sample_id not in left_out]
+    if not samples:
+        raise ValueError(f"{one.name} has nothing to score: {skipped_said(skipped)}")
+    return replace(one, samples=samples, skipped=skipped)
+
+
 def evaluate(
     sets: Sequence[SampleSet],
     describers: Mapping[str, Describer | Mapping[str, str]],
@@ -202,6 +236,7 @@ def evaluate(
         "versions": versions(),
         "data": data,
         "passed_over": list(problems),
+        "skipped": {one.name: dict(one.skipped) for one in sets if one.skipped},
         "rows": [row.summary() for row in rows],
         "differences": [difference for some in as_written.values() for difference in _differences(some)],
         "checks": {name: _checks(some) for name, some in of_set.items()},
@@ -325,11 +360,14 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
         if not both.any():
             return checks
         right, wrong = first.only(both), mixed.only(both)
-        difference, low, _ = mpck_difference(right.errors, wrong.errors, right.photos)
+        difference, low, high = mpck_difference(right.errors, wrong.errors, right.photos)
         checks |= {
+            "texts_of": first.describer,
+            "photos": len(set(right.photos)),
             "shuffled_mpck": mixed.summary()["mpck"],
             "constant_mpck": of["none", "constant"].summary()["mpck"],
             "lost_by_shuffling": round(difference, 2),
+            "lost_by_shuffling_ci": [round(low, 2), round(high, 2)],
             "passed": checks["passed"] and low > 0,
         }
     return checks

@@ -7,15 +7,22 @@ several lines of a sample the last one holds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import DESCRIBERS
+from talking_points.pages import counted
 from talking_points.sample_files import Line, read_samples
 
 REFERENCES = ("none", "swapped-photo", "shuffled")
 """What rows of a report are called that no describer wrote."""
+EXPECTED = (
+    'each needs a line {"sample": ID, "description": TEXT}, or "skipped": true in place of the description; of points '
+    "that `collect` drew, repeat its --split, --limit and --seed"
+)
+"""Of a file that lacks texts."""
 
 
 def last_lines(path: Path, lines: Iterable[Line]) -> dict[str, dict[str, Any]]:
@@ -61,23 +68,49 @@ def row_names(describers: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def written_texts(name: str, samples: Sequence[Sample]) -> Mapping[str, str]:
-    """By the samples' ids, the texts of "ground-truth", or of "file:PATH" or "file:PATH=NAME".
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenTexts:
+    """Texts by the ids of their samples, and what their writer skipped."""
+
+    where: str
+    """What holds them, for people."""
+    texts: Mapping[str, str]
+    skipped: frozenset[str] = frozenset()
+    """Ids of samples that the writer saw, and did not want to describe."""
+
+    def expect_all(self, samples: Sequence[Sample], remedy: str) -> None:
+        """A ValueError where samples have no text: how many, the first of them, and what to do, `remedy`."""
+        missing = [sample.sample_id for sample in samples if sample.sample_id not in self.texts]
+        if missing:
+            first = f"{'the first of them ' if len(missing) > 1 else ''}{missing[0]!r}"
+            raise ValueError(f"{self.where} has no text for {counted(len(missing), 'sample')}, {first}: {remedy}")
+
+
+def texts_of_data(samples: Sequence[Sample], asked_by: str) -> WrittenTexts:
+    """The data's own texts, those of "ground-truth".
+
+    Args:
+        asked_by: the option that has them scored, such as "--table figure".
 
     Raises:
-        ValueError, FileNotFoundError: no such file, or samples without a text; says which.
+        ValueError: samples without a text.
     """
-    skipped: set[str] = set()
-    if name == "ground-truth":
-        where, texts = "the data", {s.sample_id: s.text for s in samples if s.text is not None}
-    else:
-        path, _ = path_and_name(name)
-        lines = last_lines(path, read_samples(path))
-        skipped = {sample for sample, line in lines.items() if line.get("skipped") is True}
-        where, texts = str(path), {key: line["description"] for key, line in lines.items() if key not in skipped}
-    missing = [sample.sample_id for sample in samples if sample.sample_id not in texts]
-    if missing:
-        count = sum(sample in skipped for sample in missing)
-        more = f"; {count} of them were skipped" if count else ""
-        raise ValueError(f"{where} has no text for {len(missing)} samples, the first of them {missing[0]!r}{more}")
-    return texts
+    own = WrittenTexts(where="the data", texts={s.sample_id: s.text for s in samples if s.text is not None})
+    option = asked_by.partition(" ")[0]
+    own.expect_all(
+        samples, f"{asked_by} scores the data's own texts, ground-truth; give every point a text, or leave out {option}"
+    )
+    return own
+
+
+def texts_of_file(describer: str) -> WrittenTexts:
+    """The texts of "file:PATH" or "file:PATH=NAME".
+
+    Raises:
+        ValueError, FileNotFoundError: no such file, or a line of another form.
+    """
+    path, _ = path_and_name(describer)
+    lines = last_lines(path, read_samples(path))
+    skipped = frozenset(sample for sample, line in lines.items() if line.get("skipped") is True)
+    texts = {sample: line["description"] for sample, line in lines.items() if sample not in skipped}
+    return WrittenTexts(where=str(path), texts=texts, skipped=skipped)

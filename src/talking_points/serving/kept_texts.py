@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +32,33 @@ class KeptTexts:
             writer: who writes, for the lines to come.
 
         Raises:
-            ValueError, OSError: the file holds something else or texts of other points, or cannot be written.
+            ValueError, OSError: the file holds something else or texts of other points, is another process's, or cannot
+                be written.
         """
         if path.suffix.lower() in _OTHER_KINDS:
             raise ValueError(f"--out is {path}, and JSON lines are written; name it {path.with_suffix('.jsonl').name}")
         if not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"no such folder for the texts: {path.absolute().parent}")
+        if path.is_dir():
+            raise IsADirectoryError(f"--out is a folder, {path}; name a file in it")
         self.path, self._writer = path, writer
-        content = path.read_bytes() if path.exists() else b""
-        whole = content.removesuffix(_torn(content))
-        self._lines = _read(path, whole, samples) if whole else {}
-        self._file = path.open("ab", buffering=0)
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
-        if whole and not whole.endswith(b"\n"):
-            self._file.write(b"\n")
+        with ExitStack() as opened:
+            opened.enter_context(_alone(path))
+            content = path.read_bytes() if path.exists() else b""
+            whole = content.removesuffix(_torn(content))
+            self._lines = _read(path, whole, samples) if whole else {}
+            self._file = opened.enter_context(path.open("ab", buffering=0))
+            if len(whole) < len(content):
+                self._file.truncate(len(whole))
+            if whole and not whole.endswith(b"\n"):
+                self._file.write(b"\n")
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> KeptTexts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._opened.close()
 
     def text(self, sample: Sample) -> str | None:
         """What was written of a sample; empty where it was skipped, None where nothing was done yet."""
@@ -73,6 +81,30 @@ class KeptTexts:
             self._file.truncate(end)
             raise
         self._lines[sample.sample_id] = record
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process is here with the same file; an OSError where one is."""
+    where = path.resolve()
+    lock = where.with_name(f".{where.name}.lock")
+    with ExitStack() as opened:
+        try:
+            connection = sqlite3.connect(lock, timeout=0, isolation_level=None, check_same_thread=False)
+            opened.enter_context(closing(connection))
+            # The ledger's way: the system takes the lock back from a process however that ends.
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            said = f"cannot be locked by {lock} ({error})"
+            if "locked" in str(error):
+                said = "is in use: another command writes to it; stop that one, or choose another --out"
+            raise OSError(f"{path} {said}") from None
+        try:
+            yield
+        finally:
+            # While it is held, or else it might be the next one's. Not everywhere can an open file be removed.
+            with suppress(OSError):
+                lock.unlink()
 
 
 def _torn(content: bytes) -> bytes:

@@ -25,12 +25,17 @@ export async function trying(work, otherwise = () => {}) {
 
 let complaints = 0;
 
+/** Hide the message that is shown, if any. */
+export function hush() {
+  at("problem").hidden = true;
+}
+
 /** Show a message for a while; `offer` is the label of a button below it, `deed` what the button does. */
 export function complain(message, offer = "", deed = () => {}) {
   at("problem").replaceChildren(message);
   at("problem").hidden = false;
   const mine = ++complaints;
-  const hide = () => { if (mine === complaints) at("problem").hidden = true; };
+  const hide = () => { if (mine === complaints) hush(); };
   if (offer) {
     const button = Object.assign(document.createElement("button"), {type: "button", textContent: offer});
     button.addEventListener("click", () => { hide(); deed(); });

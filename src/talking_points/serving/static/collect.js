@@ -1,7 +1,7 @@
 // The page on which people describe points, one at a time. What is saved lives in the server's file; what is typed and
 // not saved yet lives here, and is shown again when one comes back to its point.
 
-import {ask, at, complain, trying} from "./asking.js";
+import {ask, at, complain, hush, trying} from "./asking.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const RADIUS = 12;
@@ -80,6 +80,7 @@ function mark(id) {
 function progress() {
   const of = state => states.filter(one => one === state).length;
   at("progress").textContent = `${n} of ${count} · ${of("text")} described, ${of("skipped")} skipped`;
+  tellSave();
   at("back").disabled = n === 1;
   at("forward").disabled = n === count;
   at("skipped").hidden = states.includes("") || !states.includes("skipped");
@@ -89,11 +90,17 @@ function progress() {
   else if (states[n - 1] === "text") note("Saved.");
 }
 
+/** What the first button does: of words that were warned of, and are saved, it goes on. */
+function tellSave() {
+  at("save").textContent = isWarned() ? "Go on with these words" : "Save and go on";
+}
+
 function note(text, warns = false) {
   at("note").textContent = text;
   at("note").className = warns ? "warns" : "";
 }
 
+const isWarned = () => warned !== null && words.value.trim() === warned;
 const isChanged = () => n > 0 && words.value.trim() !== kept;
 
 function keepDraft() {
@@ -116,11 +123,12 @@ async function put(content) {
 
 async function save() {
   if (!words.value.trim()) throw new Error("write what is at the ring, or press I cannot describe this");
-  if (words.value.trim() !== warned) {
+  if (!isWarned()) {
     const {text, warning} = await put({text: words.value});
     if (warning) {
       warned = text;
-      note(`Saved, but ${warning}. Change it, or save once more to go on.`, true);
+      note(`Saved, but ${warning}. The page waits here: change the words, or go on with them.`, true);
+      tellSave();
       return;
     }
   }
@@ -151,6 +159,8 @@ async function goOn() {
 async function doing(work) {
   if (busy) return;
   busy = words.readOnly = true;
+  // What was complained of was about the deed before.
+  hush();
   await trying(work);
   busy = words.readOnly = false;
 }
