@@ -28,7 +28,7 @@ from talking_points.photos import encode_photo
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point
 from talking_points.progress import one_line
-from talking_points.samples import PhotoPoint, absence, points_as_json
+from talking_points.samples import PhotoPoint, absence, percent, points_as_json
 
 HERE = Path(__file__).parent
 PAGE, PICTURES = HERE / "gallery.md", HERE / "gallery"
@@ -315,7 +315,7 @@ def entry(answered: Mapping[str, Any]) -> str:
     lines.append(f"2. **Asked for**{form}: “{plain(given['text'])}” ({_led(given, 'found')})")
     for point in missing:
         said = f"said to be {gone}" if (gone := absence(point["there"])) else "taken to be there, wrongly"
-        lines.append(f"3. **Not there**: “{plain(point['text'])}” ({said}; {100 * point['there']:.0f}% likely there)")
+        lines.append(f"3. **Not there**: “{plain(point['text'])}” ({said}; {percent(point['there'])} likely there)")
     return "\n".join([*lines, "", f"<small>Photo: {answered['credit']}</small>"])
 
 

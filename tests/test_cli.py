@@ -169,7 +169,7 @@ class TestAnswers:
         [point] = json.loads(out)["points"]
         assert (point["found_x"], point["found_y"], point["there"]) == (3, 4, 0.0449)
 
-    @pytest.mark.parametrize(("there", "shown"), [(1e-9, "1%"), (0.4999, "49%")])
+    @pytest.mark.parametrize(("there", "shown"), [(1e-9, "less than 1%"), (0.4999, "49%")])
     def test_round_trip_says_what_is_not_in_the_photo(self, run, photo, monkeypatch, there, shown):
         trips = FakeTalkingPoints.round_trip
         monkeypatch.setattr(
@@ -244,12 +244,12 @@ class TestAnswers:
             found = answer["points"][len(photo.points_px) :]
             assert [point["text"] for point in found] == [*photo.texts, *photo.absent]
 
-    @pytest.mark.parametrize(("there", "said"), [(0.999, None), (0.5, None), (0.4, 40), (0.001, 1)])
+    @pytest.mark.parametrize(("there", "said"), [(0.999, None), (0.5, None), (0.4, "40%"), (0.4999, "49%"), (0.01, "1%"), (0.001, "less than 1%")])
     def test_demo_says_how_likely_a_thing_is_there(self, run, tmp_path, monkeypatch, there, said):
         self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
         _, out, _ = run("demo", "--figure", tmp_path / "demo.png")
         texts = [text for photo in demo_photos() for text in (*photo.texts, *photo.absent)]
-        likely = f"\n  {said}% likely to be there; the likeliest place is (3.0, 4.0)\n"
+        likely = f"\n  {said} likely to be there; the likeliest place is (3.0, 4.0)\n"
         for text in texts:
             assert (f"(3.0, 4.0): {text}\n" if said is None else f"not in the photo: {text}{likely}") in out
         assert out.count("likely to be there") == (0 if said is None else len(texts))
@@ -264,11 +264,11 @@ class TestAnswers:
         # What was described is found again, and ringed, in both.
         assert 0 < green[0] < green[1]
 
-    @pytest.mark.parametrize(("there", "said"), [(None, None), (0.5, None), (0.25, 25)])
+    @pytest.mark.parametrize(("there", "said"), [(None, None), (0.5, None), (0.25, "25%"), (0.001, "less than 1%")])
     def test_localize_says_how_likely_a_thing_is_there(self, run, photo, monkeypatch, there, said):
         self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
         _, out, _ = run("localize", photo, "a cat")
-        likely = f"not in the photo: a cat\n  {said}% likely to be there; the likeliest place is (3.0, 4.0)\n"
+        likely = f"not in the photo: a cat\n  {said} likely to be there; the likeliest place is (3.0, 4.0)\n"
         assert out == ("(3.0, 4.0): a cat\n" if said is None else likely)
 
     @staticmethod

@@ -127,6 +127,20 @@ def absence(there: float | None) -> str:
     return "not in the photo" if there is not None and there < ABSENT_BELOW else ""
 
 
+def percent(probability: float) -> str:
+    """A probability for people, never 0% or 100%: so sure it has not been shown to be.
+
+    Rounded, except that what is below one half stays below: it counts as absent, or as not likely.
+
+    Example:
+        >>> percent(0.0000146), percent(0.01), percent(0.4999), percent(0.5), percent(1.0)
+        ('less than 1%', '1%', '49%', '50%', '99%')
+    """
+    if probability < 0.01:
+        return "less than 1%"
+    return f"{min(round(100 * probability), 49 if probability < 0.5 else 99)}%"
+
+
 def as_text(answer: PhotoPoint) -> str:
     """A point or text and what was answered, as people and agents read it: a line, and one of how sure it is."""
     asked = f"({answer.point_px[0]:g}, {answer.point_px[1]:g})" if answer.point_px else ""
@@ -143,8 +157,7 @@ def as_text(answer: PhotoPoint) -> str:
         # A model that says so itself, without a likeliest place.
         lines += [f"  {absent}"] if asked else []
     elif absent and answer.there is not None:
-        # Rounded down, so that it is below what counts as absent; never "0%": so sure it has not been shown to be.
-        likely = f"{max(1, math.floor(100 * answer.there))}% likely to be there; the likeliest place is {found}{away}"
+        likely = f"{percent(answer.there)} likely to be there; the likeliest place is {found}{away}"
         lines.append(f"  {absent}: {likely}" if asked else f"  {likely}")
     elif away:
         lines.append(f"  found again at {found}{away}")
@@ -152,9 +165,8 @@ def as_text(answer: PhotoPoint) -> str:
         other = ""
         if answer.runner_up_px is not None:
             other = "; or else at ({:.1f}, {:.1f})".format(*answer.runner_up_px)
-        # Never "100%", for the same reason.
-        sure = min(99, round(100 * answer.confidence))
-        lines.append(f"  {sure}% sure to be within a tenth of the photo's longer side{other}")
+        sure = percent(answer.confidence)
+        lines.append(f"  {sure} sure to be within a tenth of the photo's longer side{other}")
     return "\n".join(lines)
 
 

@@ -150,7 +150,7 @@ def test_streams(client: TestClient, tp: TalkingPoints) -> None:
         ([{"role": "user", "content": [{"type": "audio"}]}], "a part of type 'audio'"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "a photo without a url"),
         ([{"role": "user"}], "the chat shows no photo"),
-        ([{"role": "tool", "content": "a"}], "messages.0.role: Input should be"),
+        ([{"role": "tool", "content": "a"}], "messages 1.role: Input should be"),
         (messages("(1, 2)", "data:image/png,abc"), "is not like data:image/jpeg;base64"),
         (messages("(1, 2)", URL.replace("A", " ")), "holds spaces"),
         ([], "messages: List should have at least 1 item"),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from talking_points.pointing.interfaces import LocalizerRole
 from talking_points.points import Point, check_points
-from talking_points.samples import RUNNER_UP_SHARE, FoundPoint, absence
+from talking_points.samples import RUNNER_UP_SHARE, FoundPoint, absence, percent
 
 NEAR = 0.1
 """What counts as the same place, in the photo's longer side: the smaller of `heatmaps.RADII`."""
@@ -38,8 +38,7 @@ class Verdict:
             return f"no answer: {self.found.problem}"
         likely = ""
         if self.probability is not None:
-            # Never 0% or 100%: so sure it has not been shown to be.
-            likely = f", {min(99, max(1, round(100 * self.probability)))}% likely to be what is meant"
+            likely = f", {percent(self.probability)} likely to be what is meant"
         leads = ""
         if not math.isnan(self.found.point_px[0]):
             leads = "; the words lead to ({:.1f}, {:.1f})".format(*self.found.point_px)

@@ -42,5 +42,10 @@ def _say(problem: dict[str, Any]) -> str:
     """One of pydantic's errors, in words."""
     if problem["type"] == "json_invalid":
         return f"the body is no JSON: {problem['ctx']['error']}"
-    where = ".".join(str(step)[:40] for step in problem["loc"][1:])
+    where = "".join(_step(step) for step in problem["loc"][1:]).removeprefix(".")
     return f"{where or 'the body'}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _step(step: str | int) -> str:
+    """On the way to what is wrong. Counted from 1, as "point 1 [300.0, 3.0] is outside the 200x100 photo" counts."""
+    return f" {step + 1}" if isinstance(step, int) else f".{step[:40]}"

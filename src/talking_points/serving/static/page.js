@@ -141,6 +141,9 @@ function remove(point) {
   draw();
 }
 
+/** A probability in the words of the command, `samples.percent`. */
+const percent = share => share < 0.01 ? "less than 1%" : `${Math.min(Math.round(100 * share), share < 0.5 ? 49 : 99)}%`;
+
 const placed = place => `(${place.map(Math.round).join(", ")})`;
 
 function show(point) {
@@ -151,14 +154,12 @@ function show(point) {
     const place = [answer.found_x, answer.found_y];
     const [rounded, absent] = [placed(place), absence(answer)];
     if (absent) {
-      // Never "0%": so sure it has not been shown to be. The same above, and as the command says it.
-      const likely = `${Math.max(1, Math.floor(100 * answer.there))}% likely to be there`;
-      note.push(said("absent", absent), likely, `likeliest place ${rounded}`);
+      note.push(said("absent", absent), `${percent(answer.there)} likely to be there`, `likeliest place ${rounded}`);
     } else {
       note.push(said("found", `◯ found at ${rounded}`));
     }
     if (!absent && answer.confidence != null) {
-      const sure = said("sure", `${Math.min(99, Math.round(100 * answer.confidence))}% sure`);
+      const sure = said("sure", `${percent(answer.confidence)} sure`);
       note.push(Object.assign(sure, {title: "to be within a tenth of the photo's longer side"}));
       if (!asked && answer.runner_up_x != null) note.push(`or else at ${placed([answer.runner_up_x, answer.runner_up_y])}`);
     }
