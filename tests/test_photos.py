@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,8 +83,43 @@ class TestKindsOfPhoto:
 
     def test_sixteen_bits_are_rounded_and_kept_in_range(self):
         # 257 levels are one: half of that is 128.5
-        assert np.asarray(open_photo(np.uint16([[128, 129, 385, 386]])))[0, :, 0].tolist() == [0, 1, 1, 2]
-        assert np.asarray(open_photo(Image.fromarray(np.int32([[-900, 70_000]]))))[0, :, 0].tolist() == [0, 255]
+        assert np.asarray(open_photo(np.uint16([[128, 129, 385, 386, 65535]])))[0, :, 0].tolist() == [0, 1, 1, 2, 255]
+        for values in ([-900, 5000], [0, 70_000]):
+            said = f"the image has pixels from {values[0]} to {values[1]}; scale them to 0-65535"
+            with pytest.raises(ValueError, match=said):
+                open_photo(Image.fromarray(np.int32([values])))
+
+    @pytest.mark.parametrize("kind", ["uint16.png", "uint16.tif", "int32.tif"])
+    def test_eight_or_twelve_bits_written_into_more_are_refused(self, tmp_path, kind):
+        dtype, _, suffix = kind.partition(".")
+        for brightest in (255, 3900):
+            path = tmp_path / f"a.{suffix}"
+            Image.fromarray(np.array([[0, brightest]], dtype=dtype)).save(path)
+            with pytest.raises(ValueError, match=f"a.{suffix} has over 8 bits .* it would be black; scale its values"):
+                open_photo(path)
+        Image.fromarray(np.array([[0, 16 * 257]], dtype=dtype)).save(path)
+        assert np.asarray(open_photo(path))[0, :, 0].tolist() == [0, 16]
+
+    @pytest.mark.parametrize(("colour", "opens"), [(200, False), (40_000, True)])
+    def test_so_are_those_of_colours_of_which_pillow_keeps_eight(self, tmp_path, colour, opens):
+        path = tmp_path / "a.png"
+        cv2.imwrite(str(path), np.full((4, 6, 3), colour, np.uint16))
+        assert ";16" in str(Image.open(path).tile)
+        if opens:
+            assert open_photo(path).getpixel((0, 0)) == (40_000 >> 8,) * 3
+            return
+        with pytest.raises(ValueError, match="it would be black"):
+            open_photo(path)
+
+    def test_so_are_arrays_and_transparency_does_not_count(self):
+        for shape in ((3, 2), (3, 2, 3), (3, 2, 4)):
+            array = np.full(shape, 255, np.uint16)
+            array[..., 3:] = 65535
+            with pytest.raises(ValueError, match="the array has over 8 bits"):
+                open_photo(array)
+
+    def test_a_black_photo_of_eight_bits_is_one(self, tmp_path):
+        assert open_photo(save(Image.new("L", (3, 2)), tmp_path / "a.png")).getextrema() == ((0, 0),) * 3
 
     def test_sixteen_bit_portable_greymap(self, tmp_path):
         path = tmp_path / "a.pgm"
@@ -431,14 +467,28 @@ class TestHeic:
             open_photo(SHARED_DATA.parent / "cases" / "11-heic" / "h.heic")
 
 
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="{}"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "packed.tif", "xmp.jpg", "xmp.tif"])
 @pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-def test_how_a_photo_was_turned_is_told(tmp_path, orientation):
+def test_how_a_photo_was_turned_is_told(tmp_path, suffix, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(noise(7, 5), tmp_path / "a.png", exif=exif)
+    options = {"exif": exif}
+    if suffix.startswith("xmp"):
+        said = XMP.format(orientation).encode()
+        options = {"tiffinfo": {700: said}} if suffix.endswith("tif") else {"xmp": said}
+    elif suffix.startswith("packed") and 1 <= orientation <= 8:
+        options["compression"] = "tiff_lzw"
+    path = save(noise(7, 5), tmp_path / f"a.{suffix}", **options)
     photo, applied = open_turned_photo(path)
     assert applied == (orientation if 1 <= orientation <= 8 else 1)
-    assert photo.size == ((5, 7) if applied >= 5 else (7, 5))
+    assert photo.size == photo_size(path) == ((5, 7) if applied >= 5 else (7, 5))
+    turns = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))
+    stored = Image.open(io.BytesIO(save(noise(7, 5), tmp_path / f"b.{suffix.split('.')[-1]}").read_bytes()))
+    upright = stored.transpose(Image.Transpose(turns[applied])) if applied > 1 else stored
+    assert photo.tobytes() == upright.tobytes()
 
 
 def test_equal_photos_are_encoded_as_equal_files():

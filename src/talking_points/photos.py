@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from talking_points.file_kinds import CONVERT, HEAD_BYTES, kind_of
 from talking_points.points import square_padding
 
 MAX_PIXELS = 100_000_000
@@ -21,12 +24,19 @@ CLIP_MEAN_RGB = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD_RGB = (0.26862954, 0.26130258, 0.27577711)
 
 # Formats of photos only: Pillow would hand other files (EPS, say) to programs outside this process.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 
 # What a HEIC file says it is, in bytes 8 to 12, behind "ftyp".
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"})
 
 _EXIF_ORIENTATION = 0x0112
+_NEW_SUBFILE_TYPE = 0x00FE
+_DNG_VERSION = 0xC612
+_PAGES = 8
+"""So many pages of a TIFF are looked at for one larger than the first."""
+
+_DARK = 16
+"""A photo of 16 bits a channel that is darker than this everywhere, of 255, does not use its range. Ours."""
 
 # What Pillow's decoders raise on damaged files; it has no one class for them.
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
@@ -85,22 +95,33 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def photo_size(photo: Path) -> tuple[int, int]:
     """Width and height of a photo file, upright, by its header; errors as of `open_photo`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(photo, formats=_FORMATS) as image:
-                # Of a TIFF Pillow says the upright size by itself.
-                turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-                return image.size[::-1] if turned else image.size
-        except (*_DECODING_ERRORS, Image.DecompressionBombError):
-            # HEIC, an EXIF block that cannot be read, or no photo: opening it tells.
-            return open_photo(photo).size
+    try:
+        with _opened(photo, str(photo)) as image:
+            # Pillow says the upright size of a TIFF by itself, where its own tag and not XMP tells.
+            known = image.format == "TIFF" and _EXIF_ORIENTATION in image.tag_v2  # type: ignore[attr-defined]
+            turned = not known and _stated_orientation(image) >= 5
+            return image.size[::-1] if turned else image.size
+    except _DECODING_ERRORS:
+        # An EXIF block that cannot be read, or no photo: opening it tells.
+        return open_photo(photo).size
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
+    with _opened(source, name) as image:
+        _check_pixels(image.size, max_pixels, name)
+        return _upright_rgb(image, name)
+
+
+@contextmanager
+def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+    """A photo whose header is read and none of its pixels; what is none, or holds it as a thumbnail, a ValueError."""
+    head, tail = _ends(source)
+    # Asked first: Pillow takes some cameras' raw files for a TIFF.
+    if (known := kind_of(head, tail)) is not None:
+        raise _unreadable(name, *known)
+    formats = ("HEIF",) if _is_heic(head, name) else PHOTO_FORMATS
     # Pillow warns of large photos and of odd metadata. Here the first is an error at `max_pixels`, and the
     # second does not change the pixels.
-    formats = ("HEIF",) if _is_heic(source, name) else _FORMATS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -108,27 +129,65 @@ def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Imag
         except UnidentifiedImageError:
             raise ValueError(f"{name} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
         except Image.DecompressionBombError:
-            # The limit of Pillow itself, about 179 megapixels, which holds whatever `max_pixels` is.
-            raise ValueError(f"{name} has more pixels than the {max_pixels:,} allowed") from None
+            # The limit of Pillow itself, about 179 megapixels.
+            raise ValueError(f"{name} has more pixels than the {MAX_PIXELS:,} allowed") from None
         except _DECODING_ERRORS as error:
             raise ValueError(f"{name} cannot be read as a photo: {error}") from None
         with image:
-            _check_pixels(image.size, max_pixels, name)
-            return _upright_rgb(image, name)
+            if image.format == "TIFF":
+                _check_first_page(image, source, name)
+            yield image
 
 
-def _is_heic(source: Path | io.BytesIO, name: str) -> bool:
-    """Whether a file is HEIC, as iPhones write it: then pillow-heif is there, or it is a ValueError."""
-    if isinstance(source, io.BytesIO):
-        head = source.getvalue()[:64]
-    else:
+def _unreadable(name: str, what: str, remedy: str) -> ValueError:
+    return ValueError(f"{name} is not a photo that can be read: it is {what}; {remedy}")
+
+
+def _check_first_page(image: Image.Image, source: Path | io.BytesIO, name: str) -> None:
+    """Refuse a TIFF whose first page, which is what would be opened, is a small picture of the photo."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if _DNG_VERSION in tags:
+        raise _unreadable(name, "DNG, a camera's raw file", CONVERT)
+    kind = tags.get(_NEW_SUBFILE_TYPE)
+    if isinstance(kind, int) and kind & 1:
+        raise _unreadable(name, "a TIFF that begins with a thumbnail, as cameras' raw files (NEF, ARW) do", CONVERT)
+    if not getattr(image, "is_animated", False):
+        return
+    larger = None
+    # Opened once more, as a page that cannot be read would leave its tags with the first.
+    with Image.open(source, formats=("TIFF",)) as pages:
         try:
-            with source.open("rb") as file:
-                head = file.read(64)
-        except OSError:
-            return False
+            for number in range(1, _PAGES):
+                pages.seek(number)
+                if larger is None and pages.width * pages.height > image.width * image.height:
+                    larger = f"page {number + 1}, {pages.width}x{pages.height}"
+        except _DECODING_ERRORS:
+            # The last page was that, or the next one is damaged, which is not read.
+            pass
+    if larger:
+        what = f"a TIFF whose first page, {image.width}x{image.height}, is smaller than {larger}"
+        raise _unreadable(name, what, "save the page that is meant as a file of its own")
+
+
+def _ends(source: Path | io.BytesIO) -> tuple[bytes, bytes]:
+    """The first and the last bytes of a file."""
+    if isinstance(source, io.BytesIO):
+        data = source.getvalue()
+        return data[:HEAD_BYTES], data[-HEAD_BYTES:]
+    try:
+        with source.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(max(0, file.seek(0, io.SEEK_END) - HEAD_BYTES))
+            return head, file.read()
+    except OSError as error:
+        raise ValueError(f"{source} cannot be read as a photo: {error}") from None
+
+
+def _is_heic(head: bytes, name: str) -> bool:
+    """Whether a file is HEIC, as iPhones write it: then pillow-heif is there, or it is a ValueError."""
     # Of AVIF, which Pillow reads by itself, the first name may be the general one, too.
-    if head[4:8] != b"ftyp" or head[8:12] not in _HEIC_BRANDS or b"avif" in head or b"avis" in head:
+    first = head[:64]
+    if first[4:8] != b"ftyp" or first[8:12] not in _HEIC_BRANDS or b"avif" in first or b"avis" in first:
         return False
     try:
         import pillow_heif  # type: ignore[import-not-found, unused-ignore]
@@ -217,21 +276,33 @@ def _image_of_array(array: NDArray[Any]) -> Image.Image:
         raise ValueError(f"expected an array of shape (H, W) or (H, W, 1, 3 or 4), got {array.shape}")
     if 0 in array.shape:
         raise ValueError(f"expected a photo of at least 1x1 pixels, got an array of shape {array.shape}")
-    return Image.fromarray(_eight_bits(array) if array.dtype == np.uint16 else np.ascontiguousarray(array))
+    if array.dtype == np.uint16:
+        return Image.fromarray(_eight_bits(array, "the array"))
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _stated_orientation(image: Image.Image) -> int:
+    """EXIF's, 1 to 8. Other numbers, which some cameras write, mean nothing and turn nothing."""
+    stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return int(stated) if stated in range(1, 9) else 1
 
 
 def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     """The photo upright as 8-bit RGB, and the EXIF orientation that was applied."""
     orientation = 1
+    # Known before the pixels are: of those Pillow keeps 8 bits where there are several channels.
+    is_deep = ";16" in str(getattr(image, "tile", ""))
+    is_tiff = image.format == "TIFF"
     try:
+        # Pillow turns a TIFF while it loads it, and forgets how. A PNG may say it behind the pixels.
+        before = _stated_orientation(image) if is_tiff else 1
         image.load()
     except _DECODING_ERRORS as error:
         raise ValueError(f"{name} is truncated or damaged: {error}") from None
     try:
-        stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+        stated = before if is_tiff else _stated_orientation(image)
         image = ImageOps.exif_transpose(image)
-        # Other numbers, which some cameras write, mean nothing and turn nothing.
-        orientation = stated if stated in range(1, 9) else 1
+        orientation = stated
     except _DECODING_ERRORS:
         # The pixels are fine and the EXIF block is not: the photo is shown as it was stored.
         image = image.copy()
@@ -240,7 +311,9 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
         raise ValueError(f"{name} has floating-point pixels; expected 8 or 16 bits a channel")
     if image.mode == "I" or image.mode.startswith("I;16"):
         # Pillow's own conversion cuts at 255 instead of scaling.
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        image = Image.fromarray(_eight_bits(np.asarray(image), name))
+    elif is_deep:
+        _check_range(np.asarray(image.convert("RGB")), name)
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -248,6 +321,18 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     return (image if image.mode == "RGB" else image.convert("RGB")), orientation
 
 
-def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale 0-65535 to 0-255, as viewers do: 65535 / 257 = 255."""
-    return np.round(np.clip(values, 0, 65535) / 257).astype(np.uint8)
+def _eight_bits(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Scale 0-65535 to 0-255, as viewers do: 65535 / 257 = 255. Values of another range are a ValueError."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"{name} has pixels from {low} to {high}; scale them to 0-65535, or to 0-255 with 8 bits")
+    scaled = np.round(values / 257).astype(np.uint8)
+    _check_range(scaled[..., :3] if scaled.ndim == 3 else scaled, name)
+    return scaled
+
+
+def _check_range(values: NDArray[np.uint8], name: str) -> None:
+    """Refuse what was scaled from 16 bits and is black: its numbers are 8, 10 or 12 bits written into 16."""
+    if values.max() < _DARK:
+        found = f"has over 8 bits a channel and uses the darkest 1/{256 // _DARK} of 0-65535 alone: it would be black"
+        raise ValueError(f"{name} {found}; scale its values to 0-65535, or save it with 8 bits a channel")
