@@ -351,7 +351,7 @@ class TestBadInput:
         Image.new("1", (10_001, 10_000)).save(tmp_path / "a.png")
         assert "at most 100,000,000" in error_of("describe", tmp_path / "a.png", "--point", "1,1")
 
-    @pytest.mark.parametrize("text", ["", "  ", "\n"])
+    @pytest.mark.parametrize("text", ["", "  ", "\n", "...", "\u200b"])
     def test_empty_text(self, error_of, photo, text):
         assert "text 2 is empty" in error_of("localize", photo, "a nose", text)
 

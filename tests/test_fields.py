@@ -146,6 +146,7 @@ def test_normalised_points_are_refused_unless_they_are_said_to_be(photos: Path) 
         ({"image": "a.png", "point": [1, 2]}, 'line 1: no field "img" .--fields.; there are image, point'),
         ({"img": "photos/0.png", "point": [1, 2]}, 'line 1: no field "kp" .--fields.; there are img, point'),
         ({"img": "photos/0.png", "kp": [0.2, 0.3]}, "looks normalised"),
+        ({"img": "photos/0.png", "kp": [0.4, 1.0001]}, r"the point \[0.4, 1.0001\] looks normalised; add scale=1"),
     ],
 )
 def test_a_file_of_other_fields_is_an_error_at_its_first_record(photos: Path, record: Any, message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from talking_points import sample_files
+from talking_points.fields import Fields
 from talking_points.sample_files import Line, count_samples, read_points, read_samples
 from talking_points.samples import PhotoPoint
 
@@ -196,6 +197,7 @@ def test_points_to_train_or_score_on(tmp_path: Path) -> None:
         ({"part_box_xyxy": [3, 2, 1, 4]}, '"part_box_xyxy" is empty'),
         ({"part_name": 7}, '"part_name" must be a text, got 7'),
         ({"text": " "}, "\"text\" must be a text, got ' '"),
+        ({"text": "..."}, "\"text\" must be a text, got '...'"),
         ({"x": 25}, "point [25.0, 29.5] is outside the 20x30 photo"),
         ({"size_wh": [30, 20]}, "the point is of a 30x20 photo, the photo is 20x30 upright"),
         ({"photo": "b.jpg"}, "no such photo"),
@@ -210,6 +212,55 @@ def test_points_to_train_or_score_on(tmp_path: Path) -> None:
         assert problem.startswith(f"{path}, line {number}: ") and said in problem
     with pytest.raises(ValueError, match="points.jsonl, line 2: "):
         read_points(path)
+
+
+def points_file(tmp_path: Path, points: list[tuple[float, float]], kind: str) -> Path:
+    lines = [json.dumps({"photo": "a.jpg", "x": x, "y": y}) for x, y in points]
+    if kind == "csv":
+        lines = ["photo,x,y", *(f"a.jpg,{x},{y}" for x, y in points)]
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    return written(tmp_path, "\n".join(lines), f"points.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize("points", [[(0.4, 0.3), (0.5, 1.0)], [(0, 1), (0.4, 1.0001)], [(0.4, 0.3)] * 150])
+def test_a_file_of_normalised_points_is_refused(tmp_path: Path, points: list[tuple[float, float]], kind: str) -> None:
+    path = points_file(tmp_path, points, kind)
+    with pytest.raises(
+        ValueError, match=r"the points look normalised, the first is \[.*; expected pixels: multip"
+    ) as told:
+        records(path)
+    assert str(told.value).startswith(f"{path}: ") and "\n" not in str(told.value)
+    with pytest.raises(ValueError, match="look normalised"):
+        read_points(path)
+    # What it advises.
+    fields = Fields.parse("image=photo,x=x,y=y,text=text,scale=1")
+    assert next(read_samples(path, fields=fields)).record["x"] == pytest.approx(50 * points[0][0])
+
+
+def test_an_annotation_of_normalised_keypoints_is_a_problem(tmp_path: Path) -> None:
+    photo = {"id": 1, "file_name": "a.jpg", "width": 50, "height": 40}
+    labelled = [
+        {"id": 1, "image_id": 1, "keypoints": [0.3, 0.4, 2, 0, 0, 0, 0.5, 1, 1]},
+        {"id": 2, "image_id": 1, "keypoints": [0, 0, 2, 0.5, 12, 2]},
+    ]
+    path = written(tmp_path, json.dumps({"images": [photo], "annotations": labelled}), "points.json")
+    bad, *good = read_samples(path)
+    assert bad.problem is not None and len(good) == 2
+    assert bad.problem.startswith("annotation 1: the keypoints look normalised, the first is [0.3, 0.4]; COCO's are")
+
+
+def test_points_that_are_pixels_are_left_alone(tmp_path: Path) -> None:
+    for points in ([(0.4, 0.3), (0.5, 0.5), (3, 0.2)], [(0, 0), (1, 1)], [(12, 30)] * 150):
+        notes: list[str] = []
+        path = points_file(tmp_path, points, "jsonl")
+        assert [(one["x"], one["y"]) for one in records(path, on_note=notes.append)] == points and notes == []
+    path = points_file(tmp_path, [(0.4, 0.3)], "jsonl")
+    assert len(records(path, on_note=notes.append)) == 1
+    assert notes == [f"{path}: points are in pixels; these are within the photo's top left one"]
+    # Beside a text that is asked about they say nothing.
+    asked = [{"photo": "a.jpg", "x": 0.4, "y": 0.3, "text": "the eye"}] * 2
+    assert records(written(tmp_path, "\n".join(map(json.dumps, asked))), wants_text=True) == asked
 
 
 def test_no_such_file(tmp_path: Path) -> None:

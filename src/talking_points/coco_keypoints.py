@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.points import coco_to_photo
+from talking_points.points import coco_to_photo, look_normalised
 
 PHOTOS_SOUGHT = 100
 """Of a file, to tell in which folder its photos are."""
@@ -22,8 +22,14 @@ def folder_of_photos(folder: Path, names: Sequence[str]) -> str:
 
 
 def keypoints_of(labelled: dict[str, Any], photo: dict[str, Any], category: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The labelled keypoints of an annotation, with what they are on: AP-10K's `supercategory` is the family."""
+    """The labelled keypoints of an annotation, with what they are on: AP-10K's `supercategory` is the family.
+
+    A ValueError where they are not as COCO has them, or look normalised.
+    """
     points_px, visibility = coco_to_photo(labelled.get("keypoints") or [])
+    given = (points_px[visibility > 0] - 0.5).round(6).tolist()
+    if look_normalised(given):
+        raise ValueError(f"the keypoints look normalised, the first is {given[0]}; COCO's are pixels of the photo")
     names = category.get("keypoints") or []
     thing: dict[str, Any] = {"annotation_id": labelled.get("id")}
     thing |= {"object_name": category["name"]} if "name" in category else {}

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from talking_points.points import scaled_to_photo
+from talking_points.points import ROUNDED_ONE, look_normalised, scaled_to_photo
+from talking_points.progress import OnNote
 from talking_points.settings import flag
+
+if TYPE_CHECKING:
+    from talking_points.sample_files import Line
 
 EXPECTED = "image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for two fields of numbers; scale=1, 100, 1000 or pixels"
 SCALES = {"pixels": None, "1": 1.0, "100": 100.0, "1000": 1000.0}
 """What a point's numbers go up to, over each side of the photo; None: they are pixels."""
+LOOKED_AT = 100
+"""Lines of a file that may all look normalised before it is refused; they are held so long. Ours."""
+WITHIN_ONE_PIXEL = "points are in pixels; these are within the photo's top left one"
 _OURS = ("photo", "x", "y", "text", "photo_path", "point_px")
 
 
@@ -75,7 +84,7 @@ class Fields:
         mine = (self.image, *self.point, self.text, *_OURS)
         told: dict[str, Any] = {"photo": record[self.image]}
         if (point := self._point(record)) is not None:
-            if self.scale is None and all(0 <= number <= 1 for number in point):
+            if self.scale is None and all(0 <= number <= ROUNDED_ONE for number in point):
                 raise OtherFields(
                     f"the point {list(point)} looks normalised; add scale=1 to --fields where points go from 0 to 1 "
                     "over each side of the photo, scale=pixels where they do not"
@@ -103,6 +112,32 @@ class Fields:
             form = '[x, y] or {"x": x, "y": y}' if len(self.point) == 1 else "numbers"
             raise ValueError(f"{names} must be {form}, got {[record[name] for name in self.point]!r:.100}")
         return numbers[0], numbers[1]
+
+
+def in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line]:
+    """A file's lines, unchanged, once their points are known not to be normalised.
+
+    Raises:
+        ValueError: its points, or those of the first `LOOKED_AT` lines, all look so. Of a single one `note` is told.
+    """
+    held: list[Line] = []
+    points: list[tuple[float, float]] = []
+    for line in itertools.islice(lines, LOOKED_AT):
+        held.append(line)
+        x, y = line.record.get("x"), line.record.get("y")
+        if _is_number(x) and _is_number(y):
+            points.append((x, y))
+            if not (0 <= x <= ROUNDED_ONE and 0 <= y <= ROUNDED_ONE):
+                break
+    if look_normalised(points):
+        if len(points) > 1:
+            raise ValueError(
+                f"{path}: the points look normalised, the first is {list(points[0])}; expected pixels: multiply by the "
+                "photo's width and height, or add --fields image=photo,x=x,y=y,text=text,scale=1"
+            )
+        note(WITHIN_ONE_PIXEL)
+    yield from held
+    yield from lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ because what a model answers may lie outside. Another shape, or a number that is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import supervision
 
+ROUNDED_ONE = 1.01
+"""A normalised number may be so large, by rounding. Ours."""
 FloatArray = NDArray[np.float64]
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -62,6 +65,35 @@ def check_point(point_px: Sequence[float], size_wh: tuple[int, int]) -> tuple[fl
     except ValueError as error:
         raise ValueError(str(error).replace("point 1 ", "the point ", 1)) from None
     return x, y
+
+
+def look_normalised(points: Iterable[Sequence[float]], size_wh: tuple[float, float] = (math.inf, math.inf)) -> bool:
+    """Whether what should be pixels is rather normalised: no number is beyond 1, and not all of them are whole.
+
+    Hardly anybody means points that are all within the top left pixel; who does writes (0, 0).
+
+    Args:
+        points: x and y of each, as given.
+        size_wh: of the photo, where it is known; one of two pixels or fewer has few others.
+
+    Example:
+        >>> look_normalised([(0.41, 0.35), (0, 1)]), look_normalised([(0.41, 0.35), (212, 140)])
+        (True, False)
+        >>> look_normalised([(0, 0)])
+        False
+    """
+    numbers = [number for point in points for number in point]
+    near = all(0 <= number <= ROUNDED_ONE for number in numbers)
+    return near and any(number % 1 for number in numbers) and min(size_wh) > 2
+
+
+def refuse_normalised(points: Sequence[Sequence[float]], size_wh: tuple[int, int]) -> None:
+    """ValueError where points of a photo, all that were asked about at once, look normalised; see `look_normalised`."""
+    if look_normalised(points, size_wh):
+        photo = f"the {size_wh[0]}x{size_wh[1]} photo"
+        raise ValueError(
+            f"the point {list(points[0])} looks normalised; expected pixels of {photo} (its top left one is [0, 0])"
+        )
 
 
 def distance_unit(found_px: tuple[float, float], point_px: tuple[float, float], size_wh: tuple[int, int]) -> float:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from talking_points.annotations import Found, cvat_points, is_label_studio, label_studio_points
 from talking_points.cells import cell_as_json, plain
 from talking_points.coco_keypoints import folder_of_photos, keypoints_of
-from talking_points.fields import Fields, OtherFields
+from talking_points.fields import Fields, OtherFields, in_pixels
 from talking_points.photos import photo_size
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
@@ -84,7 +84,7 @@ def read_samples(
         on_note: told once each what was assumed.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or it is of another kind; says which.
+        FileNotFoundError, ValueError: no such file, it is of another kind, or its points look normalised; says which.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
@@ -100,7 +100,8 @@ def read_samples(
         _refuse(path, _NO_TEXT)
     reader = _KINDS.get(ending, _json_lines) if fields is None else _kind_with_fields(path)
     lines = reader(path, note)
-    for line in lines if fields is None else _renamed(path, lines, fields, note):
+
+    def as_ours(line: Line) -> Line:
         record = line.record
         if ending != ".parquet" and ("photo_path" in record or "point_px" in record):
             note('"photo_path" and "point_px" are read for one more version; write "photo", "x" and "y"')
@@ -108,7 +109,11 @@ def read_samples(
         if wants_text and record.get("text") is None and isinstance(record.get("description"), str):
             note('"description" is read as the "text" to find, for one more version; name it "text"')
             record = {**record, "text": record["description"]}
-        yield replace(line, record=record)
+        return replace(line, record=record)
+
+    read = map(as_ours, lines if fields is None else _renamed(path, lines, fields, note))
+    # With fields, what looks normalised is known line by line; points beside a text that is asked about say nothing.
+    yield from read if wants_text or fields is not None else in_pixels(path, read, note)
 
 
 def count_samples(path: Path, *, fields: Fields | None = None) -> int:

@@ -10,6 +10,7 @@ that a point is on stands under `source`, `object_name`, `object_category`, `par
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,6 +111,16 @@ class PhotoPoint:
             error=error,
             problem=found.problem,
         )
+
+
+def says_something(text: str) -> bool:
+    """Whether a text has a letter, a digit or a symbol; without any it describes nothing.
+
+    Example:
+        >>> says_something("the eye"), says_something("🙂"), says_something(" \\0..")
+        (True, True, False)
+    """
+    return any(unicodedata.category(character)[0] in "LNS" for character in text)
 
 
 def absence(there: float | None) -> str:
@@ -248,7 +259,7 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
     known: dict[str, Any] = {"hidden": bool(hidden)}
     for name in ("text", "source", "object_name", "object_category", "part_name"):
         if (value := record.get(name)) is not None:
-            if not isinstance(value, str) or not (value.strip() or name != "text"):
+            if not isinstance(value, str) or not (says_something(value) or name != "text"):
                 raise ValueError(f'"{name}" must be a text, got {value!r:.100}')
             known[name] = value
     for name in ("object_box_xyxy", "part_box_xyxy"):

@@ -98,7 +98,7 @@ def test_unknown_set() -> None:
 def test_an_empty_text_is_a_miss_not_an_error() -> None:
     samples = make_set("plain", SCENES[:1], points=2, seed=0)
     texts = describe_samples(Oracle(), samples)
-    found = localize_texts(Oracle(), samples, [" ", texts[1]])
+    found = localize_texts(Oracle(), samples, [" .", texts[1]])
     row = row_of(samples, texts, found)
     assert np.isnan(found[0]).all() and row.errors[0] == np.inf and row.errors[1] == 0
     assert row.summary()["unanswered"] == 1

@@ -79,6 +79,34 @@ def test_how_likely_a_thing_is_there() -> None:
         FORMS["pixels"].numbers('{"x": null, "y": 4}')
 
 
+@pytest.mark.parametrize(
+    ("name", "answer", "frame"),
+    [
+        ("pixels", '{"x": 0.41, "y": 0.35}', "pixels"),
+        ("qwen-pixels", "(0.41, 0.35)", "pixels"),
+        ("qwen", '{"point_2d": [0.41, 0.35]}', "0 to 1000"),
+        ("gemini", '[{"point": [0.35, 0.41]}]', "0 to 1000"),
+        ("molmo", '<point x="0.41" y="0.35">', "0 to 100"),
+        ("pixels", "[1.0, 0.5]", "pixels"),
+    ],
+)
+def test_shares_in_another_frame_are_told(name: str, answer: str, frame: str) -> None:
+    with pytest.raises(ValueError, match=f"in shares of the photo and not in {frame}; where all are, --style moondr"):
+        FORMS[name].points(answer, SHOWN)
+    assert FORMS["moondream"].points('{"x": 0.41235, "y": 0.35}', SHOWN) == [(0.41235, 0.35)]
+
+
+def test_the_corner_of_a_photo_is_no_share() -> None:
+    assert FORMS["molmo"].points('<point x="0.4" y="0.5">', SHOWN) == [(0.004, 0.005)]
+    assert FORMS["qwen"].points("[0, 1]", SHOWN) == [(0.0, 0.001)]
+
+
+@pytest.mark.parametrize("more", ['"width": 20, "height": 20', '"x2": 220, "y2": 150', '"w": 2, "h": 2'])
+def test_a_box_by_its_corner_or_centre_is_no_point(more: str) -> None:
+    with pytest.raises(ValueError, match="the answer's JSON has .* beside x and y, and no point"):
+        FORMS["pixels"].points(f'{{"x": 200, "y": 130, {more}}}', SHOWN)
+
+
 def test_names_go_before_the_order_of_a_form() -> None:
     with pytest.raises(ValueError, match="the answer names x and y"):
         FORMS["gemini"].points('{"x": 500, "y": 250}', SHOWN)
@@ -108,6 +136,7 @@ def test_a_sentence_about_something_else_is_not_absence() -> None:
         "(0.1, 0.2.3)",
         "[" * 5000,
         '{"points": ' * 3000,
+        "[" * 900 + "1" + "]" * 900,
         "[[0.1, 0.1], [0.1, 0.1" + "9" * 30000,
         '<point x="1.2.3" y="1">',
         '<points coords="1 308 305">',

@@ -167,6 +167,14 @@ def test_what_is_no_pair_is_said(tp: TalkingPoints, photo: Image.Image) -> None:
         tp.locate_many([(prepare_photo(photo, 7), "a")])
 
 
+def test_a_description_without_words_is_not_looked_for(
+    tp: TalkingPoints, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tp.descriptor, "describe_many", lambda pairs, **_: ["...", "the left shoe"])
+    nothing, trip = tp.round_trip(photo, [(1, 1), (2, 2)])
+    assert nothing.found_px is None and trip.found_px is not None
+
+
 def test_no_points_no_texts(tp: TalkingPoints, photo: Image.Image) -> None:
     assert tp.describe(photo, []) == []
     assert tp.localize(photo, []) == []
@@ -185,6 +193,8 @@ def test_photos_of_any_shape(tp: TalkingPoints, size: tuple[int, int]) -> None:
     ("text", "message"),
     [
         ("  ", "text 2: the text is empty"),
+        ("\0", "text 2: the text is empty"),
+        ("?!..", "text 2: the text is empty"),
         ("left " * 600, "text 2: the text has .* tokens, the model reads 512; shorten it"),
         ("look [SEG] here", r"text 2: the text holds \[SEG\], which is reserved"),
     ],

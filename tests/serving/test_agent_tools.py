@@ -123,6 +123,9 @@ def test_the_model_is_loaded_once_and_for_good_questions_only(tp: TalkingPoints)
 
     tools = AgentTools(AgentSettings(model="tiny"), load)
     assert "outside the 70x40 photo" in refused(tools, "verify", {**VERIFY, "x": 71})
+    for name, asks in (("verify", VERIFY), ("describe_point", {"photo": DATA_URL})):
+        said = refused(tools, name, {**asks, "x": 0.4, "y": 0.3})
+        assert said.startswith("the point [0.4, 0.3] looks normalised; expected pixels of the 70x40 photo")
     assert not loads
     # What the first call fails on, the next tries again.
     assert refused(tools, "locate", LOCATE) == "unknown model 'tiny'"

@@ -181,6 +181,9 @@ def test_broken_json(client: TestClient, body: bytes, said: str) -> None:
         ("describe", {"points": "1,1"}, "point: Field required; points: Extra inputs are not permitted"),
         ("describe", {"point": ["1,1"] * 6}, "6 points or texts; allowed: 1 to 5"),
         ("localize", {"text": " "}, "text 1: the text is empty"),
+        ("localize", {"text": "\0"}, "text 1: the text is empty"),
+        ("describe", {"point": "0.4,0.3"}, "the point [0.4, 0.3] looks normalised; expected pixels of the 70x40 photo"),
+        ("round-trip", {"point": ["0.4,0.3", "1,0"]}, "looks normalised; expected pixels of the 70x40 photo (its top"),
         ("localize", {"text": "the <mark>"}, "reserved"),
         ("localize", {"text": "a" * 101}, "text 1 has 101 characters; at most 100 are allowed"),
         ("localize", {}, "text: Field required"),
@@ -190,6 +193,11 @@ def test_bad_fields(client_of: Callable[..., TestClient], task: str, fields: dic
     response = form(client_of(max_points=5, max_text_chars=100), task, **fields)
     assert response.status_code == 400
     assert said in message(response)
+
+
+def test_the_top_left_pixel_can_be_asked_about(client: TestClient) -> None:
+    for points in ("0,0", ["0.5,0.5", "12,30"]):
+        assert form(client, "describe", point=points).status_code == 200
 
 
 def test_other_bodies_models_and_methods(client: TestClient) -> None:

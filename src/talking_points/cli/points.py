@@ -15,9 +15,10 @@ import talking_points
 from talking_points.cli.console import expect_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
-from talking_points.fields import FieldSettings
+from talking_points.fields import WITHIN_ONE_PIXEL, FieldSettings
+from talking_points.points import look_normalised
 from talking_points.progress import Progress
-from talking_points.samples import PhotoPoint, as_text, points_as_json
+from talking_points.samples import PhotoPoint, as_text, points_as_json, says_something
 from talking_points.settings import argument, flag
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ class PointSettings(AskSettings):
         points = [_parse_point(text) for text in self.points]
         image = self.open_photo()
         talking_points.check_points(points, image.size)
-        if all(x < 1 and y < 1 for x, y in points) and any(x or y for x, y in points) and min(image.size) > 2:
-            log("note: points are in pixels; these are within the photo's top left one")
+        if look_normalised(points, image.size):
+            log(f"note: {WITHIN_ONE_PIXEL}")
         return image, points
 
 
@@ -126,7 +127,7 @@ class TextSettings(AskSettings):
     def __post_init__(self) -> None:
         self.check(self.texts, "TEXT")
         for number, one in enumerate(self.texts, start=1):
-            if not one.strip():
+            if not says_something(one):
                 raise ValueError(f"text {number} is empty: expected a description of a point")
 
 

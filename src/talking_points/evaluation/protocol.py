@@ -23,6 +23,7 @@ from talking_points.evaluation.metrics import (
 )
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.pointing.interfaces import Describer, Localizer, describe_pairs, locate_pairs
+from talking_points.samples import says_something
 
 Points = NDArray[np.float64]
 THRESHOLDS = (0.05, 0.1, 0.2)
@@ -150,7 +151,7 @@ class Located:
 
 def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:
     """What a localizer answers to a text a sample."""
-    asked = [n for n, text in enumerate(texts) if text.strip()]
+    asked = [n for n, text in enumerate(texts) if says_something(text)]
     photos = _opened([samples[n] for n in asked])
     pairs = [(photos[samples[n].photo_id], texts[n]) for n in asked]
     found_px, there = np.full((len(samples), 2), np.nan), np.full(len(samples), np.nan)

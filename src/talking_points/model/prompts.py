@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from talking_points.model.tokenizer import Tokenizer
+from talking_points.samples import says_something
 
 SPECIAL_TOKENS = ("[SEG]", "<p>", "</p>", "<region>", "<mark>")
 """Added after the tokenizer's own, in this order. Source: OMG-LLaVA _add_special_tokens."""
@@ -84,7 +85,7 @@ class Prompts:
         Raises:
             ValueError: an empty text, a reserved token in it, or more than MAX_TEXT_TOKENS tokens.
         """
-        if not text.strip():
+        if not says_something(text):
             raise ValueError("the text is empty; describe the point in words")
         ids = self._encode_plain(self.LOCALIZE.format(text=text.strip()))
         if len(ids) > MAX_TEXT_TOKENS:

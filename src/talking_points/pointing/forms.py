@@ -15,6 +15,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from talking_points.points import look_normalised
+
 Numbers = tuple[float, float]
 """Two numbers in the order in which the model wrote them."""
 MOST_CHARS = 20_000
@@ -56,11 +58,18 @@ class Form:
             shown_wh: size of the whole photo as the model saw it, in pixels.
 
         Raises:
-            ValueError: they are outside the frame.
+            ValueError: they are outside the frame, or shares of the photo where the frame is another.
         """
         first, second = numbers
-        x, y = (second, first) if self.y_first else (first, second)
         full_w, full_h = self._full(shown_wh)
+        is_finer = any(round(one, self._digits) != one for one in numbers)
+        if self.full != 1 and is_finer and look_normalised([numbers], (full_w, full_h)):
+            frame = "pixels" if self.full is None else f"0 to {self.full:g}"
+            raise ValueError(
+                f"the answer's point ({first:g}, {second:g}) is in shares of the photo and not in {frame}; where all "
+                "are, --style moondream reads them"
+            )
+        x, y = (second, first) if self.y_first else (first, second)
         for value, most in ((x, full_w), (y, full_h)):
             if not 0 <= value <= most:
                 raise ValueError(f"the answer's point ({first:g}, {second:g}) is outside 0 to {most:g}")
@@ -69,9 +78,13 @@ class Form:
     def say(self, unit: tuple[float, float], shown_wh: tuple[int, int]) -> str:
         """A point of the photo's [0, 1]^2 in words, as the model would write it."""
         full_w, full_h = self._full(shown_wh)
-        digits = 3 if self.full == 1 else 1 if self.full == 100 else 0
-        x, y = (f"{value:.{digits}f}" for value in (unit[0] * full_w, unit[1] * full_h))
+        x, y = (f"{value:.{self._digits}f}" for value in (unit[0] * full_w, unit[1] * full_h))
         return Template(self.spoken).substitute(x=x, y=y)
+
+    @property
+    def _digits(self) -> int:
+        """Behind the point, as the family writes them."""
+        return 3 if self.full == 1 else 1 if self.full == 100 else 0
 
     def _full(self, shown_wh: tuple[int, int]) -> tuple[float, float]:
         return shown_wh if self.full is None else (self.full, self.full)
@@ -98,6 +111,10 @@ PAIR = re.compile(
 _CORNERS = re.compile(rf"\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)\s*,\s*\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)")
 _KEYS = ("point_2d", "point", "bbox_2d", "box_2d", "points")
 """Under which of these a JSON object holds the point; or it has `x` and `y` itself."""
+_NOT_A_POINT = frozenset(
+    ("width", "height", "w", "h", "x1", "y1", "x2", "y2", "x_max", "y_max", "xmax", "ymax", "right", "bottom")
+)
+"""Beside these `x` and `y` are a box, of which they may be the corner or the centre."""
 
 
 def says_absent(answer: str) -> bool:
@@ -127,6 +144,8 @@ def _read_json(answer: str) -> list[Numbers]:
             read.append(_points_of_json(value))
         except ValueError as error:
             problem = str(error)
+        except RecursionError:
+            problem = "the answer's JSON is nested too deep"
     if not read:
         raise ValueError(problem)
     if any(one != read[0] for one in read):
@@ -183,6 +202,8 @@ def _points_of_json(value: Any) -> list[Numbers]:
     if isinstance(value, dict):
         if all(name in value and value[name] is None for name in ("x", "y")):
             return []
+        if {"x", "y"} <= value.keys() and (others := _NOT_A_POINT & value.keys()):
+            raise ValueError(f"the answer's JSON has {', '.join(sorted(others))} beside x and y, and no point")
         inner = next((value[key] for key in _KEYS if key in value), [value.get("x"), value.get("y")])
         if isinstance(inner, str) and (pair := re.fullmatch(rf"\s*[(\[]?{_NUMBER},{_NUMBER}[)\]]?\s*", inner)):
             inner = list(pair.groups())

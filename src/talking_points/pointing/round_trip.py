@@ -20,7 +20,7 @@ from talking_points.pointing.pairs import (
 from talking_points.pointing.prepared import Photo, Prepared
 from talking_points.pointing.verify import Verdict, verify
 from talking_points.points import Point, check_point
-from talking_points.samples import FoundPoint, PhotoPoint
+from talking_points.samples import FoundPoint, PhotoPoint, says_something
 
 if TYPE_CHECKING:
     import torch
@@ -196,10 +196,10 @@ class TalkingPoints:
         def there_and_back(asked: Sequence[Asked[Any, Point]]) -> list[RoundTrip]:
             texts = self.describe_many([(one.photo, one.question) for one in asked])
             # A descriptor that says nothing leaves nothing to localize.
-            said = [(one.photo, text) for one, text in zip(asked, texts, strict=True) if text]
+            said = [(one.photo, text) for one, text in zip(asked, texts, strict=True) if says_something(text)]
             found = iter(self.locate_many(said))
             return [
-                _trip(one.question, text, next(found) if text else None, one.photo.size_wh)
+                _trip(one.question, text, next(found) if says_something(text) else None, one.photo.size_wh)
                 for one, text in zip(asked, texts, strict=True)
             ]
 

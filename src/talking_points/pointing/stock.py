@@ -18,7 +18,7 @@ from talking_points.pointing.pairs import Asked, OnText, answer_pairs, check_pai
 from talking_points.pointing.pictures import close_up, ringed_photo
 from talking_points.pointing.prepared import Photo, UprightPhoto, upright_photo
 from talking_points.points import Point, check_point
-from talking_points.samples import FoundPoint
+from talking_points.samples import FoundPoint, says_something
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class StockLocalizer(_Role):
 
     def check_text(self, text: str) -> None:
         """ValueError where a text is empty or too long."""
-        if not text.strip():
+        if not says_something(text):
             raise ValueError("the text is empty: expected a description of a point")
         if len(text) > MOST_TEXT_CHARS:
             raise ValueError(f"the text has {len(text):,} characters; at most {MOST_TEXT_CHARS:,} are read")

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, Strict, Validati
 import talking_points
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.pointing.verify import Answer
-from talking_points.points import check_point
+from talking_points.points import check_point, refuse_normalised
 from talking_points.progress import one_line
 from talking_points.samples import FoundPoint, PhotoPoint, absence, answer_as_json, as_text
 from talking_points.serving.photo_sources import open_within, read_within
@@ -242,7 +242,7 @@ class AgentTools:
             source = read_within(source, self._settings, self._settings.root)
         photo = open_within(source, self._settings)
         if isinstance(asked, DescribePoint):
-            check_point((asked.x, asked.y), photo.size)
+            refuse_normalised([check_point((asked.x, asked.y), photo.size)], photo.size)
         if self._tp is None:
             self._tp = self._load()
         size = {"width": photo.width, "height": photo.height}

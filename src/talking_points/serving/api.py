@@ -13,13 +13,14 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 import talking_points
+from talking_points.points import refuse_normalised
 from talking_points.samples import points_as_json
 from talking_points.serving import chat, label_studio, schemas
 from talking_points.serving.chat_schemas import ChatAnswer, ChatRequest
 from talking_points.serving.engine import Engine, Task
 from talking_points.serving.errors import FORM, answer_errors, media_type
 from talking_points.serving.metrics import Metrics
-from talking_points.serving.service import Service
+from talking_points.serving.service import Service, refusing
 
 _ABOUT = """Describe one pixel of a photo in words, and find it again from those words.
 
@@ -100,7 +101,10 @@ def _add_tasks(app: FastAPI, service: Service) -> None:
             engine = service.engine(asked.model)
             source = asked.photo if isinstance(asked.photo, str) else await asked.photo.read()
             photo = await service.prepare(engine, source)
-            answers = await service.answer(task, engine, photo, asked.points_or_texts())
+            points_or_texts = asked.points_or_texts()
+            with refusing():
+                refuse_normalised([one.point_px for one in points_or_texts if one.point_px is not None], photo.size_wh)
+            answers = await service.answer(task, engine, photo, points_or_texts)
             return points_as_json(answers, photo.size_wh, model=engine.name)
 
         # What FastAPI reads the body as.

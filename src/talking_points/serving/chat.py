@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from talking_points.model.prompts import Prompts
 from talking_points.pointing.forms import FORMS, words_of_prompt
-from talking_points.samples import PhotoPoint, absence
+from talking_points.samples import PhotoPoint, absence, says_something
 from talking_points.serving.asked_points import EXAMPLE, AskedPoint, asked_point
 from talking_points.serving.chat_ending import Ending
 from talking_points.serving.chat_schemas import (
@@ -178,7 +178,7 @@ def read_question(messages: list[ChatMessage]) -> Question:
     if len(shown) > 1 and words_of_prompt("describe", words) is None:
         raise ValueError(f"the message shows {len(shown)} photos; ask about one at a time")
     photo = shown[0]
-    if not words.strip():
+    if not says_something(words):
         raise ValueError(f"the last message has no words; give a description, or a point such as {EXAMPLE}")
     # What our own evaluation writes: its words may hold numbers of any kind.
     sought = words_of_prompt("pixels", words)

@@ -362,7 +362,10 @@ image.addEventListener("click", event => {
   const box = image.getBoundingClientRect();
   const [left, top] = placeOf(event);
   const share = [(left - box.left) / box.width, (top - box.top) / box.height];
-  if (photo) describePoint(share.map((part, k) => Math.min(1, Math.max(0, part)) * photo.size[k]));
+  if (!photo) return;
+  const pixel = share.map((part, k) => Math.min(1, Math.max(0, part)) * photo.size[k]);
+  // Fractions in the first pixel would look normalised to the server; whole numbers mean the same pixel.
+  describePoint(pixel.every(side => side < 2) ? pixel.map(Math.floor) : pixel);
 });
 at("numbers").addEventListener("submit", event => {
   event.preventDefault();
