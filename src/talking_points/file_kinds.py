@@ -5,30 +5,29 @@ from __future__ import annotations
 HEAD_BYTES = 512
 """So many of a file's first bytes tell what it is."""
 
-CONVERT = "convert it to JPEG or PNG"
 _RAW = "a camera's raw file"
 _UNPACK = "unpack it"
 _CUT = "give one of its frames, as JPEG or PNG"
 _ANEW = "download the file itself"
 
-# Place, bytes, what it is, what to do.
+# Place, bytes, what it is, what to do; "" of pictures, which may be converted.
 _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a pointer of Git LFS", "get the file itself: git lfs pull"),
-    (0, b"\xff\x0a", "JPEG XL", CONVERT),
-    (0, b"\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
-    (0, b"8BPS", "Photoshop's PSD", CONVERT),
-    (8, b"CR\x02", f"CR2, {_RAW}", CONVERT),
-    (4, b"ftypcrx ", f"CR3, {_RAW}", CONVERT),
-    (0, b"FUJIFILMCCD-RAW", f"RAF, {_RAW}", CONVERT),
-    (0, b"IIR", f"ORF, {_RAW}", CONVERT),
-    (0, b"IIU\0", f"RW2, {_RAW}", CONVERT),
-    (0, b"%PDF", "PDF", CONVERT),
-    (0, b"%!PS", "PostScript", CONVERT),
-    (0, b"\0\0\x01\0", "ICO, an icon", CONVERT),
-    (0, b"DDS ", "DDS", CONVERT),
-    (0, b"\x76\x2f\x31\x01", "OpenEXR", CONVERT),
-    (0, b"#?RADIANCE", "Radiance HDR", CONVERT),
-    (0, b"\x01\xda", "SGI", CONVERT),
+    (0, b"\xff\x0a", "JPEG XL", ""),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL", ""),
+    (0, b"8BPS", "Photoshop's PSD", ""),
+    (8, b"CR\x02", f"CR2, {_RAW}", ""),
+    (4, b"ftypcrx ", f"CR3, {_RAW}", ""),
+    (0, b"FUJIFILMCCD-RAW", f"RAF, {_RAW}", ""),
+    (0, b"IIR", f"ORF, {_RAW}", ""),
+    (0, b"IIU\0", f"RW2, {_RAW}", ""),
+    (0, b"%PDF", "PDF", ""),
+    (0, b"%!PS", "PostScript", ""),
+    (0, b"\0\0\x01\0", "ICO, an icon", ""),
+    (0, b"DDS ", "DDS", ""),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR", ""),
+    (0, b"#?RADIANCE", "Radiance HDR", ""),
+    (0, b"\x01\xda", "SGI", ""),
     (4, b"ftypmp4", "a video", _CUT),
     (4, b"ftypisom", "a video", _CUT),
     (4, b"ftypqt  ", "a video", _CUT),
@@ -37,7 +36,7 @@ _KINDS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"PK\x03\x04", "a ZIP archive", _UNPACK),
 )
 _TAGS = (
-    (b"<svg", "SVG, a drawing", CONVERT),
+    (b"<svg", "SVG, a drawing", ""),
     (b"<html", "a web page", _ANEW),
     (b"<!doctype html", "a web page", _ANEW),
 )
@@ -49,12 +48,13 @@ def kind_of(head: bytes, tail: bytes = b"") -> tuple[str, str] | None:
     """What a file is, and what to do, by its first `HEAD_BYTES` and its last bytes; None where they do not tell.
 
     Known are files that people give in a photo's, a label map's or a JSON file's place; nothing that is read here is.
+    Of pictures in other formats, what to do is "": to write them in one that is read, which the caller knows.
 
     Example:
         >>> kind_of(b"")
         ('empty', 'copy it anew')
         >>> kind_of(b"8BPS and more")
-        ("Photoshop's PSD", 'convert it to JPEG or PNG')
+        ("Photoshop's PSD", '')
     """
     if not head:
         return "empty", "copy it anew"
@@ -62,7 +62,7 @@ def kind_of(head: bytes, tail: bytes = b"") -> tuple[str, str] | None:
         if head.startswith(magic, place):
             return what, remedy
     if tail.endswith(_TGA_ENDING):
-        return "TGA", CONVERT
+        return "TGA", ""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
         return next(((what, remedy) for tag, what, remedy in _TAGS if tag in text), None)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from talking_points.file_kinds import CONVERT, HEAD_BYTES, kind_of
+from talking_points.file_kinds import HEAD_BYTES, kind_of
 from talking_points.points import square_padding
 
 MAX_PIXELS = 100_000_000
@@ -139,7 +139,8 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
             yield image
 
 
-def _unreadable(name: str, what: str, remedy: str) -> ValueError:
+def _unreadable(name: str, what: str, remedy: str = "") -> ValueError:
+    remedy = remedy or "convert it to JPEG or PNG"
     return ValueError(f"{name} is not a photo that can be read: it is {what}; {remedy}")
 
 
@@ -147,10 +148,10 @@ def _check_first_page(image: Image.Image, source: Path | io.BytesIO, name: str) 
     """Refuse a TIFF whose first page, which is what would be opened, is a small picture of the photo."""
     tags = image.tag_v2  # type: ignore[attr-defined]
     if _DNG_VERSION in tags:
-        raise _unreadable(name, "DNG, a camera's raw file", CONVERT)
+        raise _unreadable(name, "DNG, a camera's raw file")
     kind = tags.get(_NEW_SUBFILE_TYPE)
     if isinstance(kind, int) and kind & 1:
-        raise _unreadable(name, "a TIFF that begins with a thumbnail, as cameras' raw files (NEF, ARW) do", CONVERT)
+        raise _unreadable(name, "a TIFF that begins with a thumbnail, as cameras' raw files (NEF, ARW) do")
     if not getattr(image, "is_animated", False):
         return
     larger = None

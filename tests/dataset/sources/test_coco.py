@@ -72,6 +72,13 @@ IMAGE = {"id": 1, "file_name": "a.jpg", "width": 10, "height": 8}
         ({"annotations": 5}, '"annotations": expected a list, got int'),
         ({"categories": [{"id": 3, "name": "a"}, {"id": "3", "name": "b"}]}, 'category 3: has two names, "a" and "b"'),
         ({"categories": [{"id": 3}]}, "category 1 of the list: expected a number as id and a name"),
+        *(
+            (
+                {"categories": [{"id": 3, "name": name}]},
+                "category 1 of the list: expected .* a name with a letter in it",
+            )
+            for name in ("", " ", "_", "7", 7, ["wheel"], None)
+        ),
         ({"categories": ["wheel"]}, "category 1 of the list: expected a number as id and a name"),
     ],
 )
@@ -79,6 +86,12 @@ def test_what_makes_a_file_unsure_refuses_it(tmp_path, changes, said):
     with pytest.raises(LabelError, match=f"a.json: {said}") as raised:
         read_coco(write(tmp_path / "a.json", **changes))
     assert "\n" not in str(raised.value)
+
+
+def test_a_category_without_a_name_and_without_annotations_does_not_matter(tmp_path):
+    wheel = {"id": 3, "name": "wheel", "supercategory": "car"}
+    path = write(tmp_path / "a.json", categories=[{"id": 0, "name": "-"}, wheel, {"id": 4}])
+    assert list(read_coco(path).categories) == [3]
 
 
 def test_all_problems_are_told_at_once(tmp_path):

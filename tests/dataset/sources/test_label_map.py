@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points.dataset.check import check_sources
 from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
@@ -216,6 +217,18 @@ def test_labels_of_upright_pixels_stay(folder):
     assert scene.parts == plain.parts and scene.notes == ()
 
 
+@pytest.mark.parametrize(("orientation", "turned"), [(3, False), (6, True)])
+def test_a_tiff_tells_how_it_was_turned_as_others_do(folder, orientation, turned):
+    path = folder / "photos" / "0005.jpg"
+    Image.open(path).save(path.with_suffix(".tif"), tiffinfo={0x0112: orientation})
+    path.unlink()
+    if turned:
+        assert read_all(folder, "test")[0].notes == ("labels of a photo's stored pixels, turned upright with it",)
+    else:
+        with pytest.raises(LabelError, match='the photo has EXIF orientation 3.*"labels_frame"'):
+            read_all(folder, "test")
+
+
 @pytest.mark.parametrize("orientation", [2, 3, 4])
 def test_where_the_size_does_not_tell_it_must_be_said(folder, orientation):
     plain = read_all(folder, "test")[0]
@@ -231,6 +244,48 @@ def test_where_the_size_does_not_tell_it_must_be_said(folder, orientation):
     say(folder, labels_frame="sideways")
     with pytest.raises(LabelError, match="labels.json: labels_frame: is 'sideways'"):
         open_source("label-map", folder, "test")
+
+
+@pytest.mark.parametrize("name", ["", " ", "_", "7", "-1.5"])
+def test_labels_in_use_have_names_that_can_be_said(folder, name):
+    names = json.loads((folder / "labels.json").read_text())["names"]
+    say(folder, names=[*names[:3], name, *names[4:]])
+    said = f'0005.png: holds label 3, whose name in labels.json, "{name}", has no letter; name it'
+    with pytest.raises(LabelError, match=said):
+        read_all(folder, "test")
+    problem = said.partition(": ")[2].partition(";")[0]
+    assert problem in {
+        one.problem for one in check_sources({"label-map": folder}).problems
+    }
+    # Names of labels that are not there, or mean nothing, do not matter.
+    say(folder, ignore=[3])
+    assert "shirt" not in {part.name for part in read_all(folder, "test")[0].parts}
+    say(folder, names=[*names, name], ignore=[])
+    assert len(read_all(folder, "test")[0].parts) == 7
+
+
+def test_so_has_the_object(folder):
+    say(folder, object="_")
+    with pytest.raises(LabelError, match='labels.json: "object": is "_", which has no letter; write what it is'):
+        open_source("label-map", folder, "test")
+
+
+@pytest.mark.parametrize("ending", [".gif", ".jp2", ".nef", ""])
+def test_what_lies_in_a_photo_s_place_is_opened(folder, ending):
+    path = folder / "photos" / "0005.jpg"
+    kind = {".gif": "GIF", ".jp2": "JPEG2000"}.get(ending, "TIFF")
+    Image.open(path).save(path.with_suffix(ending), kind, **({"tiffinfo": {254: 1}} if ending == ".nef" else {}))
+    path.unlink()
+    if ending == ".nef":
+        with pytest.raises(ValueError, match="0005.nef is not a photo that can be read: it is a TIFF that begins with"):
+            read_all(folder, "test")
+    else:
+        assert len(read_all(folder, "test")[0].parts) == 7
+
+
+def test_a_raw_file_beside_the_photo_does_not_matter(folder):
+    (folder / "photos" / "0005.nef").write_bytes(b"raw")
+    assert open_source("label-map", folder, "test").paths["0005"].name == "0005.jpg"
 
 
 @pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".JPEG", ".png", ".webp"])

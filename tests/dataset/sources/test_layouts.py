@@ -110,3 +110,18 @@ def test_people_s_own_folders_are_told_and_judged_by_what_reads_them(tmp_path, c
     err = capsys.readouterr().err
     assert stopped.value.code == 0
     assert "of the layout a folder for each split:" in err and "  missing  test/annotations.json" in err
+
+
+def test_label_maps_may_end_in_capital_letters(tmp_path, label_map_writer):
+    label_map_writer(tmp_path / "people", ["p0", "p1"], ["p2"])
+    for path in (tmp_path / "people" / "labels").iterdir():
+        path.rename(path.with_suffix(".PNG"))
+    found = look_at_folder("label-map", tmp_path / "people")
+    assert found.is_whole and found.found["labels/*.png"] == 3
+
+
+def test_archives_may_not(archives):
+    kind, folder = archives["pascal"]
+    for path in (folder / "images/val").iterdir():
+        path.rename(path.with_suffix(".JPG"))
+    assert look_at_folder(kind, folder).missing == ("images/val/*.jpg",)

@@ -1,3 +1,5 @@
+import gzip
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,48 @@ def test_labels_keep_their_values(tmp_path, depth):
     assert present_labels(found) == sorted(int(value) for value in labels.ravel())
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("JPEG", {}, "is a JPEG, which"),
+        ("MPO", {"save_all": True, "append_images": [Image.new("L", (3, 2))]}, "is a JPEG, which"),
+        ("JPEG2000", {}, "is a JPEG 2000, which"),
+        ("WEBP", {}, "is a WebP, which"),
+        ("TIFF", {"compression": "jpeg"}, "is a TIFF with lossy compression, which"),
+    ],
+)
+def test_lossy_formats_hold_no_labels_whatever_the_ending(tmp_path, kind, options, said):
+    Image.fromarray(np.array([[0, 1, 2], [3, 4, 5]], np.uint8)).save(tmp_path / "a.png", kind, **options)
+    with pytest.raises(LabelError, match=f"a.png: {said} changes labels; write the labels anew as a PNG"):
+        read_labels(tmp_path / "a.png", blank(3, 2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF"])
+def test_lossless_formats_do(tmp_path, kind):
+    Image.fromarray(np.array([[0, 1, 2], [3, 4, 5]], np.uint8)).save(tmp_path / "a.png", kind)
+    assert read_labels(tmp_path / "a.png", blank(3, 2))[0].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not a label map: it is empty; copy it anew"),
+        (b"8BPS" + bytes(40), "is not a label map: it is Photoshop's PSD; write it anew as a PNG"),
+        (b"no picture", "cannot be read as a label map: cannot identify"),
+    ],
+)
+def test_what_a_label_map_is_instead(tmp_path, content, said):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(LabelError, match=f"a.png: {said}"):
+        read_labels(tmp_path / "a.png", blank(3, 2))
+
+
+def test_one_huge_label_costs_no_room_for_all_below_it():
+    began = time.monotonic()
+    assert present_labels(np.array([[0, 7, 2**31 - 2]], np.int32)) == [0, 7, 2**31 - 2]
+    assert time.monotonic() - began < 1
+
+
 def test_palettes_are_not_looked_up(tmp_path):
     image = Image.fromarray(np.array([[0, 3], [7, 9]], dtype=np.uint8), mode="P")
     image.putpalette(list(range(255, -1, -1)) * 3)
@@ -116,6 +160,11 @@ def test_json_with_and_without_a_byte_order_mark(tmp_path, encoding):
     [
         (b"<annotation><folder>VOC2012</folder></annotation>", "it looks like XML, as PASCAL VOC"),
         (b'{"a": 1}\n{"a": 2}\n', "it looks like JSON lines"),
+        (gzip.compress(b'{"a": 1}'), "it is packed by gzip; unpack it"),
+        (b"", "it is empty; copy it anew"),
+        (b" \n", "it is empty; copy it anew"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a pointer of Git LFS; .*git lfs pull"),
+        (b"8BPS" + bytes(40), "it is Photoshop's PSD; give the file of the labels"),
         ('{"a": "Ärmel"}'.encode("latin-1"), "its text is not UTF-8; save it as UTF-8"),
     ],
 )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from talking_points.dataset.problems import LabelError, Problem, problem_of, refuse
-from talking_points.dataset.sources.reading import composed, find_photos, of_split, read_json, read_said_frame
+from talking_points.dataset.sources.reading import composed, find_photos, is_name, of_split, read_json, read_said_frame
 
 CROWD_NOTE = "a crowd region"
 
@@ -109,7 +109,8 @@ def _read_file(path: Path) -> CocoFile:
             raise refuse(path, f'"{name}"', f"expected a list, got {type(records).__name__}", "export the labels again")
     info = content.get("info")
     frame = content.get("labels_frame", info.get("labels_frame") if isinstance(info, dict) else None)
-    categories, of_categories = _read_categories(path, lists["categories"])
+    used = {id_of(one.get("category_id")) for one in lists["annotations"] if isinstance(one, dict)}
+    categories, of_categories = _read_categories(path, lists["categories"], used)
     photos, by_name, of_photos = _read_photos(path, lists["images"])
     return CocoFile(
         path=path,
@@ -257,13 +258,20 @@ def _own_id(record: Any) -> int | str | None:
     return id_of(record.get("id")) if isinstance(record, dict) else None
 
 
-def _read_categories(path: Path, records: list[Any]) -> tuple[dict[int, dict[str, Any]], list[Problem]]:
+def _read_categories(
+    path: Path, records: list[Any], used: Collection[int | str | None]
+) -> tuple[dict[int, dict[str, Any]], list[Problem]]:
+    """The categories by id, without those that have no name and no annotation; and what is wrong."""
     categories: dict[int, dict[str, Any]] = {}
     problems = []
     for place, record in enumerate(records, start=1):
         number = _own_id(record)
-        if not isinstance(number, int) or record.get("name") in (None, ""):
-            found = f"expected a number as id and a name, got {str(record)[:60]}"
+        nameless = isinstance(number, int) and not is_name(record.get("name"))
+        if nameless and number not in used:
+            # Exporters put a "-" or "0" first, of which nothing is.
+            continue
+        if not isinstance(number, int) or nameless:
+            found = f"expected a number as id and a name with a letter in it, got {str(record)[:60]}"
             problems.append(problem_of(path, f"category {place} of the list", found, "mend it"))
         elif categories.setdefault(number, record)["name"] != record["name"]:
             found = f'has two names, "{categories[number]["name"]}" and "{record["name"]}"'

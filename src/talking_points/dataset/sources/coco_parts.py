@@ -13,7 +13,7 @@ from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
 from talking_points.dataset.sources.painting import Painting
-from talking_points.dataset.sources.reading import means_nothing, read_photo, split_blobs
+from talking_points.dataset.sources.reading import is_name, means_nothing, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
@@ -59,7 +59,7 @@ def _whole_objects(coco: CocoFile) -> list[Problem]:
             continue
         if category.get("keypoints"):
             found.append((where, "has keypoints: it is a whole object and no part"))
-        elif not isinstance(owner, str) or not owner.strip():
+        elif not isinstance(owner, str) or not is_name(owner):
             found.append((where, 'needs a "supercategory", the class of its object'))
         elif _plain(owner) == _plain(name):
             found.append((where, "is its own supercategory: it is a whole object and no part"))

@@ -22,6 +22,7 @@ from talking_points.dataset.sources.reading import (
     PHOTO_ENDINGS,
     composed,
     file_names,
+    is_name,
     means_nothing,
     of_split,
     present_labels,
@@ -69,8 +70,9 @@ def open_label_map(folder: Path, split: str) -> Source:
         labels.json        {"names": ["null", "hair", ...], "object": "person"}; the object is person if not said
         splits.json        {"train": ["ID", ...], "test": [...]}; "val" is held out of "train"
 
-    labels.json may also say "ignore", labels that mean nothing (255 does unless it is named), and "labels_frame",
-    "stored" or "upright", for photos with an EXIF orientation where the label map's size does not tell.
+    Names of labels that no map holds may be empty. labels.json may also say "ignore", labels that mean nothing (255
+    does unless it is named), and "labels_frame", "stored" or "upright", for photos with an EXIF orientation where the
+    label map's size does not tell.
 
     Raises:
         LabelError: one of the JSON files is not as above, a photo is in both splits, or two have one ID.
@@ -90,10 +92,17 @@ def open_label_map(folder: Path, split: str) -> Source:
         raise refuse(splits_path, "", f'expected an object with a list "{wanted}"', "add it")
     if not all(isinstance(name, str) for name in [object_name, *said["names"], *splits[wanted]]):
         raise refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
+    if not is_name(object_name):
+        raise refuse(names_path, '"object"', f'is "{object_name}", which has no letter', "write what it is in words")
     files: dict[str, list[Path]] = defaultdict(list)
+    others_of: dict[str, Path] = {}
     for name in file_names(folder / "photos"):
-        if Path(name).suffix.casefold() in PHOTO_ENDINGS:
-            files[composed(Path(name).stem)].append(folder / "photos" / name)
+        path = folder / "photos" / name
+        if path.suffix.casefold() in PHOTO_ENDINGS:
+            files[composed(path.stem)].append(path)
+        else:
+            # Where there is no other, opening it tells what it is.
+            others_of[composed(path.stem)] = path
     listed = {_id_of(name, files) for name in splits[wanted]}
     others = splits[other] if isinstance(splits.get(other), list) else []
     refused = [
@@ -111,7 +120,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         ignored=frozenset(ignored),
         frame=read_said_frame(said.get("labels_frame"), names_path),
         paths={
-            one: files[one][0] if one in files else folder / "photos" / f"{one}.jpg"
+            one: files[one][0] if one in files else others_of.get(one, folder / "photos" / f"{one}.jpg")
             for one in listed
             if of_split(one, split)
         },
@@ -170,6 +179,14 @@ def _without_void(labels: np.ndarray, known: _Reading, path: Path) -> tuple[np.n
     unknown = [label for label in beyond if label not in VOID]
     if unknown:
         found = f"holds label {unknown[-1]}, labels.json names 0 to {len(known.names) - 1}"
+        raise refuse(path, "", found, 'name it, or list it under "ignore" in labels.json')
+    nameless = [
+        label
+        for label in present
+        if BACKGROUND < label < len(known.names) and label not in known.ignored and not is_name(known.names[label])
+    ]
+    if nameless:
+        found = f'holds label {nameless[0]}, whose name in labels.json, "{known.names[nameless[0]]}", has no letter'
         raise refuse(path, "", found, 'name it, or list it under "ignore" in labels.json')
     if void and not set(present) - {BACKGROUND, *void, *known.ignored}:
         found = f"holds label {void[0]} and no other but background, labels.json names 0 to {len(known.names) - 1}"

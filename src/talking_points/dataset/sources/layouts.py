@@ -20,6 +20,8 @@ class FolderLayout:
     """Of the archive, or of whose layout it is."""
     groups: Mapping[str, tuple[str, ...]]
     """By split, as `Source.split` calls it, what must be there together; "val" may be held out of "train"."""
+    any_case: bool = False
+    """Endings may be in capital letters, too."""
 
 
 def _of_splits(name: str, patterns: tuple[str, ...], **splits: str) -> FolderLayout:
@@ -75,7 +77,11 @@ LAYOUTS: dict[str, tuple[FolderLayout, ...]] = {
         _of_splits("PartImageNet_Seg", ("annotations/{}/*.png", "images/{}/*.JPEG"), **_SAME),
     ),
     "label-map": (
-        FolderLayout(name="label maps", groups={"train": ("photos/*", "labels/*.png", "labels.json", "splits.json")}),
+        FolderLayout(
+            name="label maps",
+            groups={"train": ("photos/*", "labels/*.png", "labels.json", "splits.json")},
+            any_case=True,
+        ),
     ),
     "coco-parts": _COCO,
     "coco": _COCO,
@@ -131,7 +137,7 @@ class FolderFound:
 def look_at_folder(source: str, folder: Path) -> FolderFound:
     """Compare a folder with the layouts that a source of this name may have. Files are counted, not opened."""
     layouts = LAYOUTS[_kind(source)]
-    counts = {pattern: _count(folder, pattern) for one in layouts for group in one.groups.values() for pattern in group}
+    counts = {pattern: _count(folder, pattern, one.any_case) for one in layouts for pattern in _patterns(one)}
     best = max(layouts, key=lambda one: sum(counts[pattern] > 0 for pattern in _patterns(one)))
     found = {pattern: counts[pattern] for pattern in _patterns(best) if counts[pattern]}
     shown = [best] if found else list(layouts)
@@ -160,6 +166,9 @@ def _patterns(layout: FolderLayout) -> list[str]:
     return [pattern for group in layout.groups.values() for pattern in group]
 
 
-def _count(folder: Path, pattern: str) -> int:
+def _count(folder: Path, pattern: str, any_case: bool) -> int:
+    name, dot, ending = pattern.rpartition(".")
+    if any_case and name.endswith("*"):
+        pattern = name + dot + "".join(f"[{letter.lower()}{letter.upper()}]" for letter in ending)
     # macOS leaves files of its own, "._NAME.jpg", in archives.
     return sum(not path.name.startswith(".") for path in folder.glob(pattern))

@@ -17,17 +17,23 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from talking_points.dataset.problems import refuse
+from talking_points.dataset.problems import LabelError, refuse
 from talking_points.dataset.wordings import NAMES
+from talking_points.file_kinds import HEAD_BYTES, kind_of
 from talking_points.files import read_table
-from talking_points.photos import open_turned_photo
+from talking_points.photos import PHOTO_FORMATS, open_turned_photo
 from talking_points.progress import one_line
 
 VAL_PERCENT = 8
 """Share of a training split that is held out as "val"."""
 
-PHOTO_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff"})
+PHOTO_ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".tif", ".tiff", ".gif", ".jp2"}
+)
 """Of files that are taken for photos, in small letters."""
+
+_LOSSY = {"JPEG": "a JPEG", "MPO": "a JPEG", "JPEG2000": "a JPEG 2000", "WEBP": "a WebP", "AVIF": "an AVIF"}
+_LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 MIN_BLOB_SHARE = 0.15
 """A blob counts as a thing of its own from this share of the largest blob's area on."""
@@ -74,9 +80,13 @@ def read_json(path: Path) -> Any:
     data = path.read_bytes()
     try:
         return json.loads(data)
-    except UnicodeDecodeError:
-        raise refuse(path, "", "is not valid JSON: its text is not UTF-8", "save it as UTF-8") from None
     except (ValueError, RecursionError) as error:
+        known = kind_of(data.strip()[:HEAD_BYTES])
+        if known is not None:
+            what, remedy = known[0], known[1] or "give the file of the labels"
+            raise refuse(path, "", f"is not valid JSON: it is {what}", remedy) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise refuse(path, "", "is not valid JSON: its text is not UTF-8", "save it as UTF-8") from None
         start = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
         found, remedy = str(error), "mend it, or export the labels again"
         if start.startswith(b"<"):
@@ -209,8 +219,20 @@ def _open_labels(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file:
+            known = kind_of(file.read(HEAD_BYTES))
+        if known:
+            raise refuse(path, "", f"is not a label map: it is {known[0]}", known[1] or "write it anew as a PNG")
+        with Image.open(path, formats=PHOTO_FORMATS) as image:
+            lossy = _LOSSY.get(image.format or "")
+            if image.format == "TIFF" and image.info.get("compression") in _LOSSY_IN_TIFF:
+                lossy = "a TIFF with lossy compression"
+            if lossy:
+                remedy = "write the labels anew as a PNG; converting this file does not bring them back"
+                raise refuse(path, "", f"is {lossy}, which changes labels", remedy)
             labels = np.asarray(image)
+    except LabelError:
+        raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         found = f"cannot be read as a label map: {one_line(error)}"
         raise refuse(path, "", found, "write it anew as a PNG") from None
@@ -226,7 +248,9 @@ def _open_labels(path: Path) -> np.ndarray:
 
 def present_labels(labels: np.ndarray) -> list[int]:
     """Sorted values of a map of unsigned labels."""
-    # Many times faster than np.unique, which sorts all pixels.
+    if labels.size and labels.max() > np.iinfo(np.uint16).max:
+        return [int(label) for label in np.unique(labels)]
+    # Many times faster than np.unique, which sorts all pixels; but it counts all labels up to the largest.
     return [int(label) for label in np.flatnonzero(np.bincount(labels.ravel()))]
 
 
@@ -265,6 +289,11 @@ def means_nothing(name: str, *, is_first: bool = False) -> bool:
     """Whether a class is none, by its name: "_background_", "void"; that of label 0 may be "null", too."""
     labels = read_table(NAMES)["labels"]
     return name.strip(" _").casefold() in labels["nothing"] + (labels["nothing_as_first"] if is_first else [])
+
+
+def is_name(value: object) -> bool:
+    """Whether something is a text that names a thing: one with a letter in it. Others cannot be said in a sentence."""
+    return isinstance(value, str) and any(letter.isalpha() for letter in value)
 
 
 def composed(name: str) -> str:
