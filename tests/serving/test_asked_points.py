@@ -110,8 +110,9 @@ def test_normalised_points_are_refused_and_the_top_left_pixel_is_not(words: str)
     with pytest.raises(ValueError, match=r"looks normalised; expected pixels of the 512x400 photo \(its top left one"):
         asked.pixels((WIDTH, HEIGHT))
     assert asked.form == "qwen" or asked.pixels((1, 1)) == asked.numbers
-    corner = asked_point("[0, 0]")
-    assert corner is not None and corner.pixels((WIDTH, HEIGHT)) == (0, 0)
+    for within in ("[0, 0]", "x = 0, y = 0.0", "x = 0.4, y = 0.3 in pixels", "(0.4, 0.3) pixels from the top left"):
+        pixel = asked_point(within)
+        assert pixel is not None and max(pixel.pixels((WIDTH, HEIGHT))) < 1
 
 
 @pytest.mark.parametrize(

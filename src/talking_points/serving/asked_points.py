@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from talking_points.pointing.forms import FORMS, PAIR, Numbers, json_values, pairs_in_words
@@ -58,15 +58,17 @@ _LIKE_A_POINT = re.compile(
     rf"|{_LARGE}(?<![\w.]){_VALUE}{_WAY}\W+(?:and\s+)?{_VALUE}{_WAY}"
     # Keys and tokens: 'x': 212; start_box='(410,350)'; <|point_start|>, <loc_123>.
     r"|[\"'](?:points?|point_2d|bbox_2d|box_2d|coords|x|y)[\"']\s*:|[\"'][a-z]\w{0,20}[\"']\s*:\W{0,4}\d"
-    r"|\b\w{0,20}box\s*=\W{0,6}(?:\d|;)|<\|?(?:points?|box|quad|click|tracks?|coords?)(?:\b|_)|<\|?[a-z_]{0,20}\d{1,9}\|?>",
+    r"|\b\w{0,20}box\s*=\W{0,6}(?:\d|;)"
+    r"|<\|?(?:points?|box|quad|click|tracks?|coords?)(?:\b|_)|<\|?[a-z_]{0,20}\d{1,9}\|?>",
     re.IGNORECASE,
 )
 _OBJECT = re.compile(r"\{\s*\"")
+_IN_PIXELS = re.compile(r"\bin pixels\b|\bpixels from the top\b", re.IGNORECASE)
 _JOINED = re.compile(r"(?<![\w.:/])\d{3,9}\s*[x×*/:]\s*\d{3,9}(?![\w:/])", re.IGNORECASE)
 """212x140, which beside a point, or said of the photo, is its size."""
 _SIZE = re.compile(
-    rf"\b(?:{_PICTURE}|size|resolution)\W+(?:(?:size|is|of)\W+){{0,2}}\d{{1,9}}\s{{0,3}}(?:px|pixels)?\s{{0,3}}[x×]\s{{0,3}}\d{{1,9}}"
-    rf"|\d{{1,9}}\s{{0,3}}[x×]\s{{0,3}}\d{{1,9}}\W?(?:px|pixels?)?\W?(?:{_PICTURE}|display|monitor|screen|resolution)",
+    rf"\b(?:{_PICTURE}|size|resolution)\W+(?:(?:size|is|of)\W+){{0,2}}\d{{1,9}}(?:{_UNIT})?\s?[x×]\s?\d{{1,9}}"
+    rf"|\d{{1,9}}\s?[x×]\s?\d{{1,9}}\W?(?:px|pixels?)?\W?(?:{_PICTURE}|display|monitor|screen|resolution)",
     re.IGNORECASE,
 )
 _NOTHING_ELSE = re.compile(
@@ -92,6 +94,8 @@ class AskedPoint:
     form: str
     """Of `FORMS`: says the frame."""
     numbers: Numbers
+    in_pixels: bool = False
+    """The words say so: then numbers below 1 are no shares."""
 
     def pixels(self, size_wh: tuple[int, int]) -> Point:
         """The same in pixels of the upright photo.
@@ -100,7 +104,8 @@ class AskedPoint:
             ValueError: numbers between 0 and 1, where the form has larger ones; or shares outside the photo.
         """
         form, (x, y) = FORMS[self.form], self.numbers
-        refuse_normalised([self.numbers], size_wh)
+        if not self.in_pixels:
+            refuse_normalised([self.numbers], size_wh)
         if form.full is None:
             return x, y
         if not (0 <= x <= form.full and 0 <= y <= form.full):
@@ -137,6 +142,8 @@ def asked_point(words: str) -> AskedPoint | None:
             raise _not_understood(rest[start:end])
     found |= {AskedPoint(form="pixels", numbers=one) for one in pairs_in_words(rest)}
     rest = PAIR.sub(" ; ", rest)
+    if _IN_PIXELS.search(rest):
+        found = {replace(one, in_pixels=one.form == "pixels") for one in found}
     unread = _LIKE_A_POINT.search(rest)
     if unread is None and not found:
         unread = _JOINED.search(_SIZE.sub(" ", rest)) or _NOTHING_ELSE.fullmatch(rest)

@@ -28,7 +28,7 @@ function formOf(fields) {
 /** The description of a pixel; `onText` is told it as it is written. */
 async function describe(shown, [x, y], model, onText) {
   const content = [
-    {type: "text", text: `x = ${x}, y = ${y}`},
+    {type: "text", text: `x = ${x}, y = ${y} in pixels`},
     {type: "image_url", image_url: {url: shown.url}},
   ];
   const body = JSON.stringify({model, stream: true, messages: [{role: "user", content}]});
@@ -362,10 +362,7 @@ image.addEventListener("click", event => {
   const box = image.getBoundingClientRect();
   const [left, top] = placeOf(event);
   const share = [(left - box.left) / box.width, (top - box.top) / box.height];
-  if (!photo) return;
-  const pixel = share.map((part, k) => Math.min(1, Math.max(0, part)) * photo.size[k]);
-  // Fractions in the first pixel would look normalised to the server; whole numbers mean the same pixel.
-  describePoint(pixel.every(side => side < 2) ? pixel.map(Math.floor) : pixel);
+  if (photo) describePoint(share.map((part, k) => Math.min(1, Math.max(0, part)) * photo.size[k]));
 });
 at("numbers").addEventListener("submit", event => {
   event.preventDefault();
