@@ -60,7 +60,8 @@ def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: in
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a folder, a file that is no photo, one that is truncated or damaged, one of more than
-            `max_pixels`, an array of another shape or type, or HEIC where pillow-heif is not installed.
+            `max_pixels`, a camera's raw file or a TIFF that begins with a thumbnail, 16 bits of which only the darkest
+            sixteenth is used, an array of another shape or type, or HEIC where pillow-heif is not installed.
     """
     if isinstance(photo, np.ndarray):
         image, name = _image_of_array(photo), "the array"

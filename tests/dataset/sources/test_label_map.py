@@ -254,9 +254,7 @@ def test_labels_in_use_have_names_that_can_be_said(folder, name):
     with pytest.raises(LabelError, match=said):
         read_all(folder, "test")
     problem = said.partition(": ")[2].partition(";")[0]
-    assert problem in {
-        one.problem for one in check_sources({"label-map": folder}).problems
-    }
+    assert problem in {one.problem for one in check_sources({"label-map": folder}).problems}
     # Names of labels that are not there, or mean nothing, do not matter.
     say(folder, ignore=[3])
     assert "shirt" not in {part.name for part in read_all(folder, "test")[0].parts}
