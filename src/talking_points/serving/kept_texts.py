@@ -92,6 +92,8 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             connection = sqlite3.connect(lock, timeout=0, isolation_level=None, check_same_thread=False)
             opened.enter_context(closing(connection))
+            # Nothing is written, so nothing is to be taken back, and no second file is needed.
+            connection.execute("PRAGMA journal_mode = OFF")
             # The ledger's way: the system takes the lock back from a process however that ends.
             connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:
