@@ -88,14 +88,16 @@ def test_killed_and_started_again_is_as_if_never_killed(tmp_path: Path, die_at: 
         assert torch.equal(mine, theirs)
 
 
-def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
-    calls = 0
+def test_sigterm_saves_and_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    calls, told_at_once = 0, []
 
     def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         nonlocal calls
         calls += 1
         if calls == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            told_at_once.append(capfd.readouterr().err)
         loss = layer(batch).square().mean()
         return loss, {"loss": loss.item()}
 
@@ -105,6 +107,8 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000004.pt"]
     assert train({"layer": layer}, parameters, Numbers(10), objective, settings, tmp_path)
     assert calls == 10
+    # Before the step ended, and once, however often it came.
+    assert told_at_once == ["SIGTERM: stopping after this step, whose state is then kept\n"]
 
 
 class Read(Numbers):
