@@ -3,8 +3,8 @@
     python benchmarks/serving.py --callers 64 --seconds 120 > benchmarks/results/serving.json
 
 takes seven to eight minutes on two cores, and says on stderr what it is at. It starts `talking-points serve` in a
-process of its own on this machine, fills what it keeps of photos (--fill), asks as one caller and then as many (each photo
-another one, so that nothing is known beforehand), and stops it with SIGTERM while requests are in flight.
+process of its own on this machine, fills what it keeps of photos (--fill), asks as one caller and then as many (each
+photo another one, so that nothing is known beforehand), and stops it with SIGTERM while requests are in flight.
 """
 
 from __future__ import annotations
