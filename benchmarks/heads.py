@@ -190,7 +190,10 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.command == "train":
         train_heads(given)
         return
-    result = measure_heads(given) if given.command == "table" else measure_own(given)
+    try:
+        result = measure_heads(given) if given.command == "table" else measure_own(given)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"heads.py {given.command}: {error}") from None
     command = " ".join(["heads.py", *(sys.argv[1:] if words is None else words)])
     result = {"command": command, "versions": versions(), **result}
     print(result.pop("table"))

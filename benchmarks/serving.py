@@ -2,9 +2,9 @@
 
     python benchmarks/serving.py --callers 64 --seconds 120 > benchmarks/results/serving.json
 
-starts `talking-points serve` in a process of its own on this machine, fills what it keeps of photos, asks as one caller
-and then as many (each photo another one, so that nothing is known beforehand), and stops it with SIGTERM while requests
-are in flight.
+takes seven to eight minutes on two cores, and says on stderr what it is at. It starts `talking-points serve` in a
+process of its own on this machine, fills what it keeps of photos (--fill), asks as one caller and then as many (each
+photo another one, so that nothing is known beforehand), and stops it with SIGTERM while requests are in flight.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import platform
 import signal
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -31,6 +33,7 @@ from PIL import Image
 from throughput import photos_of
 
 import talking_points
+from talking_points.progress import OnProgress, Progress
 
 BOUNDARY = "talking-points-benchmark"
 PHOTOS = 1024
@@ -38,6 +41,8 @@ PHOTOS = 1024
 comes again."""
 FILL = 640
 """Photos asked about before anything is measured: with so many kept, the server's memory has no more reason to grow."""
+FILLED_A_SECOND = 2.4
+"""Of `mini` on two cores (results/serving.json); to say beforehand how long it takes."""
 TIMEOUT_S = 600.0
 PERCENTILES = {"least": 0, "median": 50, "most": 100}
 """Of memory, which rises and falls with each batch."""
@@ -128,12 +133,13 @@ def memory_mib(pid: int) -> float:
 
 
 def measure(
-    server: subprocess.Popen[str], port: int, asked: list[bytes], callers: int, seconds: float
+    server: subprocess.Popen[str], port: int, asked: list[bytes], callers: int, seconds: float, on_progress: OnProgress
 ) -> dict[str, Any]:
-    """One load. Memory is read twice a second along the way."""
+    """One load. Memory is read twice a second along the way, or oftener in a short one."""
     load, memory, begun = Load(port, asked, callers), [], time.monotonic()
-    while time.monotonic() - begun < seconds:
-        time.sleep(0.5)
+    while (passed := time.monotonic() - begun) < seconds:
+        on_progress(f"seconds of callers, {callers} at once", int(passed), math.ceil(seconds))
+        time.sleep(min(0.5, seconds / 16))
         memory.append(memory_mib(server.pid))
     load.stop()
     took = np.array(load.seconds or [float("nan")])
@@ -150,11 +156,12 @@ def measure(
     }
 
 
-def fill(port: int, asked: list[bytes], callers: int) -> float:
-    """Ask until the server keeps as many photos as it ever will; the seconds that took."""
+def fill(port: int, asked: list[bytes], callers: int, photos: int, on_progress: OnProgress) -> float:
+    """Ask until the server keeps so many photos; the seconds that took."""
     begun, load = time.monotonic(), Load(port, asked, callers)
-    while sum(load.statuses.values()) < FILL:
-        time.sleep(1)
+    while (answered := sum(load.statuses.values())) < photos:
+        on_progress("photos that the server is filled with", answered, photos)
+        time.sleep(0.5)
     load.stop()
     return round(time.monotonic() - begun, 1)
 
@@ -172,30 +179,45 @@ def stop_in_flight(server: subprocess.Popen[str], port: int, asked: list[bytes],
     return {"exit_status": status, "seconds_to_stop": seconds, "statuses": dict(load.statuses)}
 
 
-def main() -> None:
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--threads", type=int, default=2, help="OMP_NUM_THREADS of the server")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--fill", type=int, default=FILL, metavar="N", help=f"photos asked about beforehand ({FILL} unless given)"
+    )
+    given = parser.parse_args(words)
+    minutes = (given.fill / FILLED_A_SECOND + 1.25 * given.seconds + 30) / 60
+    tell(
+        f"{given.fill} photos fill the server, then one caller for {given.seconds / 4:g} s, {given.callers} at once "
+        f"for {given.seconds:g} s, and SIGTERM: about {math.ceil(minutes)} min with mini on two cores"
+    )
     asked = bodies()
     server, port = start(given.model, given.threads)
     try:
-        filled_s = fill(port, asked, given.callers)
-        one = measure(server, port, asked, 1, given.seconds / 4)
-        many = measure(server, port, asked, given.callers, given.seconds)
+        with Progress(tell) as progress:
+            filled_s = fill(port, asked, given.callers, given.fill, progress.show)
+            one = measure(server, port, asked, 1, given.seconds / 4, progress.show)
+            many = measure(server, port, asked, given.callers, given.seconds, progress.show)
+        tell("SIGTERM with requests in flight")
         stopped = stop_in_flight(server, port, asked, min(8, given.callers))
     finally:
         server.kill()
     result = {
-        "command": " ".join(sys.argv),
+        "command": " ".join(["benchmarks/serving.py", *(sys.argv[1:] if words is None else words)]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
         "load_average_at_end": [round(value, 1) for value in os.getloadavg()],
         "server_threads": given.threads,
         "versions": {"talking_points": talking_points.__version__, "torch": torch.__version__},
         "model": given.model,
+        "fill_photos": given.fill,
         "fill_seconds": filled_s,
         "one_caller": one,
         "many_callers": many,

@@ -32,7 +32,7 @@ from talking_points.evaluation.run import versions
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.pointing.verify import NEAR, Verdict, verify
 from talking_points.points import Point
-from talking_points.progress import Progress
+from talking_points.progress import Progress, one_line
 
 APART = 0.2
 """Of a false pair's point from the one meant, in the photo's longer side."""
@@ -135,7 +135,10 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--device")
     given = parser.parse_args(words)
-    texts = read_free_texts(given.texts, given.data)
+    try:
+        texts = read_free_texts(given.texts, given.data)
+    except (OSError, ValueError) as error:
+        parser.error(one_line(error))
     wanted = some_photos((text.where.photo_id for text in texts), given.photos)
     tp = TalkingPoints.from_pretrained(given.model, device=given.device, roles=("localizer",))
     rows: list[dict[str, Any]] = []

@@ -3,16 +3,30 @@
 python examples/http_client.py http://127.0.0.1:7860 PHOTO X Y
 """
 
+import argparse
 import base64
 import json
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-server, photo, x, y = sys.argv[1:]
-asked = {"photo": base64.b64encode(Path(photo).read_bytes()).decode(), "points": [[float(x), float(y)]]}
-request = Request(f"{server}/v1/round-trip", json.dumps(asked).encode(), {"Content-Type": "application/json"})
-[point] = json.load(urlopen(request))["points"]
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("server", help="where talking-points serve listens")
+parser.add_argument("photo", type=Path)
+parser.add_argument("x", type=float, help="pixels from the left of the upright photo")
+parser.add_argument("y", type=float, help="pixels from its top")
+given = parser.parse_args()
+
+try:
+    asked = {"photo": base64.b64encode(given.photo.read_bytes()).decode(), "points": [[given.x, given.y]]}
+    request = Request(f"{given.server}/v1/round-trip", json.dumps(asked).encode(), {"Content-Type": "application/json"})
+    [point] = json.load(urlopen(request))["points"]
+except HTTPError as error:
+    # Every error of the server is one line of what was given and what is allowed.
+    sys.exit(json.load(error)["error"]["message"])
+except OSError as error:
+    sys.exit(str(error))
 print(point["description"])
 # The model need not know whether what the words name is in the photo at all.
 if point["there"] is not None and point["there"] < 0.5:

@@ -5,21 +5,36 @@ Label Studio does this by itself once http://HOST:PORT/label-studio is set as th
     python examples/label_studio_prefill.py http://127.0.0.1:7860 PHOTO X_PERCENT Y_PERCENT
 """
 
+import argparse
 import base64
 import json
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 INTERFACE = """<View><Image name="image" value="$image"/>
 <KeyPointLabels name="point" toName="image"><Label value="point"/></KeyPointLabels>
 <TextArea name="text" toName="image" perRegion="true"/></View>"""
-server, photo, x, y = sys.argv[1:]
-value = {"x": float(x), "y": float(y), "width": 0.75, "keypointlabels": ["point"]}
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("server", help="where talking-points serve listens")
+parser.add_argument("photo", type=Path)
+parser.add_argument("x_percent", type=float, help="of the photo's width")
+parser.add_argument("y_percent", type=float, help="of its height")
+given = parser.parse_args()
+
+value = {"x": given.x_percent, "y": given.y_percent, "width": 0.75, "keypointlabels": ["point"]}
 drawn = {"id": "a1", "from_name": "point", "to_name": "image", "type": "keypointlabels", "value": value}
-task = {"data": {"image": "data:image/jpeg;base64," + base64.b64encode(Path(photo).read_bytes()).decode()}}
-asked = {"tasks": [task], "label_config": INTERFACE, "params": {"context": {"result": [drawn]}}}
+context = {"context": {"result": [drawn]}}
 headers = {"Content-Type": "application/json"}
-answer = json.load(urlopen(Request(f"{server}/label-studio/predict", json.dumps(asked).encode(), headers)))
+try:
+    image = "data:image/jpeg;base64," + base64.b64encode(given.photo.read_bytes()).decode()
+    asked = {"tasks": [{"data": {"image": image}}], "label_config": INTERFACE, "params": context}
+    answer = json.load(urlopen(Request(f"{given.server}/label-studio/predict", json.dumps(asked).encode(), headers)))
+except HTTPError as error:
+    sys.exit(json.load(error)["error"]["message"])
+except OSError as error:
+    sys.exit(str(error))
 for region in answer["results"][0]["result"]:
     print(region["type"], region["id"], region["value"].get("text", ""))

@@ -1,6 +1,6 @@
 """Points of a photo, described by the language model that vLLM serves: the photo's part is computed here.
 
-    python examples/vllm_describe.py http://127.0.0.1:8000/v1 7b/ street.jpg 212,140 305,288
+    python examples/vllm_describe.py http://127.0.0.1:8000/v1 7b/ street.jpg 212,140 305,188
 
 Of the checkpoint, the vision encoder, the projector and the table of token embeddings work here; docs/vllm.md says how
 its language model and the descriptor's adapter are served.

@@ -54,6 +54,13 @@ def test_what_is_asked_of_a_photo(benchmark: ModuleType) -> None:
     assert rows == benchmark.asked_of_photo(tp, texts, "long", seed=1)
 
 
+def test_texts_that_are_not_there(benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        benchmark.main(["--texts", str(tmp_path / "test.jsonl"), "--data", str(tmp_path)])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: no such file: {tmp_path / 'test.jsonl'}")
+
+
 def test_how_it_counts(benchmark: ModuleType) -> None:
     def row(kind: str, answer: str, probability: float, near: bool) -> dict[str, Any]:
         known = {"photo": "set/a", "texts": "long"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,13 @@ def test_check_model_from_the_shell(run: Run) -> None:
         status, out, _ = run("check-model", f"endpoint:{server.url},qwen3-vl")
         assert status == 1 and "60 answers could not be read; the first: the answer holds no JSON" in out
         assert "by the photo's long side: 400 px 0%" in out and "not passed, and no other frame" in out
+
+
+def test_check_model_says_of_mini_that_its_frame_is_right(run: Run) -> None:
+    """What docs/any-photo.md says of it; another machine's arithmetic may find one thing more or less."""
+    status, out, _ = run("check-model", "mini")
+    assert status == 1 and re.search(r"found 5\d% of 60 within", out)
+    assert out.splitlines()[-1].startswith("not passed: its frame is right (what it finds lies 2.")
 
 
 def test_what_a_model_takes(run: Run, folder: Path, tmp_path: Path) -> None:

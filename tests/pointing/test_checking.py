@@ -131,6 +131,37 @@ def test_pixels_of_the_photo_that_was_sent_smaller() -> None:
     assert not report["passed"]
 
 
+def knowing_half(write: Write) -> Callable[[dict[str, Any], int], Reply]:
+    """Every second thing is found exactly, and of the others some place or other is said."""
+    known = {KNOWN[text] for text in list(KNOWN)[::2]}
+
+    def half(x: float, y: float, size: tuple[int, int]) -> str:
+        return write(*((x, y) if (x, y) in known else ((7 * x + 3 * y) % 1, (5 * y + 2 * x) % 1)), size)
+
+    return knowing(half)
+
+
+def test_a_model_that_knows_half_is_told_from_a_wrong_frame() -> None:
+    report = checked("qwen3-vl", knowing_half(as_qwen))
+    assert 0.5 <= report["finding"]["found"] < 0.7 and report["frame"] == {}
+    assert report["in_frame"] and not report["passed"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, y, size: as_qwen(1 - x, y, size),
+        lambda x, y, size: as_qwen(0.5 * x, 0.5 * y, size),
+        lambda x, y, size: as_qwen(min(1, x + 0.07), y, size),
+        # Only photos that are shown small are read rightly.
+        lambda x, y, size: as_qwen(x, y, size) if max(size) < 1000 else as_qwen(0.6 * x, 0.6 * y, size),
+    ],
+)
+def test_half_known_in_a_wrong_frame_is_not_called_right(write: Write) -> None:
+    report = checked("qwen3-vl", knowing_half(write))
+    assert not report["in_frame"] and not report["passed"]
+
+
 def test_a_model_that_answers_nonsense_is_not_blamed_on_the_frame() -> None:
     report = checked("gpt-5", lambda asked, number: completion("I am a poet."), style="pixels")
     assert not report["passed"] and report["frame"] == {}

@@ -120,6 +120,23 @@ def test_over_http(run: Run, photo: Path, engine: Engine) -> None:
     assert len(lines[1]) > 20
 
 
+@pytest.mark.parametrize("script", ["http_client.py", "label_studio_prefill.py"])
+def test_clients_say_what_is_wrong(run: Run, photo: Path, engine: Engine, script: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(script, "--help")
+    assert left.value.code == 0
+    with pytest.raises(SystemExit) as left:
+        run(script, "http://127.0.0.1:1", photo, 5)
+    assert left.value.code == 2
+    with pytest.raises(SystemExit, match="refused"):
+        run(script, "http://127.0.0.1:1", photo, 5, 5)
+    with pytest.raises(SystemExit, match="No such file"):
+        run(script, "http://127.0.0.1:1", photo.parent / "other.jpg", 5, 5)
+    with listening(make_app({"tiny": engine}, ServeSettings(page=False))) as url, pytest.raises(SystemExit) as left:
+        run(script, url, photo, 9000, 5)
+    assert "is outside the" in str(left.value.code) and "\n" not in str(left.value.code)
+
+
 def test_an_agents_loop(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path) -> None:
     tp.save_pretrained(tmp_path / "tiny")
     located, verified, rest = run("agent_loop.py", photo, TEXTS[0], "--model", tmp_path / "tiny").splitlines()

@@ -88,14 +88,16 @@ def test_killed_and_started_again_is_as_if_never_killed(tmp_path: Path, die_at: 
         assert torch.equal(mine, theirs)
 
 
-def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
-    calls = 0
+def test_sigterm_saves_and_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    calls, told_at_once = 0, []
 
     def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
         nonlocal calls
         calls += 1
         if calls == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            told_at_once.append(capfd.readouterr().err)
         loss = layer(batch).square().mean()
         return loss, {"loss": loss.item()}
 
@@ -105,6 +107,8 @@ def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000004.pt"]
     assert train({"layer": layer}, parameters, Numbers(10), objective, settings, tmp_path)
     assert calls == 10
+    # Before the step ended, and once, however often it came.
+    assert told_at_once == ["SIGTERM: stopping after this step, whose state is then kept\n"]
 
 
 class Read(Numbers):
@@ -277,8 +281,8 @@ def curve(folder: Path, *, accumulate: int = 1) -> dict[int, float]:
     return losses(folder)
 
 
-def launch(count: int, code: str) -> None:
-    """Run code in processes that know of each other, as torchrun and `accelerate launch` start them."""
+def launch(count: int, code: str) -> list[str]:
+    """Run code in processes that know of each other, as torchrun and `accelerate launch` start them; their stderr."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -296,6 +300,28 @@ def launch(count: int, code: str) -> None:
     ]
     said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, said
+    return said
+
+
+def train_until_sigterm(folder: Path) -> None:
+    """In each of several processes; launchers hand the signal on to all."""
+    layer, calls = nn.Linear(3, 1), []
+
+    def objective(batch: Tensor) -> tuple[Tensor, dict[str, float]]:
+        calls.append(batch)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return layer(batch).square().mean(), {}
+
+    settings = told(save_every=100)
+    assert not train({"m": layer}, dict(layer.named_parameters()), Numbers(10), objective, settings, folder)
+
+
+def test_of_several_processes_one_tells_of_sigterm(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from tests.training.test_loop import train_until_sigterm"
+    said = launch(2, f"{code}; train_until_sigterm(Path({str(tmp_path)!r}))")
+    assert [one.count("SIGTERM: stopping after this step") for one in said] == [1, 0]
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000003.pt"]
 
 
 def test_two_processes_and_accumulated_parts_train_as_one_process_does(tmp_path: Path) -> None:

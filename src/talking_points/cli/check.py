@@ -114,6 +114,12 @@ def _as_text(report: dict[str, Any]) -> str:
         lines.append(f"the frame is wrong: {report['frame']['advice']}")
     elif report["passed"]:
         lines.append("passed: its points are where they should be")
+    elif report["in_frame"]:
+        away = _share(finding["median_error_of_found"])
+        lines.append(
+            f"not passed: its frame is right (what it finds lies {away} away, in the median), but many of these things "
+            "it does not find: it does not know them"
+        )
     else:
         lines.append("not passed, and no other frame or style would do better: it does not find these points")
     return "\n".join(lines)

@@ -33,6 +33,9 @@ RIGHT_WITHIN = 0.1
 """Of the photo, as PCK@0.1 has it."""
 ENOUGH = 0.7
 """Share of the points that must be found for the frame to be taken as right. Ours: a wrong frame finds a tenth."""
+IN_FRAME, NEARLY = 0.3, 0.05
+"""Of a model that finds fewer: the share of each size, and the median error of what it finds, that a wrong frame does
+not reach. What falls within a tenth by chance lies 0.07 away. Ours."""
 SHIFTED, SCALED, LEAST_SCALE = 0.03, 0.05, 0.2
 """A shift in shares of the photo, and a change of scale, that are told; and the least that still is one. Ours."""
 
@@ -76,7 +79,7 @@ def check_model(model: TalkingPoints, *, on_progress: OnProgress = unheard) -> d
 
     Returns:
         A report, as JSON: `finding` with errors by size and by photo, `frame` with what is wrong with it and what to
-        set, `absent`, `describing`, and `passed`.
+        set, `absent`, `describing`, `passed`, and `in_frame`: whether what it finds says that its frame is right.
     """
     known = known_points()
     begun = time.monotonic()
@@ -89,7 +92,9 @@ def check_model(model: TalkingPoints, *, on_progress: OnProgress = unheard) -> d
         "describing": _describing(model, known, on_progress),
     }
     unreadable = report["finding"]["unreadable"]
-    report["passed"] = report["finding"]["found"] >= ENOUGH and unreadable <= len(known) // 5 and not report["frame"]
+    is_readable = unreadable <= len(known) // 5
+    report["in_frame"] = is_readable and not report["frame"] and _is_in_frame(report["finding"])
+    report["passed"] = is_readable and not report["frame"] and report["finding"]["found"] >= ENOUGH
     return report
 
 
@@ -129,6 +134,7 @@ def _finding(known: Sequence[KnownPoint], found: Sequence[FoundPoint]) -> dict[s
 
     return {
         **of(known),
+        "median_error_of_found": _finite([error for error in errors if error < RIGHT_WITHIN] or [math.inf]),
         "unreadable": sum(answer.problem is not None for answer in found),
         "said_absent": sum(bool(absence(answer.there)) for answer in found),
         "by_size": {str(side): of([one for one in known if one.side_px == side]) for side in SIDES_PX},
@@ -189,6 +195,13 @@ def _share_found(
             continue
         right += distance_unit((x * size_wh[0], y * size_wh[1]), one.point_px, size_wh) < RIGHT_WITHIN
     return round(right / len(known), 3)
+
+
+def _is_in_frame(finding: dict[str, Any]) -> bool:
+    """Whether a fair share is found at every size, and closely. A wrong frame finds few, or by chance, or at a size."""
+    of_found = finding["median_error_of_found"]
+    fewest = min(of["found"] for of in finding["by_size"].values())
+    return fewest >= IN_FRAME and of_found is not None and of_found < NEARLY
 
 
 def _moved(known: Sequence[KnownPoint], found: Sequence[FoundPoint]) -> dict[str, Any]:

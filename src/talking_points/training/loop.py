@@ -8,9 +8,8 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import torch
@@ -86,7 +85,11 @@ def train(
     data = made_ahead(parts, start * settings.accumulate, workers=settings.workers)
     since_logged: Counter[str] = Counter()
     idle = 0
-    with _training(modules), _sigterm() as asked, _tracking(accelerator, folder, start, batches, settings) as tracking:
+    with (
+        _training(modules),
+        _sigterm(tell=process == 0) as asked,
+        _tracking(accelerator, folder, start, batches, settings) as tracking,
+    ):
         if on_step(start, {}):
             return False
         for done in range(start + 1, steps + 1):
@@ -94,7 +97,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             taken = _backward(accelerator, model, data, done, settings.accumulate)
-            taken["stop"] = float(asked.is_set())
+            taken["stop"] = float(bool(asked))
             taken = _over_processes(accelerator, taken)
             norm = _update(parameters, optimizer, processes / taken["weight"], settings.max_grad_norm)
             stop, metrics = taken.pop("stop"), _means(taken)
@@ -232,10 +235,18 @@ def _training(modules: Mapping[str, nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm() -> Iterator[Event]:
-    """Notes SIGTERM while the block runs."""
-    asked = Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+def _sigterm(*, tell: bool) -> Iterator[list[int]]:
+    """Notes SIGTERM while the block runs: the list is no longer empty. tell: say so on stderr at once, once."""
+    asked: list[int] = []
+
+    # What it interrupts may hold the lock of an event, of a logger or of sys.stderr: none of them is touched here.
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+        if tell and len(asked) == 1:
+            with suppress(OSError):
+                os.write(2, b"SIGTERM: stopping after this step, whose state is then kept\n")
+
+    before = signal.signal(signal.SIGTERM, note)
     try:
         yield asked
     finally:
