@@ -244,7 +244,10 @@ class TestAnswers:
             found = answer["points"][len(photo.points_px) :]
             assert [point["text"] for point in found] == [*photo.texts, *photo.absent]
 
-    @pytest.mark.parametrize(("there", "said"), [(0.999, None), (0.5, None), (0.4, "40%"), (0.4999, "49%"), (0.01, "1%"), (0.001, "less than 1%")])
+    @pytest.mark.parametrize(
+        ("there", "said"),
+        [(0.999, None), (0.5, None), (0.4, "40%"), (0.4999, "49%"), (0.01, "1%"), (0.001, "less than 1%")],
+    )
     def test_demo_says_how_likely_a_thing_is_there(self, run, tmp_path, monkeypatch, there, said):
         self.lead_all_texts_to(FoundPoint(**NOWHERE, there=there), monkeypatch)
         _, out, _ = run("demo", "--figure", tmp_path / "demo.png")

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.files import sha256_of
 from talking_points.pointing.prepared import PreparedPhoto, prepare_photo
 from talking_points.points import photo_to_square
 from talking_points.training.settings import TrainingSettings
@@ -69,6 +70,11 @@ class Batches(ABC, Generic[Batch]):
     most_parts: int = 1
     """Parts that a step can be taken in."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the data themselves, as far as it is known: a resumed run must have the same."""
+        return ""
+
     @abstractmethod
     def __len__(self) -> int:
         """Steps."""
@@ -89,17 +95,27 @@ class PointBatches(Batches[PointBatch]):
     Groups of about as long a text stand together, so that little is padded with tokens.
     """
 
-    def __init__(self, samples: Sequence[Sample], settings: TrainingSettings, *, side: int, told: str = "") -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        settings: TrainingSettings,
+        *,
+        side: int,
+        told: str = "",
+        watched: Sequence[Sample] = (),
+    ) -> None:
         """
         Args:
             samples: what to learn from.
             settings: photos and points of a step, how many steps or epochs there are, and a seed.
             side: of the square, in pixels.
             told: what else a resumed run must have the same.
+            watched: points that the training is watched by; a resumed run must have the same, too.
         """
         if not samples:
             raise ValueError("there is no point to learn from")
         self.points, self.settings, self.side, self.told = list(samples), settings, side, told
+        self.watched = list(watched)
         self.samples, self.most_parts = settings.photos * settings.points, settings.photos
         self._lengths = np.array([len(sample.text or "") for sample in self.points])
         places = {id(sample): place for place, sample in enumerate(self.points)}
@@ -112,6 +128,16 @@ class PointBatches(Batches[PointBatch]):
             f"{len(self.points)} triplets of {len(self._of_photo)} photos at {self.side} px, "
             f"{self.settings.photos} x {self.settings.points} a step, seed {self.settings.seed}{self.told}"
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of photos' names and sizes, points and texts, in their order."""
+        # Not of ids: a line's number says nothing of what is learnt.
+        content = [
+            [s.photo_id, [*map(int, s.size_wh)], [*map(float, s.point_px)], s.text]
+            for s in (*self.points, *self.watched)
+        ]
+        return sha256_of(content)[:16]
 
     def __len__(self) -> int:
         return self.settings.steps or (self.settings.epochs or 1) * self.epoch_steps

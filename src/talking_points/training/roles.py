@@ -78,7 +78,12 @@ def train_role(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
             return minimised(base, batch, vision)
 
-    write_settings(settings)
+    def begin(done: int, metrics: Metrics) -> bool:
+        # Not sooner: a run that may not go on from what is there must leave it as it is.
+        if not metrics:
+            write_settings(settings)
+        return on_step(done, metrics)
+
     finished = train(
         base.role_modules(role),
         parameters,
@@ -87,7 +92,7 @@ def train_role(
         settings,
         settings.out / "training",
         shard=settings.shard,
-        on_step=on_step,
+        on_step=begin,
     )
     log.info("%d photos went through the vision encoder", vision.encoded)
     if finished and is_main_process():
