@@ -116,6 +116,15 @@ def test_a_fingerprint_is_of_photos_points_and_texts() -> None:
     assert len(found) == 2 + len(others)
 
 
+def test_a_step_that_is_larger_than_the_set_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    batches_of([3, 4], photos=2, points=3)
+    assert not caplog.records
+    batches_of([3, 2], photos=2, points=3)
+    assert [record.message for record in caplog.records] == [
+        "a step takes 6 points, and there are 5, repeated to fill it; give fewer --photos or --points"
+    ]
+
+
 def test_nothing_to_learn_from() -> None:
     with pytest.raises(ValueError, match="there is no point to learn from"):
         batches_of([])

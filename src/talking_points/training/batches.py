@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -24,6 +25,8 @@ from talking_points.files import sha256_of
 from talking_points.pointing.prepared import PreparedPhoto, prepare_photo
 from talking_points.points import photo_to_square
 from talking_points.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
 
@@ -118,6 +121,11 @@ class PointBatches(Batches[PointBatch]):
         self.watched = list(watched)
         self.samples, self.most_parts = settings.photos * settings.points, settings.photos
         self._lengths = np.array([len(sample.text or "") for sample in self.points])
+        if self.samples > len(self.points):
+            log.warning(
+                "a step takes %d points, and there are %d, repeated to fill it; give fewer --photos or --points",
+                *(self.samples, len(self.points)),
+            )
         places = {id(sample): place for place, sample in enumerate(self.points)}
         self._of_photo = [[places[id(sample)] for sample in group] for group in by_photo(self.points)]
         self._kept: tuple[int, list[list[list[int]]]] | None = None
@@ -210,9 +218,14 @@ def _texts_of_others(groups: Sequence[Sequence[Sample]]) -> list[str]:
     texts: list[str] = []
     for k, group in enumerate(groups):
         own = {sample.text for sample in group}
-        following = [other[0] for other in (*groups[k + 1 :], *groups[:k]) if other[0].photo_id != group[0].photo_id]
-        texts += [other.text for other in following if other.text and other.text not in own][:1]
-    return texts if len(texts) == len(groups) else []
+        # Looked at one by one: the next group has one, as a rule, and a step may have thousands.
+        following = (groups[n % len(groups)][0] for n in range(k + 1, k + len(groups)))
+        others = (one.text for one in following if one.photo_id != group[0].photo_id and one.text not in own)
+        text = next((text for text in others if text), None)
+        if text is None:
+            return []
+        texts.append(text)
+    return texts
 
 
 class Parts(Dataset[Any]):

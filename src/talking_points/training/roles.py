@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from talking_points.bases.base import Base
-from talking_points.bases.loading import attach_role, holds_base, load_base, save_base
+from talking_points.bases.loading import attach_role, holds_base, load_base, load_outline, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
 from talking_points.model.checkpoint import write_trainings
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
-from talking_points.training.data import read_texts
+from talking_points.training.data import check_learnt, read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
@@ -50,6 +50,8 @@ def train_role(
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
+    outline = load_outline(folder, side=settings.side)
+    check_learnt(data.points if isinstance(data, PointBatches) else data, outline.prompts, settings)
     device = own_device(settings.device)
     log.info("reading the base in %s", folder)
     base = load_base(
