@@ -34,6 +34,7 @@ class Settings(Shared):
     repeatable."""
     balance: bool = True
     blind: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -67,6 +68,9 @@ def test_toml_and_back(tmp_path: Path) -> None:
         ("stepz = 1", "a.toml: unknown key 'stepz'; known: device, photo, steps, rate"),
         ("steps = 1.5", "a.toml: steps is 1.5; allowed: a whole number"),
         ("steps = true", "steps is True; allowed: a whole number"),
+        ("steps = 99999999999999999999", "steps is 99999999999999999999; allowed: a whole number of 64 bits"),
+        ("seed = -1", "seed is -1; allowed: 0 to 2**63 - 1"),
+        (f"seed = {2**63}", "seed is 9223372036854775808; allowed: 0 to 2**63 - 1"),
         ("rate = nan", "rate is nan; allowed: a number"),
         ('blind = "no"', "blind is 'no'; allowed: true or false"),
         ('engine = "spark"', "engine is 'spark'; allowed: local, ray"),

@@ -77,6 +77,9 @@ class Setting:
         if self.kind is Path and isinstance(value, str) and value:
             value = Path(value)
         wrong = not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool)
+        if self.kind is int and not wrong and not (0 if self.name == "seed" else -(2**63)) <= value < 2**63:
+            allowed = "0 to 2**63 - 1" if self.name == "seed" else "a whole number of 64 bits"
+            raise ValueError(f"{self.name} is {value}; allowed: {allowed}")
         if wrong or (self.choices and value not in self.choices) or (self.kind is float and math.isnan(value)):
             allowed = ", ".join(self.choices) or _SAID[self.kind]
             raise ValueError(f"{self.name} is {value!r}; allowed: {allowed}")

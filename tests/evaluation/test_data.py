@@ -47,7 +47,7 @@ def test_triplets_and_what_is_wrong_with_them(tmp_path: Path) -> None:
     assert (one.text, two.text, two.object_name, two.part_name) == (None, "red", "wall", None)
     assert two.point_unit == (3 / 40, 0.2) and two.size_wh == (40, 20)
     file.write_text(lines[1])
-    with pytest.raises(ValueError, match="holds nothing to score; the first problem is .* 1: .*gone.png"):
+    with pytest.raises(ValueError, match="holds no points; the first problem is .* 1: .*gone.png"):
         read_samples(file, "test", problems.append)
     with pytest.raises(FileNotFoundError, match="no such file or folder"):
         read_samples(tmp_path / "nothing", "test", no_problem)
@@ -162,6 +162,6 @@ def test_spair_71k(tmp_path: Path) -> None:
     ):
         write_spair(tmp_path, **bad)
         problems: list[str] = []
-        with pytest.raises(ValueError, match="holds nothing to score"):
+        with pytest.raises(ValueError, match="holds no points"):
             read_samples(tmp_path, "test", problems.append)
         assert problems[0].startswith(str(path)) and word in problems[0]

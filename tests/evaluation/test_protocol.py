@@ -196,6 +196,32 @@ def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
         assert pairing_said(check) in (tmp_path / name).read_text("utf-8")
 
 
+class Reader(Oracle):
+    """Reads no text of more than 20 characters."""
+
+    def check_text(self, text: str) -> None:
+        if len(text) > 20:
+            raise ValueError("the text is too long; shorten it")
+
+
+def test_a_text_that_cannot_be_read_is_named_before_any_is_asked(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    texts = {s.sample_id: text for s, text in zip(samples, describe_samples(Oracle(), samples), strict=True)}
+    texts |= {samples[n].sample_id: "x" * 21 for n in (3, 5)}
+    describer, reader = Oracle(), Reader()
+    named = f"{samples[3].sample_id}: the text is too long; shorten it, and 1 more$"
+    for name, where in (("ground-truth", "plain"), ("file:a", "file:a")):
+        with pytest.raises(ValueError, match=f"^{where}, {named}"):
+            evaluate([one], {"mine": describer, name: texts}, {"judge": reader}, tmp_path, settings={}, seed=0)
+    assert not describer.asked and not reader.asked
+    # What a describer says is known later, but not only when its turn comes.
+    describer.describe = lambda _, points_px: ["y" * 21 if x > 20 else "0 0 0" for x, y in points_px]  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="^plain mine -> judge, .*: the text is too long"):
+        evaluate([one], {"mine": describer}, {"judge": reader}, tmp_path, settings={}, seed=0)
+    assert not reader.asked
+
+
 def test_rows_that_would_say_nothing_are_left_out(tmp_path: Path) -> None:
     """One photo's texts cannot be told from another's, and what has no box has no centre."""
     samples = [

@@ -34,8 +34,25 @@ def test_texts_of_a_file(tmp_path: Path) -> None:
     path.write_text("\n".join([*lines, json.dumps({"sample": samples[0].sample_id, "skipped": True})]))
     found = texts_of_file(f"file:{path}")
     assert found.skipped == {samples[0].sample_id} and list(found.texts.values()) == ["text 1", "text 2"]
+    (tmp_path / "texts.csv").write_text("sample,description\na,b\n")
+    with pytest.raises(ValueError, match=r'texts\.csv is not JSON lines; expected {"sample": ID, .*named \.jsonl'):
+        texts_of_file(f"file:{tmp_path / 'texts.csv'}")
     with pytest.raises(FileNotFoundError, match="no such file: nowhere"):
         texts_of_file("file:nowhere")
+
+
+def test_texts_that_are_not_scored_are_said(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES[:1], points=2, seed=0)
+    path, ids = tmp_path / "texts.jsonl", [sample.sample_id for sample in samples]
+    lines = [{"sample": one, "description": "a text"} for one in ids]
+    path.write_text("\n".join(map(json.dumps, [{"sample": ids[0], "skipped": True}, *lines])))
+    assert texts_of_file(f"file:{path}").left_over(samples) == []
+    others = [{"sample": f"other {n}", "description": "a text"} for n in range(3)]
+    path.write_text("\n".join(map(json.dumps, [*lines, *others, lines[1]])))
+    assert texts_of_file(f"file:{path}").left_over(samples) == [
+        f"{path}: earlier texts of 1 sample, of which the last one holds, such as 'plain/0/1'",
+        f"{path}: texts of 3 samples, not among those that are scored, such as 'other 0'",
+    ]
 
 
 def test_texts_of_the_data() -> None:

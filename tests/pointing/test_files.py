@@ -137,6 +137,20 @@ def test_answers_to_something_else_are_not_continued(network: PointNetwork, poin
         run_bulk("describe", loader(network), points, points, model="tiny")
 
 
+def test_a_line_that_was_changed_is_not_passed_over(network: PointNetwork, points: Path) -> None:
+    out = points.with_name("out.jsonl")
+    run_bulk("describe", loader(network), points, out, model="tiny")
+    asked, answers = points.read_text(), out.read_bytes()
+    for changed, line in (('"x": 3.5', 1), ('"x": 60', 4)):
+        points.write_text(asked.replace(changed, '"x": 5'))
+        with pytest.raises(ValueError, match=f"its input has changed: line {line} is no answer to .*another --out"):
+            run_bulk("describe", loader(network), points, out, model="tiny")
+        assert out.read_bytes() == answers
+    # More lines at the end are answered as before.
+    points.write_text(asked + '\n{"photo": "0.png", "x": 1, "y": 1}\n')
+    assert run_bulk("describe", loader(network), points, out, model="tiny").done_before == 10
+
+
 def test_strict_stops_at_the_line_and_keeps_those_before(network: PointNetwork, points: Path) -> None:
     out = points.with_name("out.jsonl")
     with pytest.raises(ValueError, match=r"points\.jsonl, line 3: not a JSON line"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,30 @@ def test_a_batch_holds_its_points_in_both_frames_and_its_photos_as_they_are_soug
         assert torch.equal(torch.from_numpy(photo.square_3SS), batch.pixels_B3SS[n])
         square = photo_to_square(batch.points_px_BP2[n].double().numpy(), photo.size_wh)
         torch.testing.assert_close(batch.points_BP2[n], torch.tensor(square, dtype=torch.float32))
+
+
+def test_a_fingerprint_is_of_photos_points_and_texts() -> None:
+    settings = TrainingSettings(out=Path("unused"), epochs=1)
+    samples = some_samples([2, 1])
+
+    def fingerprint(changed: Sample, watched: Sequence[Sample] = ()) -> str:
+        return PointBatches([*samples[:2], changed], settings, side=64, watched=watched).fingerprint
+
+    last = samples[2]
+    own = fingerprint(last)
+    assert own == fingerprint(replace(last, sample_id="another")) == fingerprint(replace(last, alike=2))
+    others = [{"photo_id": "9"}, {"size_wh": (41, 30)}, {"point_px": (0.0, 4.0)}, {"text": "another"}, {"text": None}]
+    found = {own, fingerprint(last, [last]), *(fingerprint(replace(last, **other)) for other in others)}
+    assert len(found) == 2 + len(others)
+
+
+def test_a_step_that_is_larger_than_the_set_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    batches_of([3, 4], photos=2, points=3)
+    assert not caplog.records
+    batches_of([3, 2], photos=2, points=3)
+    assert [record.message for record in caplog.records] == [
+        "a step takes 6 points, and there are 5, repeated to fill it; give fewer --photos or --points"
+    ]
 
 
 def test_nothing_to_learn_from() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,13 @@ def test_answers_stay_and_the_temperature_is_kept(scenes: list[Scene]) -> None:
     # An untrained localizer is hardly ever right, and says so.
     sure = [one.confidence or 0.0 for one in localizer.locate(photo, texts)]
     assert all(0 <= one <= 1 for one in sure)
+
+
+def test_a_text_that_cannot_be_read_is_named(scenes: list[Scene]) -> None:
+    samples = make_set("plain", scenes, points=1, seed=0)
+    samples[1] = replace(samples[1], text="left " * 600)
+    with pytest.raises(ValueError, match=f"the data, {samples[1].sample_id}: the text has .* tokens, .*; shorten it$"):
+        calibrate(PointLocalizer(tiny_network()), samples)
 
 
 def test_a_regression_does_not_know(scenes: list[Scene]) -> None:

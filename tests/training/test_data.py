@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.store import write_split
-from talking_points.training.data import read_points, read_texts
-from talking_points.training.settings import GRPOSettings, LocalizerSettings
+from talking_points.model.prompts import Prompts
+from talking_points.training.data import check_learnt, read_points, read_texts
+from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 from tests.dataset.records import a_record
+from tests.tiny import tiny_tokenizer
 
 
 def write_lines(folder: Path, counts: list[int], *, texts: bool = True) -> Path:
@@ -48,6 +50,32 @@ def test_lines_and_tables_of_points_with_texts(tmp_path: Path) -> None:
     assert texts_of(write_lines(tmp_path, [1, 2])) == ["0 and 0", "1 and 0", "1 and 1"]
     (tmp_path / "own.csv").write_text("photo,x,y,text\n0.png,3,4,here\n")
     assert texts_of(tmp_path / "own.csv") == ["here"]
+
+
+def test_points_without_a_text_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write_lines(tmp_path, [3])
+    with caplog.at_level("INFO", "talking_points.training.data"):
+        texts_of(file)
+        assert not caplog.records
+        file.write_text(file.read_text().replace('"0 and 1"', "null"))
+        assert texts_of(file) == ["0 and 0", "0 and 2"]
+    assert [record.message for record in caplog.records] == [f"{file}: 1 point without a text left out"]
+
+
+def test_a_text_that_cannot_be_read_is_named_with_its_sample(tmp_path: Path) -> None:
+    file = write_lines(tmp_path, [4])
+    content = file.read_text()
+    file.write_text(content.replace("0 and 1", "left " * 600).replace("0 and 3", "left " * 700))
+    roles: list[type[LocalizerSettings | DescriptorSettings]] = [LocalizerSettings, DescriptorSettings]
+    localizer, descriptor = (kind(base="mini", out=Path("unused"), steps=1, data=file) for kind in roles)
+    prompts = Prompts(tiny_tokenizer())
+    said = r"own\.jsonl, line 2: the text has \d+ tokens, the model reads 512; shorten it, and 1 more$"
+    with pytest.raises(ValueError, match=said):
+        check_learnt(read_texts(localizer), prompts, localizer)
+    check_learnt(read_texts(descriptor), prompts, descriptor)
+    file.write_text(content.replace("0 and 2", "the [SEG] of it"))
+    with pytest.raises(ValueError, match=r"own\.jsonl, line 3: the text holds \[SEG\], which is reserved .*out$"):
+        check_learnt(read_texts(descriptor), prompts, descriptor)
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,34 @@ def test_a_heatmaps_memory_is_counted(
     assert heatmap["coordinate_head"] == pytest.approx(16 * 86 * 160 * 4 * 64 * 64 / 1e9, abs=0.001)
 
 
+def test_a_step_larger_than_the_set_opens_no_photo(
+    seven_b: Path, points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("talking_points.training.batches.prepare_photo", lambda *_: pytest.fail("opened"))
+    usual = ("train", "localizer", "--data", points, "--base", seven_b, "--out", tmp_path)
+    few, many = (planned(capsys, *usual, "--photos", photos) for photos in (2, 4000))
+    assert many["samples_a_step"] == 4000 and many["tokens_a_text"] == few["tokens_a_text"]
+
+
+def test_what_is_wrong_with_a_training_is_said_by_its_dry_run(
+    seven_b: Path, points: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = points.read_text().splitlines()
+    long = points.with_name("long.jsonl")
+    long.write_text("\n".join([lines[0], lines[1].replace("the left", "the left " * 600)]))
+    usual = ("train", "localizer", "--base", seven_b, "--out", tmp_path, "--dry-run", "--data")
+    for more, said in (
+        ((long,), "long.jsonl, line 2: the text has"),
+        (
+            (points, "--photos", 2, "--accumulate", 9),
+            "accumulate is 9, which times 1 processes are more parts than the 2",
+        ),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main([*map(str, usual), *map(str, more)])
+        assert exit_.value.code == 2 and said in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_what_a_heatmap_keeps() -> None:
     """Counted by what autograd holds, on a square of 160 px."""
     head, side = Heatmap(16, 32), 160

@@ -241,6 +241,56 @@ def test_other_batches_are_refused(tmp_path: Path) -> None:
         train({"m": model}, dict(model.named_parameters()), Others(5), lambda b: (model(b).sum(), {}), told(), tmp_path)
 
 
+class Marked(Numbers):
+    """Of data that are known by a mark."""
+
+    mark = "a"
+
+    @property
+    def fingerprint(self) -> str:
+        return self.mark
+
+
+def run_marked(folder: Path, steps: int, mark: str = "a", **settings: Any) -> bool:
+    model, batches = nn.Linear(3, 1), Marked(steps)
+    batches.mark = mark
+    loss = lambda batch: (model(batch).square().mean(), {})  # noqa: E731
+    return train({"m": model}, dict(model.named_parameters()), batches, loss, told(**settings), folder)
+
+
+def test_other_data_of_the_same_size_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_marked(tmp_path, 3)
+    with pytest.raises(ValueError, match="trained on other photos, points or texts than these random numbers; use ano"):
+        run_marked(tmp_path, 5, "b")
+    # A state that knows nothing of its data is gone on with, and that is said.
+    [path] = tmp_path.glob("state-*")
+    state = torch.load(path, weights_only=True)
+    assert state.pop("fingerprint") == "a" and state.pop("settings")["learning_rate"] == 2e-4
+    torch.save(state, path)
+    assert run_marked(tmp_path, 5, "b", learning_rate=1e-3)
+    [said] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said.endswith("is of an earlier version: whether data and settings are as they were is not known")
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path: Path) -> None:
+    run_marked(tmp_path, 4)
+    with pytest.raises(ValueError, match="0004.pt is of 4 steps, and this training has 1; give as many --steps"):
+        run_marked(tmp_path, 1)
+    assert run_marked(tmp_path, 4) and run_marked(tmp_path, 5)
+
+
+def test_settings_that_changed_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_marked(tmp_path, 2, learning_rate=0.001)
+    run_marked(tmp_path, 4, learning_rate=0.001)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    run_marked(tmp_path, 6, learning_rate=0.5, schedule="constant", workers=1)
+    [said] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert said == (
+        "learning_rate was 0.001 up to here, and is 0.5 from here on; "
+        "schedule was cosine up to here, and is constant from here on"
+    )
+
+
 def test_the_state_is_one_file_and_a_broken_one_is_named(tmp_path: Path) -> None:
     run(tmp_path, 6)
     content = (tmp_path / "state-00000006.pt").read_bytes()

@@ -130,6 +130,12 @@ def test_rate_warms_up_and_decays() -> None:
         (TrainingSettings, {"learning_rate": math.nan}, "learning_rate is nan; allowed"),
         (TrainingSettings, {"learning_rate": -1.0}, "learning_rate is -1.0; allowed: a positive number"),
         (TrainingSettings, {"accumulate": 0}, "accumulate is 0"),
+        (
+            TrainingSettings,
+            {"accumulate": 9},
+            "accumulate is 9, which times 1 processes are more parts than the 8 photos",
+        ),
+        (TrainingSettings, {"seed": 10**23}, "seed is 1000.*; allowed: 0 to"),
         (TrainingSettings, {"warmup_steps": -1}, "warmup_steps is -1; allowed: at least 0"),
         (TrainingSettings, {"schedule": "linear"}, "schedule is 'linear'; allowed: cosine, constant"),
         (TrainingSettings, {"tracker": "mlflow"}, "tracker is 'mlflow'; allowed: wandb, trackio"),

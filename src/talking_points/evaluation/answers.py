@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.evaluation.protocol import Located, describe_samples, locate_texts
+from talking_points.evaluation.protocol import Located, check_asked, describe_samples, locate_texts
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.files import sha256_of, write_whole
 from talking_points.pointing.interfaces import Describer, Localizer
@@ -52,6 +52,7 @@ class KeptAnswers:
 
     def points(self, stage: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:
         """What a localizer finds from texts, one a sample, as `locate_texts`."""
+        check_asked(stage, localizer, samples, texts)
         text_of = {s.sample_id: text for s, text in zip(samples, texts, strict=True)}
 
         def find(window: Sequence[Sample]) -> list[Any]:

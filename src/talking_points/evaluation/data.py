@@ -70,7 +70,7 @@ def read_samples(
     if not samples:
         where = f" in its {split} split" if path.is_dir() else ""
         first = f"; the first problem is {problems[0]}" if problems else ""
-        raise ValueError(f"{path} holds nothing to score{where}{first}")
+        raise ValueError(f"{path} holds no points{where}{first}")
     if cross_photo and path.is_file():
         samples = _in_pairs(samples)
         if not samples:

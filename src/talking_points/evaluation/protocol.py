@@ -21,7 +21,7 @@ from talking_points.evaluation.metrics import (
     pck_area,
     pixel_errors,
 )
-from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.evaluation.samples import Sample, by_photo, check_texts
 from talking_points.pointing.interfaces import Describer, Localizer, describe_pairs, locate_pairs
 from talking_points.samples import says_something
 
@@ -147,6 +147,17 @@ class Located:
     """(N,) how likely each text's thing is in the photo; NaN where it is not known."""
     unreadable: NDArray[np.bool_]
     """(N,) whether there is an answer that could not be read."""
+
+
+def check_asked(where: str, localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> None:
+    """A ValueError that names the sample, where a localizer says that it cannot read a text, before any is asked.
+
+    where: what holds the texts.
+    """
+    check = getattr(localizer, "check_text", None)
+    if check is not None:
+        asked = [n for n, text in enumerate(texts) if text.strip()]
+        check_texts(where, [samples[n] for n in asked], [texts[n] for n in asked], check)
 
 
 def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:

@@ -24,6 +24,7 @@ from talking_points.evaluation.protocol import (
     Row,
     box_centres,
     breakdowns,
+    check_asked,
     constant_points,
     named_shares,
     shuffled,
@@ -74,8 +75,14 @@ def run(
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
     files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
+    samples = [sample for one in sets for sample in one.samples]
+    left_over = [note for written in files.values() for note in written.left_over(samples)]
     sets = [without_skipped(one, files) for one in sets]
-    for problem in [*problems, *(f"{one.name}: {skipped_said(one.skipped)}" for one in sets if one.skipped)]:
+    for problem in [
+        *problems,
+        *left_over,
+        *(f"{one.name}: {skipped_said(one.skipped)}" for one in sets if one.skipped),
+    ]:
         on_problem(problem)
     samples = [sample for one in sets for sample in one.samples]
     describers, localizers = settings.contestants(have_texts=all(sample.text is not None for sample in samples))
@@ -285,6 +292,11 @@ def _rows(
         more |= {"there": found.there, "unreadable": found.unreadable}
         add(describer, localizer, texts, found.points_px, style=style, **more)
 
+    # What is written already, before others are asked to describe, which may take hours.
+    for name, describer in describers.items():
+        for localizer in localizers.values() if isinstance(describer, Mapping) else ():
+            where = one.name if name == "ground-truth" else name
+            check_asked(where, localizer, samples, [describer[s.sample_id] for s in samples])
     said: dict[str, list[str]] = {}
     for name, describer in describers.items():
         if isinstance(describer, Mapping):

@@ -56,6 +56,30 @@ def by_photo(samples: Sequence[Sample]) -> list[list[Sample]]:
     return list(groups.values())
 
 
+def check_texts(where: str, samples: Sequence[Sample], texts: Sequence[str], check: Callable[[str], object]) -> None:
+    """A ValueError where a text cannot be read: says of which sample, and of how many more.
+
+    Args:
+        where: what holds the texts.
+        samples: what they are about.
+        texts: one a sample.
+        check: raises a ValueError that says what is wrong with a text.
+    """
+    problems: dict[str, str | None] = {}
+    wrong = []
+    for sample, text in zip(samples, texts, strict=True):
+        if text not in problems:
+            try:
+                check(text)
+                problems[text] = None
+            except ValueError as error:
+                problems[text] = str(error)
+        if problems[text] is not None:
+            wrong.append(f"{where}, {sample.sample_id}: {problems[text]}")
+    if wrong:
+        raise ValueError(wrong[0] + (f", and {len(wrong) - 1:,} more" if wrong[1:] else ""))
+
+
 def drawn_evenly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
     """At most `limit` samples: as many of each source as can be, and of a source photos drawn at random, whole ones.
 

@@ -6,6 +6,7 @@ several lines of a sample the last one holds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from talking_points.sample_files import Line, read_samples
 
 REFERENCES = ("none", "swapped-photo", "shuffled")
 """What rows of a report are called that no describer wrote."""
+LINE = '{"sample": ID, "description": TEXT}'
+"""Of a file of texts."""
 EXPECTED = (
-    'each needs a line {"sample": ID, "description": TEXT}, or "skipped": true in place of the description; of points '
+    f'each needs a line {LINE}, or "skipped": true in place of the description; of points '
     "that `collect` drew, repeat its --split, --limit and --seed"
 )
 """Of a file that lacks texts."""
@@ -31,8 +34,7 @@ def last_lines(path: Path, lines: Iterable[Line]) -> dict[str, dict[str, Any]]:
     for line in lines:
         sample, text, skipped = (line.record.get(key) for key in ("sample", "description", "skipped"))
         if not isinstance(sample, str) or not (isinstance(text, str) or skipped is True):
-            expected = 'expected {"sample": ID, "description": TEXT}'
-            raise ValueError(f"{path}, line {line.number}: {line.problem or expected}")
+            raise ValueError(f"{path}, line {line.number}: {line.problem or f'expected {LINE}'}")
         found[sample] = line.record
     return found
 
@@ -77,6 +79,8 @@ class WrittenTexts:
     texts: Mapping[str, str]
     skipped: frozenset[str] = frozenset()
     """Ids of samples that the writer saw, and did not want to describe."""
+    several: tuple[str, ...] = ()
+    """Ids of samples that the writer described more than once."""
 
     def expect_all(self, samples: Sequence[Sample], remedy: str) -> None:
         """A ValueError where samples have no text: how many, the first of them, and what to do, `remedy`."""
@@ -84,6 +88,20 @@ class WrittenTexts:
         if missing:
             first = f"{'the first of them ' if len(missing) > 1 else ''}{missing[0]!r}"
             raise ValueError(f"{self.where} has no text for {counted(len(missing), 'sample')}, {first}: {remedy}")
+
+    def left_over(self, samples: Sequence[Sample]) -> list[str]:
+        """What is not scored, in words: earlier texts of a sample, and texts of others than these samples."""
+        known = {sample.sample_id for sample in samples}
+        others = [sample for sample in self.texts if sample not in known]
+        said = (
+            ("earlier texts of {}, of which the last one holds", self.several),
+            ("texts of {}, not among those that are scored", others),
+        )
+        return [
+            f"{self.where}: {what.format(counted(len(some), 'sample'))}, such as {some[0]!r}"
+            for what, some in said
+            if some
+        ]
 
 
 def texts_of_data(samples: Sequence[Sample], asked_by: str) -> WrittenTexts:
@@ -110,7 +128,12 @@ def texts_of_file(describer: str) -> WrittenTexts:
         ValueError, FileNotFoundError: no such file, or a line of another form.
     """
     path, _ = path_and_name(describer)
-    lines = last_lines(path, read_samples(path))
+    if path.suffix.lower() in (".csv", ".json", ".parquet", ".xml"):
+        raise ValueError(f"{path} is not JSON lines; expected {LINE} a line, in a file named .jsonl")
+    every = list(read_samples(path))
+    lines = last_lines(path, every)
+    counts = Counter(line.record["sample"] for line in every if line.record.get("skipped") is not True)
     skipped = frozenset(sample for sample, line in lines.items() if line.get("skipped") is True)
     texts = {sample: line["description"] for sample, line in lines.items() if sample not in skipped}
-    return WrittenTexts(where=str(path), texts=texts, skipped=skipped)
+    several = tuple(sample for sample, count in counts.items() if count > 1)
+    return WrittenTexts(where=str(path), texts=texts, skipped=skipped, several=several)

@@ -242,7 +242,9 @@ def _check_done(read: Callable[[], Iterator[Line]], out: Path, task: Task, model
     """
     if not out.exists():
         return 0, 0
-    done, bad, end, last, torn = 0, 0, 0, b"", b""
+    # What the answers to the lines, in order, begin with.
+    heads = (json.dumps(_head(task, model, line))[:-1].encode() for line in read())
+    done, bad, end, last, torn, fits = 0, 0, 0, b"", b"", True
     with out.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
@@ -250,15 +252,16 @@ def _check_done(read: Callable[[], Iterator[Line]], out: Path, task: Task, model
                 break
             done, end, last = done + 1, end + len(line), line
             bad += b'"problem": ' in line and "problem" in _parsed(line)
-    asked = itertools.islice(read(), max(0, done - 1), done + 1)
-    # What the answers to the last line that is done, and to the next, begin with.
-    heads = [json.dumps(_head(task, model, line))[:-1].encode() for line in asked]
-    fits = not done or (bool(heads) and last.startswith(heads[0]) and _is_answer(task, _parsed(last)))
-    if torn:
-        fits = fits and any(torn.startswith(head) or head.startswith(torn) for head in heads[min(done, 1) :])
-    if not fits:
+            head = next(heads, None)
+            fits = head is not None and line.startswith(head)
+            if not fits:
+                break
+    if fits and torn:
+        fits = any(torn.startswith(head) or head.startswith(torn) for head in itertools.islice(heads, 1))
+    if not fits or (last and not _is_answer(task, _parsed(last))):
         raise ValueError(
-            f"{out} holds answers to another file, of another command or of another model; choose another --out"
+            f"{out} holds answers to another file, of another command or of another model, or its input has changed: "
+            f"line {done + bool(torn)} is no answer to what is asked there now; choose another --out"
         )
     if torn:
         os.truncate(out, end)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -20,9 +21,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.files import sha256_of
 from talking_points.pointing.prepared import PreparedPhoto, prepare_photo
 from talking_points.points import photo_to_square
 from talking_points.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
 
 Batch = TypeVar("Batch")
 
@@ -69,6 +73,11 @@ class Batches(ABC, Generic[Batch]):
     most_parts: int = 1
     """Parts that a step can be taken in."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the data themselves, as far as it is known: a resumed run must have the same."""
+        return ""
+
     @abstractmethod
     def __len__(self) -> int:
         """Steps."""
@@ -89,19 +98,34 @@ class PointBatches(Batches[PointBatch]):
     Groups of about as long a text stand together, so that little is padded with tokens.
     """
 
-    def __init__(self, samples: Sequence[Sample], settings: TrainingSettings, *, side: int, told: str = "") -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        settings: TrainingSettings,
+        *,
+        side: int,
+        told: str = "",
+        watched: Sequence[Sample] = (),
+    ) -> None:
         """
         Args:
             samples: what to learn from.
             settings: photos and points of a step, how many steps or epochs there are, and a seed.
             side: of the square, in pixels.
             told: what else a resumed run must have the same.
+            watched: points that the training is watched by; a resumed run must have the same, too.
         """
         if not samples:
             raise ValueError("there is no point to learn from")
         self.points, self.settings, self.side, self.told = list(samples), settings, side, told
+        self.watched = list(watched)
         self.samples, self.most_parts = settings.photos * settings.points, settings.photos
         self._lengths = np.array([len(sample.text or "") for sample in self.points])
+        if self.samples > len(self.points):
+            log.warning(
+                "a step takes %d points, and there are %d, repeated to fill it; give fewer --photos or --points",
+                *(self.samples, len(self.points)),
+            )
         places = {id(sample): place for place, sample in enumerate(self.points)}
         self._of_photo = [[places[id(sample)] for sample in group] for group in by_photo(self.points)]
         self._kept: tuple[int, list[list[list[int]]]] | None = None
@@ -112,6 +136,16 @@ class PointBatches(Batches[PointBatch]):
             f"{len(self.points)} triplets of {len(self._of_photo)} photos at {self.side} px, "
             f"{self.settings.photos} x {self.settings.points} a step, seed {self.settings.seed}{self.told}"
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of photos' names and sizes, points and texts, in their order."""
+        # Not of ids: a line's number says nothing of what is learnt.
+        content = [
+            [s.photo_id, [*map(int, s.size_wh)], [*map(float, s.point_px)], s.text]
+            for s in (*self.points, *self.watched)
+        ]
+        return sha256_of(content)[:16]
 
     def __len__(self) -> int:
         return self.settings.steps or (self.settings.epochs or 1) * self.epoch_steps
@@ -184,9 +218,14 @@ def _texts_of_others(groups: Sequence[Sequence[Sample]]) -> list[str]:
     texts: list[str] = []
     for k, group in enumerate(groups):
         own = {sample.text for sample in group}
-        following = [other[0] for other in (*groups[k + 1 :], *groups[:k]) if other[0].photo_id != group[0].photo_id]
-        texts += [other.text for other in following if other.text and other.text not in own][:1]
-    return texts if len(texts) == len(groups) else []
+        # Looked at one by one: the next group has one, as a rule, and a step may have thousands.
+        following = (groups[n % len(groups)][0] for n in range(k + 1, k + len(groups)))
+        others = (one.text for one in following if one.photo_id != group[0].photo_id and one.text not in own)
+        text = next((text for text in others if text), None)
+        if text is None:
+            return []
+        texts.append(text)
+    return texts
 
 
 class Parts(Dataset[Any]):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.evaluation.samples import Sample, by_photo, check_texts
 from talking_points.model.heatmaps import chances
 from talking_points.pointing.encoding import encode_photos
 from talking_points.pointing.localizer import PointLocalizer
@@ -50,6 +50,8 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample], on_progress:
     temperature = localizer.network.temperature
     if temperature is None:
         raise ValueError("the checkpoint has no localizer with a heatmap; a regression does not say how sure it is")
+    texts = [sample.text or "" for sample in samples]
+    check_texts("the data", samples, texts, localizer.check_text)
     groups = by_photo(samples)
     if len(groups) < 2:
         raise ValueError(f"there are samples of {len(groups)} photos; allowed: 2 and more")

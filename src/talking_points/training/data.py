@@ -11,8 +11,10 @@ import numpy as np
 
 from talking_points.dataset.selection import Selection
 from talking_points.evaluation.data import read_samples, selected_samples
-from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.evaluation.samples import Sample, by_photo, check_texts
 from talking_points.fields import Fields
+from talking_points.model.prompts import Prompts
+from talking_points.pages import counted
 from talking_points.training.settings import GRPOSettings, RoleSettings
 
 log = logging.getLogger(__name__)
@@ -32,11 +34,20 @@ def read_texts(settings: RoleSettings) -> list[Sample]:
     if path.is_dir() and not any((path / "data").glob("train-*.parquet")):
         raise ValueError(f"{path} holds no built set with a train split")
     samples = read_samples(path, "train", _refuse, fields=settings.named_fields)
-    samples = [sample for sample in samples if sample.text is not None]
+    with_text = [sample for sample in samples if sample.text is not None]
+    if 0 < len(with_text) < len(samples):
+        log.info("%s: %s without a text left out", path, counted(len(samples) - len(with_text), "point"))
+    samples = with_text
     if not samples:
         how = "build it from a source with parts" if path.is_dir() else "name it as text, or say so with --fields"
         raise ValueError(f"no point of {path} has a text; {how}")
     return selected_samples(samples, Selection(objects=settings.objects, parts=settings.parts), _where(path, "train"))
+
+
+def check_learnt(samples: Sequence[Sample], prompts: Prompts, settings: RoleSettings) -> None:
+    """A ValueError where a role's base cannot read a text, such as one that is too long; names the first sample."""
+    read = prompts.localize if settings.section == "localizer" else prompts.answer
+    check_texts(str(settings.data or "the data"), samples, [sample.text or "" for sample in samples], read)
 
 
 def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:

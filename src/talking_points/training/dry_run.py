@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,11 @@ from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 from talking_points.pointing.pretrained import find_base
 from talking_points.training.batches import PointBatches
-from talking_points.training.data import read_points, read_texts
+from talking_points.training.data import check_learnt, read_points, read_texts
 from talking_points.training.reinforce import GPU_CACHE_BYTES, check_sides
 from talking_points.training.roles import Settings, attach, role_parameters
 from talking_points.training.settings import GRPOSettings, TrainingSettings, processes
 
-LOOKED_AT = 8
-"""Steps whose texts are counted."""
 BYTES_OF_TRAINED = 16
 """fp32 weight, gradient and Adam's two moments."""
 BYTES_OF_TEMPORARIES = 4
@@ -42,14 +41,17 @@ def plan(settings: Settings) -> dict[str, Any]:
     """Of a role: sizes, steps, tokens, memory and hours. Of the base configs and tokenizer are read, no weights."""
     base = load_outline(find_base(settings.base, weights=False), side=settings.side)
     sizes, prompts = base.sizes, base.prompts
-    batches = PointBatches(read_texts(settings), settings, side=base.side)
+    samples = read_texts(settings)
+    check_learnt(samples, prompts, settings)
+    batches = PointBatches(samples, settings, side=base.side)
     with torch.device("meta"):
         attach(base, settings)
     language = not settings.frozen_language_model
     trained = sum(p.numel() for p in role_parameters(base, settings.section, language=language).values())
     is_descriptor = settings.section == "descriptor"
-    texts = [text for step in range(min(LOOKED_AT, len(batches))) for row in batches[step].texts for text in row]
-    length = sum(map(len, prompts.tokenizer(texts, add_special_tokens=False)["input_ids"])) / len(texts)
+    # Of texts alone, each once: steps would open their photos, and may be larger than the set.
+    counts = Counter(sample.text or "" for sample in samples)
+    length = sum(prompts.count(text) * count for text, count in counts.items()) / len(samples)
     text_tokens = length + (len(prompts.describe()) + 1 if is_descriptor else len(prompts.localize("x")) - 1)
     samples_a_step = settings.photos * settings.points
     share = processes() * settings.accumulate

@@ -24,6 +24,10 @@ from talking_points.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
+HOW_IT_LEARNS = ("learning_rate", "schedule", "warmup_steps", "max_grad_norm", "precision", "quantize", "base")
+HOW_IT_LEARNS += ("lora_alpha", "lora_dropout", "region", "max_kl")
+"""Of the settings, as far as a training has them, what a resumed one may have changed, which is said. What makes other
+weights or batches is refused, and what is left, such as where photos are kept, changes nothing that is learnt."""
 IDLE_STEPS = 5
 """Without any gradient, after which it is said that nothing is learnt. Ours."""
 
@@ -70,7 +74,8 @@ def train(
 
     Raises:
         FloatingPointError: the loss is not finite; names the batch's records.
-        ValueError: the states in `folder` are broken or of other parameters, or a step has too few parts.
+        ValueError: the states in `folder` are broken, of other parameters or data, or of more steps; or a step has too
+            few parts.
     """
     accelerator = _accelerator(next(iter(parameters.values())).device)
     processes, process, steps = accelerator.num_processes, accelerator.process_index, len(batches)
@@ -80,7 +85,15 @@ def train(
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     torch.manual_seed(settings.seed + process)
     _tell_of_warmup(settings, steps)
-    state = TrainingState(folder=folder, parameters=parameters, optimizer=optimizer, batches=str(batches))
+    state = TrainingState(
+        folder=folder,
+        parameters=parameters,
+        optimizer=optimizer,
+        steps=steps,
+        batches=str(batches),
+        fingerprint=batches.fingerprint,
+        settings={name: getattr(settings, name) for name in HOW_IT_LEARNS if hasattr(settings, name)},
+    )
     start = state.resume(process)
     data = made_ahead(parts, start * settings.accumulate, workers=settings.workers)
     since_logged: Counter[str] = Counter()

@@ -179,12 +179,11 @@ def train_grpo(
     told["descriptor"] = fingerprint(policy.reference.values())
     told["localizer"] = fingerprint(judge.role_weights("localizer").values())
     said = "".join(f", {name} {value}" for name, value in told.items())
-    batches = PointBatches(learning, settings, side=network.side, told=said)
+    batches = PointBatches(learning, settings, side=network.side, told=said, watched=held_out)
     weights = sum(parameter.numel() for parameter in policy.parameters.values())
     log.info("%s; an epoch is %d steps; %d weights learn", batches, batches.epoch_steps, weights)
     watched = {"localizer": judge} | {f"unseen{k or ''}": one for k, one in enumerate(unseen)}
     watch = Watch(policy, watched, held_out, settings, steps=len(batches))
-    write_settings(settings)
     room = GPU_CACHE_BYTES if device.type == "cuda" else CACHE_BYTES
     own = CachedBase(network, PhotoCache(room))
     localizer = own if judge is network else CachedBase(judge, PhotoCache(room))
@@ -192,6 +191,12 @@ def train_grpo(
     def objective(batch: PointBatch) -> tuple[Tensor, Metrics]:
         loss, metrics = grpo_objective(policy, batch, own, localizer, settings)
         return loss, {**metrics, **watch.scores}
+
+    def tell(done: int, metrics: Metrics) -> bool:
+        # Not sooner: a run that may not go on from what is there must leave it as it is.
+        if not metrics:
+            write_settings(settings)
+        return watch(done, metrics) or on_step(done, metrics)
 
     # No module is put into training mode: with dropout, what is sampled would not be what is trained.
     # What is recomputed for the gradients must be the descriptor's, though the judge has acted since.
@@ -203,7 +208,7 @@ def train_grpo(
             objective,
             settings,
             out / "training",
-            on_step=lambda done, metrics: watch(done, metrics) or on_step(done, metrics),
+            on_step=tell,
         )
     if is_main_process() and (finished or watch.stopped is not None):
         steps = _save(policy, watch, asked, settings)

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from talking_points.bases.base import Base
-from talking_points.bases.loading import attach_role, holds_base, load_base, save_base
+from talking_points.bases.loading import attach_role, holds_base, load_base, load_outline, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
 from talking_points.model.checkpoint import write_trainings
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
-from talking_points.training.data import read_texts
+from talking_points.training.data import check_learnt, read_texts
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
@@ -50,6 +50,8 @@ def train_role(
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
+    outline = load_outline(folder, side=settings.side)
+    check_learnt(data.points if isinstance(data, PointBatches) else data, outline.prompts, settings)
     device = own_device(settings.device)
     log.info("reading the base in %s", folder)
     base = load_base(
@@ -78,7 +80,12 @@ def train_role(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
             return minimised(base, batch, vision)
 
-    write_settings(settings)
+    def begin(done: int, metrics: Metrics) -> bool:
+        # Not sooner: a run that may not go on from what is there must leave it as it is.
+        if not metrics:
+            write_settings(settings)
+        return on_step(done, metrics)
+
     finished = train(
         base.role_modules(role),
         parameters,
@@ -87,7 +94,7 @@ def train_role(
         settings,
         settings.out / "training",
         shard=settings.shard,
-        on_step=on_step,
+        on_step=begin,
     )
     log.info("%d photos went through the vision encoder", vision.encoded)
     if finished and is_main_process():

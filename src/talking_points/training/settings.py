@@ -110,6 +110,11 @@ class TrainingSettings(FieldSettings):
         self._check_least(1, "steps", "epochs", "photos", "points", "accumulate", "save_every", "log_every")
         self._check_least(0, "warmup_steps", "workers")
         self._check_positive("learning_rate", "max_grad_norm")
+        if processes() * self.accumulate > self.photos:
+            raise ValueError(
+                f"accumulate is {self.accumulate}, which times {processes()} processes are more parts than the "
+                f"{self.photos} photos of a step; allowed: a photo for each part; take less, or more --photos"
+            )
         if self.tracker is not None and importlib.util.find_spec(self.tracker) is None:
             raise ImportError(f"tracker {self.tracker} needs its package: pip install {self.tracker}")
 

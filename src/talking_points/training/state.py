@@ -29,8 +29,14 @@ class TrainingState:
     folder: Path
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
+    steps: int
+    """Of the whole training."""
     batches: str
-    """What they are drawn from."""
+    """What they are drawn from,"""
+    fingerprint: str
+    """and of the data themselves. A state must be of the same ones."""
+    settings: Mapping[str, str | int | float | None]
+    """How it learns. A state may be of others, which is said."""
 
     def save(self, accelerator: Accelerator, step: int) -> None:
         """Write the state, and when it is on the disk drop the one before. Every process calls this."""
@@ -44,6 +50,8 @@ class TrainingState:
                 "rng": random_states,
                 "cuda_rng": cuda_states,
                 "batches": self.batches,
+                "fingerprint": self.fingerprint,
+                "settings": dict(self.settings),
             }
             unfinished = self.folder / "state.part"
             try:
@@ -66,7 +74,7 @@ class TrainingState:
         """Load the last state, if there is one. Returns the step to go on from.
 
         Raises:
-            ValueError: the state is broken, or of another training or version.
+            ValueError: the state is broken, of another training or version, or of more steps than this training has.
         """
         files = self._files()
         if not files:
@@ -84,6 +92,16 @@ class TrainingState:
             raise ValueError(f"{path} is of another training: parameter {name!r} differs; use another --out")
         if state["batches"] != self.batches:
             raise ValueError(f"{path} was trained on {state['batches']}, not on {self.batches}; use another --out")
+        if state.get("fingerprint", self.fingerprint) != self.fingerprint:
+            raise ValueError(
+                f"{path} was trained on other photos, points or texts than these {self.batches}; use another --out, or "
+                "the data as they were"
+            )
+        if state["step"] > self.steps:
+            raise ValueError(
+                f"{path} is of {state['step']} steps, and this training has {self.steps}; give as many --steps or "
+                "--epochs at least, or use another --out"
+            )
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state["parameters"][name])
@@ -97,7 +115,19 @@ class TrainingState:
             if state["cuda_rng"][process] is not None and torch.cuda.is_available():
                 torch.cuda.set_rng_state(state["cuda_rng"][process])
         log.info("resuming at step %d", state["step"])
+        if "fingerprint" not in state:
+            log.warning("%s is of an earlier version: whether data and settings are as they were is not known", path)
+        self._tell_changes(state.get("settings", {}))
         return int(state["step"])
+
+    def _tell_changes(self, before: Mapping[str, str | int | float | None]) -> None:
+        """Say which settings are not those of the steps that are done."""
+        changed = [name for name, value in self.settings.items() if before.get(name, value) != value]
+        if changed:
+            told = (
+                f"{name} was {before[name]} up to here, and is {self.settings[name]} from here on" for name in changed
+            )
+            log.warning("%s", "; ".join(told))
 
     def _files(self) -> list[Path]:
         """One; with the one before it, where a kill came between writing and dropping."""
