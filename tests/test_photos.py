@@ -19,6 +19,7 @@ from talking_points.photos import (
     letterbox,
     open_photo,
     open_turned_photo,
+    photo_header,
     photo_size,
 )
 from talking_points.points import photo_to_square
@@ -432,11 +433,13 @@ class TestHeic:
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
-def test_how_a_photo_was_turned_is_told(tmp_path, orientation):
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_how_a_photo_was_turned_is_told(tmp_path, orientation, kind):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(noise(7, 5), tmp_path / "a.png", exif=exif)
+    path = save(noise(7, 5), tmp_path / f"a.{kind}", exif=exif)
     photo, applied = open_turned_photo(path)
+    assert photo_header(path) == (photo.size, applied)
     assert applied == (orientation if 1 <= orientation <= 8 else 1)
     assert photo.size == ((5, 7) if applied >= 5 else (7, 5))
 

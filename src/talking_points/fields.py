@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from talking_points.points import scaled_to_photo
+from talking_points.points import is_finite_number, scaled_to_photo
 from talking_points.settings import flag
 
 EXPECTED = "image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for two fields of numbers; scale=1, 100, 1000 or pixels"
@@ -98,7 +97,7 @@ class Fields:
         if all(value is None for value in given):
             return None
         numbers = [_parsed(value) for value in given]
-        if len(numbers) != 2 or not all(_is_number(number) for number in numbers):
+        if len(numbers) != 2 or not all(is_finite_number(number) for number in numbers):
             names = " and ".join(f'"{name}"' for name in self.point)
             form = '[x, y] or {"x": x, "y": y}' if len(self.point) == 1 else "numbers"
             raise ValueError(f"{names} must be {form}, got {[record[name] for name in self.point]!r:.100}")
@@ -129,7 +128,3 @@ def _parsed(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -85,16 +85,23 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def photo_size(photo: Path) -> tuple[int, int]:
     """Width and height of a photo file, upright, by its header; errors as of `open_photo`."""
+    return photo_header(photo)[0]
+
+
+def photo_header(photo: Path) -> tuple[tuple[int, int], int]:
+    """`photo_size`, and how the stored pixels are turned upright, see `open_turned_photo`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(photo, formats=_FORMATS) as image:
+                orientation = _orientation(image)
                 # Of a TIFF Pillow says the upright size by itself.
-                turned = image.format != "TIFF" and image.getexif().get(_EXIF_ORIENTATION) in (5, 6, 7, 8)
-                return image.size[::-1] if turned else image.size
+                turned = image.format != "TIFF" and orientation >= 5
+                return image.size[::-1] if turned else image.size, orientation
         except (*_DECODING_ERRORS, Image.DecompressionBombError):
             # HEIC, an EXIF block that cannot be read, or no photo: opening it tells.
-            return open_photo(photo).size
+            opened, orientation = open_turned_photo(photo)
+            return opened.size, orientation
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
@@ -224,14 +231,15 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     """The photo upright as 8-bit RGB, and the EXIF orientation that was applied."""
     orientation = 1
     try:
+        # Pillow turns a TIFF while it loads it, and forgets of what.
+        orientation = _orientation(image) if image.format == "TIFF" else 1
         image.load()
     except _DECODING_ERRORS as error:
         raise ValueError(f"{name} is truncated or damaged: {error}") from None
     try:
-        stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+        stated = _orientation(image)
         image = ImageOps.exif_transpose(image)
-        # Other numbers, which some cameras write, mean nothing and turn nothing.
-        orientation = stated if stated in range(1, 9) else 1
+        orientation = max(orientation, stated)
     except _DECODING_ERRORS:
         # The pixels are fine and the EXIF block is not: the photo is shown as it was stored.
         image = image.copy()
@@ -246,6 +254,12 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, colour)
     return (image if image.mode == "RGB" else image.convert("RGB")), orientation
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's. Other numbers, which some cameras write, mean nothing and turn nothing."""
+    stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return stated if stated in range(1, 9) else 1
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
