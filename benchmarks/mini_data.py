@@ -16,11 +16,11 @@ from PIL import Image
 from talking_points.dataset.places import without_side
 from talking_points.dataset.scene import Scene, box_area
 from talking_points.dataset.sources import open_source
-from talking_points.dataset.sources.coco import read_coco
 from talking_points.dataset.sources.skeletons import JOINT_SHARE
 from talking_points.dataset.sources.source import Source
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.sets import make_set
+from talking_points.labels.coco import read_coco
 from talking_points.photos import open_photo
 from talking_points.points import check_point
 

@@ -159,11 +159,12 @@ def test_a_file_of_other_fields_is_an_error_at_its_first_record(photos: Path, re
 def test_later_records_that_are_wrong_are_problems(photos: Path) -> None:
     bad = [{"img": 3}, {"img": "photos/0.png", "kp": "here"}, {"img": "photos/0.png", "kp": [1, 2, 3]}, 7]
     bad += [{"img": "photos/0.png", "kp": [True, 2]}, {"img": "photos/0.png", "kp": {"x": 1}}]
+    bad += [{"img": "photos/0.png", "kp": [10**400, 2]}]
     path = written(photos / "a.json", triplets() + bad)  # type: ignore[operator]
     lines = list(read_samples(path, fields=Fields.parse(SAID)))
-    assert [line.problem is None for line in lines] == [True] * 4 + [False] * 6
+    assert [line.problem is None for line in lines] == [True] * 4 + [False] * 7
     assert 'no field "kp"' in (lines[4].problem or "") and "expected an object" in (lines[7].problem or "")
-    assert all('"kp" must be [x, y] or {"x": x, "y": y}, got' in (lines[n].problem or "") for n in (5, 6, 8, 9))
+    assert all('"kp" must be [x, y] or {"x": x, "y": y}, got' in (lines[n].problem or "") for n in (5, 6, 8, 9, 10))
     missing = written(photos / "b.json", [{"img": "none.png", "kp": [0.5, 0.5]}])
     [line] = read_samples(missing, fields=Fields.parse("image=img,point=kp,scale=1"))
     assert "none.png" in (line.problem or "")

@@ -20,6 +20,7 @@ from talking_points.photos import (
     letterbox,
     open_photo,
     open_turned_photo,
+    photo_header,
     photo_size,
 )
 from talking_points.points import photo_to_square
@@ -483,6 +484,7 @@ def test_how_a_photo_was_turned_is_told(tmp_path, suffix, orientation):
         options["compression"] = "tiff_lzw"
     path = save(noise(7, 5), tmp_path / f"a.{suffix}", **options)
     photo, applied = open_turned_photo(path)
+    assert photo_header(path) == (photo.size, applied)
     assert applied == (orientation if 1 <= orientation <= 8 else 1)
     assert photo.size == photo_size(path) == ((5, 7) if applied >= 5 else (7, 5))
     turns = dict(zip(range(2, 9), (0, 3, 1, 5, 4, 6, 2), strict=True))

@@ -65,6 +65,8 @@ def test_what_a_record_asks() -> None:
         ({"x": "150"}, "\"x\" must be a number of pixels, got '150'"),
         ({"y": True}, '"y" must be a number of pixels, got True'),
         ({"y": float("nan")}, '"y" must be a number of pixels, got nan'),
+        ({"x": 10**400}, '"x" must be a number of pixels, got 1000'),
+        ({"size_wh": [30, 10**400]}, '"size_wh" must be'),
         ({"size_wh": [30]}, r'"size_wh" must be \[width, height\] in whole pixels, got \[30\]'),
     ],
 )

@@ -378,7 +378,7 @@ class _Photos:
 def _number(value: Any, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {value!r:.40}; expected a number") from None
     if not math.isfinite(number) or isinstance(value, bool):
         raise ValueError(f"{name} is {value!r:.40}; expected a number")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
-from talking_points.points import ROUNDED_ONE, look_normalised, scaled_to_photo
+from talking_points.points import ROUNDED_ONE, is_finite_number, look_normalised, scaled_to_photo
 from talking_points.progress import OnNote
 from talking_points.settings import flag
 
@@ -107,7 +106,7 @@ class Fields:
         if all(value is None for value in given):
             return None
         numbers = [_parsed(value) for value in given]
-        if len(numbers) != 2 or not all(_is_number(number) for number in numbers):
+        if len(numbers) != 2 or not all(is_finite_number(number) for number in numbers):
             names = " and ".join(f'"{name}"' for name in self.point)
             form = '[x, y] or {"x": x, "y": y}' if len(self.point) == 1 else "numbers"
             raise ValueError(f"{names} must be {form}, got {[record[name] for name in self.point]!r:.100}")
@@ -125,7 +124,7 @@ def in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line]
     for line in itertools.islice(lines, LOOKED_AT):
         held.append(line)
         x, y = line.record.get("x"), line.record.get("y")
-        if _is_number(x) and _is_number(y):
+        if is_finite_number(x) and is_finite_number(y):
             points.append((x, y))
             if not (0 <= x <= ROUNDED_ONE and 0 <= y <= ROUNDED_ONE):
                 break
@@ -164,7 +163,3 @@ def _parsed(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         return value
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

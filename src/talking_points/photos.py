@@ -96,15 +96,21 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def photo_size(photo: Path) -> tuple[int, int]:
     """Width and height of a photo file, upright, by its header; errors as of `open_photo`."""
+    return photo_header(photo)[0]
+
+
+def photo_header(photo: Path) -> tuple[tuple[int, int], int]:
+    """`photo_size`, and how the stored pixels are turned upright, see `open_turned_photo`."""
     try:
         with _opened(photo, str(photo)) as image:
+            orientation = _stated_orientation(image)
             # Pillow says the upright size of a TIFF by itself, where its own tag and not XMP tells.
             known = image.format == "TIFF" and _EXIF_ORIENTATION in image.tag_v2  # type: ignore[attr-defined]
-            turned = not known and _stated_orientation(image) >= 5
-            return image.size[::-1] if turned else image.size
+            return image.size[::-1] if orientation >= 5 and not known else image.size, orientation
     except _DECODING_ERRORS:
         # An EXIF block that cannot be read, or no photo: opening it tells.
-        return open_photo(photo).size
+        opened, orientation = open_turned_photo(photo)
+        return opened.size, orientation
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -192,6 +192,16 @@ def square_to_photo(points_square: ArrayLike, size_wh: tuple[int, int]) -> Float
     """
     pad_x, pad_y, side = square_padding(size_wh)
     return _as_pairs(points_square) * side - (pad_x, pad_y)
+
+
+def is_finite_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a number, which a truth value is not, and finite as a float, which 10**400 is not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def coco_to_photo(keypoints: Sequence[float]) -> tuple[FloatArray, NDArray[np.int64]]:

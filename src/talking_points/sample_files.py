@@ -21,8 +21,10 @@ from typing import Any, BinaryIO
 
 from talking_points.annotations import Found, cvat_points, is_label_studio, label_studio_points
 from talking_points.cells import cell_as_json, plain
-from talking_points.coco_keypoints import folder_of_photos, keypoints_of
 from talking_points.fields import Fields, OtherFields, in_pixels
+from talking_points.labels.coco_keypoints import coco_keypoints
+from talking_points.labels.problems import LabelError
+from talking_points.labels.reading import each_once, read_json
 from talking_points.photos import photo_size
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
@@ -43,6 +45,7 @@ _NO_TEXT = {
     rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
 }
 """How a file begins that is no text in UTF-8, and what is said of it."""
+_QUOTES = 'a cell in quotes ends with one, and has "" for each inside'
 _COCO = rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:'
 _NO_JSON_LINES = {
     _COCO: "looks like COCO's JSON; name it .json",
@@ -280,7 +283,7 @@ def _loads(text: str, note: OnNote, what: str) -> Any:
         return None
 
     try:
-        return json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=_each_once)
+        return json.loads(text, parse_float=finite, parse_constant=no_number, object_pairs_hook=each_once)
     except RecursionError:
         raise ValueError(f"not {what}: nested too deep") from None
     except json.JSONDecodeError as error:
@@ -292,15 +295,6 @@ def _object(record: Any) -> dict[str, Any]:
         raise ValueError(
             f'expected an object such as {{"photo": "a.jpg", "x": 1, "y": 2}}, got {type(record).__name__}'
         )
-    return record
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f'"{twice:.60}" is given twice; which is meant?')
     return record
 
 
@@ -317,12 +311,16 @@ def _refuse(path: Path, beginnings: Mapping[bytes, str]) -> None:
 
 
 def _csv_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator[Line]:
+    begins = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
+            # Else an unclosed quote swallows the rows after it.
+            rows = csv.reader(file, strict=True)
             names = [name.strip() for name in next(rows, [])]
             _check_columns(path, names, needs_photo)
+            begins = rows.line_num + 1
             for cells in rows:
+                begins = rows.line_num + 1
                 if not any(cells):
                     continue
                 if len(cells) != len(names):
@@ -334,7 +332,7 @@ def _csv_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8, at byte {error.start + 1}; save it as UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"{path} is no CSV: {error}") from None
+        raise ValueError(f"{path} is no CSV from line {begins} on: {error}; {_QUOTES}") from None
 
 
 def _check_columns(path: Path, names: list[str], needs_photo: bool) -> None:
@@ -377,45 +375,23 @@ def _parquet_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iter
 def _coco_keypoints(path: Path, note: OnNote) -> Iterator[Line]:
     """The labelled keypoints of a COCO file, each a line of its own; or those of Label Studio's JSON.
 
-    Photos are sought beside the file, and in `data/` and `images/` beside its folder, as AP-10K has them.
+    Photos are sought beside the file, in `images/` there, and in `data/` and `images/` beside its folder.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        if "Extra data" in str(error):
+        content = read_json(path)
+    except LabelError as error:
+        if "JSON lines" in str(error):
             raise ValueError(f"{path} looks like JSON lines; name it .jsonl") from None
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key), list) for key in ("images", "annotations")
-    ):
-        if is_label_studio(content):
-            yield from _numbered(path, label_studio_points(path, content))
-            return
-        what = "a JSON array" if isinstance(content, list) else "no COCO file"
-        kinds = "COCO keypoints or Label Studio's tasks"
-        raise ValueError(f"{path} is {what}; a .json holds {kinds}, a .jsonl one object a line, {_RENAMED}")
-    try:
-        photos = {one["id"]: one for one in content["images"]}
-        categories = {one["id"]: one for one in content.get("categories") or []}
-        folder = folder_of_photos(path.parent, [one["file_name"] for one in content["images"]])
-        number = 0
-        for labelled in content["annotations"]:
-            if labelled.get("iscrowd"):
-                continue
-            photo, category = photos[labelled["image_id"]], categories.get(labelled.get("category_id"), {})
-            try:
-                keypoints = list(keypoints_of(labelled, photo, category))
-            except ValueError as error:
-                number += 1
-                yield Line(number=number, record={}, problem=f"annotation {labelled.get('id')}: {error}")
-                continue
-            for known in keypoints:
-                number += 1
-                yield Line(number=number, record={"photo": folder + photo["file_name"], **known})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no COCO file: {type(error).__name__} {error}") from None
-    if not number:
-        raise ValueError(f"{path} has no labelled keypoints in its {len(content['annotations'])} annotations")
+        raise
+    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
+        yield from _numbered(path, coco_keypoints(path, content, note))
+        return
+    if is_label_studio(content):
+        yield from _numbered(path, label_studio_points(path, content))
+        return
+    what = "a JSON array" if isinstance(content, list) else "no COCO file"
+    kinds = "COCO keypoints or Label Studio's tasks"
+    raise ValueError(f"{path} is {what}; a .json holds {kinds}, a .jsonl one object a line, {_RENAMED}")
 
 
 # Annotation tools

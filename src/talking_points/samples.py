@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from talking_points.points import Box, Point, check_point, distance_unit
+from talking_points.points import Box, Point, check_point, distance_unit, is_finite_number
 
 ABSENT_BELOW = 0.5
 """A thing that is in the photo with less probability than this counts as absent. Ours."""
@@ -272,7 +272,7 @@ def labelled_point(record: Mapping[str, Any], size_wh: tuple[int, int]) -> Photo
 
 def _number(record: Mapping[str, Any], key: str) -> float:
     value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_finite_number(value):
         raise ValueError(f'"{key}" must be a number of pixels, got {value!r:.100}')
     return float(value)
 
@@ -283,6 +283,7 @@ def _numbers(record: Mapping[str, Any], key: str, count: int, kind: type, form: 
     if value is None:
         return None
     allowed: tuple[type, ...] = (int,) if kind is int else (int, float)
-    if not isinstance(value, list | tuple) or len(value) != count or not all(isinstance(n, allowed) for n in value):
+    is_list = isinstance(value, list | tuple) and len(value) == count
+    if not is_list or not all(isinstance(n, allowed) and is_finite_number(n) for n in value):
         raise ValueError(f'"{key}" must be {form}, got {value!r:.100}')
     return tuple(value)

@@ -77,6 +77,8 @@ def test_how_likely_a_thing_is_there() -> None:
     assert FORMS["pixels"].numbers('{"x": null, "y": null, "there": 0.1}') == []
     with pytest.raises(ValueError, match="no number"):
         FORMS["pixels"].numbers('{"x": null, "y": 4}')
+    with pytest.raises(ValueError, match="no number"):
+        FORMS["pixels"].numbers(f'{{"x": {10**400}, "y": 4}}')
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from talking_points.dataset.choosing import Pool, kept_of, pools, turns_of
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.language import Roles, put_into_words
 from talking_points.dataset.look_alikes import thumb_to_text
-from talking_points.dataset.problems import Problem
 from talking_points.dataset.report import inspect_records, write_audit, write_card
 from talking_points.dataset.roles import find_fillers, names_of_roles, open_roles
 from talking_points.dataset.scan import NO_LABEL, NO_POINT, NO_TEXTURE, ONLY_NOTED, PhotoScan, scan_photos
@@ -33,6 +32,7 @@ from talking_points.dataset.splits import LookAlikes, PhotoKey, assign_splits, f
 from talking_points.dataset.store import SPLITS, BuiltRecord, ReadPhoto, record_of_row, write_split
 from talking_points.files import sha256_of, write_whole
 from talking_points.journal import LEDGER_NAME, Ledger, Spent
+from talking_points.labels.problems import Problem
 from talking_points.progress import OnProgress, unheard
 
 SET_DEPENDS_ON = (

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.layouts import PUBLISHED, FolderFound, look_at_folder
 from talking_points.dataset.sources.source import SPLITS, Source
 from talking_points.files import sha256_of
+from talking_points.labels.problems import LabelError, Problem, problem_of
 from talking_points.progress import OnProgress, one_line, unheard
 
 MEND = "mend or remove it"

@@ -22,12 +22,12 @@ import numpy as np
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.keypoints import select_points
 from talking_points.dataset.look_alikes import thumbnail
-from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import MIN_POINT_AREA_PX, Scene
 from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.splits import PhotoKey
 from talking_points.dataset.store import BuiltRecord
+from talking_points.labels.problems import Problem
 from talking_points.memory import keep_freed_memory
 from talking_points.progress import one_line
 from talking_points.ray_actors import start_actors

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from talking_points.dataset.problems import Problem
+from talking_points.labels.problems import Problem
 from talking_points.points import Box
 
 MIN_PART_AREA_PX = 12

@@ -222,7 +222,7 @@ def _number(value: Any) -> float:
         if isinstance(value, bool):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"the answer's point holds {value!r:.40}, which is no number") from None
     if not math.isfinite(number):
         raise ValueError(f"the answer's point holds {value!r:.40}, which is no finite number")

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from talking_points.dataset.problems import LabelError
-from talking_points.dataset.sources.coco import find_split, id_of, read_coco
+from talking_points.dataset.sources.coco import find_split
+from talking_points.labels.coco import id_of, read_coco
+from talking_points.labels.problems import LabelError
 from tests.conftest import rectangle
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from talking_points.dataset.sources.coco_masks import CocoFrame, decode_counts
-from talking_points.dataset.sources.reading import LabelFrame
+from talking_points.labels.frames import LabelFrame
 from tests.conftest import compressed, rectangle, run_lengths
 
 

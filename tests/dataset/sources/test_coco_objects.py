@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.coco_objects import CROWD_NOTE, LABELLED_NOTE, LONELY_NOTE, OUTSIDE_NOTE
+from talking_points.labels.problems import LabelError
 from tests.shared import SHARED
 
 WIDTH, HEIGHT = 200, 160

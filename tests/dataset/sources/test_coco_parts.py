@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
+from talking_points.dataset.sources.coco_masks import PERCENT_NOTE
+from talking_points.labels.problems import LabelError
+from tests.conftest import rectangle
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "car_parts"
 
@@ -211,8 +213,37 @@ def test_crowds_are_no_parts(folder, crowd):
     assert scene.notes == ("a crowd region",) and scene.uncounted == {"car"} and scene.problems == ()
 
 
+def test_what_is_to_be_ignored_is_no_part(folder):
+    expected = read_all(folder, "test")[0]
+    whole = {
+        "id": 99,
+        "image_id": 1,
+        "category_id": 2,
+        "iscrowd": 0,
+        "ignore": 1,
+        "segmentation": [rectangle(0, 0, 99, 59)],
+    }
+    change(folder, lambda c: c["annotations"].append(whole))
+    scene = read_all(folder, "test")[0]
+    assert scene.parts == expected.parts and scene.notes == ("a crowd region",)
+
+
+@pytest.mark.parametrize(("side", "noted"), [(201, True), (200, False)])
+def test_polygons_that_may_be_per_cent_are_noted(folder, side, noted):
+    def enlarge(content):
+        for image in content["images"]:
+            image |= {"width": side, "height": side}
+            Image.new("RGB", (side, side)).save(folder / "test" / "images" / image["file_name"])
+
+    change(folder, enlarge)
+    assert [scene.notes for scene in read_all(folder, "test")] == [(PERCENT_NOTE,) if noted else ()] * 3
+    # One that reaches farther tells that they are pixels.
+    change(folder, lambda c: c["annotations"][-1].update(segmentation=[rectangle(20, 20, 150, 90)]))
+    assert all(scene.notes == () for scene in read_all(folder, "test"))
+
+
 def test_what_is_no_crowd(folder):
-    change(folder, lambda c: [one.update(iscrowd="0") for one in c["annotations"]])
+    change(folder, lambda c: [one.update(iscrowd="0", ignore="0") for one in c["annotations"]])
     assert [len(scene.parts) for scene in read_all(folder, "test")] == [5, 5, 5]
 
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.check import check_sources
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.sources import open_source
+from talking_points.labels.problems import LabelError
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "clothing_parts"
 

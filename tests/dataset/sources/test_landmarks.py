@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.landmarks import (
     NOTHING_FOUND,
     Body,
@@ -16,6 +15,7 @@ from talking_points.dataset.sources.landmarks import (
     owner_of_hand,
     read_landmarks,
 )
+from talking_points.labels.problems import LabelError
 from tests.dataset.sources.people import FACE, SIZE, box, mask, open_hand
 
 # --- the file -------------------------------------------------------------------------------------------------

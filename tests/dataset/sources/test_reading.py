@@ -6,23 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.reading import (
-    TURNED_NOTE,
-    LabelFrame,
     SourcePhoto,
-    find_photos,
-    frame_of_labels,
     is_held_out,
     of_split,
     present_labels,
-    read_json,
     read_labels,
     read_photo,
-    read_said_frame,
     split_blobs,
     stems,
 )
+from talking_points.labels.finding import find_photos
+from talking_points.labels.frames import TURNED_NOTE, LabelFrame, frame_of_labels, read_said_frame
+from talking_points.labels.problems import LabelError
+from talking_points.labels.reading import read_json
 
 
 def blank(width, height):
@@ -165,6 +162,7 @@ def test_json_with_and_without_a_byte_order_mark(tmp_path, encoding):
         (b" \n", "it is empty; copy it anew"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a pointer of Git LFS; .*git lfs pull"),
         (b"8BPS" + bytes(40), "it is Photoshop's PSD; give the file of the labels"),
+        (b'{"a": [{"b": 1, "b": 1}]}', '"b" is given twice in an object'),
         ('{"a": "Ärmel"}'.encode("latin-1"), "its text is not UTF-8; save it as UTF-8"),
     ],
 )
@@ -259,10 +257,9 @@ def test_points_worked_out_by_hand():
 
 
 def frame(orientation, size_wh, own_wh, said=None, tolerance=0.0):
-    photo = SourcePhoto(
-        path=Path("a.jpg"), pixels=np.zeros((size_wh[1], size_wh[0], 3), np.uint8), orientation=orientation
-    )
-    return frame_of_labels(photo, own_wh, said=said, where=HERE, tolerance=tolerance).orientation
+    return frame_of_labels(
+        size_wh, orientation, own_wh, file=Path("a.jpg"), said=said, where=HERE, tolerance=tolerance
+    ).orientation
 
 
 def test_the_sizes_tell():

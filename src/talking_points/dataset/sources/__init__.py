@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from talking_points.dataset.problems import LabelError
 from talking_points.dataset.sources.coco_objects import open_coco
 from talking_points.dataset.sources.coco_parts import open_coco_parts
 from talking_points.dataset.sources.label_map import open_label_map
 from talking_points.dataset.sources.published import open_ade20k_part_234, open_part_imagenet, open_pascal_part_116
 from talking_points.dataset.sources.source import SPLITS, Source
+from talking_points.labels.problems import LabelError
 
 SOURCES: dict[str, Callable[[Path, str], Source]] = {
     "ade20k-part-234": open_ade20k_part_234,

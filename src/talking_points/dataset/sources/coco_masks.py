@@ -11,13 +11,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, refuse
-from talking_points.dataset.sources.coco import CocoFile, record_of
-from talking_points.dataset.sources.reading import LabelFrame, SourcePhoto, frame_of_labels, same_shape, say_frame
+from talking_points.dataset.sources.reading import SourcePhoto
+from talking_points.labels.coco import NO_SIZE_NOTE, CocoFile, record_of
+from talking_points.labels.frames import LabelFrame, frame_of_labels, same_shape, say_frame
+from talking_points.labels.problems import LabelError, refuse
 from talking_points.points import Box
 from talking_points.progress import one_line
 
-NO_SIZE_NOTE = "a photo whose width and height the labels do not say, taken as its file's own"
+PERCENT_NOTE = "polygons taken as pixels, though none of the file reaches beyond 100, as if they were in per cent"
+PERCENT_FROM = 200
+"""Of photos with sides longer than this, in pixels, that is odd."""
 ASPECT_TOLERANCE = 0.02
 """A photo of another size than people's own JSON says is read when the aspect ratios agree within this share."""
 FARTHEST_SIDES = 100
@@ -97,7 +100,9 @@ def frame_of_photo(coco: CocoFile, photo_id: str, photo: SourcePhoto, *, toleran
     size_wh, orientation = photo.size_wh, photo.orientation
     record = coco.photos[photo_id]
     stated_wh, said = record.size_wh, coco.labels_frame
-    turn = frame_of_labels(photo, stated_wh, said=said, where=coco.path, tolerance=tolerance)
+    turn = frame_of_labels(
+        size_wh, orientation, stated_wh, file=photo.path, said=said, where=coco.path, tolerance=tolerance
+    )
     notes = turn.notes
     if stated_wh is None:
         stated_wh, notes = turn.own_wh, (*notes, NO_SIZE_NOTE)
@@ -110,6 +115,8 @@ def frame_of_photo(coco: CocoFile, photo_id: str, photo: SourcePhoto, *, toleran
     elif orientation >= 5 and said is None and _fits_only_turned(record.annotations, stated_wh):
         found = f"EXIF orientation {orientation}: its size is that of one frame, and its labels fit the other only"
         raise refuse(photo.path, "", found, say_frame(coco.path))
+    if coco.looks_percent and min(stated_wh) > PERCENT_FROM:
+        notes = (*notes, PERCENT_NOTE)
     return CocoFrame(turn=turn, stated_wh=stated_wh, file=coco.path, photo_name=record.file_name, notes=notes)
 
 

@@ -5,7 +5,6 @@ A mask without parts is the object itself. Larger objects are painted first, sma
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, Problem, refuse
 from talking_points.dataset.scene import Scene, SceneObject, box_area
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split, record_of
-from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo, is_number
+from talking_points.dataset.sources.coco import open_split
+from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo
 from talking_points.dataset.sources.landmarks import (
     FACE,
     NOTHING_FOUND,
@@ -43,6 +41,8 @@ from talking_points.dataset.sources.skeletons import (
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
+from talking_points.labels.coco import CROWD_NOTE, CocoFile, bbox_of, id_of, is_crowd, record_of
+from talking_points.labels.problems import LabelError, Problem
 from talking_points.points import Box, Point
 
 PART = "part"
@@ -266,14 +266,8 @@ def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, An
 
 def _read_box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:
     """The box of an annotation in the photo, not cut; None where it has none or an empty one."""
-    numbers = annotation.get("bbox")
-    if not numbers:
-        return None
-    sound = isinstance(numbers, list) and len(numbers) == 4
-    if not (sound and all(is_number(value) and math.isfinite(value) for value in numbers)):
-        problem = f"its bbox is {str(numbers)[:60]}"
-        raise refuse(frame.file, record, problem, "give x, y, width, height, or take it away")
-    return frame.box(numbers) if numbers[2] > 0 and numbers[3] > 0 else None
+    bbox = bbox_of(frame.file, record, annotation)
+    return None if bbox is None else frame.box(bbox)
 
 
 # --- parts by category ----------------------------------------------------------------------------------------

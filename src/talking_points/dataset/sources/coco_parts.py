@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, Problem, problem_of
 from talking_points.dataset.scene import Scene, SceneObject
-from talking_points.dataset.sources.coco import CROWD_NOTE, CocoFile, id_of, is_crowd, open_split
+from talking_points.dataset.sources.coco import open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, frame_of_photo
 from talking_points.dataset.sources.painting import Painting
-from talking_points.dataset.sources.reading import is_name, means_nothing, read_photo, split_blobs
+from talking_points.dataset.sources.reading import means_nothing, read_photo, split_blobs
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
+from talking_points.labels.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
+from talking_points.labels.problems import LabelError, Problem, problem_of
+from talking_points.labels.reading import is_name
 
 
 def open_coco_parts(folder: Path, split: str) -> Source:

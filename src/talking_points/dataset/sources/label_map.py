@@ -13,28 +13,26 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from talking_points.dataset.problems import problem_of, refuse
 from talking_points.dataset.scene import Scene, SceneObject
 from talking_points.dataset.sources.landmarks import NOTHING_FOUND, PhotoLandmarks, read_landmarks
 from talking_points.dataset.sources.painting import NamedMask, Painting
 from talking_points.dataset.sources.people import person_parts
 from talking_points.dataset.sources.reading import (
     PHOTO_ENDINGS,
-    composed,
-    file_names,
-    is_name,
     means_nothing,
     of_split,
     present_labels,
-    read_json,
     read_labels,
     read_photo,
-    read_said_frame,
     split_blobs,
 )
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import NAMES
 from talking_points.files import read_table
+from talking_points.labels.finding import composed, file_names
+from talking_points.labels.frames import read_said_frame
+from talking_points.labels.problems import problem_of, refuse
+from talking_points.labels.reading import is_name, read_json
 
 BACKGROUND = 0
 VOID = (255, 65535)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from talking_points.dataset.places import mirror_words
-from talking_points.dataset.problems import refuse
 from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
-from talking_points.dataset.sources.reading import read_json
 from talking_points.files import read_table
+from talking_points.labels.problems import refuse
+from talking_points.labels.reading import read_json
 from talking_points.points import Box, Point
 
 TABLE = Path(__file__).with_name("landmarks.toml")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from talking_points.dataset.problems import Problem, problem_of
+from talking_points.labels.problems import Problem, problem_of
 
 MOST_OTHERS = 8
 """So many other names in a folder are told. Ours."""

@@ -13,9 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from talking_points.dataset.problems import LabelError, refuse
 from talking_points.dataset.scene import MIN_PART_AREA_PX, Scene, SceneObject
-from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco, record_of
 from talking_points.dataset.sources.coco_masks import frame_of_photo
 from talking_points.dataset.sources.painting import Painting
 from talking_points.dataset.sources.reading import (
@@ -32,6 +30,8 @@ from talking_points.dataset.sources.reading import (
 from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import called
 from talking_points.files import read_table
+from talking_points.labels.coco import CocoFile, is_crowd, read_coco, record_of
+from talking_points.labels.problems import LabelError, refuse
 from talking_points.points import Box
 
 PUBLISHED = read_table(Path(__file__).with_name("published.toml"))

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from talking_points.dataset.problems import refuse
 from talking_points.dataset.scene import box_area
-from talking_points.dataset.sources.coco_masks import CocoFrame, is_number
+from talking_points.dataset.sources.coco_masks import CocoFrame
 from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
 from talking_points.files import read_table
-from talking_points.points import Box, Point
+from talking_points.labels.coco import keypoint_names
+from talking_points.labels.problems import refuse
+from talking_points.points import Box, Point, is_finite_number
 
 TABLE = Path(__file__).with_name("skeletons.toml")
 
@@ -70,11 +71,9 @@ def is_person(name: str) -> bool:
 
 def read_skeleton(path: Path, category: Mapping[str, Any]) -> Skeleton:
     """The skeleton of a COCO category, without joints where it has none; LabelError where it cannot be one."""
-    names = category.get("keypoints") or []
+    names = keypoint_names(path, category)
     pairs = category.get("skeleton") or []
     record = f'category "{category.get("name")}"'
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise refuse(path, record, "its keypoints are no list of names", 'give a list as ["left eye", ...]')
     if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) for k in pair) for pair in pairs):
         raise refuse(path, record, "its skeleton is no list of pairs", "give a list as [[1, 2], ...], or take it away")
     # COCO counts joints from 1; some exporters count from 0, which shows where the first one is joined.
@@ -112,7 +111,7 @@ def read_joints(record: str, annotation: Mapping[str, Any], skeleton: Skeleton, 
             raise refuse(frame.file, record, f"visibility of {name} is {str(mark)[:40]}", "give 0, 1 or 2")
         if not mark:
             continue
-        if not (is_number(x) and is_number(y) and math.isfinite(x) and math.isfinite(y)):
+        if not (is_finite_number(x) and is_finite_number(y)):
             raise refuse(frame.file, record, f"{name} is at [{str(x)[:20]}, {str(y)[:20]}]", "give finite numbers")
         # The file counts pixels; the point is the pixel's centre, and on the border that of the last one.
         right, down = frame.points(np.array([[x + 0.5, y + 0.5]]))[0].tolist()

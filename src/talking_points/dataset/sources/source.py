@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from talking_points.dataset.problems import Problem
 from talking_points.dataset.scene import Scene
+from talking_points.labels.problems import Problem
 
 SPLITS = ("train", "val", "test")
 

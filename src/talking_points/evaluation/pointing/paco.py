@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from talking_points.dataset.sources.coco import CocoFile, is_crowd, read_coco
 from talking_points.dataset.sources.coco_masks import frame_of_photo
 from talking_points.dataset.sources.reading import read_photo
 from talking_points.evaluation.pointing.tasks import Entry, Pixels, PointingTask, task_of_pixels
+from talking_points.labels.coco import CocoFile, is_crowd, read_coco
 
 
 def entries(path: Path) -> Iterator[Entry]:

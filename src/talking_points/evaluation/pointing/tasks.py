@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from talking_points.dataset.sources.reading import read_json
 from talking_points.evaluation.samples import Sample
+from talking_points.labels.reading import read_json
 from talking_points.photos import open_photo
 from talking_points.points import Point
 
