@@ -246,13 +246,15 @@ def test_a_file_of_normalised_points_is_refused(tmp_path: Path, points: list[tup
 def test_an_annotation_of_normalised_keypoints_is_a_problem(tmp_path: Path) -> None:
     photo = {"id": 1, "file_name": "a.jpg", "width": 50, "height": 40}
     labelled = [
-        {"id": 1, "image_id": 1, "keypoints": [0.3, 0.4, 2, 0, 0, 0, 0.5, 1, 1]},
-        {"id": 2, "image_id": 1, "keypoints": [0, 0, 2, 0.5, 12, 2]},
+        {"id": 1, "image_id": 1, "category_id": 3, "keypoints": [0.3, 0.4, 2, 0, 0, 0, 0.5, 1, 1]},
+        {"id": 2, "image_id": 1, "category_id": 3, "keypoints": [0, 0, 2, 0.5, 12, 2]},
     ]
-    path = written(tmp_path, json.dumps({"images": [photo], "annotations": labelled}), "points.json")
+    coco = {"images": [photo], "annotations": labelled, "categories": [{"id": 3, "name": "cat"}]}
+    path = written(tmp_path, json.dumps(coco), "points.json")
     bad, *good = read_samples(path)
     assert bad.problem is not None and len(good) == 2
-    assert bad.problem.startswith("annotation 1: the keypoints look normalised, the first is [0.3, 0.4]; COCO's are")
+    said = "annotation 1 of a.jpg: the keypoints look normalised, the first is [0.3, 0.4]; COCO's are"
+    assert bad.problem.startswith(said)
 
 
 def test_points_that_are_pixels_are_left_alone(tmp_path: Path) -> None:

@@ -293,10 +293,11 @@ def _rows(
         add(describer, localizer, texts, found.points_px, style=style, **more)
 
     # What is written already, before others are asked to describe, which may take hours.
-    for name, describer in describers.items():
-        for localizer in localizers.values() if isinstance(describer, Mapping) else ():
+    written = {name: some for name, some in describers.items() if isinstance(some, Mapping)}
+    for name, texts_of in written.items():
+        for finder in localizers.values():
             where = one.name if name == "ground-truth" else name
-            check_asked(where, localizer, samples, [describer[s.sample_id] for s in samples])
+            check_asked(where, finder, samples, [texts_of[s.sample_id] for s in samples])
     said: dict[str, list[str]] = {}
     for name, describer in describers.items():
         if isinstance(describer, Mapping):

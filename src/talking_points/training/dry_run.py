@@ -55,16 +55,16 @@ def plan(settings: Settings) -> dict[str, Any]:
     text_tokens = length + (len(prompts.describe()) + 1 if is_descriptor else len(prompts.localize("x")) - 1)
     samples_a_step = settings.photos * settings.points
     share = processes() * settings.accumulate
-    photos, samples = math.ceil(settings.photos / share), math.ceil(samples_a_step / share)
+    photos, texts = math.ceil(settings.photos / share), math.ceil(samples_a_step / share)
     # A head that says whether a thing is there reads an absent text a photo as well.
-    read = samples + photos * (not is_descriptor and base.tells_absence)
+    read = texts + photos * (not is_descriptor and base.tells_absence)
     tokens = photos * sizes.photo_tokens + read * text_tokens
     itemsize = 2 if settings.precision == "bf16" else 4
     activations = tokens * _kept_numbers(
         sizes, base.num_blocks, settings, settings.lora_rank, dropout=settings.lora_dropout > 0
     )
     activations *= itemsize
-    activations += is_descriptor * length * samples * sizes.vocabulary * 4 * 2
+    activations += is_descriptor * length * texts * sizes.vocabulary * 4 * 2
     # Autocast has a copy of what is trained.
     activations += trained * 2 * (settings.precision == "bf16")
     head = 0 if is_descriptor else read * base.sizes.head * 4

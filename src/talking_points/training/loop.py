@@ -24,8 +24,10 @@ from talking_points.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
-HOW_IT_LEARNS = ("learning_rate", "schedule", "warmup_steps", "max_grad_norm", "precision", "quantize", "base")
-HOW_IT_LEARNS += ("lora_alpha", "lora_dropout", "region", "max_kl")
+HOW_IT_LEARNS = (
+    *("learning_rate", "schedule", "warmup_steps", "max_grad_norm", "precision", "quantize", "base"),
+    *("lora_alpha", "lora_dropout", "region", "max_kl"),
+)
 """Of the settings, as far as a training has them, what a resumed one may have changed, which is said. What makes other
 weights or batches is refused, and what is left, such as where photos are kept, changes nothing that is learnt."""
 IDLE_STEPS = 5
