@@ -203,8 +203,9 @@ def test_tables_are_inputs_too(network: PointNetwork, points: Path) -> None:
     pq.write_table(pa.Table.from_pylist(built), folder / "a.parquet")
     images = [{"id": 0, "file_name": "0.png", "width": 70, "height": 40}]
     images += [{"id": 1, "file_name": "1.png", "width": 50, "height": 30}]
-    labelled = [{"image_id": n, "keypoints": [x - 0.5, y - 0.5, 2]} for n, (_, x, y) in enumerate(asked)]
-    (folder / "a.json").write_text(json.dumps({"images": images, "annotations": labelled}))
+    points_of = [{"image_id": n, "keypoints": [x - 0.5, y - 0.5, 2]} for n, (_, x, y) in enumerate(asked)]
+    labelled = {"images": images, "annotations": [{**one, "category_id": 1} for one in points_of]}
+    (folder / "a.json").write_text(json.dumps(labelled))
     for ending in ("csv", "parquet", "json"):
         out = folder / f"{ending}.jsonl"
         report = run_bulk("describe", loader(network), folder / f"a.{ending}", out, model="tiny")
