@@ -33,7 +33,7 @@ from PIL import Image
 from throughput import photos_of
 
 import talking_points
-from talking_points.progress import OnProgress, Progress
+from talking_points.progress import OnProgress, Progress, unheard
 
 BOUNDARY = "talking-points-benchmark"
 PHOTOS = 1024
@@ -92,10 +92,12 @@ class Load:
     def ask_no_more(self) -> None:
         self._stop.set()
 
-    def stop(self) -> None:
+    def stop(self, of: str = "", on_progress: OnProgress = unheard) -> None:
+        """Wait for the answers on their way, which many callers wait for long. of: what was done, for people."""
         self.ask_no_more()
-        for thread in self._threads:
-            thread.join()
+        while left := sum(thread.is_alive() for thread in self._threads):
+            on_progress(f"last answers {of}", len(self._threads) - left, len(self._threads))
+            time.sleep(0.1)
 
     def _call(self) -> None:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
@@ -141,7 +143,7 @@ def measure(
         on_progress(f"seconds of callers, {callers} at once", int(passed), math.ceil(seconds))
         time.sleep(min(0.5, seconds / 16))
         memory.append(memory_mib(server.pid))
-    load.stop()
+    load.stop(f"to {callers} at once", on_progress)
     took = np.array(load.seconds or [float("nan")])
     return {
         "callers": callers,
@@ -162,7 +164,7 @@ def fill(port: int, asked: list[bytes], callers: int, photos: int, on_progress: 
     while (answered := sum(load.statuses.values())) < photos:
         on_progress("photos that the server is filled with", answered, photos)
         time.sleep(0.5)
-    load.stop()
+    load.stop("while it is filled", on_progress)
     return round(time.monotonic() - begun, 1)
 
 
