@@ -164,7 +164,7 @@ def test_two_processes_train_a_role_as_one_does(role: str, workplace: Path, tmp_
         (["--data", "{here}"], "holds no built set with a train split"),
         (["--object", "cat"], "has nothing of object cat; it has person"),
         (["--feature-cache-gb", "0"], "feature_cache_gb is 0.0; allowed"),
-        (["--accumulate", "9", "--steps", "1", "--photos", "2"], "has 2 parts at most"),
+        (["--accumulate", "9", "--steps", "1", "--photos", "2"], "more parts than the 2 photos of a step"),
         (["--tracker", "mlflow"], "tracker is 'mlflow'"),
         (["--shard", "--quantize", "nf4"], "shard goes without quantize, which is 'nf4'"),
         (["--base", "{here}"], "is no checkpoint: it has no config.json"),

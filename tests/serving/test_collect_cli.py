@@ -38,7 +38,7 @@ MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.js
         (["points.jsonl", "--port", "70000"], "port is 70000; allowed: 0 to 65535"),
         (["points.jsonl", "--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["points.jsonl", "--token-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE: that environment variable is not set"),
-        (["empty.jsonl"], "empty.jsonl holds nothing to score"),
+        (["empty.jsonl"], "empty.jsonl holds no points"),
         ([], "SET is missing"),
     ],
 )
