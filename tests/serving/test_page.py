@@ -242,6 +242,8 @@ def test_beside_an_open_photo_nothing_says_that_none_was_chosen(visit: Callable[
     tab.keyboard.press("Shift+Tab")
     assert chooser.evaluate("one => one === document.activeElement")
     assert tab.locator("#upload").evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+    with tab.expect_file_chooser():
+        tab.keyboard.press("Enter")
 
 
 def asked_pixel(tab: Any, press: Callable[[], None]) -> tuple[float, float]:
