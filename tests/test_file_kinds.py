@@ -2,21 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from talking_points.photos import decode_photo, open_photo, photo_size
-
-
-def save(image: Image.Image, path: Path, **options) -> Path:
-    image.save(path, **options)
-    return path
-
-
-def noise(width: int, height: int) -> Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Image.fromarray(values)
+from tests.test_photos import noise, save
 
 
 @pytest.mark.parametrize(

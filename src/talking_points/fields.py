@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from talking_points.points import ROUNDED_ONE, is_finite_number, look_normalised, scaled_to_photo
-from talking_points.progress import OnNote
+from talking_points.points import ROUNDED_ONE, is_finite_number, scaled_to_photo
 from talking_points.settings import flag
-
-if TYPE_CHECKING:
-    from talking_points.sample_files import Line
 
 EXPECTED = "image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for two fields of numbers; scale=1, 100, 1000 or pixels"
 SCALES = {"pixels": None, "1": 1.0, "100": 100.0, "1000": 1000.0}
 """What a point's numbers go up to, over each side of the photo; None: they are pixels."""
-LOOKED_AT = 100
-"""Lines of a file that may all look normalised before it is refused; they are held so long. Ours."""
-WITHIN_ONE_PIXEL = "points are in pixels; these are within the photo's top left one"
 _OURS = ("photo", "x", "y", "text", "photo_path", "point_px")
 
 
@@ -111,32 +102,6 @@ class Fields:
             form = '[x, y] or {"x": x, "y": y}' if len(self.point) == 1 else "numbers"
             raise ValueError(f"{names} must be {form}, got {[record[name] for name in self.point]!r:.100}")
         return numbers[0], numbers[1]
-
-
-def in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line]:
-    """A file's lines, unchanged, once their points are known not to be normalised.
-
-    Raises:
-        ValueError: its points, or those of the first `LOOKED_AT` lines, all look so. Of a single one `note` is told.
-    """
-    held: list[Line] = []
-    points: list[tuple[float, float]] = []
-    for line in itertools.islice(lines, LOOKED_AT):
-        held.append(line)
-        x, y = line.record.get("x"), line.record.get("y")
-        if is_finite_number(x) and is_finite_number(y):
-            points.append((x, y))
-            if not (0 <= x <= ROUNDED_ONE and 0 <= y <= ROUNDED_ONE):
-                break
-    if look_normalised(points):
-        if len(points) > 1:
-            raise ValueError(
-                f"{path}: the points look normalised, the first is {list(points[0])}; expected pixels: multiply by the "
-                "photo's width and height, or add --fields image=photo,x=x,y=y,text=text,scale=1"
-            )
-        note(WITHIN_ONE_PIXEL)
-    yield from held
-    yield from lines
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from talking_points.file_kinds import HEAD_BYTES, kind_of
 from talking_points.points import square_padding
@@ -105,7 +106,7 @@ def photo_header(photo: Path) -> tuple[tuple[int, int], int]:
         with _opened(photo, str(photo)) as image:
             orientation = _stated_orientation(image)
             # Pillow says the upright size of a TIFF by itself, where its own tag and not XMP tells.
-            known = image.format == "TIFF" and _EXIF_ORIENTATION in image.tag_v2  # type: ignore[attr-defined]
+            known = isinstance(image, TiffImageFile) and _EXIF_ORIENTATION in image.tag_v2
             return image.size[::-1] if orientation >= 5 and not known else image.size, orientation
     except _DECODING_ERRORS:
         # An EXIF block that cannot be read, or no photo: opening it tells.
@@ -141,7 +142,7 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
         except _DECODING_ERRORS as error:
             raise ValueError(f"{name} cannot be read as a photo: {error}") from None
         with image:
-            if image.format == "TIFF":
+            if isinstance(image, TiffImageFile):
                 _check_first_page(image, source, name)
             yield image
 
@@ -151,9 +152,9 @@ def _unreadable(name: str, what: str, remedy: str = "") -> ValueError:
     return ValueError(f"{name} is not a photo that can be read: it is {what}; {remedy}")
 
 
-def _check_first_page(image: Image.Image, source: Path | io.BytesIO, name: str) -> None:
+def _check_first_page(image: TiffImageFile, source: Path | io.BytesIO, name: str) -> None:
     """Refuse a TIFF whose first page, which is what would be opened, is a small picture of the photo."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    tags = image.tag_v2
     if _DNG_VERSION in tags:
         raise _unreadable(name, "DNG, a camera's raw file")
     kind = tags.get(_NEW_SUBFILE_TYPE)
@@ -300,7 +301,7 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     orientation = 1
     # Known before the pixels are: of those Pillow keeps 8 bits where there are several channels.
     is_deep = ";16" in str(getattr(image, "tile", ""))
-    is_tiff = image.format == "TIFF"
+    is_tiff = isinstance(image, TiffImageFile)
     try:
         # Pillow turns a TIFF while it loads it, and forgets how. A PNG may say it behind the pixels.
         before = _stated_orientation(image) if is_tiff else 1

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROUNDED_ONE = 1.01
 """A normalised number may be so large, by rounding. Ours."""
+WITHIN_ONE_PIXEL = "points are in pixels; these are within the photo's top left one"
+"""What is noted of points that look normalised, and may all the same be meant."""
 FloatArray = NDArray[np.float64]
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]

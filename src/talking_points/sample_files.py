@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
 import math
 import re
@@ -21,11 +22,12 @@ from typing import Any, BinaryIO
 
 from talking_points.annotations import Found, cvat_points, is_label_studio, label_studio_points
 from talking_points.cells import cell_as_json, plain
-from talking_points.fields import Fields, OtherFields, in_pixels
+from talking_points.fields import Fields, OtherFields
 from talking_points.labels.coco_keypoints import coco_keypoints
 from talking_points.labels.problems import LabelError
 from talking_points.labels.reading import each_once, read_json
 from talking_points.photos import photo_size
+from talking_points.points import ROUNDED_ONE, WITHIN_ONE_PIXEL, is_finite_number, look_normalised
 from talking_points.progress import OnNote, one_line, unheard
 from talking_points.samples import PhotoPoint, labelled_point, point_of_record
 
@@ -45,6 +47,8 @@ _NO_TEXT = {
     rb"\x1f\x8b|PK\x03\x04": "is compressed; unpack it first",
 }
 """How a file begins that is no text in UTF-8, and what is said of it."""
+LOOKED_AT = 100
+"""Lines of a file that may all look normalised before it is refused; they are held so long. Ours."""
 _QUOTES = 'a cell in quotes ends with one, and has "" for each inside'
 _COCO = rb'\{\s*"(images|annotations|categories|info|licenses)"\s*:'
 _NO_JSON_LINES = {
@@ -116,7 +120,33 @@ def read_samples(
 
     read = map(as_ours, lines if fields is None else _renamed(path, lines, fields, note))
     # With fields, what looks normalised is known line by line; points beside a text that is asked about say nothing.
-    yield from read if wants_text or fields is not None else in_pixels(path, read, note)
+    yield from read if wants_text or fields is not None else _in_pixels(path, read, note)
+
+
+def _in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line]:
+    """A file's lines, unchanged, once their points are known not to be normalised.
+
+    Raises:
+        ValueError: its points, or those of the first `LOOKED_AT` lines, all look so. Of a single one `note` is told.
+    """
+    held: list[Line] = []
+    points: list[tuple[float, float]] = []
+    for line in itertools.islice(lines, LOOKED_AT):
+        held.append(line)
+        x, y = line.record.get("x"), line.record.get("y")
+        if is_finite_number(x) and is_finite_number(y):
+            points.append((x, y))
+            if not (0 <= x <= ROUNDED_ONE and 0 <= y <= ROUNDED_ONE):
+                break
+    if look_normalised(points):
+        if len(points) > 1:
+            raise ValueError(
+                f"{path}: the points look normalised, the first is {list(points[0])}; expected pixels: multiply by the "
+                "photo's width and height, or add --fields image=photo,x=x,y=y,text=text,scale=1"
+            )
+        note(WITHIN_ONE_PIXEL)
+    yield from held
+    yield from lines
 
 
 def count_samples(path: Path, *, fields: Fields | None = None) -> int:

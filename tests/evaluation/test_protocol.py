@@ -197,11 +197,23 @@ def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
 
 
 class Reader(Oracle):
-    """Reads no text of more than 20 characters."""
+    """Reads no text of more than 20 characters, and none without words."""
 
     def check_text(self, text: str) -> None:
+        if not text.strip(". "):
+            raise ValueError("the text is empty")
         if len(text) > 20:
             raise ValueError("the text is too long; shorten it")
+
+
+class Says(Oracle):
+    """Has one text for all points."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def describe(self, photo: Image.Image, points_px: list[tuple[float, float]]) -> list[str]:
+        return [self.text for _ in points_px]
 
 
 def test_a_text_that_cannot_be_read_is_named_before_any_is_asked(tmp_path: Path) -> None:
@@ -216,10 +228,17 @@ def test_a_text_that_cannot_be_read_is_named_before_any_is_asked(tmp_path: Path)
             evaluate([one], {"mine": describer, name: texts}, {"judge": reader}, tmp_path, settings={}, seed=0)
     assert not describer.asked and not reader.asked
     # What a describer says is known later, but not only when its turn comes.
-    describer.describe = lambda _, points_px: ["y" * 21 if x > 20 else "0 0 0" for x, y in points_px]  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="^plain mine -> judge, .*: the text is too long"):
-        evaluate([one], {"mine": describer}, {"judge": reader}, tmp_path, settings={}, seed=0)
+        evaluate([one], {"mine": Says("y" * 21)}, {"judge": reader}, tmp_path, settings={}, seed=0)
     assert not reader.asked
+
+
+def test_a_describer_that_says_nothing_misses_and_ends_no_evaluation(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    report = evaluate([one], {"mine": Says("...")}, {"judge": Reader()}, tmp_path, settings={}, seed=0)
+    [row] = [row for row in report["rows"] if row["describer"] == "mine"]
+    assert row["unanswered"] == len(samples) and row["mpck"] == 0.0
 
 
 def test_rows_that_would_say_nothing_are_left_out(tmp_path: Path) -> None:

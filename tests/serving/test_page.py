@@ -256,7 +256,7 @@ def asked_pixel(tab: Any, press: Callable[[], None]) -> tuple[float, float]:
     with tab.expect_request("**/v1/chat/completions") as asked:
         press()
     text = asked.value.post_data_json["messages"][0]["content"][0]["text"]
-    x, y = re.fullmatch(r"x = ([\d.]+), y = ([\d.]+) in pixels", text).groups()  # type: ignore[union-attr]
+    x, y = re.fullmatch(r"x = ([\d.]+), y = ([\d.]+) in pixels", text).groups()
     return float(x), float(y)
 
 

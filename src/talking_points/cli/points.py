@@ -15,8 +15,8 @@ import talking_points
 from talking_points.cli.console import expect_model, log, say
 from talking_points.cli.options import takes
 from talking_points.demo import DemoPhoto, demo_photos, on_one_sheet
-from talking_points.fields import WITHIN_ONE_PIXEL, FieldSettings
-from talking_points.points import look_normalised
+from talking_points.fields import FieldSettings
+from talking_points.points import WITHIN_ONE_PIXEL, look_normalised
 from talking_points.progress import Progress
 from talking_points.samples import PhotoPoint, as_text, points_as_json, says_something
 from talking_points.settings import argument, flag

@@ -156,7 +156,7 @@ def check_asked(where: str, localizer: Localizer, samples: Sequence[Sample], tex
     """
     check = getattr(localizer, "check_text", None)
     if check is not None:
-        asked = [n for n, text in enumerate(texts) if text.strip()]
+        asked = [n for n, text in enumerate(texts) if says_something(text)]
         check_texts(where, [samples[n] for n in asked], [texts[n] for n in asked], check)
 
 

@@ -22,7 +22,7 @@ from talking_points.labels.coco import (
 )
 from talking_points.labels.finding import find_photos
 from talking_points.labels.frames import LabelFrame, frame_of_labels
-from talking_points.labels.problems import LabelError, Problem
+from talking_points.labels.problems import LabelError, Problem, refuse
 from talking_points.photos import photo_header
 from talking_points.points import coco_to_photo, look_normalised
 from talking_points.progress import OnNote, one_line
@@ -116,12 +116,13 @@ def _keypoints(
         points_px, visibility = coco_to_photo(annotation["keypoints"])
         if names and len(names) != len(points_px):
             raise ValueError(f"it has {len(points_px)} keypoints, its category names {len(names)}")
-        given = (points_px[visibility > 0] - 0.5).round(6).tolist()
-        if look_normalised(given):
-            raise ValueError(f"the keypoints look normalised, the first is {given[0]}; COCO's are pixels of the photo")
     except (TypeError, ValueError, OverflowError) as error:
         remedy = "give x, y and visibility of each, zeros for those not labelled"
         raise LabelError([Problem(file=str(path), record=record, problem=one_line(error), remedy=remedy)]) from None
+    given = (points_px[visibility > 0] - 0.5).round(6).tolist()
+    if look_normalised(given):
+        what = f"the keypoints look normalised, the first is {given[0]}; COCO's are pixels of the photo"
+        raise refuse(path, record, what, "multiply them by the photo's width and height")
     thing: dict[str, Any] = {"annotation_id": annotation.get("id")}
     thing |= {"object_name": str(category["name"])} if "name" in category else {}
     thing |= {"object_category": category["supercategory"]} if category.get("supercategory") else {}

@@ -15,7 +15,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from talking_points.points import look_normalised
+from talking_points.points import is_finite_number, look_normalised
 
 Numbers = tuple[float, float]
 """Two numbers in the order in which the model wrote them."""
@@ -131,7 +131,7 @@ def told_there(answer: str) -> float | None:
     """
     for value, _ in json_values(answer):
         told = value.get("there") if isinstance(value, dict) else None
-        if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= 1:
+        if is_finite_number(told) and 0 <= told <= 1:
             return float(told)
     return None
 

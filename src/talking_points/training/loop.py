@@ -87,15 +87,7 @@ def train(
     optimizer = torch.optim.AdamW(parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     torch.manual_seed(settings.seed + process)
     _tell_of_warmup(settings, steps)
-    state = TrainingState(
-        folder=folder,
-        parameters=parameters,
-        optimizer=optimizer,
-        steps=steps,
-        batches=str(batches),
-        fingerprint=batches.fingerprint,
-        settings={name: getattr(settings, name) for name in HOW_IT_LEARNS if hasattr(settings, name)},
-    )
+    state = _state(folder, parameters, optimizer, batches, settings)
     start = state.resume(process)
     data = made_ahead(parts, start * settings.accumulate, workers=settings.workers)
     since_logged: Counter[str] = Counter()
@@ -136,6 +128,24 @@ def train(
                 log.warning("stopped at step %d by SIGTERM; the same command goes on from here", done)
                 return False
     return True
+
+
+def _state(
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    batches: Batches[Any],
+    settings: TrainingSettings,
+) -> TrainingState:
+    return TrainingState(
+        folder=folder,
+        parameters=parameters,
+        optimizer=optimizer,
+        steps=len(batches),
+        batches=str(batches),
+        fingerprint=batches.fingerprint,
+        settings={name: getattr(settings, name) for name in HOW_IT_LEARNS if hasattr(settings, name)},
+    )
 
 
 def _tell_of_warmup(settings: TrainingSettings, steps: int) -> None:

@@ -39,7 +39,7 @@ from talking_points.training.grpo import (
 )
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.policy import Policy
-from talking_points.training.roles import own_device, own_dtype, write_settings
+from talking_points.training.roles import own_device, own_dtype, settings_first
 from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import Watch
 
@@ -192,12 +192,6 @@ def train_grpo(
         loss, metrics = grpo_objective(policy, batch, own, localizer, settings)
         return loss, {**metrics, **watch.scores}
 
-    def tell(done: int, metrics: Metrics) -> bool:
-        # Not sooner: a run that may not go on from what is there must leave it as it is.
-        if not metrics:
-            write_settings(settings)
-        return watch(done, metrics) or on_step(done, metrics)
-
     # No module is put into training mode: with dropout, what is sampled would not be what is trained.
     # What is recomputed for the gradients must be the descriptor's, though the judge has acted since.
     with network.acting_as("descriptor"):
@@ -208,7 +202,7 @@ def train_grpo(
             objective,
             settings,
             out / "training",
-            on_step=tell,
+            on_step=settings_first(settings, lambda done, metrics: watch(done, metrics) or on_step(done, metrics)),
         )
     if is_main_process() and (finished or watch.stopped is not None):
         steps = _save(policy, watch, asked, settings)

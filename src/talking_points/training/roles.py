@@ -80,12 +80,6 @@ def train_role(
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"):
             return minimised(base, batch, vision)
 
-    def begin(done: int, metrics: Metrics) -> bool:
-        # Not sooner: a run that may not go on from what is there must leave it as it is.
-        if not metrics:
-            write_settings(settings)
-        return on_step(done, metrics)
-
     finished = train(
         base.role_modules(role),
         parameters,
@@ -94,7 +88,7 @@ def train_role(
         settings,
         settings.out / "training",
         shard=settings.shard,
-        on_step=begin,
+        on_step=settings_first(settings, on_step),
     )
     log.info("%d photos went through the vision encoder", vision.encoded)
     if finished and is_main_process():
@@ -148,12 +142,19 @@ def role_parameters(base: Base, role: str, *, language: bool = True) -> dict[str
     return parameters
 
 
-def write_settings(settings: TrainingSettings) -> None:
-    """Into `out/settings.toml`, by the main process."""
-    settings.out.mkdir(parents=True, exist_ok=True)
-    # `is_main_process` would start accelerate's state, which the loop starts for its device.
-    if os.environ.get("RANK", "0") == "0":
-        write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
+def settings_first(settings: TrainingSettings, on_step: OnStep) -> OnStep:
+    """`on_step` of a training whose settings are written into `out/settings.toml` at its first call.
+
+    Not sooner: a run that may not go on from what is there must leave it as it is.
+    """
+
+    def told(done: int, metrics: Metrics) -> bool:
+        if not metrics and is_main_process():
+            settings.out.mkdir(parents=True, exist_ok=True)
+            write_whole(settings.out / "settings.toml", to_toml(type(settings), vars(settings)))
+        return on_step(done, metrics)
+
+    return told
 
 
 def own_dtype(settings: TrainingSettings) -> torch.dtype:
