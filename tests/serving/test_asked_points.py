@@ -116,6 +116,15 @@ def test_normalised_points_are_refused_and_the_top_left_pixel_is_not(words: str)
 
 
 @pytest.mark.parametrize(
+    "written", ['{"point_2d": [212, 140]}', '<point x="62.1" y="41">', '<points coords="1 1 621 410">']
+)
+def test_a_form_that_counts_in_parts_is_not_said_to_be_in_pixels(written: str) -> None:
+    assert asked_point(written) is not None
+    with pytest.raises(ValueError, match="the words say 'in pixels'"):
+        asked_point(f"What is at {written}, in pixels?")
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "\uff08212\uff0c140\uff09",

@@ -143,7 +143,11 @@ def asked_point(words: str) -> AskedPoint | None:
     found |= {AskedPoint(form="pixels", numbers=one) for one in pairs_in_words(rest)}
     rest = PAIR.sub(" ; ", rest)
     if _IN_PIXELS.search(rest):
-        found = {replace(one, in_pixels=one.form == "pixels") for one in found}
+        if any(one.form != "pixels" for one in found):
+            raise ValueError(
+                f"the words say 'in pixels', and the point's form counts in parts of the photo; write it as {EXAMPLE}"
+            )
+        found = {replace(one, in_pixels=True) for one in found}
     unread = _LIKE_A_POINT.search(rest)
     if unread is None and not found:
         unread = _JOINED.search(_SIZE.sub(" ", rest)) or _NOTHING_ELSE.fullmatch(rest)
