@@ -64,7 +64,7 @@ def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
         (",\n".join([*LINES, ""]), "a.jsonl", "has a comma after the object of its first line"),
         ("\r".join(LINES), "a.jsonl", "ends its lines with CR alone"),
         ("photo,x,y\na.jpg,1,2\n", "a.jsonl", "looks like CSV; name it .csv"),
-        ("photo;x;y\na.jpg;1;2\n", "a.csv", "separates its columns with ;"),
+        ("photo;x;y\na.jpg;1;2\n", "a.csv", "separates its columns with ';'; save it"),
         ("file,x,y\na.jpg,1,2\n", "a.csv", "has the columns file, x, y; expected photo, and x and y or text"),
         ("photo,x,x\n", "a.csv", "two columns of one name"),
         ('photo,x,y,text\na.jpg,1,2,eye\na.jpg,1,2,"the eye\na.jpg,3,4,ear\n', "a.csv", "is no CSV from line 3 on"),
@@ -239,7 +239,7 @@ def test_a_file_of_normalised_points_is_refused(tmp_path: Path, points: list[tup
     with pytest.raises(ValueError, match="look normalised"):
         read_points(path)
     # What it advises.
-    fields = Fields.parse("image=photo,x=x,y=y,text=text,scale=1")
+    fields = Fields.parse("scale=1")
     assert next(read_samples(path, fields=fields)).record["x"] == pytest.approx(50 * points[0][0])
 
 

@@ -10,7 +10,10 @@ from typing import Any
 from talking_points.points import ROUNDED_ONE, is_finite_number, scaled_to_photo
 from talking_points.settings import flag
 
-EXPECTED = "image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for two fields of numbers; scale=1, 100, 1000 or pixels"
+EXPECTED = (
+    "image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for two fields of numbers; scale=1, 100, 1000 or pixels, "
+    "alone where all names are ours"
+)
 SCALES = {"pixels": None, "1": 1.0, "100": 100.0, "1000": 1000.0}
 """What a point's numbers go up to, over each side of the photo; None: they are pixels."""
 _OURS = ("photo", "x", "y", "text", "photo_path", "point_px")
@@ -39,9 +42,14 @@ class Fields:
         Example:
             >>> Fields.parse("image=file,x=col,y=row")
             Fields(image='file', point=('col', 'row'), text=None, scale=None)
+            >>> Fields.parse("scale=1")
+            Fields(image='photo', point=('x', 'y'), text='text', scale='1')
         """
         pairs = [part.partition("=") for part in said.split(",")]
         named = {name.strip(): value.strip() for name, _, value in pairs}
+        if named.keys() == {"scale"}:
+            named = {"image": "photo", "x": "x", "y": "y", "text": "text"} | named
+            pairs = [(name, "=", value) for name, value in named.items()]
         known = named.keys() <= {"image", "point", "x", "y", "text", "scale"}
         point = tuple(named[name] for name in ("point", "x", "y") if name in named)
         is_point = "point" not in named if len(point) == 2 else len(point) == 0 or "point" in named
@@ -108,9 +116,9 @@ class Fields:
 class FieldSettings:
     """Of commands that read files of points."""
 
-    fields: str | None = field(default=None, metadata=flag(metavar="image=...,point=...,text=..."))
+    fields: str | None = field(default=None, metadata=flag(metavar="NAMES"))
     """What a file calls photo, point and text, where not as ours: image=NAME,point=NAME,text=NAME; x=NAME,y=NAME for
-    two fields of numbers; scale=1 for points of 0 to 1. JSON lists are read then, too."""
+    two fields of numbers; scale=1 for points of 0 to 1, alone where names are ours. JSON lists are read then, too."""
 
     def __post_init__(self) -> None:
         self.named_fields  # noqa: B018 - checks it

@@ -142,7 +142,7 @@ def _in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line
         if len(points) > 1:
             raise ValueError(
                 f"{path}: the points look normalised, the first is {list(points[0])}; expected pixels: multiply by the "
-                "photo's width and height, or add --fields image=photo,x=x,y=y,text=text,scale=1"
+                "photo's width and height, or add --fields scale=1"
             )
         note(WITHIN_ONE_PIXEL)
     yield from held
@@ -367,7 +367,8 @@ def _csv_rows(path: Path, note: OnNote, *, needs_photo: bool = True) -> Iterator
 
 def _check_columns(path: Path, names: list[str], needs_photo: bool) -> None:
     if len(names) == 1 and re.search(r"[;\t]", names[0]):
-        raise ValueError(f"{path} separates its columns with {';' if ';' in names[0] else 'tabs'}; save it with commas")
+        mark = "';'" if ";" in names[0] else "tabs"
+        raise ValueError(f"{path} separates its columns with {mark}; save it with commas")
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two columns of one name among {', '.join(names):.200}")
     if needs_photo and not {"photo", "photo_path"} & set(names):

@@ -196,17 +196,18 @@ def demo(settings: DemoSettings) -> None:
 
         figures = [draw_points(image, points) for _, image, points in answered]
         on_one_sheet(shown, figures).save(settings.figure)
-        say(f"wrote {settings.figure}")
     if settings.as_json:
         typer.echo(json.dumps([_demo_as_json(*one, model=settings.model) for one in answered], indent=2))
-        return
-    for photo, _, points in answered:
-        typer.echo(f"{photo.title} ({photo.path.name}; {photo.credit})")
-        for point in points:
-            typer.echo(as_text(point))
-        typer.echo()
-    if settings.model == "mini":
-        say("(mini is small and makes mistakes: a ring far from its star is one)")
+    else:
+        for photo, _, points in answered:
+            typer.echo(f"{photo.title} ({photo.path.name}; {photo.credit})")
+            for point in points:
+                typer.echo(as_text(point))
+            typer.echo()
+        if settings.model == "mini":
+            say("(mini is small and makes mistakes: a ring far from its star is one)")
+    if settings.figure is not None:
+        say(f"all of it as a picture: {settings.figure}")
 
 
 def _demo_as_json(photo: DemoPhoto, image: Image.Image, points: list[PhotoPoint], *, model: str) -> dict[str, Any]:
