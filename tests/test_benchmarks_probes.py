@@ -1,0 +1,63 @@
+"""Probes of a frozen encoder: what lies at a point, and that a probe learns what can be told apart."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.tiny import tiny_network
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+
+
+@pytest.fixture
+def probes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("mini_data", "mini_models", "mini_scores", "probes"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("probes")
+
+
+def test_what_is_read_lies_at_the_point(probes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = tiny_network(roles=()).eval().segmenter
+    side = segmenter.config.image_size
+    columns = torch.arange(side, dtype=torch.float32).expand(1, 1, side, side)
+    monkeypatch.setattr(segmenter.pixel_decoder, "forward", forward_of(segmenter))
+    trunk = segmenter.trunk.forward
+
+    def with_columns(pixels: torch.Tensor) -> list[torch.Tensor]:
+        return [columns, *trunk(pixels)[1:]]
+
+    monkeypatch.setattr(segmenter.trunk, "forward", with_columns)
+    photo = Image.fromarray(np.zeros((side // 2, side, 3), np.uint8))
+    seen = probes.seen_at(segmenter, photo, [(0.5, 3.5), (7.5, 3.5)])
+    assert seen["trunk"][:, 0].tolist() == pytest.approx([0, 7], abs=1e-4)
+    assert {len(one) for one in seen.values()} == {2}
+    assert seen["keypoint"].shape[1] == 2 * segmenter.config.width
+    assert seen["masks"].shape[1] == segmenter.config.num_queries
+
+
+def forward_of(segmenter):  # type: ignore[no-untyped-def]
+    """The pixel decoder on the trunk's own stages, whatever stands in for the first."""
+    given, own = segmenter.pixel_decoder.forward, segmenter.trunk.forward
+    pixels = torch.zeros(1, 3, segmenter.config.image_size, segmenter.config.image_size)
+    return lambda _stages: given(own(pixels))
+
+
+def test_a_probe_names_what_can_be_told_apart(probes: ModuleType) -> None:
+    random = torch.Generator().manual_seed(0)
+    classes = torch.arange(6000) % 3
+    features = torch.randn(6000, 8, generator=random)
+    features[torch.arange(6000), classes] += 4
+    said = probes.probed(features[:4500], classes[:4500], features[4500:], 3)
+    assert (said == classes[4500:]).float().mean() > 0.9
+    blind = probes.probed(torch.zeros(4500, 8), classes[:4500], torch.zeros(150, 8), 3)
+    assert len(blind.unique()) == 1
