@@ -23,25 +23,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
 
-import talking_points
 from talking_points.dataset.selection import Selection
 from talking_points.evaluation.data import read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck, mpck_difference, mpck_interval, normalised_errors
 from talking_points.evaluation.protocol import describe_samples, localize_texts, named_shares
+from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample
 from talking_points.memory import keep_freed_memory
-from talking_points.pointing.descriptor import PointDescriptor
-from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pretrained import find_checkpoint
-from talking_points.training.reinforce import train_grpo
 from talking_points.training.settings import GRPOSettings
+
+if TYPE_CHECKING:
+    from talking_points import PointLocalizer
 
 Errors = NDArray[np.float64]
 
@@ -74,6 +72,8 @@ def arguments() -> argparse.Namespace:
 
 def reinforced(given: argparse.Namespace, seed: int) -> Path:
     """Checkpoint of the descriptor after RL with one seed."""
+    from talking_points.training.reinforce import train_grpo
+
     same = ("steps", "learning_rate", "photos", "points", "evaluate_every", "held_out_points", "group_size", "blocks")
     settings = GRPOSettings(
         keypoints=given.data,
@@ -143,6 +143,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     given = arguments()
+    # After the arguments: --help answers at once.
+    import transformers
+
+    from talking_points import PointDescriptor, PointLocalizer
+
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     transformers.utils.logging.disable_progress_bar()
@@ -170,12 +175,7 @@ def main() -> None:
         "command": " ".join(sys.argv),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "settings": {name: value if not isinstance(value, Path) else str(value) for name, value in vars(given).items()},
         "points": len(samples),
         "test_photos": len(set(photos)),

@@ -17,17 +17,16 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-import torch
-from throughput import photos_of, points_of
+from crops import photos_of, points_of
 
-import talking_points
 from talking_points import TalkingPoints
-from talking_points.model.network import PointNetwork
-from talking_points.pointing.encoding import PhotoCache
+from talking_points.evaluation.run import versions
 from talking_points.pointing.pretrained import load_network
+
+if TYPE_CHECKING:
+    from talking_points.model.network import PointNetwork
 
 REPEATS = 3
 
@@ -63,6 +62,8 @@ def measure(sizes: list[int], run_of: Callable[[int], Callable[[], Any]]) -> dic
 
 
 def series(network: PointNetwork) -> dict[str, dict[str, Any]]:
+    from talking_points.pointing.encoding import PhotoCache
+
     def fresh() -> TalkingPoints:
         return TalkingPoints.over(network, cache=PhotoCache(0))
 
@@ -95,6 +96,8 @@ def series(network: PointNetwork) -> dict[str, dict[str, Any]]:
 
 
 def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(1, len(found), figsize=(4 * len(found), 3.4), layout="constrained")
     for axis, (name, one) in zip(axes, found.items(), strict=True):
         sizes = [row["size"] for row in one["rows"]]
@@ -110,6 +113,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figure", type=Path, default=None)
     given = parser.parse_args()
+    import torch
+
     found = series(load_network("mini", device="cpu"))
     if given.figure is not None:
         draw(found, given.figure)
@@ -118,7 +123,7 @@ def main() -> None:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
         "threads": torch.get_num_threads(),
-        "versions": {"talking_points": talking_points.__version__, "torch": torch.__version__},
+        "versions": versions(),
     }
     print(json.dumps({**header, "series": found}, indent=2))
 

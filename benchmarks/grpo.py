@@ -30,13 +30,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from throughput import photos_of, points_of
+from crops import photos_of, points_of
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-import talking_points
+from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
@@ -281,12 +280,7 @@ def main() -> None:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
         "device": f"cpu, {torch.get_num_threads()} threads",
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
     print(json.dumps({**header, **result}, indent=2))
 

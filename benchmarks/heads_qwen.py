@@ -27,9 +27,7 @@ from mini_scores import located_figures, table
 from PIL import Image, ImageDraw
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn import functional as F
-from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
-from talking_points.bases.adapted.checkpoint import network_of
 from talking_points.bases.loading import load_base
 from talking_points.evaluation.metrics import mpck_difference, normalised_errors
 from talking_points.evaluation.run import versions
@@ -117,6 +115,9 @@ def _photo(seed: int) -> Image.Image:
 
 def write_random(folder: Path) -> None:
     """A folder as Qwen3-VL is published: random weights, a tokenizer of bytes and the words of the texts."""
+    # Here, since it takes seconds to import: --help answers at once.
+    from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     letters = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(alphabet)}, merges=[]))
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -165,6 +166,8 @@ def write_random(folder: Path) -> None:
 
 def train_base(folder: Path, steps: int) -> dict[str, float]:
     """Train all weights to name the thing at a point; returns the shares named right, of the last steps."""
+    from talking_points.bases.adapted.checkpoint import network_of
+
     write_random(folder / "random")
     network = network_of(load_base(folder / "random", side=SIDE, roles=()))
     weights = list(network.stock.model.requires_grad_(True).parameters())

@@ -307,7 +307,7 @@ def own(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
         raise ValueError("own needs --data and --model to write sheets, or --read to score answers")
     drawn = [
         sample
-        for _, samples in labelled_sets(given.data, given.split, points=given.points, photos=given.texts)
+        for _, samples in labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
         for sample in samples
     ]
     model = load_model(given.model, localizer_only=False, device=given.device)
@@ -341,12 +341,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     for name, points in (("parts", 3), ("own", 1)):
         commands.choices[name].add_argument("--split", default="test", choices=("train", "val", "test"))
         commands.choices[name].add_argument("--points", type=int, default=points, help="of a photo")
-    for name in ("free", "absent", "parts"):
+    for name, photos in (("free", None), ("absent", None), ("parts", None), ("own", 120)):
         commands.choices[name].add_argument(
-            "--photos", type=int, metavar="N", help="at most so many, evenly of all sets"
+            "--photos", type=int, default=photos, metavar="N", help="at most so many, evenly of all sets"
         )
     own_parser = commands.choices["own"]
-    own_parser.add_argument("--texts", type=int, default=120, metavar="N", help="so many photos, evenly of all sets")
     own_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sheets")
     own_parser.add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
     labels = commands.add_parser("labels", help="what is labelled in the sets")

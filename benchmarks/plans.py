@@ -8,6 +8,7 @@ tokenizer, as Qwen's is in no package: the text's tokens, and what follows from 
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -17,10 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from transformers import AutoTokenizer
 
 from talking_points.bases.adapted.prompts import QwenPrompts
-from talking_points.bases.sizes import CONFIGS
 from talking_points.pointing.pretrained import find_checkpoint
 
 SIZES = ("2b", "4b", "8b")
@@ -33,6 +32,11 @@ TEXT = (
 
 def published(size: str, folder: Path) -> Path:
     """Write the folder of a published size without its weights: config, preprocessor and mini's words."""
+    # Here, since they take seconds to import: --help answers at once.
+    from transformers import AutoTokenizer
+
+    from talking_points.bases.sizes import CONFIGS
+
     folder.mkdir()
     shutil.copy(CONFIGS / f"qwen3-vl-{size}.json", folder / "config.json")
     tokenizer = AutoTokenizer.from_pretrained(str(find_checkpoint("mini") / "language_model"))
@@ -51,6 +55,7 @@ def planned(*words: object) -> dict[str, Any]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     plans = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

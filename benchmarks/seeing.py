@@ -9,28 +9,32 @@ at once.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import numpy as np
-import torch
 
-from talking_points.bases.loading import load_base
 from talking_points.demo import demo_photos
 from talking_points.evaluation.run import versions
-from talking_points.model import pixel_decoder
 from talking_points.photos import letterbox, open_photo
 from talking_points.pointing.pretrained import find_checkpoint
+
+if TYPE_CHECKING:
+    import torch
 
 PHOTOS, ROUNDS = 16, 5
 
 
 def squares(side: int) -> torch.Tensor:
     """(PHOTOS, 3, side, side): crops of the demo's photos, none twice."""
+    import torch
+
     photos = [open_photo(photo.path) for photo in demo_photos()]
     rng = np.random.default_rng(0)
     cut = []
@@ -42,6 +46,13 @@ def squares(side: int) -> torch.Tensor:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    # After the arguments: torch takes seconds to import, and --help answers at once.
+    import torch
+
+    from talking_points.bases.loading import load_base
+    from talking_points.model import pixel_decoder
+
     torch.set_num_threads(1)
     network = load_base(find_checkpoint("mini"))
     pixels = squares(network.side)

@@ -28,11 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from crops import photos_of
 from PIL import Image
-from throughput import photos_of
 
-import talking_points
+from talking_points.evaluation.run import versions
 from talking_points.progress import OnProgress, Progress, unheard
 
 BOUNDARY = "talking-points-benchmark"
@@ -217,7 +216,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
         "load_average_at_end": [round(value, 1) for value in os.getloadavg()],
         "server_threads": given.threads,
-        "versions": {"talking_points": talking_points.__version__, "torch": torch.__version__},
+        "versions": versions(),
         "model": given.model,
         "fill_photos": given.fill,
         "fill_seconds": filled_s,

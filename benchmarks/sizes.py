@@ -8,17 +8,17 @@ segmenter, text-to-vision MLPs and heads, which compute coordinates, at four byt
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
-
-from talking_points.bases.loading import attach_role
-from talking_points.model.checkpoint import load_checkpoint
-from talking_points.model.config import ModelConfig
-from talking_points.model.network import PointNetwork
 from talking_points.pointing.pretrained import find_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+    from talking_points.model.network import PointNetwork
 
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
 """Of one weight; nf4 has a 32-bit scale for 64 of them."""
@@ -26,6 +26,15 @@ BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "nf4": 0.5 + 4 / 64}
 
 def seven_b() -> PointNetwork:
     """The paper's sizes: OMG-LLaVA 7B (InternLM2-chat-7B as a Llama) and two adapters of rank 512."""
+    # Here, since they take seconds to import: --help answers at once.
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from talking_points.bases.loading import attach_role
+    from talking_points.model.checkpoint import load_checkpoint
+    from talking_points.model.config import ModelConfig
+    from talking_points.model.network import PointNetwork
+
     llama = LlamaConfig(
         vocab_size=92550,
         hidden_size=4096,
@@ -79,6 +88,9 @@ def gigabytes(parts: dict[str, int], precision: str) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    from talking_points.model.checkpoint import load_checkpoint
+
     result = {}
     for name, network in (("7b", seven_b()), ("mini", load_checkpoint(find_checkpoint("mini")))):
         parts = count(network)

@@ -29,33 +29,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from matplotlib.cbook import get_sample_data
+from crops import photos_of, points_of
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2VLImageProcessorPil,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-)
 
-import talking_points
 from talking_points import TalkingPoints
-from talking_points.bases.adapted.checkpoint import SIDE
-from talking_points.bases.adapted.network import QwenNetwork
-from talking_points.bases.adapted.prompts import QwenPrompts
 from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role
-from talking_points.bases.qwen3_vl import Qwen3VL
-from talking_points.bases.sizes import CONFIGS
+from talking_points.evaluation.run import versions
 from talking_points.files import read_json
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
 from talking_points.model.network import ROLES, PointNetwork
-from talking_points.photos import letterbox, open_photo
+from talking_points.photos import letterbox
 from talking_points.pointing import descriptor, localizer, role
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.pretrained import choose_device, find_checkpoint
@@ -127,22 +112,6 @@ class Clock:
         finally:
             for module, name, function in before:
                 setattr(module, name, function)
-
-
-def photos_of(count: int) -> list[Image.Image]:
-    """Crops of the photo that matplotlib ships, all different."""
-    whole = open_photo(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    rng = np.random.default_rng(0)
-    crops = []
-    for _ in range(count):
-        x, y = (int(v) for v in rng.integers(0, 60, size=2))
-        crops.append(whole.crop((x, y, x + 440, y + 500)))
-    return crops
-
-
-def points_of(count: int) -> list[tuple[float, float]]:
-    rng = np.random.default_rng(1)
-    return [(float(x), float(y)) for x, y in rng.uniform((40, 40), (400, 460), size=(count, 2))]
 
 
 @torch.inference_mode()
@@ -256,8 +225,23 @@ def random_base(size: str, device: torch.device) -> Base:
     return random_qwen(size, device) if size.startswith("qwen3-vl") else random_network(size, device)
 
 
-def random_qwen(size: str, device: torch.device) -> QwenNetwork:
+def random_qwen(size: str, device: torch.device) -> Base:
     """The paper's roles over a Qwen3-VL, whose letters are bytes: random weights end no text anyway."""
+    # Here and below: the models of transformers take seconds to import, and --help answers at once.
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLImageProcessorPil,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    from talking_points.bases.adapted.checkpoint import SIDE
+    from talking_points.bases.adapted.network import QwenNetwork
+    from talking_points.bases.adapted.prompts import QwenPrompts
+    from talking_points.bases.qwen3_vl import Qwen3VL
+    from talking_points.bases.sizes import CONFIGS
+
     config = Qwen3VLConfig.from_dict(read_json(CONFIGS / f"{size.replace('tiny', '2b')}.json"))
     if size.endswith("tiny"):
         for part, sizes in TINY_QWEN.items():
@@ -288,6 +272,8 @@ def random_qwen(size: str, device: torch.device) -> QwenNetwork:
 
 def random_network(size: str, device: torch.device) -> PointNetwork:
     """Random weights of the 7B's or of tiny sizes, both adapters over one base."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     tokenizer = load_checkpoint(find_checkpoint("mini"), roles=()).prompts.tokenizer
     if size == "7b":
         vision, rank = VisionConfig(), 512
@@ -401,12 +387,7 @@ def main() -> None:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
         "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "peak_resident_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
     print(json.dumps({**header, **result}, indent=2))

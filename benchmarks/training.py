@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 
-import talking_points
 from talking_points.bases.base import Base
 from talking_points.bases.loading import load_base
+from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample
 from talking_points.memory import keep_freed_memory
 from talking_points.pointing.pretrained import find_checkpoint
@@ -172,12 +171,7 @@ def main() -> None:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
         "device": f"cpu, {torch.get_num_threads()} threads",
-        "versions": {
-            "talking_points": talking_points.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "roles": roles,
         "padding_share": padding(samples, load_base(find_checkpoint(given.base), roles=())),
     }

@@ -1,6 +1,6 @@
 """Locate, act, verify: what an agent does with the tools of `talking-points mcp`.
 
-    python examples/agent_loop.py street.jpg "the left shoe of the man" [--model mini ...]
+    python examples/agent_loop.py street.jpg "the left shoe of the man"
 
 It asks where a thing is, moves closer (here: cuts out the middle of what it saw, as a camera would turn and zoom), and
 acts only if on the new photo, too, the words mean what lies there.
@@ -8,6 +8,7 @@ acts only if on the new photo, too, the words mean what lies there.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -15,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from PIL import Image
 
 from talking_points import open_photo
@@ -32,15 +33,15 @@ def closer(photo: Image.Image, point: Point) -> tuple[Image.Image, Point]:
 
 
 async def ask(client: Client, tool: str, **question: Any) -> dict[str, Any]:
-    """A tool's answer; an error ends the agent's work with the line that says why."""
+    """A tool's answer; where it is an error, a ValueError of the line that says why."""
     result = await client.call_tool(tool, question)
     if result.is_error:
-        raise SystemExit(f"{tool}: {result.content[0].text}")
+        raise ValueError(f"{tool}: {result.content[0].text}")
     return dict(result.structured_content)
 
 
-async def main(photo: Path, text: str, options: list[str]) -> None:
-    command = ["-m", "talking_points", "mcp", *options]
+async def main(photo: Path, text: str, model: str) -> None:
+    command = ["-m", "talking_points", "mcp", "--model", model]
     async with Client(StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))) as client:
         found = await ask(client, "locate", photo=str(photo.resolve()), text=text)
         print("locate:", found["said"])
@@ -59,4 +60,19 @@ async def main(photo: Path, text: str, options: list[str]) -> None:
                 print("leave it:", verified["verdict"])
 
 
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("text", help="what to look for")
+    parser.add_argument("--model", default="mini", help="as of talking-points mcp")
+    given = parser.parse_args()
+    try:
+        asyncio.run(main(given.photo, given.text, given.model))
+    except Exception as error:
+        # What leaves the client comes in groups of errors; the innermost says why.
+        why: Any = error
+        while hasattr(why, "exceptions"):
+            [why, *_] = why.exceptions
+        if not isinstance(why, (ValueError, MCPError)):
+            raise
+        sys.exit(str(why))

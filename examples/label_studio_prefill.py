@@ -10,7 +10,7 @@ import base64
 import json
 import sys
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 INTERFACE = """<View><Image name="image" value="$image"/>
@@ -18,7 +18,7 @@ INTERFACE = """<View><Image name="image" value="$image"/>
 <TextArea name="text" toName="image" perRegion="true"/></View>"""
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("server", help="where talking-points serve listens")
+parser.add_argument("server", help="address where talking-points serve listens")
 parser.add_argument("photo", type=Path)
 parser.add_argument("x_percent", type=float, help="of the photo's width")
 parser.add_argument("y_percent", type=float, help="of its height")
@@ -30,11 +30,14 @@ context = {"context": {"result": [drawn]}}
 headers = {"Content-Type": "application/json"}
 try:
     image = "data:image/jpeg;base64," + base64.b64encode(given.photo.read_bytes()).decode()
-    asked = {"tasks": [{"data": {"image": image}}], "label_config": INTERFACE, "params": context}
+except OSError as error:
+    parser.exit(2, f"{error}\n")
+asked = {"tasks": [{"data": {"image": image}}], "label_config": INTERFACE, "params": context}
+try:
     answer = json.load(urlopen(Request(f"{given.server}/label-studio/predict", json.dumps(asked).encode(), headers)))
 except HTTPError as error:
     sys.exit(json.load(error)["error"]["message"])
-except OSError as error:
-    sys.exit(str(error))
+except URLError as error:
+    sys.exit(f"nothing answers at {given.server} ({error.reason}): start talking-points serve, or mend the address")
 for region in answer["results"][0]["result"]:
     print(region["type"], region["id"], region["value"].get("text", ""))

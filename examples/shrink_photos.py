@@ -6,19 +6,24 @@ JPEG photos are resized, PNG label maps take the nearest label, all else is copi
 such a copy as they read the original: COCO's polygons are scaled to the photo that is there.
 """
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from PIL import Image
 
 from talking_points import open_photo
 
-if len(sys.argv) != 4 or not sys.argv[3].isdigit() or not int(sys.argv[3]):
-    sys.exit("give the folder, a new one, and the long side in pixels")
-source, target, long_side = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("source", type=Path, help="folder of labelled photos")
+parser.add_argument("target", type=Path, help="a new one")
+parser.add_argument("long_side", type=int, help="of a photo, in pixels; smaller ones stay as they are")
+given = parser.parse_args()
+source, target, long_side = given.source, given.target, given.long_side
+if long_side < 1:
+    parser.exit(2, f"the long side is {long_side} pixels; give 1 or more\n")
 if not source.is_dir() or target.exists():
-    sys.exit(f"{source} has to be a folder, and {target} must not be there yet")
+    parser.exit(2, f"{source} has to be a folder, and {target} must not be there yet\n")
 for path in sorted(path for path in source.rglob("*") if path.is_file()):
     copy = target / path.relative_to(source)
     copy.parent.mkdir(parents=True, exist_ok=True)

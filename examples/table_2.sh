@@ -18,6 +18,10 @@ reinforce() { # family learnt on, family measured
         --model "$OUT/$1-to-$2/checkpoint" --out "$OUT/$2"
 }
 
+for split in train val test; do
+    file=${AP10K%/}/annotations/ap10k-$split-split1.json
+    [ -f "$file" ] || { echo "no such file: $file; AP10K is the folder of AP-10K as distributed" >&2; exit 2; }
+done
 mkdir -p "$OUT"
 POINTS=$AP10K/annotations/ap10k-all.json
 python3 - "$POINTS" "$AP10K"/annotations/ap10k-train-split1.json "$AP10K"/annotations/ap10k-val-split1.json \

@@ -22,6 +22,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if not BENCHMARKS.is_dir():
         pytest.skip("benchmarks/ is not beside the tests")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -320,7 +320,7 @@ def test_parts(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
 
 def test_own_texts_are_drawn_and_read(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
     out, answers = tmp_path / "own", tmp_path / "answers.jsonl"
-    words = ("own", "--data", data, "--model", "m", "--out", out, "--texts", 2)
+    words = ("own", "--data", data, "--model", "m", "--out", out, "--photos", 2)
     assert result_of(benchmark, tmp_path, *words)["texts"] == 2
     key = [json.loads(line) for line in (out / "key.jsonl").read_text().splitlines()]
     # One of each set. Who finds sees texts and sheets, and no point.

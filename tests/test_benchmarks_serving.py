@@ -18,7 +18,7 @@ pytestmark = [
 
 def test_it_says_what_it_is_at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("serving", "throughput"):
+    for name in ("serving", "crops"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     serving = importlib.import_module("serving")
     monkeypatch.setattr(serving, "PHOTOS", 12)

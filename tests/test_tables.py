@@ -220,3 +220,15 @@ def test_table_2(
     assert run(*evaluate[:3], "--object", "dog", *evaluate[4:]) == 2
     error = "table 2 tests one family at a time: give --object Canidae or --object Bovidae"
     assert error in capsys.readouterr().err
+
+
+def test_table_2_names_what_is_missing(ap_10k_writer: Callable[..., None], tmp_path: Path) -> None:
+    ap_10k_writer(tmp_path / "ap-10k", {"train": ["1"], "val": ["2"], "test": []})
+    (tmp_path / "ap-10k/annotations/ap10k-test-split1.json").unlink(missing_ok=True)
+    for folder, split in (("nope/", "train"), ("ap-10k", "test")):
+        variables = {"AP10K": folder, "MODEL": "mini", "OUT": "out"}
+        script = ["sh", str(EXAMPLES / "table_2.sh")]
+        ended = subprocess.run(script, cwd=tmp_path, env={**os.environ, **variables}, capture_output=True, text=True)
+        missing = f"no such file: {folder.strip('/')}/annotations/ap10k-{split}-split1.json; "
+        assert ended.returncode == 2 and ended.stderr.startswith(missing) and ended.stderr.count("\n") == 1
+        assert not (tmp_path / "out").exists()

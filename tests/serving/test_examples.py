@@ -40,7 +40,7 @@ Run = Callable[..., str]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     def run(name: str, *arguments: object) -> str:
         monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
-        runpy.run_path(str(EXAMPLES / name))
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 
     return run
@@ -66,6 +66,7 @@ def test_every_example_is_here() -> None:
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for script in EXAMPLES.glob("*.py"):
         assert f'run("{script.name}"' in tested.replace("'", '"') and f"`{script.name}`" in listed
+        assert f"`python examples/{script.name} " in listed
 
 
 def test_supervision(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,18 +121,67 @@ def test_over_http(run: Run, photo: Path, engine: Engine) -> None:
     assert len(lines[1]) > 20
 
 
+NOBODY = "http://127.0.0.1:1"
+PHOTO, OTHER = object(), "nosuch.jpg"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["coco_keypoints.py", "nosuch.jsonl", "out.json"], "no such file: nosuch.jsonl"),
+        (["fiftyone_samples.py", "nosuch.jsonl", "out.json"], "no such file: nosuch.jsonl"),
+        (["supervision_keypoints.py", OTHER, "out.png"], "no such photo: nosuch.jpg"),
+        (["shrink_photos.py", "nosuch", "out", "64"], "nosuch has to be a folder, and out must not be there yet"),
+        (["shrink_photos.py", "nosuch", "out", "0"], "the long side is 0 pixels; give 1 or more"),
+        (["http_client.py", NOBODY, OTHER, "5", "5"], "No such file or directory: 'nosuch.jpg'"),
+        (["label_studio_prefill.py", NOBODY, OTHER, "5", "5"], "No such file or directory: 'nosuch.jpg'"),
+        (["vllm_describe.py", NOBODY, "mini", OTHER, "5,5"], "no such photo: nosuch.jpg"),
+        (["vllm_describe.py", NOBODY, "mini", PHOTO, "5000,5"], "is outside the 512x600 photo"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    run: Run,
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[Any],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        run(*(photo if one is PHOTO else one for one in arguments))
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and said in error and error.count("\n") == 1
+    assert [*tmp_path.iterdir()] == [photo]
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_without_arguments_the_usage(run: Run, capsys: pytest.CaptureFixture[str], script: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(script)
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and error.startswith(f"usage: {script} ") and "arguments are required" in error
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "start"),
+    [
+        ("http_client.py", ["5", "5"], "start talking-points serve"),
+        ("label_studio_prefill.py", ["5", "5"], "start talking-points serve"),
+        ("vllm_describe.py", ["5,5"], "start vllm serve"),
+    ],
+)
+def test_nobody_answers(run: Run, photo: Path, script: str, arguments: list[str], start: str) -> None:
+    model = ["mini"] if script == "vllm_describe.py" else []
+    with pytest.raises(SystemExit) as left:
+        run(script, NOBODY, *model, photo, *arguments)
+    said = str(left.value.code)
+    assert said.startswith(f"nothing answers at {NOBODY} (") and f"): {start}" in said and "\n" not in said
+
+
 @pytest.mark.parametrize("script", ["http_client.py", "label_studio_prefill.py"])
 def test_clients_say_what_is_wrong(run: Run, photo: Path, engine: Engine, script: str) -> None:
-    with pytest.raises(SystemExit) as left:
-        run(script, "--help")
-    assert left.value.code == 0
-    with pytest.raises(SystemExit) as left:
-        run(script, "http://127.0.0.1:1", photo, 5)
-    assert left.value.code == 2
-    with pytest.raises(SystemExit, match="refused"):
-        run(script, "http://127.0.0.1:1", photo, 5, 5)
-    with pytest.raises(SystemExit, match="No such file"):
-        run(script, "http://127.0.0.1:1", photo.parent / "other.jpg", 5, 5)
     with listening(make_app({"tiny": engine}, ServeSettings(page=False))) as url, pytest.raises(SystemExit) as left:
         run(script, url, photo, 9000, 5)
     assert "is outside the" in str(left.value.code) and "\n" not in str(left.value.code)
@@ -143,6 +193,17 @@ def test_an_agents_loop(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path
     assert located.startswith("locate: (") and f"): {TEXTS[0]}; " in located
     assert verified.startswith("verify: ") and "the words lead to (" in verified
     assert rest.startswith("act on: " if verified.startswith("verify: yes") else "leave it: ")
+
+
+def test_an_agents_error_is_the_tools_line(run: Run, tmp_path: Path, tp: TalkingPoints) -> None:
+    tp.save_pretrained(tmp_path / "tiny")
+    with pytest.raises(SystemExit) as left:
+        run("agent_loop.py", tmp_path / OTHER, TEXTS[0], "--model", tmp_path / "tiny")
+    said = str(left.value.code)
+    assert said.startswith("locate: no such photo: ") and "\n" not in said
+    # The server says itself why it does not start.
+    with pytest.raises(SystemExit, match="^Connection closed$"):
+        run("agent_loop.py", tmp_path / OTHER, TEXTS[0], "--model", "nosuch")
 
 
 def test_trl(run: Run, tmp_path: Path) -> None:
