@@ -15,7 +15,7 @@ import numpy as np
 import talking_points
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
-from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.answers import KeptAnswers, check_begun
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.paper import PaperRow, beside_paper, rows_of
@@ -99,22 +99,25 @@ def run(
     from talking_points.evaluation.differs import what_differs
 
     workers = settings.workers if settings.engine == "ray" else 0
+    told = {
+        "model": settings.model,
+        "quantize": settings.quantize,
+        "style": settings.style,
+        "split": settings.chosen_split,
+        "only": str(_selection(settings)),
+        "describers": describers,
+        "localizers": localizers,
+        "sha256": hashes_of(settings.model, [*describers, *localizers]),
+    }
+    # Before a model is loaded, too.
+    check_begun(settings.out, _made_of(sets, told, settings.seed))
     with open_contestants(settings, workers=workers) as named:
         return evaluate(
             sets,
             {called[name]: texts[name] if name in texts else named(name) for name in describers},
             {short_name(name): named(name) for name in localizers},
             settings.out,
-            settings={
-                "model": settings.model,
-                "quantize": settings.quantize,
-                "style": settings.style,
-                "split": settings.chosen_split,
-                "only": str(_selection(settings)),
-                "describers": describers,
-                "localizers": localizers,
-                "sha256": hashes_of(settings.model, [*describers, *localizers]),
-            },
+            settings=told,
             seed=settings.seed,
             styles=settings.styles,
             table=() if settings.table is None else rows_of(settings.table, settings.objects),
@@ -122,6 +125,14 @@ def run(
             problems=problems,
             on_progress=on_progress,
         )
+
+
+def _made_of(sets: Sequence[SampleSet], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """All that an evaluation's answers depend on, the data first."""
+    data = {
+        one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
+    }
+    return {"data": data, **settings, "seed": seed}
 
 
 def _selection(settings: EvaluationSettings) -> Selection:
@@ -215,7 +226,7 @@ def evaluate(
         describers: by name; a mapping of sample ids to texts for what is written already.
         localizers: by name. The first one also judges the texts of other samples.
         out: gets `answers.jsonl` as the work goes on, then the files of `write_report`.
-        settings: model, split and the like, for the report; a run with other settings does not resume this one.
+        settings: model, split and the like, for the report; a run with other settings is refused there.
         seed: of the shuffling.
         styles: whether every describer's texts are scored in other styles, too.
         table: rows of the paper, which the report then holds beside ours.
@@ -225,11 +236,12 @@ def evaluate(
 
     Returns:
         The report.
+
+    Raises:
+        ValueError: `out` holds an evaluation of anything else, or a text cannot be read; says which.
     """
-    data = {
-        one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
-    }
-    with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
+    made_of = _made_of(sets, settings, seed)
+    with KeptAnswers(out, made_of, on_progress) as answers:
         rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, styles)]
     problems = [*problems, *(_nothing_read(row) for row in rows if not row.read.any())]
     rows = [row for row in rows if row.read.any()]
@@ -241,7 +253,7 @@ def evaluate(
         **settings,
         "seed": seed,
         "versions": versions(),
-        "data": data,
+        "data": made_of["data"],
         "passed_over": list(problems),
         "skipped": {one.name: dict(one.skipped) for one in sets if one.skipped},
         "rows": [row.summary() for row in rows],
