@@ -29,8 +29,8 @@ def check_begun(out: Path, of: Mapping[str, Any]) -> None:
     """
     given = json.loads(json.dumps({"form": FORM, **of}))
     begun = _begun(out, given)
-    # In the order given: what a run is of comes first.
-    for name in {**given, **begun} if begun else ():
+    # In the order given: what a run is of comes first. Who skips a sample may describe it later, in the same file.
+    for name in [one for one in {**given, **begun} if begun and one != "skipped"]:
         if begun.get(name) != given.get(name):
             there, now = _told(begun.get(name), given.get(name)), _told(given.get(name), begun.get(name))
             raise ValueError(
@@ -71,7 +71,10 @@ def _told(value: Any, other: Any) -> str:
 
 
 class KeptAnswers:
-    """Answers in a file of JSON lines, which a run of anything else refuses (`check_begun`). A context manager."""
+    """Answers in a file of JSON lines, which a run of anything else refuses (`check_begun`). A context manager.
+
+    A run in which other samples are skipped begins them anew.
+    """
 
     def __init__(self, out: Path, of: Mapping[str, Any], on_progress: OnProgress = unheard) -> None:
         """out: the run's folder. of: all that the answers depend on."""

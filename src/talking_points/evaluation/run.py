@@ -65,6 +65,8 @@ class SampleSet:
     """What the constant is; for the report."""
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By who skipped them, ids of samples that are therefore not among these."""
+    whole: Sequence[Sample] = ()
+    """With those that were skipped; empty: none was."""
 
 
 def run(
@@ -129,10 +131,13 @@ def run(
 
 def _made_of(sets: Sequence[SampleSet], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """All that an evaluation's answers depend on, the data first."""
+    whole = {one.name: one.whole or one.samples for one in sets}
     data = {
-        one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
+        one.name: {"samples": len(whole[one.name]), "sha256": _hash(whole[one.name]), "constant": one.mean_of}
+        for one in sets
     }
-    return {"data": data, **settings, "seed": seed}
+    skipped = {one.name: dict(one.skipped) for one in sets if one.skipped}
+    return {"data": data, **settings, "seed": seed, "skipped": skipped}
 
 
 def _selection(settings: EvaluationSettings) -> Selection:
@@ -202,7 +207,7 @@ def without_skipped(one: SampleSet, files: Mapping[str, WrittenTexts]) -> Sample
     samples = [sample for sample in one.samples if sample.sample_id not in left_out]
     if not samples:
         raise ValueError(f"{one.name} has nothing to score: {skipped_said(skipped)}")
-    return replace(one, samples=samples, skipped=skipped)
+    return replace(one, samples=samples, skipped=skipped, whole=one.samples)
 
 
 def evaluate(
@@ -255,7 +260,7 @@ def evaluate(
         "versions": versions(),
         "data": made_of["data"],
         "passed_over": list(problems),
-        "skipped": {one.name: dict(one.skipped) for one in sets if one.skipped},
+        "skipped": made_of["skipped"],
         "rows": [row.summary() for row in rows],
         "differences": [difference for some in as_written.values() for difference in _differences(some)],
         "checks": {name: _checks(some) for name, some in of_set.items()},
