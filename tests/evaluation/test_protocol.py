@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.scene import Scene, make_scene
+from talking_points.evaluation.compare import compare
 from talking_points.evaluation.protocol import (
     Row,
     box_centres,
@@ -251,6 +252,22 @@ class Says(Oracle):
 
     def describe(self, photo: Image.Image, points_px: list[tuple[float, float]]) -> list[str]:
         return [self.text for _ in points_px]
+
+
+def test_what_was_skipped_may_be_described_later_and_is_not_compared_with_it(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    skipped = {"Ann": [samples[0].sample_id]}
+    less = replace(one, samples=samples[1:], whole=samples, skipped=skipped)
+    texts = {"Ann": {s.sample_id: "the coat" for s in samples}}
+    for name, scored in (("a", less), ("b", less), ("b", one)):
+        report = evaluate([scored], texts, {"judge": Corner()}, tmp_path / name, settings={}, seed=0)
+        assert {row["n"] for row in report["rows"]} == {len(scored.samples)}
+        assert report["data"]["plain"]["samples"] == len(samples)
+    assert not report["skipped"]
+    with pytest.raises(ValueError, match="scored other samples under the name 'plain'"):
+        compare(tmp_path / "a", tmp_path / "b")
+    assert len(compare(tmp_path / "b", tmp_path / "b")) == len(report["rows"])
 
 
 class Corner(Oracle):

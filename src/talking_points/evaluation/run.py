@@ -46,8 +46,9 @@ from talking_points.evaluation.written import (
     texts_of_file,
 )
 from talking_points.files import sha256_of
+from talking_points.model.roles import role_missing
 from talking_points.pointing.interfaces import Describer, Localizer
-from talking_points.pointing.pretrained import find_model
+from talking_points.pointing.pretrained import find_model, stock_family
 from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
@@ -73,10 +74,11 @@ def run(
     settings: EvaluationSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
-    find_model(settings.model)
+    asked = settings.contestants(have_texts=True)
+    check_models(settings.model, [name for names in asked for name in names])
+    files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
-    files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
     samples = [sample for one in sets for sample in one.samples]
     left_over = [note for written in files.values() for note in written.left_over(samples)]
     sets = [without_skipped(one, files) for one in sets]
@@ -129,6 +131,24 @@ def run(
         )
 
 
+def check_models(model: str, names: Sequence[str]) -> None:
+    """A ValueError where a describer's or localizer's model is unknown or has no such role, before data are read.
+
+    Args:
+        model: of those that name none.
+        names: as `settings.DESCRIBERS` and `LOCALIZERS` have them.
+    """
+    find_model(model)
+    for name in names:
+        kind, _, where = name.partition(":")
+        if kind == "endpoint":
+            find_model(name)
+        elif kind in ("descriptor", "localizer", "blind"):
+            folder, role = find_model(where or model), "descriptor" if kind == "descriptor" else "localizer"
+            if isinstance(folder, Path) and stock_family(folder) is None and not (folder / role).is_dir():
+                raise ValueError(role_missing(where or model, role))
+
+
 def _made_of(sets: Sequence[SampleSet], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """All that an evaluation's answers depend on, the data first."""
     whole = {one.name: one.whole or one.samples for one in sets}
@@ -148,7 +168,11 @@ def sets_of_sources(settings: EvaluationSettings, on_progress: OnProgress = unhe
     """Sets of part-labelled photos, a ValueError without any; the constant is the mean point of the train split."""
     sources, selection, split = parse_sources(settings.source), _selection(settings), settings.chosen_split
     scenes = load_scenes(sources, split, selection, on_progress=on_progress)
-    mean_unit = labelled_points(load_scenes(sources, "train", selection, on_progress=on_progress)).mean(0)
+
+    def told(stage: str, done: int, total: int) -> None:
+        on_progress(f"{stage} (for the constant: the mean of its points)", done, total)
+
+    mean_unit = labelled_points(load_scenes(sources, "train", selection, on_progress=told)).mean(0)
     made = []
     for name in settings.sets or (CROSS_PHOTO if settings.cross_photo else SETS):
         samples = make_set(name, scenes, points=settings.points, seed=settings.seed)

@@ -17,12 +17,11 @@ from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
 from talking_points.evaluation.protocol import Located
-from talking_points.evaluation.run import versions
+from talking_points.evaluation.run import check_models, versions
 from talking_points.evaluation.settings import PointingSettings
 from talking_points.files import sha256_of, write_whole
 from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
-from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
 from talking_points.samples import ABSENT_BELOW
 
@@ -31,11 +30,11 @@ def run(
     settings: PointingSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate_pointing` of what the settings name. on_problem: told of each entry that is passed over."""
+    check_models(settings.model, settings.localizer)
     problems: list[str] = []
     tasks = read_tasks(settings.data, settings.layout, problems.append)
     for problem in problems:
         on_problem(problem)
-    find_model(settings.model)
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
 
