@@ -575,7 +575,7 @@ class TestHelp:
         [
             (
                 [],
-                "# The paper's values for the 7B, as no --base is given, which names a recipe; --recipe NAME (7b, mini,",
+                "# The paper's values for the 7B, as no --base is given, which names a recipe; --recipe NAME",
             ),
             (["--base", MINI.parent], "# The recipe mini, which the base names; --recipe NAME (7b, mini, qwen3-vl)"),
             (["--recipe", "mini"], "# The recipe mini, as given; --recipe NAME"),
