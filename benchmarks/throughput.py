@@ -39,7 +39,8 @@ from talking_points.evaluation.run import versions
 from talking_points.files import read_json
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import ModelConfig, VisionConfig
-from talking_points.model.network import ROLES, PointNetwork
+from talking_points.model.network import PointNetwork
+from talking_points.model.roles import ROLES
 from talking_points.photos import letterbox
 from talking_points.pointing import descriptor, localizer, role
 from talking_points.pointing.encoding import PhotoCache

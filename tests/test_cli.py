@@ -10,10 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image, ImageColor
 
 import talking_points
-from talking_points.cli import main
+from talking_points.cli import app, main
 from talking_points.demo import demo_photos
 from talking_points.evaluation.figures import FOUND_COLOUR
 from talking_points.pointing import pretrained
@@ -388,6 +389,11 @@ class TestBadInput:
     def test_what_is_too_much_is_told_where_help_is(self, error_of, arguments):
         assert error_of("describe", *arguments).endswith("See `talking-points describe --help`\n")
 
+    @pytest.mark.parametrize("arguments", [(), ("train",)])
+    def test_without_arguments_the_help_stands_alone(self, run, arguments):
+        status, out, err = run(*arguments)
+        assert status == 2 and "Usage: talking-points" in out + err and "error:" not in out + err
+
     def test_parity_folder(self, error_of, tmp_path):
         assert "no such folder" in error_of("parity", tmp_path / "absent")
 
@@ -547,6 +553,12 @@ class TestHelp:
         status, out, _ = run(*command, "--help")
         flags = set(re.findall(r"^\W*(--[a-z-]+)", out, re.MULTILINE)) - {"--help"}
         assert status == 0 and len(flags) <= 15
+        shown = typer.main.get_command(app)
+        for name in command:
+            shown = shown.commands[name]
+        hidden = [one for one in shown.params if one.hidden]
+        assert bool(hidden) == out.rstrip().endswith("More settings: --show-config")
+        assert command != ["evaluate"] or "--source" in flags
 
     @pytest.mark.parametrize("command", COMMANDS_OF_SETTINGS, ids=" ".join)
     def test_all_settings_are_printed_as_toml_that_can_be_given(self, run, command, tmp_path):
@@ -557,6 +569,21 @@ class TestHelp:
         (tmp_path / "a.toml").write_text("colour = 1")
         status, out, err = run(*command, "--config", tmp_path / "a.toml")
         assert (status, out) == (2, "") and "a.toml: unknown key 'colour'; known: " in err and err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (
+                [],
+                "# The paper's values for the 7B, as no --base is given, which names a recipe; --recipe NAME",
+            ),
+            (["--base", MINI.parent], "# The recipe mini, which the base names; --recipe NAME (7b, mini, qwen3-vl)"),
+            (["--recipe", "mini"], "# The recipe mini, as given; --recipe NAME"),
+        ],
+    )
+    def test_a_recipe_is_named_above_what_it_says(self, run, arguments, said):
+        status, out, _ = run("train", "descriptor", *arguments, "--show-config")
+        assert status == 0 and out.startswith(said) and ("\nlora_rank = 32\n" in out) == bool(arguments)
 
     def test_version(self, run):
         assert run("--version") == (0, f"talking-points {talking_points.__version__}\n", "")
@@ -634,6 +661,12 @@ def test_stopped_while_the_model_loads(photo, sent):
 
 @pytest.mark.skipif(not MINI.is_file(), reason="the embedded checkpoint pretrained/mini is not here")
 class TestWithMini:
+    def test_one_line_is_no_lines(self, run, tmp_path):
+        Image.effect_noise((80, 60), 90).convert("RGB").save(tmp_path / "photo.png")
+        (tmp_path / "points.jsonl").write_text('{"photo": "photo.png", "x": 20, "y": 30}\n')
+        status, _, err = run("describe", "--input", tmp_path / "points.jsonl", "--out", tmp_path / "out.jsonl")
+        assert status == 0 and "out.jsonl: 1 line answered\n" in err
+
     def test_a_file_of_lines_there_and_back(self, run, tmp_path):
         """Describe a file, find the points from what was written; start again and nothing is left to do."""
         photo, points = tmp_path / "photo.png", tmp_path / "points.jsonl"

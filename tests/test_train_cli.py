@@ -60,7 +60,20 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     joined = ("--descriptor", tmp_path / "descriptor/checkpoint", "--localizer", tmp_path / "localizer/checkpoint")
     assert run("train", "join", *joined, "--out", mini) == 0
 
+    # The same again is done again; what is of other parts is left as it is.
+    assert run("train", "join", *joined, "--out", mini) == 0
+    before = sorted((path, path.read_bytes()) for path in mini.rglob("*") if path.is_file())
     capsys.readouterr()
+    for other, said in ((tmp_path / "regression/checkpoint", "whose localizer is not that of"), ("mini", "whose desc")):
+        parts = (*joined[:3], other) if other != "mini" else ("--descriptor", other, "--localizer", other)
+        assert run("train", "join", *parts, "--out", mini) == 2
+        error = capsys.readouterr().err.strip()
+        assert f"{mini} holds a checkpoint {said}" in error and error.endswith("; give another --out")
+    one = tmp_path / "descriptor" / "checkpoint"
+    assert run("train", "join", *joined, "--out", one) == 2
+    assert f"{one} holds a checkpoint without a localizer; give another" in capsys.readouterr().err
+    assert sorted((path, path.read_bytes()) for path in mini.rglob("*") if path.is_file()) == before
+
     assert run("train", "calibrate", *data, "--model", mini, "--out", mini) == 0
     fitted = json.loads(capsys.readouterr().out)
     assert fitted["points"] >= 2 and 0 <= fitted["error"] <= 1 and fitted["temperature"] > 0
@@ -128,6 +141,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert point["found_x"] >= 0 and point["found_y"] >= 0 and 0 <= point["confidence"] <= 1
 
 
+EVALUATE = ("evaluate", "--source", "label-map={people}", "--out", "x")
 LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
 
 
@@ -144,15 +158,33 @@ LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
         ((*LOCALIZER, "--data", "{people}", "--config", "x.toml"), "no such file of settings: x.toml"),
         (("train", "localizer", "--data", "{people}", "--base", "maxi", "--out", "x"), "unknown model 'maxi'"),
         (("train", "calibrate", "--model", "mini", "--data", "/nowhere", "--out", "x"), "no such file or folder"),
-        (("evaluate", "--source", "label-map={people}", "--model", "maxi", "--out", "x"), "unknown model 'maxi'"),
+        ((*EVALUATE, "--model", "maxi"), "unknown model 'maxi'"),
+        ((*EVALUATE, "--model", "mini", "--localizer", "localizer:a/b/c"), "no such folder: a/b/c"),
+        ((*EVALUATE, "--model", "mini", "--describer", "descriptor:maxi"), "unknown model 'maxi'"),
+        ((*EVALUATE, "--model", "mini", "--localizer", "endpoint:here"), "needs an address and a model"),
+        ((*EVALUATE, "--model", "mini", "--describer", "file:no.jsonl"), "no.jsonl"),
+        ((*EVALUATE, "--model", "{base}"), "train join --descriptor mini --localizer DIR --out DIR"),
+        ((*EVALUATE, "--model", "mini", "--localizer", "localizer:{base}"), "{base} has no localizer"),
     ],
 )
 def test_bad_input_is_one_line(
-    arguments: tuple[str, ...], message: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    message: str,
+    people: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert run(*(a.format(here=tmp_path, people=people) for a in arguments)) == 2
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("photos were read first")
+
+    monkeypatch.setattr("talking_points.evaluation.run.load_scenes", read)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text('{"format_version": 2}')
+    assert run(*(a.format(here=tmp_path, people=people, base=base) for a in arguments)) == 2
     error = capsys.readouterr().err.strip()
-    assert message in error and "\n" not in error
+    assert message.format(base=base) in error and "\n" not in error
 
 
 @pytest.mark.parametrize(("finished", "status"), [(True, 0), (False, 143)])

@@ -10,7 +10,7 @@ import torch
 from recipes.mini.learn import load_parts
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.hugging_face import attach_role, lora_config
-from talking_points.model.network import ROLES
+from talking_points.model.roles import ROLES
 
 RANK = 16
 

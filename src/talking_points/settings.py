@@ -4,8 +4,8 @@ A field is a str, int, float, bool, Path or Literal of texts, a tuple of any len
 text beneath it is its help, in the shell and in TOML. A flag has the field's name unless `flag` says otherwise; one
 of a tuple is given once for each value. The class lies in the package that uses it and imports neither torch nor
 transformers; a base class gives its fields to several commands. A class method `beneath(given)` says, from the values
-given, what holds in place of defaults, as a recipe does. `make` reads such a class from a TOML file and from flags,
-`to_toml` writes it. The shell's side is `talking_points.cli.options`.
+given, what holds in place of defaults, as a recipe does; `told_of(given)` says which, for people. `make` reads such a
+class from a TOML file and from flags, `to_toml` writes it. The shell's side is `talking_points.cli.options`.
 """
 
 from __future__ import annotations

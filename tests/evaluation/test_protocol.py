@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from talking_points.dataset.scene import Scene, make_scene
+from talking_points.evaluation.compare import compare
 from talking_points.evaluation.protocol import (
     Row,
     box_centres,
@@ -178,8 +179,45 @@ def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.M
         again, asked_again = run()
         assert again == report and (tmp_path / "answers.jsonl").read_bytes() == kept
         assert asked_again == (0 if cut == len(kept) else asked_again) and asked_again <= asked
-    _, asked_again = run(seed=1)
-    assert asked_again == asked
+    # What is of anything else leaves it as it is.
+    with pytest.raises(ValueError, match=f"^{tmp_path} holds an evaluation with seed 0, now it is 1: repeat the"):
+        run(seed=1)
+    assert (tmp_path / "answers.jsonl").read_bytes() == kept
+
+
+def test_a_folder_with_another_evaluation_is_refused(tmp_path: Path) -> None:
+    """Whatever differs is named; the report alone is enough to know it by."""
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    sets = [SampleSet(name=name, samples=samples, mean_unit=np.array([0.5, 0.5])) for name in ("plain", "other")]
+    less = replace(sets[0], samples=samples[:4])
+    of: dict = {"model": "m", "describers": ["ground-truth", "file:a"], "sha256": {"model": "aa"}}
+    texts = {"ground-truth": {s.sample_id: "the coat" for s in samples}}
+
+    def run(one: SampleSet = sets[0], **changed: object) -> None:
+        evaluate([one], texts, {"judge": Corner()}, tmp_path, settings={**of, **changed}, seed=0)
+
+    run()
+    report = (tmp_path / "report.json").read_bytes()
+    for _ in range(2):
+        for changed, said in (
+            ({"one": sets[1]}, "with data plain, now it is other: repeat the first command, or give another --out$"),
+            ({"one": less}, r"with data plain \(samples 10, sha256 \w+\), now it is plain \(samples 4, sha256 \w+\):"),
+            ({"model": "other"}, "with model m, now it is other:"),
+            ({"describers": ["ground-truth"]}, "with describers ground-truth, file:a, now it is ground-truth:"),
+            ({"sha256": {"model": "bb"}}, "with sha256 model aa, now it is model bb:"),
+        ):
+            with pytest.raises(ValueError, match=said):
+                run(**changed)  # type: ignore[arg-type]
+        (tmp_path / "answers.jsonl").unlink(missing_ok=True)
+    assert (tmp_path / "report.json").read_bytes() == report
+    run()
+    (tmp_path / "answers.jsonl").unlink()
+    (tmp_path / "report.json").write_text('{"photos": 3}')
+    with pytest.raises(ValueError, match="report.json is no report of such an evaluation; give another --out"):
+        run()
+    (tmp_path / "answers.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match="answers.jsonl holds no answers of an evaluation; give another --out"):
+        run()
 
 
 def test_the_checks_see_photos_paired_with_others_texts(tmp_path: Path) -> None:
@@ -214,6 +252,29 @@ class Says(Oracle):
 
     def describe(self, photo: Image.Image, points_px: list[tuple[float, float]]) -> list[str]:
         return [self.text for _ in points_px]
+
+
+def test_what_was_skipped_may_be_described_later_and_is_not_compared_with_it(tmp_path: Path) -> None:
+    samples = make_set("plain", SCENES, points=2, seed=0)
+    one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    skipped = {"Ann": [samples[0].sample_id]}
+    less = replace(one, samples=samples[1:], whole=samples, skipped=skipped)
+    texts = {"Ann": {s.sample_id: "the coat" for s in samples}}
+    for name, scored in (("a", less), ("b", less), ("b", one)):
+        report = evaluate([scored], texts, {"judge": Corner()}, tmp_path / name, settings={}, seed=0)
+        assert {row["n"] for row in report["rows"]} == {len(scored.samples)}
+        assert report["data"]["plain"]["samples"] == len(samples)
+    assert not report["skipped"]
+    with pytest.raises(ValueError, match="scored other samples under the name 'plain'"):
+        compare(tmp_path / "a", tmp_path / "b")
+    assert len(compare(tmp_path / "b", tmp_path / "b")) == len(report["rows"])
+
+
+class Corner(Oracle):
+    """Finds all texts in one place."""
+
+    def localize(self, photo: Image.Image, texts: list[str]) -> list[tuple[float, float]]:
+        return [(1.0, 1.0)] * len(texts)
 
 
 def test_a_text_that_cannot_be_read_is_named_before_any_is_asked(tmp_path: Path) -> None:

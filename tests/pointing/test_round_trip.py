@@ -13,7 +13,7 @@ from talking_points.model.language import embed_suffixes
 from talking_points.model.shared_prefix import read_prefix
 from talking_points.pointing import pairs, role
 from talking_points.pointing.prepared import prepare_photo
-from talking_points.pointing.pretrained import choose_device, load_network
+from talking_points.pointing.pretrained import choose_device, find_base, find_checkpoint, find_model, load_network
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint, answer_as_json
 from tests.tiny import HEADS, tiny_network
@@ -217,8 +217,20 @@ def test_save_and_load(tp: TalkingPoints, photo: Image.Image, tmp_path: Path) ->
 
 
 def test_unknown_models_and_devices(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown model 'maxi': 'mini', a checkpoint folder, a Hub id"):
+    with pytest.raises(ValueError, match="unknown model 'maxi': 'mini', a checkpoint folder, or a Hub id"):
         load_network("maxi")
+    with pytest.raises(ValueError, match=r"a Hub id \(owner/name\), or endpoint:URL,MODEL$"):
+        find_model("maxi")
+    for find in (find_base, find_checkpoint):
+        with pytest.raises(ValueError, match=r"'maxi': 'mini', a checkpoint folder, or a Hub id \(owner/name\)$"):
+            find("maxi")
+    # These can be nothing but folders.
+    for name in ("maxi/", "./maxi", "../maxi", "/maxi", "~/maxi", "runs/maxi/checkpoint", "runs/maxi/"):
+        for find in (find_model, find_base, find_checkpoint):
+            with pytest.raises(
+                ValueError, match=f"^no such folder: {name}; give a checkpoint folder, 'mini', or a Hub"
+            ):
+                find(name)
     with pytest.raises(ValueError, match="is no checkpoint: it has no config.json"):
         load_network(tmp_path)
     with pytest.raises(ValueError, match="device 'quantum' cannot be used"):

@@ -109,7 +109,9 @@ def test_a_built_set_gives_the_objects_and_parts_that_are_asked_for(tmp_path: Pa
 
 
 def test_other_things_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no built set with a train split"):
+    with pytest.raises(
+        ValueError, match="no built set with a train split; build one with talking-points build-dataset$"
+    ):
         texts_of(tmp_path)
     with pytest.raises(FileNotFoundError, match="own.csv: no such file or folder"):
         texts_of(tmp_path / "own.csv")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,6 +48,20 @@ def test_a_slow_step_has_a_line_before_it_is_logged(
         tracking.step(3, 0.125, is_logged=True)
         tracking.log(3, {"loss": 0.375})
     assert [line.split("  ")[:2] for line in caplog.messages] == [["step 2/8", "loss 0.25"], ["step 3/8", "loss 0.375"]]
+
+
+def test_what_is_left_is_said_in_minutes_and_not_at_the_last_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("talking_points.training.tracking.LINE_EVERY_S", 0.0)
+    with Tracking(tmp_path, 0, 10) as tracking:
+        # A step took a second, or a minute.
+        for done, seconds in ((8, 8), (8, 8 * 60), (9, 9), (10, 10)):
+            tracking._begun = time.monotonic() - seconds
+            tracking.step(done, 0.5)
+    ends = [line.rpartition("samples/s")[2] for line in caplog.messages]
+    assert ends == [", under a minute left", ", 2 min left", ", under a minute left", ""]
 
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])

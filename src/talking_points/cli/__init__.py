@@ -18,6 +18,7 @@ import typer
 
 import talking_points
 from talking_points.cli import agents, check, dataset, evaluate, points, serve, train, weights
+from talking_points.cli.options import MORE_SETTINGS
 
 # typer keeps its exceptions' common parents to itself: BadParameter is a UsageError is a ClickException.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -29,20 +30,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(points.describe)
-app.command()(points.localize)
-app.command("round-trip")(points.round_trip)
+app.command(epilog=MORE_SETTINGS)(points.describe)
+app.command(epilog=MORE_SETTINGS)(points.localize)
+app.command("round-trip", epilog=MORE_SETTINGS)(points.round_trip)
 app.command()(points.demo)
 app.command("check-model")(check.check_model)
-app.command("build-dataset")(dataset.build_dataset)
+app.command("build-dataset", epilog=MORE_SETTINGS)(dataset.build_dataset)
 app.command("inspect-dataset")(dataset.inspect_dataset)
 app.add_typer(train.train_app, name="train")
-app.command()(evaluate.evaluate)
-app.command("evaluate-pointing")(evaluate.evaluate_pointing)
+app.command(epilog=MORE_SETTINGS)(evaluate.evaluate)
+app.command("evaluate-pointing", epilog=MORE_SETTINGS)(evaluate.evaluate_pointing)
 app.command()(evaluate.compare)
-app.command()(serve.serve)
+app.command(epilog=MORE_SETTINGS)(serve.serve)
 app.command()(serve.collect)
-app.command()(agents.mcp)
+app.command(epilog=MORE_SETTINGS)(agents.mcp)
 app.command("import-omg-llava")(weights.import_omg_llava)
 app.command()(weights.parity)
 
@@ -79,8 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except _ClickException as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)
-        # A word in excess, or an option that there is not: what was meant, only the help can say.
-        if isinstance(error, _UsageError) and not isinstance(error, typer.BadParameter) and context is not None:
+        # A word in excess, or an option that there is not: what was meant, only the help can say. Without a message it
+        # was printed, as there were no arguments.
+        is_usage = isinstance(error, _UsageError) and not isinstance(error, typer.BadParameter)
+        if message and is_usage and context is not None:
             message += f"{'' if message.endswith(('.', '?')) else '.'} See `{context.command_path} --help`"
         status = _fail(message)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
@@ -100,7 +103,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _fail(message: str) -> int:
-    """Print a message as one line. typer prints the help for a command that got no arguments by itself."""
+    """Print a message as one line, if there is one."""
     if message:
         typer.echo(f"error: {' '.join(message.split())}", err=True)
     return 2

@@ -14,8 +14,8 @@ from talking_points.evaluation.settings import EvaluationSettings, PointingSetti
 from talking_points.memory import keep_freed_memory
 from talking_points.progress import Progress
 
-SHOWN: tuple[str, ...] = ("data", "fields", "out", "model", "describer", "localizer", "split", "table", "styles")
-SHOWN += ("limit", "objects", "device")
+SHOWN: tuple[str, ...] = ("data", "fields", "source", "out", "model", "describer", "localizer", "split", "table")
+SHOWN += ("styles", "limit", "device")
 POINTING_SHOWN = ("data", "layout", "out", "model", "localizer", "concurrency", "max_requests", "max_tokens", "device")
 
 

@@ -21,6 +21,8 @@ DeviceOption = Annotated[
     str | None, typer.Option("--device", help="'cpu', 'cuda', 'cuda:1', ...; chosen for you unless given.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+MORE_SETTINGS = "More settings: --show-config"
+"""At the end of the help of a command that has more of them than flags that are shown."""
 _CONFIG = typer.Option("--config", metavar="FILE.toml", help="Settings from a file; flags go before it.")
 _SHOW = typer.Option("--show-config", help="Print all settings as TOML, the less common ones too, and stop.")
 
@@ -55,7 +57,10 @@ def takes(cls: type, *, shown: Sequence[str] = ()) -> Callable[[Run], Run]:
         def call(config: Path | None, show_config: bool, **given: Any) -> None:
             beside = {one.name: given.pop(one.name) for one in own}
             if show_config:
-                typer.echo(to_toml(cls, read(cls, given, config=config)), nl=False)
+                values = read(cls, given, config=config)
+                if (told_of := getattr(cls, "told_of", None)) is not None:
+                    typer.echo(f"# {told_of(values)}\n")
+                typer.echo(to_toml(cls, values), nl=False)
             else:
                 made: Any = make(cls, given, config=config)
                 with disk_full_explained(getattr(made, "out", None)):

@@ -239,6 +239,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     fields = settings.named_fields
     next(read_samples(settings.input, fields=fields), None)
     expect_model(settings.model)
+    from talking_points.pages import counted
     from talking_points.pointing.files import ROLES, run_bulk
     from talking_points.pointing.pretrained import load_roles
 
@@ -264,7 +265,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     bad = f', {report.bad:,} could not be and say why under "problem"' if report.bad else ""
     if report.bad_before:
         before += f" ({report.bad_before:,} of them could not be)"
-    log(f"{settings.out}: {report.answered:,} lines answered{bad}{before}")
+    log(f"{settings.out}: {counted(report.answered, 'line')} answered{bad}{before}")
     raise typer.Exit(report.exit_status)
 
 

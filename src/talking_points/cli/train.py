@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from talking_points.cli.console import let_threads_sleep, log
-from talking_points.cli.options import DeviceOption, takes
+from talking_points.cli.options import MORE_SETTINGS, DeviceOption, takes
 from talking_points.fields import Fields
 from talking_points.files import disk_full_explained
 from talking_points.memory import keep_freed_memory
@@ -32,14 +32,14 @@ GRPO_SHOWN += ("steps", "photos", "points", "learning_rate", "reward", "device")
 train_app = typer.Typer(help="Train descriptor and localizer.", no_args_is_help=True)
 
 
-@train_app.command("descriptor")
+@train_app.command("descriptor", epilog=MORE_SETTINGS)
 @takes(DescriptorSettings, shown=(*ROLE_SHOWN, "fields", "region"))
 def train_descriptor(settings: DescriptorSettings, dry_run: DryRunOption = False) -> None:
     """Train the descriptor's adapter over a frozen base."""
     _train_role(settings, dry_run)
 
 
-@train_app.command("localizer")
+@train_app.command("localizer", epilog=MORE_SETTINGS)
 @takes(LocalizerSettings, shown=(*ROLE_SHOWN, "head", "blind"))
 def train_localizer(settings: LocalizerSettings, dry_run: DryRunOption = False) -> None:
     """Train the localizer's adapter, projector and heads over a frozen base."""
@@ -72,10 +72,13 @@ def train_join(
         import torch
 
         from talking_points.bases.loading import load_joined, save_base
-        from talking_points.model.checkpoint import read_trainings, write_trainings
+        from talking_points.model.checkpoint import check_role, check_same_roles, read_trainings, write_trainings
         from talking_points.pointing.pretrained import find_checkpoint
 
         roles = {"descriptor": find_checkpoint(descriptor), "localizer": find_checkpoint(localizer)}
+        for role, folder in roles.items():
+            check_role(folder, role)
+        check_same_roles(out, roles, dtype=torch.float16)
         told = read_trainings(roles)
         # In the type in which it is written: of a large base that is half the memory.
         joined = load_joined(*roles.values(), dtype=torch.float16)
@@ -124,7 +127,7 @@ def train_calibrate(
     typer.echo(json.dumps(dataclasses.asdict(found), indent=2))
 
 
-@train_app.command("grpo")
+@train_app.command("grpo", epilog=MORE_SETTINGS)
 @takes(GRPOSettings, shown=GRPO_SHOWN)
 def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
     """Reinforce a descriptor on points without texts: rewarded is what a localizer finds from its descriptions."""

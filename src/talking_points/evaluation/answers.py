@@ -12,21 +12,73 @@ import numpy as np
 
 from talking_points.evaluation.protocol import Located, check_asked, describe_samples, locate_texts
 from talking_points.evaluation.samples import Sample, by_photo
-from talking_points.files import sha256_of, write_whole
+from talking_points.files import read_json, sha256_of, write_whole
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.progress import OnProgress, unheard
 
 FORM = 2
-"""Of the file; one of another form is begun anew."""
+"""Of the file; one of another form is refused."""
 PHOTOS_AT_ONCE = 64
 """Photos that are opened, described and searched together; what is lost when a run is killed."""
 
 
+def check_begun(out: Path, of: Mapping[str, Any]) -> None:
+    """A ValueError where a folder holds answers, or a report, of anything else; it names the first that differs.
+
+    of: as `KeptAnswers` takes it.
+    """
+    given = json.loads(json.dumps({"form": FORM, **of}))
+    begun = _begun(out, given)
+    # In the order given: what a run is of comes first. Who skips a sample may describe it later, in the same file.
+    for name in [one for one in {**given, **begun} if begun and one != "skipped"]:
+        if begun.get(name) != given.get(name):
+            there, now = _told(begun.get(name), given.get(name)), _told(given.get(name), begun.get(name))
+            raise ValueError(
+                f"{out} holds an evaluation with {name} {there}, now it is {now}: repeat the first command, or give "
+                "another --out"
+            )
+
+
+def _begun(out: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the evaluation in a folder is of, in the answers' first line or else in the report; empty without any."""
+    path, report = out / "answers.jsonl", out / "report.json"
+    head = next(iter(path.read_bytes().splitlines(keepends=True)), b"") if path.is_file() else b""
+    # A run that was killed while it wrote left part of a line.
+    if head.endswith(b"\n"):
+        try:
+            return dict(json.loads(json.loads(head)))
+        except (ValueError, TypeError):
+            raise ValueError(f"{path} holds no answers of an evaluation; give another --out") from None
+    if not report.is_file():
+        return {}
+    told = {"form": FORM, **read_json(report)}
+    if not given.keys() <= told.keys():
+        raise ValueError(f"{report} is no report of such an evaluation; give another --out")
+    return {name: told[name] for name in given}
+
+
+def _told(value: Any, other: Any) -> str:
+    """A value for people; of what has several parts, those that the other one has not."""
+    if isinstance(value, dict) and isinstance(other, dict) and value.keys() == other.keys():
+        differ = {name: one for name, one in value.items() if one != other[name]}
+        told = {name: _told(one, other[name]) for name, one in differ.items()}
+        return ", ".join(
+            f"{name} ({told[name]})" if isinstance(differ[name], dict) else f"{name} {told[name]}" for name in differ
+        )
+    if isinstance(value, dict | list):
+        return ", ".join(map(str, value))
+    return "none" if value in (None, "") else str(value)
+
+
 class KeptAnswers:
-    """Answers in a file of JSON lines, begun anew by a run that is of anything else. A context manager."""
+    """Answers in a file of JSON lines, which a run of anything else refuses (`check_begun`). A context manager.
+
+    A run in which other samples are skipped begins them anew.
+    """
 
     def __init__(self, out: Path, of: Mapping[str, Any], on_progress: OnProgress = unheard) -> None:
         """out: the run's folder. of: all that the answers depend on."""
+        check_begun(out, of)
         out.mkdir(parents=True, exist_ok=True)
         self._path, self._on_progress = out / "answers.jsonl", on_progress
         self._head = f"{json.dumps(json.dumps({'form': FORM, **of}, sort_keys=True))}\n".encode()

@@ -27,7 +27,7 @@ def compare(one: Path, other: Path) -> list[dict[str, Any]]:
     rows = []
     for key in shared:
         name = key[0]
-        if my_data[name]["sha256"] != their_data[name]["sha256"]:
+        if my_data[name] != their_data[name]:
             raise ValueError(
                 f"{one} and {other} scored other samples under the name {name!r}; evaluate both on one set"
             )
@@ -47,7 +47,7 @@ def compare(one: Path, other: Path) -> list[dict[str, Any]]:
 
 
 def _read(folder: Path) -> tuple[dict[tuple[str, ...], list[tuple[str, float]]], dict[str, Any]]:
-    """For each row the photo and the error of its samples, infinite without an answer; and what the data were."""
+    """For each row the photo and the error of its samples, infinite without an answer; and each set's samples."""
     report = folder / "report.json"
     if not report.is_file():
         raise FileNotFoundError(f"{folder} holds no evaluation: no report.json in it")
@@ -55,4 +55,7 @@ def _read(folder: Path) -> tuple[dict[tuple[str, ...], list[tuple[str, float]]],
     for line in pq.read_table(folder / "samples.parquet", columns=[*_KEY, "photo", "error"]).to_pylist():
         error = np.inf if line["error"] is None else line["error"]
         errors.setdefault(tuple(line[kind] for kind in _KEY), []).append((line["photo"], error))
-    return errors, json.loads(report.read_text())["data"]
+    told = json.loads(report.read_text())
+    who_skipped = told.get("skipped", {}).items()
+    skipped = {name: sorted({one for some in by_whom.values() for one in some}) for name, by_whom in who_skipped}
+    return errors, {name: (data["sha256"], skipped.get(name)) for name, data in told["data"].items()}

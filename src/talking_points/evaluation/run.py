@@ -15,7 +15,7 @@ import numpy as np
 import talking_points
 from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
-from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.answers import KeptAnswers, check_begun
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.paper import PaperRow, beside_paper, rows_of
@@ -46,8 +46,9 @@ from talking_points.evaluation.written import (
     texts_of_file,
 )
 from talking_points.files import sha256_of
+from talking_points.model.roles import role_missing
 from talking_points.pointing.interfaces import Describer, Localizer
-from talking_points.pointing.pretrained import find_model
+from talking_points.pointing.pretrained import find_model, stock_family
 from talking_points.progress import OnNote, OnProgress, unheard
 
 TRAINING_POINTS = "the mean point of the train split"
@@ -65,16 +66,19 @@ class SampleSet:
     """What the constant is; for the report."""
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By who skipped them, ids of samples that are therefore not among these."""
+    whole: Sequence[Sample] = ()
+    """With those that were skipped; empty: none was."""
 
 
 def run(
     settings: EvaluationSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate` of what the settings name. on_problem: told of each sample that is passed over."""
-    find_model(settings.model)
+    asked = settings.contestants(have_texts=True)
+    check_models(settings.model, [name for names in asked for name in names])
+    files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
     problems: list[str] = []
     sets = sets_of_data(settings, problems.append) if settings.data else sets_of_sources(settings, on_progress)
-    files = {name: texts_of_file(name) for name in settings.describer if name.startswith("file:")}
     samples = [sample for one in sets for sample in one.samples]
     left_over = [note for written in files.values() for note in written.left_over(samples)]
     sets = [without_skipped(one, files) for one in sets]
@@ -99,22 +103,25 @@ def run(
     from talking_points.evaluation.differs import what_differs
 
     workers = settings.workers if settings.engine == "ray" else 0
+    told = {
+        "model": settings.model,
+        "quantize": settings.quantize,
+        "style": settings.style,
+        "split": settings.chosen_split,
+        "only": str(_selection(settings)),
+        "describers": describers,
+        "localizers": localizers,
+        "sha256": hashes_of(settings.model, [*describers, *localizers]),
+    }
+    # Before a model is loaded, too.
+    check_begun(settings.out, _made_of(sets, told, settings.seed))
     with open_contestants(settings, workers=workers) as named:
         return evaluate(
             sets,
             {called[name]: texts[name] if name in texts else named(name) for name in describers},
             {short_name(name): named(name) for name in localizers},
             settings.out,
-            settings={
-                "model": settings.model,
-                "quantize": settings.quantize,
-                "style": settings.style,
-                "split": settings.chosen_split,
-                "only": str(_selection(settings)),
-                "describers": describers,
-                "localizers": localizers,
-                "sha256": hashes_of(settings.model, [*describers, *localizers]),
-            },
+            settings=told,
             seed=settings.seed,
             styles=settings.styles,
             table=() if settings.table is None else rows_of(settings.table, settings.objects),
@@ -122,6 +129,35 @@ def run(
             problems=problems,
             on_progress=on_progress,
         )
+
+
+def check_models(model: str, names: Sequence[str]) -> None:
+    """A ValueError where a describer's or localizer's model is unknown or has no such role, before data are read.
+
+    Args:
+        model: of those that name none.
+        names: as `settings.DESCRIBERS` and `LOCALIZERS` have them.
+    """
+    find_model(model)
+    for name in names:
+        kind, _, where = name.partition(":")
+        if kind == "endpoint":
+            find_model(name)
+        elif kind in ("descriptor", "localizer", "blind"):
+            folder, role = find_model(where or model), "descriptor" if kind == "descriptor" else "localizer"
+            if isinstance(folder, Path) and stock_family(folder) is None and not (folder / role).is_dir():
+                raise ValueError(role_missing(where or model, role))
+
+
+def _made_of(sets: Sequence[SampleSet], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """All that an evaluation's answers depend on, the data first."""
+    whole = {one.name: one.whole or one.samples for one in sets}
+    data = {
+        one.name: {"samples": len(whole[one.name]), "sha256": _hash(whole[one.name]), "constant": one.mean_of}
+        for one in sets
+    }
+    skipped = {one.name: dict(one.skipped) for one in sets if one.skipped}
+    return {"data": data, **settings, "seed": seed, "skipped": skipped}
 
 
 def _selection(settings: EvaluationSettings) -> Selection:
@@ -132,7 +168,11 @@ def sets_of_sources(settings: EvaluationSettings, on_progress: OnProgress = unhe
     """Sets of part-labelled photos, a ValueError without any; the constant is the mean point of the train split."""
     sources, selection, split = parse_sources(settings.source), _selection(settings), settings.chosen_split
     scenes = load_scenes(sources, split, selection, on_progress=on_progress)
-    mean_unit = labelled_points(load_scenes(sources, "train", selection, on_progress=on_progress)).mean(0)
+
+    def told(stage: str, done: int, total: int) -> None:
+        on_progress(f"{stage} (for the constant: the mean of its points)", done, total)
+
+    mean_unit = labelled_points(load_scenes(sources, "train", selection, on_progress=told)).mean(0)
     made = []
     for name in settings.sets or (CROSS_PHOTO if settings.cross_photo else SETS):
         samples = make_set(name, scenes, points=settings.points, seed=settings.seed)
@@ -191,7 +231,7 @@ def without_skipped(one: SampleSet, files: Mapping[str, WrittenTexts]) -> Sample
     samples = [sample for sample in one.samples if sample.sample_id not in left_out]
     if not samples:
         raise ValueError(f"{one.name} has nothing to score: {skipped_said(skipped)}")
-    return replace(one, samples=samples, skipped=skipped)
+    return replace(one, samples=samples, skipped=skipped, whole=one.samples)
 
 
 def evaluate(
@@ -215,7 +255,7 @@ def evaluate(
         describers: by name; a mapping of sample ids to texts for what is written already.
         localizers: by name. The first one also judges the texts of other samples.
         out: gets `answers.jsonl` as the work goes on, then the files of `write_report`.
-        settings: model, split and the like, for the report; a run with other settings does not resume this one.
+        settings: model, split and the like, for the report; a run with other settings is refused there.
         seed: of the shuffling.
         styles: whether every describer's texts are scored in other styles, too.
         table: rows of the paper, which the report then holds beside ours.
@@ -225,11 +265,12 @@ def evaluate(
 
     Returns:
         The report.
+
+    Raises:
+        ValueError: `out` holds an evaluation of anything else, or a text cannot be read; says which.
     """
-    data = {
-        one.name: {"samples": len(one.samples), "sha256": _hash(one.samples), "constant": one.mean_of} for one in sets
-    }
-    with KeptAnswers(out, {**settings, "seed": seed, "data": data}, on_progress) as answers:
+    made_of = _made_of(sets, settings, seed)
+    with KeptAnswers(out, made_of, on_progress) as answers:
         rows = [row for one in sets for row in _rows(one, describers, localizers, answers, seed, styles)]
     problems = [*problems, *(_nothing_read(row) for row in rows if not row.read.any())]
     rows = [row for row in rows if row.read.any()]
@@ -241,9 +282,9 @@ def evaluate(
         **settings,
         "seed": seed,
         "versions": versions(),
-        "data": data,
+        "data": made_of["data"],
         "passed_over": list(problems),
-        "skipped": {one.name: dict(one.skipped) for one in sets if one.skipped},
+        "skipped": made_of["skipped"],
         "rows": [row.summary() for row in rows],
         "differences": [difference for some in as_written.values() for difference in _differences(some)],
         "checks": {name: _checks(some) for name, some in of_set.items()},

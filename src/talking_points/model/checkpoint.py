@@ -23,9 +23,10 @@ from torch import nn
 
 from talking_points.files import read_json, write_whole
 from talking_points.model.config import ModelConfig
-from talking_points.model.network import ROLES, PointNetwork
+from talking_points.model.network import PointNetwork
 from talking_points.model.plain import read_plain, save_files
 from talking_points.model.projector import Projector
+from talking_points.model.roles import ROLES, role_missing
 from talking_points.model.weights import first_difference, load_weights, read_tensors, save_tensors
 
 HEADS = Path("localizer", "heads.safetensors")
@@ -181,7 +182,27 @@ def load_joined(descriptor: Path, localizer: Path, **settings: Any) -> PointNetw
 def check_role(folder: Path, role: str) -> None:
     """A ValueError where a folder has no such role."""
     if not (folder / role).is_dir():
-        raise ValueError(f"{folder} has no {role}; give a checkpoint folder in which one was trained")
+        raise ValueError(role_missing(str(folder), role))
+
+
+def check_same_roles(there: Path, folders: Mapping[str, Path], *, dtype: torch.dtype) -> None:
+    """A ValueError where a checkpoint would be written over one with other roles.
+
+    Args:
+        there: what is to be replaced; nothing need be there.
+        folders: by role, the checkpoint that it comes from.
+        dtype: in which the roles are written.
+    """
+    if not (there / "config.json").is_file():
+        return
+    for role, folder in folders.items():
+        if not (there / role).is_dir():
+            different = f"without a {role}"
+        elif first_difference(*(sorted((one / role).glob("*.safetensors")) for one in (there, folder)), dtype=dtype):
+            different = f"whose {role} is not that of {folder}"
+        else:
+            continue
+        raise ValueError(f"{there} holds a checkpoint {different}; give another --out")
 
 
 def _first_difference(descriptor: Path, localizer: Path) -> str | None:

@@ -19,7 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from talking_points.files import read_json
 from talking_points.model.config import ModelConfig
-from talking_points.model.network import ROLES, PointNetwork, base_name
+from talking_points.model.network import PointNetwork, base_name
+from talking_points.model.roles import ROLES
 from talking_points.model.weights import (
     check_names_and_shapes,
     read_shapes,

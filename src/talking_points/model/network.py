@@ -21,12 +21,11 @@ from talking_points.model.language import Adapters, LlamaLike, adapter_weights, 
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
+from talking_points.model.roles import ROLES, role_missing
 from talking_points.model.segmenter import MAPS, TOKENS, ImageFeatures, Segmenter
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from talking_points.model.tokenizer import Tokenizer
 from talking_points.model.weights import fingerprint
-
-ROLES = ("descriptor", "localizer")
 
 
 def base_name(name: str) -> str:
@@ -196,7 +195,7 @@ class PointNetwork(nn.Module):
         One thread at a time: the active adapter is a state of the language model.
         """
         if role != "base" and role not in self.roles:
-            raise ValueError(f"this checkpoint has no {role}; train one or load another")
+            raise ValueError(role_missing("this checkpoint", role))
         if self.adapters is None:
             yield
             return

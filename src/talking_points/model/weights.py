@@ -66,12 +66,16 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
-def first_difference(mine: Iterable[Path], theirs: Iterable[Path], *, passing: str = "\0") -> str | None:
+def first_difference(
+    mine: Iterable[Path], theirs: Iterable[Path], *, passing: str = "\0", dtype: torch.dtype = torch.float32
+) -> str | None:
     """Name of a tensor that two sets of safetensors files do not have equal; None: there is none.
 
     Values count, not types or which file holds what. One tensor at a time is in memory. Errors as `read_tensors`.
 
-    passing: names that begin so are passed over.
+    Args:
+        passing: names that begin so are passed over.
+        dtype: in which the values are compared.
     """
     with ExitStack() as stack:
         one, other = (_files_of_names(stack, paths, passing) for paths in (mine, theirs))
@@ -80,7 +84,7 @@ def first_difference(mine: Iterable[Path], theirs: Iterable[Path], *, passing: s
             return alone[0]
         for name, file in one.items():
             a, b = file.get_tensor(name), other[name].get_tensor(name)
-            if not torch.equal(a.float(), b.float()):
+            if not torch.equal(a.to(dtype), b.to(dtype)):
                 return name
     return None
 

@@ -36,7 +36,7 @@ def find_model(name: str | Path) -> Path | EndpointConfig:
         # The same question shall have the same answer.
         return parse_endpoint(str(name), temperature=0.0)
 
-    return _find_folder(name, _known_as(name))
+    return _find_folder(name, _known_as(name), endpoints=True)
 
 
 def find_base(name: str | Path, *, weights: bool = True) -> Path:
@@ -49,7 +49,7 @@ def find_base(name: str | Path, *, weights: bool = True) -> Path:
     """
     if str(name).startswith("endpoint:"):
         raise ValueError(f"{name} is an endpoint; a role is trained over a checkpoint of ours or a stock model")
-    return _find_folder(name, _known_as(name), HUB_FILES if weights else CONFIG_FILES)
+    return _find_folder(name, _known_as(name), files=HUB_FILES if weights else CONFIG_FILES)
 
 
 def find_checkpoint(name_or_folder: str | Path) -> Path:
@@ -97,11 +97,17 @@ def stock_family(folder: Path) -> str | None:
 
 
 def _find_folder(
-    name_or_folder: str | Path, check: Callable[[str | None], None], files: Sequence[str] = HUB_FILES
+    name_or_folder: str | Path,
+    check: Callable[[str | None], None],
+    *,
+    files: Sequence[str] = HUB_FILES,
+    endpoints: bool = False,
 ) -> Path:
     """A model's folder, once `check` has found no fault with its family: of a Hub id before the weights are fetched.
 
-    files: that are fetched of a Hub id.
+    Args:
+        files: that are fetched of a Hub id.
+        endpoints: whether the caller takes them, too; for the error.
     """
     name = str(name_or_folder)
     if name in EMBEDDED:
@@ -119,9 +125,10 @@ def _find_folder(
     if is_hub_id(name):
         check(stock_family(download(name, ("config.json",))))
         return download(name, files)
-    raise ValueError(
-        f"unknown model {name!r}: 'mini', a checkpoint folder, a Hub id (owner/name), or endpoint:URL,MODEL"
-    )
+    if name.startswith((".", "/", "~")) or name.endswith("/") or name.count("/") > 1:
+        raise ValueError(f"no such folder: {name}; give a checkpoint folder, 'mini', or a Hub id (owner/name)")
+    others = "a Hub id (owner/name), or endpoint:URL,MODEL" if endpoints else "or a Hub id (owner/name)"
+    raise ValueError(f"unknown model {name!r}: 'mini', a checkpoint folder, {others}")
 
 
 def load_roles(

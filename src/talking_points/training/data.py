@@ -32,7 +32,7 @@ def read_texts(settings: RoleSettings) -> list[Sample]:
     if not path.exists():
         raise FileNotFoundError(f"--data {path}: no such file or folder")
     if path.is_dir() and not any((path / "data").glob("train-*.parquet")):
-        raise ValueError(f"{path} holds no built set with a train split")
+        raise ValueError(f"{path} holds no built set with a train split; build one with talking-points build-dataset")
     samples = read_samples(path, "train", _refuse, fields=settings.named_fields)
     with_text = [sample for sample in samples if sample.text is not None]
     if 0 < len(with_text) < len(samples):

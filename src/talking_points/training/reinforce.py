@@ -20,7 +20,7 @@ from talking_points.bases.loading import holds_base, load_joined, load_role, sav
 from talking_points.evaluation.samples import Sample
 from talking_points.model.checkpoint import DifferentBases, read_trainings, write_trainings
 from talking_points.model.generation import Sampling
-from talking_points.model.network import ROLES
+from talking_points.model.roles import ROLES
 from talking_points.model.weights import fingerprint
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer

@@ -87,9 +87,9 @@ class TrainingSettings(FieldSettings):
     @classmethod
     def beneath(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the recipe says where nothing was given; given steps take the place of its epochs, and the reverse."""
-        if cls.base_field not in given:
+        name = cls._recipe(given)
+        if name is None:
             return {}
-        name = given.get("recipe") or recipe_of(find_base(given[cls.base_field], weights=False))
         values = read_values(cls, read_table(RECIPES / f"{name}.toml")[cls.section])
         if "accumulate" in values:
             # Each process takes as many parts of its photos, and a part has a photo at least.
@@ -98,6 +98,23 @@ class TrainingSettings(FieldSettings):
         if "steps" in given or "epochs" in given:
             values = {key: value for key, value in values.items() if key not in ("steps", "epochs")}
         return values
+
+    @classmethod
+    def told_of(cls, given: Mapping[str, Any]) -> str:
+        """What is said above the values that `beneath` gives: whose they are, and how to see others."""
+        name, known = cls._recipe(given), ", ".join(sorted(one.stem for one in RECIPES.glob("*.toml")))
+        others = f"--recipe NAME ({known}) shows another's"
+        if name is None:
+            return f"The paper's values for the 7B, as no --{cls.base_field} is given, which names a recipe; {others}."
+        named = "as given" if given.get("recipe") else f"which the {cls.base_field} names"
+        return f"The recipe {name}, {named}; {others}."
+
+    @classmethod
+    def _recipe(cls, given: Mapping[str, Any]) -> str | None:
+        """The one that is given, or that the base names; None without either."""
+        if given.get("recipe") or cls.base_field not in given:
+            return given.get("recipe")
+        return recipe_of(find_base(given[cls.base_field], weights=False))
 
     def __post_init__(self) -> None:
         # Types and choices, for those who do not come through `make`; a text stands for a path.

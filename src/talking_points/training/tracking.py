@@ -90,9 +90,9 @@ class Tracking:
         if self._bar.on_terminal:
             return
         self._last_line = time.monotonic()
-        left_min = (self.steps - done) * (self._last_line - self._begun) / max(1, done - self.start) / 60
-        speed = f"{self._speed(done):.3g} samples/s"
-        log.info("step %d/%d  %s  %s, %.0f min left", done, self.steps, said, speed, left_min)
+        left_s = (self.steps - done) * (self._last_line - self._begun) / max(1, done - self.start)
+        left = f", {left_s / 60:.0f} min left" if left_s >= 60 else ", under a minute left" if done < self.steps else ""
+        log.info("step %d/%d  %s  %.3g samples/s%s", done, self.steps, said, self._speed(done), left)
 
     def _speed(self, done: int) -> float:
         """Samples a second of this run alone."""

@@ -148,7 +148,7 @@ def test_who_says_that_a_thing_is_not_there_is_silent_where_that_may_be_right(tm
         "several things": 66.67,
     }
     doubter = Doubter({"the box that is number 0 from the left": 0.1})
-    row = run("refspatial-bench", tmp_path / "ref", tmp_path / "out", doubter)["rows"][0]
+    row = run("refspatial-bench", tmp_path / "ref", tmp_path / "other", doubter)["rows"][0]
     # There something is meant by every text, and the likeliest place counts.
     assert (row["absent"], row["unanswered"], row["score"]) == (3, 0, 33.33)
 
@@ -182,12 +182,15 @@ def test_a_run_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.M
         finder = Finder((12, 20))
         assert run("refspatial-bench", tmp_path, out, finder) == report
         assert finder.asked == asked and (out / "answers.jsonl").read_bytes() == kept
-    # Another model, or other data, starts anew.
+    # Another model, or other data, leaves it as it is.
     finder = Finder((12, 20))
-    run("refspatial-bench", tmp_path, out, finder, model="other")
+    with pytest.raises(ValueError, match="holds an evaluation with model m, now it is other: repeat the first command"):
+        run("refspatial-bench", tmp_path, out, finder, model="other")
     (tmp_path / "Unseen" / "mask" / "0.png").write_bytes((tmp_path / "Location" / "mask" / "0.png").read_bytes())
-    assert run("refspatial-bench", tmp_path, out, finder, model="other")["rows"][0]["score"] == 50
-    assert finder.asked == 12
+    with pytest.raises(ValueError, match=r"holds an evaluation with data sha256 \w+, now it is sha256 \w+: repeat the"):
+        run("refspatial-bench", tmp_path, out, finder)
+    assert not finder.asked and (out / "answers.jsonl").read_bytes() == kept
+    assert run("refspatial-bench", tmp_path, tmp_path / "anew", finder)["rows"][0]["score"] == 50
 
 
 def commands_of_docs() -> list[list[str]]:

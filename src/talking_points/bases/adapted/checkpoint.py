@@ -26,7 +26,7 @@ from talking_points.files import read_json
 from talking_points.model.checkpoint import DifferentBases, check_role, replacing
 from talking_points.model.config import COORDINATE_HEADS, FORMAT_VERSION
 from talking_points.model.hugging_face import LORA_TARGETS, load_tokenizer_files, naming, read_lora, save_lora, set_lora
-from talking_points.model.network import ROLES
+from talking_points.model.roles import ROLES
 from talking_points.model.weights import load_weights, read_tensors, save_tensors
 
 SIDE = 1024

@@ -32,8 +32,8 @@ from talking_points.model.heads import kept_numbers
 from talking_points.model.hugging_face import PeftAdapters
 from talking_points.model.language import adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocatedPoints
-from talking_points.model.network import ROLES
 from talking_points.model.prompts import Prompts
+from talking_points.model.roles import ROLES, role_missing
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from talking_points.model.weights import fingerprint
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB
@@ -142,7 +142,7 @@ class QwenNetwork(nn.Module):
     @contextmanager
     def acting_as(self, role: str) -> Iterator[None]:
         if role != "base" and role not in self.roles:
-            raise ValueError(f"this checkpoint has no {role}; train one or load another")
+            raise ValueError(role_missing("this checkpoint", role))
         if self.adapters is None:
             yield
             return

@@ -12,17 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.answers import KeptAnswers, check_begun
 from talking_points.evaluation.metrics import grouped_mean, mean_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
 from talking_points.evaluation.protocol import Located
-from talking_points.evaluation.run import versions
+from talking_points.evaluation.run import check_models, versions
 from talking_points.evaluation.settings import PointingSettings
 from talking_points.files import sha256_of, write_whole
 from talking_points.pages import render
 from talking_points.pointing.interfaces import Localizer
-from talking_points.pointing.pretrained import find_model
 from talking_points.progress import OnNote, OnProgress, unheard
 from talking_points.samples import ABSENT_BELOW
 
@@ -31,27 +30,30 @@ def run(
     settings: PointingSettings, *, on_problem: OnNote = unheard, on_progress: OnProgress = unheard
 ) -> dict[str, Any]:
     """`evaluate_pointing` of what the settings name. on_problem: told of each entry that is passed over."""
+    check_models(settings.model, settings.localizer)
     problems: list[str] = []
     tasks = read_tasks(settings.data, settings.layout, problems.append)
     for problem in problems:
         on_problem(problem)
-    find_model(settings.model)
     # Not at the top: torch takes seconds, and what is wrong with the data should be said at once.
     from talking_points.evaluation.contestants import hashes_of, open_contestants, short_name
 
+    told = {
+        "model": settings.model,
+        "quantize": settings.quantize,
+        "style": settings.style,
+        "localizers": settings.localizer,
+        "sha256": hashes_of(settings.model, settings.localizer),
+    }
+    # Before a model is loaded, too.
+    check_begun(settings.out, _made_of(settings.layout, tasks, told))
     with open_contestants(settings) as named:
         return evaluate_pointing(
             settings.layout,
             tasks,
             {short_name(name): named(name) for name in settings.localizer},
             settings.out,
-            settings={
-                "model": settings.model,
-                "quantize": settings.quantize,
-                "style": settings.style,
-                "localizers": settings.localizer,
-                "sha256": hashes_of(settings.model, settings.localizer),
-            },
+            settings=told,
             problems=problems,
             on_progress=on_progress,
         )
@@ -77,8 +79,8 @@ def evaluate_pointing(
     The other arguments, and what is returned, are as of `run.evaluate`.
     """
     texts = [task.text or "" for task in tasks]
-    data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
-    with KeptAnswers(out, {"layout": layout, **settings, "data": data}, on_progress) as answers:
+    made_of = _made_of(layout, tasks, settings)
+    with KeptAnswers(out, made_of, on_progress) as answers:
         located = {
             name: answers.points(f"{layout} {name}", localizer, tasks, texts) for name, localizer in localizers.items()
         }
@@ -105,7 +107,7 @@ def evaluate_pointing(
         "layout": layout,
         **settings,
         "versions": versions(),
-        "data": data,
+        "data": made_of["data"],
         "metrics": list(scores["oracle"][0]),
         "mean_of_categories": metric.mean_of_categories,
         "passed_over": list(problems),
@@ -116,6 +118,12 @@ def evaluate_pointing(
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
     write_whole(out / "report.md", render("talking_points.evaluation", "pointing.md.j2", report=report))
     return report
+
+
+def _made_of(layout: str, tasks: Sequence[PointingTask], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the answers depend on."""
+    data = {"tasks": len(tasks), "photos": len({task.photo_id for task in tasks}), "sha256": _hash(tasks)}
+    return {"layout": layout, "data": data, **settings}
 
 
 def _answers(found: Located, *, may_be_silent: bool) -> list[NDArray[np.float64]]:
