@@ -12,6 +12,7 @@ from talking_points.endpoint import (
     EndpointConfig,
     EndpointDownError,
     RequestRefusedError,
+    no_connection,
     parse_endpoint,
     refused_parameter,
 )
@@ -129,6 +130,30 @@ def test_nothing_listens_there(ledger, caplog):
         ):
             endpoint_at(url, ledger).ask("what else?", (), seed=0)
     assert len(caplog.records) == 2
+
+
+def test_whether_a_connection_comes_about(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def at(url):
+        return no_connection(EndpointConfig(url=url, model="m"), within_s=0.2)
+
+    with serving(lambda asked, number: completion("fine")) as server:
+        assert at(server.url) is None and not server.requests
+    assert at(server.url) == "Connection refused"
+    assert "Port out of range" in at("http://127.0.0.1:99999")
+    # A proxy takes connections for anybody.
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert at(server.url) is None
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert at(server.url) == "Connection refused"
+    # Looking a name up may take longer than any connection.
+    release = threading.Event()
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: release.wait(30))
+    assert at(server.url) == "no connection within 0.2 s"
+    release.set()
 
 
 def test_an_endpoint_that_does_not_answer(ledger):

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from PIL import Image
 
@@ -118,6 +120,33 @@ def parse_endpoint(who: str, **settings: Any) -> EndpointConfig:
     if not who.startswith("endpoint:") or not url or not comma:
         raise ValueError(f"{who!r} needs an address and a model, as in endpoint:http://host:8000/v1,MODEL")
     return EndpointConfig(url=url.strip(), model=model.strip(), **settings)
+
+
+def no_connection(config: EndpointConfig, *, within_s: float = 3.0) -> str | None:
+    """Why no connection to an endpoint comes about, in a few words; None where one does. Nothing is sent over it.
+
+    None, too, where a proxy stands between: it takes connections for anybody.
+    """
+    parts = urlsplit(config.url)
+    host = str(parts.hostname)
+    proxies = getproxies()
+    if ("all" in proxies or parts.scheme in proxies) and not proxy_bypass(host):
+        return None
+    met: list[str | None] = []
+
+    def connect() -> None:
+        try:
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            socket.create_connection((host, port), timeout=within_s).close()
+            met.append(None)
+        except (OSError, ValueError) as error:  # a port or a name that there cannot be is a ValueError
+            met.append(getattr(error, "strerror", None) or str(error))
+
+    # Looking a name up has no time limit of its own.
+    connecting = threading.Thread(target=connect, daemon=True)
+    connecting.start()
+    connecting.join(within_s)
+    return met[0] if met else f"no connection within {within_s:g} s"
 
 
 class Budget:

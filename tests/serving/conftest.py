@@ -17,7 +17,8 @@ from talking_points.samples import FoundPoint
 from talking_points.serving.engine import Engine
 from talking_points.serving.server import make_app
 from talking_points.serving.settings import ServeSettings
-from tests.serving.live import CHROMIUM
+from tests.serving import visitor
+from tests.serving.live import CHROMIUM, listening
 from tests.tiny import tiny_network
 
 SIZE_WH = (70, 40)
@@ -93,3 +94,38 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server(engine: Engine) -> Iterator[str]:
+    with listening(make_app({"tiny": engine}, ServeSettings(max_megabytes=2))) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: Any, server: str) -> Iterator[Callable[..., Any]]:
+    """Open the page as a new visitor; requests to other hosts fail the test."""
+    contexts, outside = [], []
+
+    def new(width: int = 1280, height: int = 900, **screen: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **screen)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(20_000)
+        own = (server, "data:", "blob:")
+        tab.on("request", lambda request: None if request.url.startswith(own) else outside.append(request.url))
+        tab.goto(server)
+        visitor.wait_for_page(tab)
+        return tab
+
+    yield new
+    for context in contexts:
+        context.close()
+    assert not outside
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(photo_bytes(visitor.SIZE_WH))
+    return path

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -113,6 +114,31 @@ def test_the_docs_ways_to_serve(run: Callable[..., tuple[Any, str]], monkeypatch
         assert app._token == ("long enough" if "--token-env" in line else None)
         assert app.settings.label_studio == ("http://localhost:8080" if "--label-studio" in line else None)
         assert ("warning" in err) == ("--host" in line and "--token-env" not in line)
+
+
+def test_an_endpoint_that_is_not_there_yet_is_told(
+    run: Callable[..., tuple[Any, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the server goes on: it may come up. One that is there is told of nothing, and asked nothing."""
+    ended: list[Any] = []
+    monkeypatch.setattr(serving_server, "serve", lambda app, engines, listening: ended.append(listening.close()))
+    with open_socket("127.0.0.1", 0) as there, open_socket("127.0.0.1", 0) as closed:
+        up, down = (f"http://127.0.0.1:{one.getsockname()[1]}/v1" for one in (there, closed))
+        closed.close()
+        begun = time.monotonic()
+        status, err = run("--port", "0", "--model", f"endpoint:{down},a", "--model", f"endpoint:{up},b")
+        assert time.monotonic() - begun < 20
+        there.settimeout(5)
+        connection, _ = there.accept()
+        with connection:
+            assert connection.recv(1) == b""
+    assert status == 0 and ended == [None]
+    first, second, last = err.splitlines()
+    assert first.startswith(f"serving endpoint:{down},a, endpoint:{up},b at http://127.0.0.1:")
+    assert second.startswith(f"warning: nothing answers at {down} yet (") and second.endswith(
+        "): start the server, or mend the address"
+    )
+    assert last == "stopped"
 
 
 @pytest.fixture(scope="module")

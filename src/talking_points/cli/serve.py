@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import takes
@@ -38,6 +40,7 @@ def serve(settings: ServeSettings) -> None:
     }
     app = make_app(engines, settings)
     _say_address(f"serving {', '.join(engines)}", settings, listening.getsockname()[1])
+    _say_who_is_silent(engines)
     try:
         run(app, engines, listening)
     finally:
@@ -78,6 +81,18 @@ def _say_address(doing: str, settings: AddressSettings, port: int) -> None:
     log(f"{doing} at http://{where}:{port}/ (Ctrl-C stops it)")
     if settings.token_env is None and not _is_loopback(settings.host):
         log(f"warning: whoever can reach {settings.host} can use it; --token-env NAME asks for a token")
+
+
+def _say_who_is_silent(names: Iterable[str]) -> None:
+    """Of models behind endpoints: the server goes on, as an endpoint may come up after it."""
+    from talking_points.endpoint import no_connection, parse_endpoint
+
+    endpoints = [parse_endpoint(name) for name in names if name.startswith("endpoint:")]
+    with ThreadPoolExecutor(max(1, len(endpoints))) as side_by_side:
+        for where, reason in zip(endpoints, side_by_side.map(no_connection, endpoints), strict=True):
+            if reason:
+                told = f"nothing answers at {where.base_url} yet ({reason})"
+                log(f"warning: {told}: start the server, or mend the address")
 
 
 def has(module: str) -> bool:

@@ -20,6 +20,7 @@ from talking_points.demo import demo_photos
 from talking_points.evaluation.figures import draw_points
 from talking_points.pages import render
 from talking_points.photos import encode_photo
+from talking_points.points import ROUNDED_ONE
 from talking_points.samples import ABSENT_BELOW, PhotoPoint, absence
 from talking_points.serving.gate import PAGE_HEADERS
 from talking_points.serving.schemas import PointAnswer
@@ -33,7 +34,7 @@ MOST_DRAWN = 8
 def add_page(app: FastAPI, service: Service) -> None:
     """Put the page at / of an application."""
     static = Path(__file__).parent / "static"
-    html = render(__package__, "page.html.j2", absent_below=ABSENT_BELOW, absent=absence(0.0))
+    html = render(__package__, "page.html.j2", absent_below=ABSENT_BELOW, absent=absence(0.0), rounded_one=ROUNDED_ONE)
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:

@@ -1,6 +1,6 @@
 // The page: a photo, up to eight points of it, and what the API says of them. All of its state is here.
 
-import {ask, at, complain, trying} from "./asking.js";
+import {ask, at, complain, hush, trying} from "./asking.js";
 
 const MOST_POINTS = 8;
 const SVG = "http://www.w3.org/2000/svg";
@@ -93,15 +93,20 @@ function wire(point) {
     event.preventDefault();
     trying(() => find(point, photo, words.value, {}));
   });
-  point.box.querySelector(".remove").addEventListener("click", () => remove(point));
+  point.box.querySelector(".remove").addEventListener("click", () => {
+    // There is room now: nothing is offered to be removed.
+    hush();
+    remove(point);
+  });
   for (const [event, now] of [["pointerenter", point], ["pointerleave", null], ["focusin", point], ["focusout", null]]) {
     point.box.addEventListener(event, () => { looked = now; draw(); });
   }
   submitOnEnter(words);
 }
 
+/** Describe a point, in pixels: to a tenth of one, so that it is asked as it is shown and saved. */
 function describePoint(pixel) {
-  const asked = pixel.map(side => Math.round(100 * side) / 100);
+  const asked = pixel.map(side => Math.round(10 * side) / 10);
   if (photo && asked.some((side, k) => !(side >= 0 && side <= photo.size[k]))) {
     return complain(`(${asked.join(", ")}) is outside the ${photo.size.join("x")} photo`);
   }
@@ -144,12 +149,13 @@ function remove(point) {
 /** A probability in the words of the command, `samples.percent`. */
 const percent = share => share < 0.01 ? "less than 1%" : `${Math.min(Math.round(100 * share), share < 0.5 ? 49 : 99)}%`;
 
-const placed = place => `(${place.map(Math.round).join(", ")})`;
+/** What was found, as the command prints it; what was asked has tenths at most. */
+const placed = place => `(${place.map(side => side.toFixed(1)).join(", ")})`;
 
 function show(point) {
   const {box, asked, answer} = point, note = [];
   const said = (kind, text) => Object.assign(document.createElement(kind ? "span" : "b"), {className: kind, textContent: text});
-  if (asked) note.push(said("asked", `★ asked at ${placed(asked)}`));
+  if (asked) note.push(said("asked", `★ asked at (${asked.join(", ")})`));
   if (answer && answer.found_x !== null) {
     const place = [answer.found_x, answer.found_y];
     const [rounded, absent] = [placed(place), absence(answer)];
@@ -165,7 +171,7 @@ function show(point) {
     }
     if (asked && !absent) {
       const apart = Math.hypot(place[0] - asked[0], place[1] - asked[1]);
-      note.push(said("", `${apart.toFixed(0)} px, ${(100 * answer.error).toFixed(1)}% of the photo`));
+      note.push(said("", `${apart.toFixed(1)} px, ${(100 * answer.error).toFixed(1)}% of the photo`));
     }
   }
   // A stock model or an endpoint, without a likeliest place.
@@ -201,8 +207,7 @@ async function openPhoto(file) {
   at("photo").hidden = false;
   image.src = picture;
   await image.decode();
-  at("x").value = Math.floor(size[0] / 2);
-  at("y").value = Math.floor(size[1] / 2);
+  for (const [k, id] of ["x", "y"].entries()) at(id).value = Math.floor(size[k] / 2) + 0.5;
   at("status").textContent =
     `${size[0]} × ${size[1]} pixels. Click anywhere on the photo. Edit a text and press Find this text to see where it leads then.`;
   draw();
@@ -215,6 +220,8 @@ const dataUrl = blob => new Promise((done, failed) => {
 });
 
 function removeAll() {
+  // What was complained of, or offered, was about these points.
+  hush();
   for (const point of points) point.box.remove();
   points = [];
   looked = null;
@@ -333,6 +340,14 @@ function tellWhatIsKnown() {
   at("names").textContent = knows.join(", ");
 }
 
+/** Why typed numbers are rather no pixels, in the words of the API; empty where they may be. A click is always one. */
+function normalised(typed, size) {
+  const most = Number(document.body.dataset.roundedOne);
+  const near = typed.every(side => side >= 0 && side <= most) && typed.some(side => side % 1);
+  if (!near || Math.min(...size) <= 2) return "";
+  return `the point [${typed.join(", ")}] looks normalised; expected pixels of the ${size.join("x")} photo (its top left one is [0, 0])`;
+}
+
 // Where the pointer was let go, in fractions of a CSS pixel; a click tells whole ones alone.
 let letGo = {clientX: NaN, clientY: NaN};
 
@@ -366,9 +381,10 @@ image.addEventListener("click", event => {
 });
 at("numbers").addEventListener("submit", event => {
   event.preventDefault();
-  const asked = [at("x").valueAsNumber, at("y").valueAsNumber];
-  if (asked.some(Number.isNaN)) complain("give x and y, in pixels");
-  else describePoint(asked);
+  const typed = [at("x").valueAsNumber, at("y").valueAsNumber];
+  const problem = typed.some(Number.isNaN) ? "give x and y, in pixels" : normalised(typed, photo.size);
+  if (problem) complain(problem);
+  else describePoint(typed);
 });
 at("own-words").addEventListener("submit", event => {
   event.preventDefault();
