@@ -15,7 +15,7 @@ SCRIPTS = [
     *sorted((ROOT / "examples").glob("*.py")),
     *(path for path in sorted((ROOT / "benchmarks").glob("*.py")) if "\nif __name__" in path.read_text("utf-8")),
 ]
-TENSORS = {"grpo", "heads", "heads_qwen", "import_memory", "prompt_stages", "throughput", "training"}
+TENSORS = {"grpo", "heads", "heads_qwen", "import_memory", "probes", "prompt_stages", "throughput", "training"}
 """Benchmarks that are about tensors throughout import torch at their head, as the package does."""
 pytestmark = pytest.mark.skipif(not SCRIPTS, reason="examples/ and benchmarks/ are not beside the tests")
 
