@@ -112,3 +112,25 @@ def test_on_a_narrow_screen_a_message_covers_nothing(visit: Callable[..., Any], 
     tab.locator("#own-words").scroll_into_view_if_needed()
     message = tab.locator("#problem").bounding_box()
     assert offer.is_visible() and message["y"] >= 0 and message["y"] + message["height"] <= 844
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_full_screen_a_message_is_seen_and_its_button_works(
+    visit: Callable[..., Any], photo: Path, width: int
+) -> None:
+    tab = visit(width, 844)
+    open_photo(tab, photo)
+    tab.click("#fullscreen")
+    tab.wait_for_function("document.fullscreenElement")
+    offer = offered(tab)
+    middle = offer.bounding_box()
+    x, y = middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2
+    assert tab.evaluate("([x, y]) => document.elementFromPoint(x, y).tagName", [x, y]) == "BUTTON"
+    tab.mouse.click(x, y)
+    # Number 1 is the new one, at half the width; the old one was at a tenth.
+    tab.wait_for_function("/asked at \\((199|20[01])/.test(document.querySelector('#note-1')?.innerText)")
+    assert not tab.locator("#problem").is_visible()
+    tab.keyboard.press("Escape")
+    # Out of it, messages stand where they did.
+    tab.wait_for_selector("#photo + #problem", state="attached")

@@ -397,6 +397,11 @@ at("clear").addEventListener("click", removeAll);
 at("model").addEventListener("change", tellWhatIsKnown);
 at("fullscreen").hidden = !document.fullscreenEnabled;
 at("fullscreen").addEventListener("click", () => trying(() => at("photo").requestFullscreen()));
+// In full screen nothing else is seen than what lies in the photo's element.
+document.addEventListener("fullscreenchange", () => {
+  if (document.fullscreenElement) at("photo").append(at("problem"));
+  else at("photo").after(at("problem"));
+});
 at("figure").addEventListener("click", () => trying(saveFigure));
 at("json").addEventListener("click", () => trying(saveJson));
 const sizes = new ResizeObserver(draw);
