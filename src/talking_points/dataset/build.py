@@ -319,7 +319,7 @@ def _rejected_line(record: BuiltRecord, reason: str) -> str:
 def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Problem], dict[str, int]]:
     """All annotations that were left out, of no photo first; and how often each note was made."""
     left_out = [problem for name in sorted(sources) for problem in sources[name].problems]
-    notes: Counter[str] = Counter()
+    notes: Counter[str] = Counter(note for name in sorted(sources) for note in sources[name].notes)
     for content in ledger.contents():
         left_out += [Problem(**problem) for problem in content["left_out"]]
         notes.update(content["notes"])

@@ -56,8 +56,8 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample], on_progress:
     groups = by_photo(samples)
     if len(groups) < 2:
         raise ValueError(
-            f"there are texts of {counted(len(groups), 'photo')}; allowed: of 2 photos and more; give another split, or "
-            "a set or a file with more photos"
+            f"there are texts of {counted(len(groups), 'photo')}; allowed: of 2 photos and more; give another split, "
+            "or a set or a file with more photos"
         )
     answers = []
     on_progress("photos", 0, len(groups))
