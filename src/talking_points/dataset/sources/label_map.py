@@ -84,8 +84,9 @@ def open_label_map(folder: Path, split: str) -> Source:
     names_path, splits_path = folder / "labels.json", folder / "splits.json"
     missing = [folder / name for name in BELONGS if not (folder / name).is_file()]
     if missing:
-        said = "is missing"
-        raise LabelError([problem_of(one, "", said, f"{BELONGS[one.name]} ({DOCUMENTED})") for one in missing])
+        raise LabelError(
+            [problem_of(path, "", "is missing", f"{BELONGS[path.name]} ({DOCUMENTED})") for path in missing]
+        )
     said, splits = read_json(names_path), read_json(splits_path)
     if not isinstance(said, dict) or not isinstance(said.get("names"), list):
         raise refuse(names_path, "", 'expected an object with a list "names"', "list the name of each label, from 0 on")
