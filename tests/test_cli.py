@@ -496,7 +496,8 @@ class TestBuildDataset:
         assert "photos: 5 of 5" in err and f"wrote {out}" in err
         status, printed, _ = run("inspect-dataset", out)
         assert status == 0
-        assert "semantic points: 100.0%" in printed and "audit: none of 5 answered yet" in printed
+        assert "semantic points (in a labelled part): 100.0%" in printed and "points: sift 10\n" in printed
+        assert "written by: rules 10\n" in printed and "audit: none of 5 answered yet" in printed
         status, printed, _ = run("inspect-dataset", out, "--json")
         found = json.loads(printed)
         assert found["records"] in ({"train": {"label-map": 10}}, {"test": {"label-map": 10}})

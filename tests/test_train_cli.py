@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -192,7 +194,8 @@ def test_flags_go_before_the_file_and_sigterm_has_its_status(
     finished: bool, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
-    monkeypatch.setattr("talking_points.training.roles.train_role", lambda settings: given.append(settings) or finished)
+    monkeypatch.setattr("talking_points.training.data.read_texts", lambda settings: [])
+    monkeypatch.setattr(roles, "train_role", lambda settings, data: given.append(settings) or finished)
     (tmp_path / "mine.toml").write_text('data = "set"\nepochs = 3\nobjects = ["car"]\nblind = true\n')
     config = ("--config", tmp_path / "mine.toml", "--object", "person", "--object", "dog", "--photos", 2)
     assert run(*LOCALIZER, *config) == status
@@ -203,12 +206,29 @@ def test_flags_go_before_the_file_and_sigterm_has_its_status(
     assert (one.steps, one.lora_rank, one.out) == (None, 32, Path("x"))
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("descriptor --base mini --out x --data {here}/none.jsonl", "none.jsonl: no such file or folder"),
+        ("localizer --base mini --out x --data {here}/bad.jsonl", "bad.jsonl, line 1: "),
+        ("grpo --descriptor mini --localizer mini --out x --keypoints {here}/none.jsonl", "none.jsonl"),
+    ],
+)
+def test_wrong_data_is_told_before_torch_is_imported(command: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"photo": "a.jpg", "x": 1}\n')
+    code = "import sys; sys.modules['torch'] = None; from talking_points.cli import main; main(sys.argv[1:])"
+    words = ["train", *command.format(here=tmp_path).split()]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr.splitlines()[-1], done.stderr
+
+
 def test_an_interrupted_training_says_what_becomes_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> bool:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("talking_points.training.data.read_texts", lambda settings: [])
     monkeypatch.setattr(roles, "train_role", interrupted)
     asked = ("--data", tmp_path / "none.jsonl", "--base", "mini", "--out", tmp_path / "out")
     assert run("train", "descriptor", *asked) == 130

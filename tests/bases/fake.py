@@ -55,7 +55,16 @@ class FakeBase(nn.Module):
     tells_absence = False
     is_blind = False
     sizes = Sizes(
-        weights=1, vision=0, linear=0, width=WIDTH, inside=WIDTH, keys=WIDTH, vocabulary=9, photo_tokens=4, head=0
+        weights=1,
+        vision=0,
+        linear=0,
+        width=WIDTH,
+        inside=WIDTH,
+        keys=WIDTH,
+        vocabulary=9,
+        photo_tokens=4,
+        head=0,
+        photo_bytes=48,
     )
 
     def __init__(self) -> None:

@@ -203,7 +203,33 @@ def test_photos_that_are_all_in_a_later_split_are_kept_and_it_is_said(tmp_path, 
     label_map_writer(tmp_path / "people", ["0001", "0002", "0003"], ["0009"])
     report = build(config_of({"label-map": tmp_path / "people"}, tmp_path / "set", split="train"))
     assert report.total > 0 and report.skipped == []
-    assert report.unchecked[-1].startswith("each photo is in a later split of the sources, too; all were kept")
+    assert report.unchecked[-1].startswith("each photo of label-map is in a later split of the sources, too; all were")
+
+
+def test_a_source_whose_photos_are_all_in_a_later_split_is_kept_beside_others(sources, tmp_path, label_map_writer):
+    # All photos of this source are the same picture, and those of the other are none of them.
+    label_map_writer(tmp_path / "people", ["0001", "0002"], ["0009"])
+    shutil.copytree(sources["coco-parts"] / "test", tmp_path / "cars" / "train")
+    folders = {"label-map": tmp_path / "people", "coco-parts": tmp_path / "cars"}
+    report = build(config_of(folders, tmp_path / "set", split="train"))
+    assert set(report.kept["train"]) == {"label-map", "coco-parts"} and report.look_alikes == []
+    assert report.unchecked[-1].startswith("each photo of label-map is in a later split of the sources, too; all were")
+
+
+def test_a_source_without_a_record_is_said_with_the_reasons(sources, tmp_path, label_map_writer, capsys):
+    people = tmp_path / "people"
+    label_map_writer(people, ["0001", "0002", "0003"], ["0009"])
+    (people / "photos" / "0001.jpg").write_bytes(b"cut")
+    for name, grey in (("0002", 90), ("0003", 200)):
+        Image.new("RGB", (60, 120), (grey, grey, grey)).save(people / "photos" / f"{name}.jpg")
+    shutil.copytree(sources["coco-parts"] / "test", tmp_path / "cars" / "train")
+    options = ["--source", f"label-map={people}", "--source", f"coco-parts={tmp_path / 'cars'}"]
+    with pytest.raises(SystemExit) as ended:
+        main(["build-dataset", *options, "--skip-bad", "--out", str(tmp_path / "set")])
+    assert ended.value.code == 0
+    said = "label-map: no record; 2 photos without texture, 1 photo that cannot be read"
+    assert said in capsys.readouterr().out.splitlines()
+    assert said in (tmp_path / "set" / "README.md").read_text()
 
 
 def test_a_photo_of_a_later_split_again_is_left_out_and_named(sources, tmp_path, label_map_writer):
@@ -213,7 +239,8 @@ def test_a_photo_of_a_later_split_again_is_left_out_and_named(sources, tmp_path,
         Image.open(found / f"{drawn}.jpg").save(photos / f"{name}.jpg", quality=40)
     config = config_of({"label-map": tmp_path / "people"}, tmp_path / "set", split="train")
     report = build(config)
-    assert report.skipped == [("label-map", "0002", "looks like test photo 0009 of label-map")]
+    assert report.skipped == []
+    assert report.look_alikes == [("label-map", "0002", "looks like test photo 0009 of label-map")]
     assert {record.photo_id for record in records_of(tmp_path / "set")} == {"0001", "0003"}
     before = files_of(tmp_path / "set")
     build(config)
@@ -592,7 +619,7 @@ def test_why_no_photo_has_a_point_is_counted(tmp_path, coco_writer):
         "1 of 6: no labelled part is big enough to hold a point",
         "1 of 6: nothing is labelled but what is left out as it should be: a crowd region",
         "1 of 6: no SIFT keypoint was found inside the labelled parts",
-        "--smooth-share 1",
+        "--smooth-share 0.2 takes a point in five on a smooth surface, in the other photos, too",
         "c5.jpg is not a photo",
         "build-dataset --check lists all problems",
     ):
@@ -614,7 +641,7 @@ def test_flat_photos_have_smooth_points(tmp_path, label_map_writer):
     for path in (tmp_path / "people" / "photos").iterdir():
         Image.new("RGB", (60, 120), (90, 90, 90)).save(path)
     people = {"label-map": tmp_path / "people"}
-    with pytest.raises(ValueError, match=r"2 of 2: no SIFT keypoint was found .*--smooth-share 1"):
+    with pytest.raises(ValueError, match=r"2 of 2: no SIFT keypoint was found .*--smooth-share 0\.2 takes"):
         build(config_of(people, tmp_path / "a"))
     assert build(config_of(people, tmp_path / "b", smooth_share=1.0)).total > 0
 

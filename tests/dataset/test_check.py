@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -130,6 +131,41 @@ def test_notes_are_no_problems(run, cars):
     assert "noted: 2 x a crowd region" in err
 
 
+def test_both_files_that_label_maps_lack_are_told_with_what_belongs_in_them(run, people):
+    for name in ("labels.json", "splits.json"):
+        (people / name).unlink()
+    status, out, _ = run("build-dataset", "--check", "--source", f"label-map={people}")
+    names, splits = out.splitlines()
+    assert status == 2 and names.startswith(
+        f'{people}/labels.json: is missing; write the name of each label, from 0 on: {{"'
+    )
+    assert splits.startswith(f"{people}/splits.json: is missing; write which photos") and "own-dataset.md" in splits
+
+
+def test_whole_objects_given_as_parts_are_a_line_a_cause(run, cars):
+    for split in ("train", "test"):
+
+        def edit(content):
+            for category in content["categories"]:
+                category["supercategory"] = "vehicle"
+
+        change(cars / split / "annotations.json", edit)
+    status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
+    assert status == 2 and len(out.splitlines()) == 2
+    for line in out.splitlines():
+        assert re.search(
+            r'category "[^"]+" \(and \d+ others? like it\): has the supercategory "vehicle", which is', line
+        )
+
+
+def test_parts_given_as_whole_objects_are_noted(run, cars):
+    status, _, err = run("build-dataset", "--check", "--source", f"coco={cars}")
+    assert status == 0 and "look like parts" in err and "give --source coco-parts=DIR" in err
+    change(cars / "train" / "annotations.json", lambda c: [one.pop("supercategory") for one in c["categories"]])
+    change(cars / "test" / "annotations.json", lambda c: [one.pop("supercategory") for one in c["categories"]])
+    assert "look like parts" not in run("build-dataset", "--check", "--source", f"coco={cars}")[2]
+
+
 def test_one_photo_in_both_splits(run, cars):
     twin = (cars / "train" / "images" / "car1.jpg").read_bytes()
     (cars / "test" / "images" / "car2.jpg").write_bytes(twin)
@@ -146,7 +182,7 @@ def test_a_folder_without_a_test_split(run, cars):
         path.rmdir() if path.is_dir() else path.unlink()
     # The folder is there and its annotations are not: that is a mistake.
     status, out, _ = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
-    assert (status, out) == (2, f"{cars}/test/annotations.json: is missing; {MEND}\n")
+    assert (status, out) == (2, f"{cars}/test/annotations.json: is missing; add it\n")
     (cars / "test").rmdir()
     assert run("build-dataset", "--check", "--source", f"coco-parts={cars}")[:2] == (0, "no problems in 3 photos\n")
 

@@ -150,6 +150,8 @@ def test_answers_that_cannot_be_read(tmp_path, content, message):
 REPORT = {
     "rejected": {"it is empty": 2},
     "skipped": [("people", "a", "broken")],
+    "look_alikes": [("cars", "b", "looks like test photo c of cars"), ("cars", "d", "looks like test photo c of cars")],
+    "empty": {"cars": "2 photos left out as look-alikes"},
     "not_chosen": 7,
     "spent": {"requests": 1234, "tokens": 56789},
 }
@@ -176,10 +178,13 @@ def test_the_card_has_the_counts(tmp_path):
         "- points_per_photo: `3`",
         "- it is empty: 2",
         "1,234 answers of 56,789 tokens",
-        "Points found and not needed: 7.",
+        "Skipped: 1 photo. Left out as look-alikes: 2 photos. Both are listed in `report.json`. Points not needed: 7.",
+        "cars: no record; 2 photos left out as look-alikes.",
         "9 (90.0%, 95% interval 59.6 to 98.2)",
     ):
         assert line in card, line
+    # A set of one's own is not the paper's; it is called as its folder or repository is.
+    assert "LlamaPointInPart" not in card
     # Where somebody keeps their photos is nobody's business.
     assert "/secret/place" not in card
 

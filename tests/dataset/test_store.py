@@ -110,7 +110,8 @@ def test_datasets_opens_it_as_it_is(tmp_path):
     records[8:] = [replace(record, split="test") for record in records[8:]]
     for split in ("train", "test"):
         write_split(tmp_path, split, [one for one in records if one.split == split], photo_bytes)
-    report = {"rejected": {}, "skipped": [], "not_chosen": 0, "spent": {"requests": 0, "tokens": 0}}
+    report = {"rejected": {}, "skipped": [], "look_alikes": [], "empty": {}}
+    report |= {"not_chosen": 0, "spent": {"requests": 0, "tokens": 0}}
     settings = {"sources": {"people": "/photos"}, "seed": 0}
     write_card(tmp_path, inspect_records(records), report=report, settings=settings)
     opened = datasets.load_dataset(str(tmp_path), cache_dir=str(tmp_path / "cache"))

@@ -131,6 +131,6 @@ def test_in_full_screen_a_message_is_seen_and_its_button_works(
     # Number 1 is the new one, at half the width; the old one was at a tenth.
     tab.wait_for_function("/asked at \\((199|20[01])/.test(document.querySelector('#note-1')?.innerText)")
     assert not tab.locator("#problem").is_visible()
-    tab.keyboard.press("Escape")
+    tab.evaluate("document.exitFullscreen()")
     # Out of it, messages stand where they did.
     tab.wait_for_selector("#photo + #problem", state="attached")

@@ -49,3 +49,9 @@ def test_a_regression_does_not_know(scenes: list[Scene]) -> None:
         calibrate(localizer, make_set("plain", scenes, points=1, seed=0))
     [found] = localizer.locate(torch.zeros(20, 20, 3, dtype=torch.uint8).numpy(), ["the shoe"])
     assert found.confidence is found.runner_up_px is found.there is None
+
+
+def test_texts_of_one_photo_are_too_few_and_it_is_said_what_to_do(scenes: list[Scene]) -> None:
+    samples = make_set("plain", scenes, points=1, seed=0)[:1]
+    with pytest.raises(ValueError, match="of 1 photo; allowed: of 2 photos and more; give another split, or a set or"):
+        calibrate(PointLocalizer(tiny_network()), samples)

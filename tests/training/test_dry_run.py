@@ -16,7 +16,7 @@ from talking_points.model.config import ModelConfig
 from talking_points.model.heads import Heatmap, ReadTexts, kept_numbers
 from talking_points.model.mask_decoder import DecoderInputs
 from talking_points.training.dry_run import paper_hours
-from tests.tiny import tiny_tokenizer
+from tests.tiny import tiny_network, tiny_tokenizer
 
 POINTS = 160
 
@@ -120,9 +120,19 @@ def test_the_papers_reinforcement(
     assert memory["frozen_weights"] == pytest.approx(2 * (7.7378 + 0.0892) + 4 * 0.2261 + both, abs=0.02)
     assert plan["hours_on_one_h100"] == paper_hours("grpo", 3 * (POINTS - 10)) == 0.1
     quarter = planned(capsys, *grpo, "--quantize", "nf4")["memory_gb"]["frozen_weights"]
+    # Features of 15 photos of 16, one of them held out: 97 MB each; and no more than there is room for on the device.
+    photo = 4 * (256 * 6656 + 300 * 512 + 256 * (256**2 + 128**2 + 64**2 + 32**2)) + 300 * 256
+    assert planned(capsys, *grpo, "--device", "cuda")["memory_gb"]["photos_kept"] == round(15 * photo / 1e9, 3) == 1.45
+    assert planned(capsys, *grpo, "--device", "cpu")["memory_gb"]["photos_kept"] == round(2**30 / 1e9, 3)
+    assert plan["memory_is"].startswith("an upper bound")
     assert memory["frozen_weights"] - quarter == pytest.approx(6.979 * (2 - 0.52), abs=0.01)
     assert planned(capsys, *grpo, "--precision", "fp32")["memory_gb"]["all"] > memory["all"] + 15
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_kept_of_a_photo() -> None:
+    network = tiny_network()
+    assert network.encode_photos(torch.zeros(1, 3, network.side, network.side)).bytes == network.sizes.photo_bytes
 
 
 def test_hours_are_the_papers_for_the_papers_points() -> None:

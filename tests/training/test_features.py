@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,8 @@ def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ig
         for step in range(4):
             loss, _ = objective(network, drawn[step], vision)
             torch.testing.assert_close(loss, objective(network, drawn[step], plain)[0], rtol=1e-4, atol=1e-5)
-            if step == 1:
-                encoded = vision.encoded
-        assert vision.encoded == encoded > 0
+            # All four photos have been seen after two steps, each of them once.
+            assert vision.encoded == min(2 * (step + 1), 4)
         # Another run shares it; another encoder does not.
         other = FrozenVision(network, role, FeatureCache(tmp_path, ROOM))
         objective(network, drawn[0], other)
@@ -87,6 +87,26 @@ def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ig
 
 
 @torch.no_grad()
+def test_a_photo_that_fills_a_step_again_goes_through_once(scenes: list[Scene], tmp_path: Path) -> None:
+    network, batch = tiny_network(), drawn_batches(scenes, photos=len(scenes), points=2)[0]
+    order = [0, 1, 0, 1, 1]
+    repeated = replace(
+        batch,
+        pixels_B3SS=batch.pixels_B3SS[order],
+        photo_keys=[batch.photo_keys[k] for k in order],
+        points_BP2=batch.points_BP2[order],
+    )
+    whole, whole_points = FrozenVision(network, "descriptor").photos_and_points(batch)
+    for cache in (None, FeatureCache(tmp_path, ROOM)):
+        vision = FrozenVision(network, "descriptor", cache)
+        features, points = vision.photos_and_points(repeated)
+        assert vision.encoded == 2
+        torch.testing.assert_close(points, whole_points[order], rtol=1e-4, atol=1e-5)
+        wanted = whole.image_tokens_BNC[order]
+        torch.testing.assert_close(features.image_tokens_BNC, wanted, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
 def test_a_training_with_another_region_makes_its_own_numbers(scenes: list[Scene], tmp_path: Path) -> None:
     network, batch = tiny_network(), batches(scenes)[0]
     for region in REGIONS:
@@ -95,12 +115,12 @@ def test_a_training_with_another_region_makes_its_own_numbers(scenes: list[Scene
             FrozenVision(network, "descriptor", FeatureCache(tmp_path, ROOM)),
             FrozenVision(network, "descriptor"),
         )
-        numbers = cached.points(batch, cached.photos(batch))
+        _, numbers = cached.photos_and_points(batch)
         assert cached.encoded > 0
-        torch.testing.assert_close(numbers, plain.points(batch, plain.photos(batch)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(numbers, plain.photos_and_points(batch)[1], rtol=1e-4, atol=1e-5)
     # Each of them is still there.
     for region in REGIONS:
         network.change(region=region)
         cached = FrozenVision(network, "descriptor", FeatureCache(tmp_path, ROOM))
-        cached.points(batch, cached.photos(batch))
+        cached.photos_and_points(batch)
         assert cached.encoded == 0

@@ -52,9 +52,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
 
     with Progress(log, "reading the sources") as progress:
         report = build(settings, progress.show)
-    alike = [one for one in report.skipped if one[2].startswith("looks like ")]
-    skipped = [one for one in report.skipped if one not in alike]
-    _print("built.txt.j2", report=report, alike=alike, skipped=skipped, out=settings.out)
+    _print("built.txt.j2", report=report, out=settings.out)
     log(f"wrote {settings.out}")
     if settings.audit_share is not None:
         log(f"the audit's page is {settings.out}/audit/index.html")

@@ -22,6 +22,9 @@ from talking_points.memory import keep_freed_memory
 from talking_points.progress import Progress
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 
+logger = logging.getLogger(__name__)
+
+LOADING = "importing torch and transformers, which takes a while"
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print sizes, steps, memory and hours as JSON; load no weights.")
 ]
@@ -54,9 +57,17 @@ def _train_role(settings: DescriptorSettings | LocalizerSettings, dry_run: bool)
         typer.echo(json.dumps(plan(settings), indent=2))
         return
     with _told_when_interrupted(settings.out):
+        # What is wrong with base or data is said before torch is imported.
+        from talking_points.pointing.pretrained import find_base
+        from talking_points.training.data import read_texts
+
+        find_base(settings.base)
+        logger.info("reading %s", settings.data)
+        data = read_texts(settings)
+        logger.info(LOADING)
         from talking_points.training.roles import train_role
 
-        finished = train_role(settings)
+        finished = train_role(settings, data)
     _finish(finished, settings.out / "checkpoint")
 
 
@@ -138,9 +149,17 @@ def train_grpo(settings: GRPOSettings, dry_run: DryRunOption = False) -> None:
         typer.echo(json.dumps(plan_grpo(settings), indent=2))
         return
     with _told_when_interrupted(settings.out):
+        from talking_points.pointing.pretrained import find_checkpoint
+        from talking_points.training.data import read_points
+
+        for name in (settings.descriptor, settings.localizer, *settings.unseen_localizers):
+            find_checkpoint(name)
+        logger.info("reading %s", settings.keypoints)
+        data = read_points(settings)
+        logger.info(LOADING)
         from talking_points.training.reinforce import train_grpo as run
 
-        finished = run(settings)
+        finished = run(settings, data)
     _finish(finished, settings.out / "checkpoint")
 
 

@@ -28,11 +28,12 @@ from talking_points.dataset.settings import BuildSettings
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.loading import parse_sources
 from talking_points.dataset.sources.source import Source
-from talking_points.dataset.splits import LookAlikes, PhotoKey, assign_splits, find_look_alikes
+from talking_points.dataset.splits import LOOKS_LIKE, LookAlikes, PhotoKey, assign_splits, find_look_alikes
 from talking_points.dataset.store import SPLITS, BuiltRecord, ReadPhoto, record_of_row, write_split
 from talking_points.files import sha256_of, write_whole
 from talking_points.journal import LEDGER_NAME, Ledger, Spent
 from talking_points.labels.problems import Problem
+from talking_points.pages import counted
 from talking_points.progress import OnProgress, unheard
 
 SET_DEPENDS_ON = (
@@ -41,6 +42,15 @@ SET_DEPENDS_ON = (
 )
 """Settings that another run in the same folder must agree on, beside the sources, the roles and the version."""
 BAD = "cannot be read, the first: "
+KINDS = {
+    LOOKS_LIKE: "left out as look-alikes",
+    NO_TEXTURE: "without texture",
+    NO_POINT: "without a part that is big enough",
+    NO_LABEL: "without an annotation that can be read",
+    ONLY_NOTED: "without a label but what is left out as it should be",
+    BAD: "that cannot be read",
+}
+"""Of photos that gave nothing, how the reason begins, and what it is called where they are counted."""
 MOST_LEFT_OUT = 1000
 """So many annotations that were left out are listed in the report; all are counted."""
 
@@ -54,7 +64,11 @@ class BuildReport:
     rejected: dict[str, int]
     """Reason to number of records; all are in rejected.jsonl."""
     skipped: list[tuple[str, str, str]]
-    """Source, photo and reason: bad, without a point, or of the same shot as a photo of a later split."""
+    """Source, photo and reason: bad, or without a point."""
+    look_alikes: list[tuple[str, str, str]]
+    """The same of those that are left out, as they are the same shot as a photo of a later split."""
+    empty: dict[str, str]
+    """Sources without a record, and why."""
     unchecked: list[str]
     """Later splits that are not there to be compared with."""
     not_chosen: int
@@ -154,14 +168,32 @@ def _no_photo_has_a_point(skipped: Sequence[tuple[str, str, str]]) -> str:
         return "none of the photos has a point to describe: this split of the sources lists no photos"
     found: dict[str, list[str]] = defaultdict(list)
     for _, _, reason in skipped:
-        kinds = (NO_POINT, NO_TEXTURE, NO_LABEL, ONLY_NOTED)
-        found[next((kind for kind in kinds if reason.startswith(kind)), BAD)].append(reason)
+        found[_kind_of(reason)].append(reason)
     said = [
         f"{len(reasons):,} of {len(skipped):,}: {kind if kind == BAD else ''}{reasons[0]}"
         for kind, reasons in sorted(found.items(), key=lambda item: -len(item[1]))
     ]
     more = "; build-dataset --check lists all problems" if found.keys() & {BAD, NO_LABEL} else ""
     return f"none of the photos has a point to describe ({'; '.join(said)}){more}"
+
+
+def _kind_of(reason: str) -> str:
+    """Of `KINDS`."""
+    return next((kind for kind in KINDS if reason.startswith(kind)), BAD)
+
+
+def _why_no_record(
+    name: str,
+    split: str,
+    photos: Sequence[tuple[str, str, str]],
+    rejected: Sequence[tuple[BuiltRecord, str]],
+) -> str:
+    """Why a source has no record: counts of its photos that gave nothing, by reason, and of its rejected texts."""
+    kinds = Counter(_kind_of(reason) for source, _, reason in photos if source == name)
+    said = [f"{counted(count, 'photo')} {KINDS[kind]}" for kind, count in kinds.most_common()]
+    texts = sum(one.source == name for one, _ in rejected)
+    said += [f"{counted(texts, 'text')} rejected"] if texts else []
+    return ", ".join(said) or f"no photo in its {split} split, or none of its points was needed"
 
 
 def _write_texts(
@@ -232,10 +264,14 @@ def _write_set(
     _write_parquet(out, ledger, kept, read_photo if settings.photos == "embed" else None)
     left_out, notes = _left_out(sources, ledger)
     found = inspect_records(kept)
+    skipped, look_alikes = ledger.skipped(), sorted((*key, why) for key, why in alike.left_out.items())
+    empty = sorted(sources.keys() - {one.source for one in kept})
     report = BuildReport(
         kept=found.records,
         rejected=dict(sorted(Counter(reason for _, reason in rejected).items())),
-        skipped=sorted([*ledger.skipped(), *((*key, why) for key, why in alike.left_out.items())]),
+        skipped=skipped,
+        look_alikes=look_alikes,
+        empty={name: _why_no_record(name, settings.split, [*look_alikes, *skipped], rejected) for name in empty},
         unchecked=alike.unchecked,
         not_chosen=sum(len(pool.points) for pool in chosen) - len(kept) - len(rejected),
         spent=ledger.spent(),
@@ -283,7 +319,7 @@ def _rejected_line(record: BuiltRecord, reason: str) -> str:
 def _left_out(sources: Mapping[str, Source], ledger: Ledger) -> tuple[list[Problem], dict[str, int]]:
     """All annotations that were left out, of no photo first; and how often each note was made."""
     left_out = [problem for name in sorted(sources) for problem in sources[name].problems]
-    notes: Counter[str] = Counter()
+    notes: Counter[str] = Counter(note for name in sorted(sources) for note in sources[name].notes)
     for content in ledger.contents():
         left_out += [Problem(**problem) for problem in content["left_out"]]
         notes.update(content["notes"])

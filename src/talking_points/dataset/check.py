@@ -15,7 +15,7 @@ from talking_points.files import sha256_of
 from talking_points.labels.problems import LabelError, Problem, problem_of
 from talking_points.progress import OnProgress, one_line, unheard
 
-MEND = "mend or remove it"
+MEND, ADD = "mend or remove it", "add it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +51,7 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
             continue
         splits, found = _open_splits(name, folder, but=folders[-1].lacking if lacking else ())
         opened += splits
+        notes.update(note for source in splits for note in source.notes)
         found += [problem for source in splits for problem in (*source.refused, *source.problems)]
         if not lacking and not found and not any(source.photo_ids for source in splits):
             found = [problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")]
@@ -87,7 +88,7 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
     named = re.match(r"(\S.*?\.\w{2,5}):? ((?:is|has|holds|cannot)\b.*)", message)
     missing = re.match(r"no such photo: (.+)", message)
     if named:
-        return (problem_of(named[1], "", named[2], MEND),)
+        return (problem_of(named[1], "", named[2], ADD if named[2] == "is missing" else MEND),)
     if missing:
         return (problem_of(missing[1], "", "no such photo", "add it, or remove its record"),)
     return (problem_of(file, "", message or "cannot be read", MEND),)

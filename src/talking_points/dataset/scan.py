@@ -37,8 +37,8 @@ PHOTOS_AT_ONCE = 4
 
 NO_POINT = "no labelled part is big enough to hold a point"
 NO_TEXTURE = (
-    "no SIFT keypoint was found inside the labelled parts: their surface shows no texture; --smooth-share 1 takes "
-    "points on smooth surfaces"
+    "no SIFT keypoint was found inside the labelled parts: their surface shows no texture; --smooth-share 0.2 takes a "
+    "point in five on a smooth surface, in the other photos, too"
 )
 NO_LABEL = "none of its annotations can be read"
 ONLY_NOTED = "nothing is labelled but what is left out as it should be"

@@ -18,7 +18,9 @@ from talking_points.progress import OnProgress, one_line
 
 PROTECTED = {"train": ("test", "val"), "val": ("test",), "test": ()}
 """Of which splits a split holds no look-alikes: a photo belongs to test before val before train."""
-ALL_KEPT = "each photo is in a later split of the sources, too; all were kept: measure on other photos"
+ALL_KEPT = "each photo of {} is in a later split of the sources, too; all were kept: measure on other photos"
+LOOKS_LIKE = "looks like "
+"""How the reason of a photo that is left out begins."""
 THUMBS_AT_ONCE = 64
 """Of other splits' photos, kept together."""
 
@@ -37,7 +39,7 @@ class LookAlikes:
     left_out: dict[PhotoKey, str]
     """Photos that look like one of a later split, and which one."""
     unchecked: list[str]
-    """Later splits that are not there; and that all photos were kept, where each is in a later split, too."""
+    """Later splits that are not there; and of which sources all photos were kept, as each is in a later split, too."""
 
 
 def find_look_alikes(
@@ -51,25 +53,24 @@ def find_look_alikes(
     others = _thumbs_of_others(opened, ledger, on_progress)
     # Photos may have been added or mended since.
     of = sha256_of([sorted(thumbs.items()), sorted(others.items())])
-    noted = ledger.note("look-alikes")
+    noted = ledger.note("look-alikes by source")
     if noted is None or noted["of"] != of:
         own = {key: text_to_thumb(text) for key, text in sorted(thumbs.items())}
         left_out = look_alikes_of(own, {photo: text_to_thumb(text) for photo, text in others.items()})
-        kept_all = bool(left_out) and left_out.keys() == own.keys()
-        if kept_all:
-            # Nothing would be left: whoever laid out the folder meant these photos to be used.
-            left_out = {}
+        # Nothing of these would be left: whoever laid out the folders meant their photos to be used.
+        kept_all = sorted({name for name, _ in left_out} - {name for name, _ in own.keys() - left_out.keys()})
+        left_out = {key: why for key, why in left_out.items() if key[0] not in kept_all}
         keys = [key for key in own if key not in left_out]
         groups = [[keys[index] for index in group] for group in same_shots([own[key] for key in keys])]
         noted = {"of": of, "left_out": [[*key, why] for key, why in left_out.items()], "groups": groups}
         noted["kept_all"] = kept_all
-        ledger.keep_note("look-alikes", noted)
+        ledger.keep_note("look-alikes by source", noted)
     total = sum(len(source.photo_ids) for source in opened.values())
     on_progress("look-alikes", total, total)
     return LookAlikes(
         groups=[[(source, photo_id) for source, photo_id in group] for group in noted["groups"]],
         left_out={(source, photo_id): why for source, photo_id, why in noted["left_out"]},
-        unchecked=[f"none sought in {one}" for one in unchecked] + ([ALL_KEPT] if noted["kept_all"] else []),
+        unchecked=[f"none sought in {one}" for one in unchecked] + [ALL_KEPT.format(one) for one in noted["kept_all"]],
     )
 
 
@@ -116,7 +117,7 @@ def look_alikes_of(
     those = sorted(others, key=lambda one: (one[1] != "test", one))
     found = shot_among([thumbs[key] for key in keys], [others[one] for one in those])
     return {
-        key: f"looks like {those[index][1]} photo {those[index][2]} of {those[index][0]}"
+        key: f"{LOOKS_LIKE}{those[index][1]} photo {those[index][2]} of {those[index][0]}"
         for key, index in zip(keys, found, strict=True)
         if index is not None
     }

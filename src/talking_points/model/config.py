@@ -98,6 +98,14 @@ class VisionConfig:
         """Channels of one image token before the projector: folded trunk feature and the query mixture."""
         return self.trunk_dims[-1] * self.pixel_shuffle**2 + 2 * self.width
 
+    @property
+    def photo_bytes(self) -> int:
+        """Of a photo's features, which are fp32, and a byte for each query and cell that it may win."""
+        tokens = self.cells_per_side**2
+        levels = sum((self.image_size // stride) ** 2 for stride in (4, 8, 16, 32))
+        numbers = tokens * self.token_channels + self.num_queries * 2 * self.width + levels * self.width
+        return 4 * numbers + self.num_queries * tokens
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
@@ -182,6 +190,8 @@ class Sizes:
     """Of a prefix, about."""
     head: int
     """That the localizer's coordinate head keeps of a text for its gradients, about."""
+    photo_bytes: int
+    """Of a photo's features, of all roles: `PhotoFeatures.bytes`."""
 
 
 def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:

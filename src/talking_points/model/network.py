@@ -172,6 +172,7 @@ class PointNetwork(nn.Module):
             # Of the queries, those that win a cell; all at most.
             photo_tokens=len(self.prompts.prefix()) + vision.cells_per_side**2 + 1 + min(vision.num_queries, 50),
             head=kept_numbers(self.config.coordinate_head, middle=(self.side // 16) ** 2, fine=(self.side // 8) ** 2),
+            photo_bytes=vision.photo_bytes,
         )
 
     @property

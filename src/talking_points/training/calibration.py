@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from talking_points.evaluation.samples import Sample, by_photo, check_texts
 from talking_points.model.heatmaps import chances
+from talking_points.pages import counted
 from talking_points.pointing.encoding import encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.points import photo_to_square
@@ -54,7 +55,10 @@ def calibrate(localizer: PointLocalizer, samples: Sequence[Sample], on_progress:
     check_texts("the data", samples, texts, localizer.check_text)
     groups = by_photo(samples)
     if len(groups) < 2:
-        raise ValueError(f"there are samples of {len(groups)} photos; allowed: 2 and more")
+        raise ValueError(
+            f"there are texts of {counted(len(groups), 'photo')}; allowed: of 2 photos and more; give another split, "
+            "or a set or a file with more photos"
+        )
     answers = []
     on_progress("photos", 0, len(groups))
     for done, group in enumerate(groups, start=1):

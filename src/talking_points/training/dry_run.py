@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from talking_points.bases.loading import attach_role, load_outline
+from talking_points.evaluation.samples import by_photo
 from talking_points.files import read_json
 from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
-from talking_points.pointing.pretrained import find_base
+from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import check_learnt, read_points, read_texts
-from talking_points.training.reinforce import GPU_CACHE_BYTES, check_sides
+from talking_points.training.reinforce import cache_bytes, check_sides
 from talking_points.training.roles import Settings, attach, role_parameters
 from talking_points.training.settings import GRPOSettings, TrainingSettings, processes
 
@@ -93,7 +94,7 @@ def plan(settings: Settings) -> dict[str, Any]:
 
 
 def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
-    """Of a reinforcement, as `plan`; texts are taken to be as long as they may be.
+    """Of a reinforcement, as `plan`; texts are taken to be as long as they may be, which makes its memory a bound.
 
     Adapters that are not there yet are taken to have the paper's rank. Bases of descriptor and judge that have equal
     sizes are taken to be the same one, which is loaded once; whether they are is seen when they are loaded.
@@ -104,7 +105,8 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     sizes, side = base.sizes, base.side
     check_sides(base, judge)
     bases = [sizes] if judge.sizes == sizes else [sizes, judge.sizes]
-    batches = PointBatches(read_points(settings)[0], settings, side=side)
+    learning = read_points(settings)[0]
+    batches = PointBatches(learning, settings, side=side)
     ranks = {"descriptor": _rank(folder / "descriptor"), "localizer": _rank(judge_folder / "localizer")}
     with torch.device("meta"):
         for role, rank in ranks.items():
@@ -119,6 +121,8 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     trained = sum(p.numel() for p in base.role_weights("descriptor", blocks=last).values())
     samples_a_step = settings.photos * settings.points
     photos, texts = (math.ceil(n / processes()) for n in (settings.photos, samples_a_step * settings.group_size))
+    # By its name alone: what is planned for need not be in this machine.
+    device = settings.device or choose_device(None).type
     question, itemsize = len(base.prompts.describe()), 2 if settings.precision == "bf16" else 4
     prefixes, written = photos * sizes.photo_tokens, texts * (question + MAX_NEW_TOKENS)
     inside = (prefixes + written) * _kept_numbers(sizes, settings.blocks, settings, ranks["descriptor"])
@@ -129,7 +133,7 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
         "trained_weights_gradients_moments": trained * (BYTES_OF_TRAINED + 4),
         "keys_and_values": (2 * prefixes + written) * 2 * base.num_blocks * sizes.keys * itemsize,
         "activations": inside * itemsize + logits,
-        "photos_kept": GPU_CACHE_BYTES,
+        "photos_kept": sum(min(cache_bytes(device), len(by_photo(learning)) * one.photo_bytes) for one in bases),
         "optimizer_temporaries": trained * BYTES_OF_TEMPORARIES,
     }
     return {
@@ -149,6 +153,7 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
         "tokens_a_text_at_most": question + MAX_NEW_TOKENS,
         "ranks": ranks,
         "bases_in_memory": len(bases),
+        "memory_is": f"an upper bound: of texts of {MAX_NEW_TOKENS} tokens each, and of activations all at once",
         **_estimates(memory, settings, sizes, len(batches) * samples_a_step),
     }
 

@@ -21,6 +21,7 @@ from talking_points.training.batches import PointBatch
 log = logging.getLogger(__name__)
 
 Tensors = dict[str, Tensor]
+Encode = Callable[[Sequence[int]], PhotoFeatures]
 
 
 class FeatureCache:
@@ -87,26 +88,21 @@ class FrozenVision:
     @torch.no_grad()
     def photos(self, batch: PointBatch) -> PhotoFeatures:
         """Features of a batch's photos; what comes from a cache has only what the role reads."""
-        everything = range(len(batch.pixels_B3SS))
-        if self.cache is None:
-            return self._encode(batch, everything)
-
-        def make(missing: Sequence[int]) -> list[Tensors]:
-            return self.base.pack_photos(self._encode(batch, missing), self.role)
-
-        return self.base.unpack_photos(self._kept(self.cache, self._key, batch.photo_keys, make), self.role)
+        return self._photos(batch, self._encoder(batch))
 
     @torch.no_grad()
-    def points(self, batch: PointBatch, features: PhotoFeatures) -> Tensor:
-        """(B, P, F) numbers of a batch's points. features: from `photos`."""
+    def photos_and_points(self, batch: PointBatch) -> tuple[PhotoFeatures, Tensor]:
+        """What `photos` gives, and (B, P, F) numbers of the batch's points; a photo is encoded once for both."""
+        encode = self._encoder(batch)
+        features = self._photos(batch, encode)
         points_BP2 = batch.points_BP2.to(self.base.device)
         if self.cache is None:
-            return self.base.encode_points(features, points_BP2)
+            return features, self.base.encode_points(features, points_BP2)
         P = points_BP2.shape[1]
 
         def make(missing: Sequence[int]) -> list[Tensors]:
             photos = sorted({index // P for index in missing})
-            numbers_BPF = self.base.encode_points(self._encode(batch, photos), points_BP2[photos])
+            numbers_BPF = self.base.encode_points(encode(photos), points_BP2[photos])
             return [{"points": numbers_BPF[photos.index(index // P), index % P]} for index in missing]
 
         # Each point by itself: another epoch shows a photo's points in another order and company.
@@ -116,24 +112,49 @@ class FrozenVision:
             for point_2 in points_P2
         ]
         rows = self._kept(self.cache, f"{self._key} points", asked, make)
-        return torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.base.device)
+        return features, torch.stack([row["points"] for row in rows]).unflatten(0, (-1, P)).to(self.base.device)
 
-    def _encode(self, batch: PointBatch, photos: Sequence[int]) -> PhotoFeatures:
-        if not self.encoded:
-            log.info("encoding the first photos")
-        self.encoded += len(photos)
-        return self.base.encode_photos(batch.pixels_B3SS[list(photos)].to(self.base.device))
+    def _photos(self, batch: PointBatch, encode: Encode) -> PhotoFeatures:
+        if self.cache is None:
+            return encode(range(len(batch.pixels_B3SS)))
+
+        def make(missing: Sequence[int]) -> list[Tensors]:
+            return self.base.pack_photos(encode(missing), self.role)
+
+        return self.base.unpack_photos(self._kept(self.cache, self._key, batch.photo_keys, make), self.role)
+
+    def _encoder(self, batch: PointBatch) -> Encode:
+        """Features of a batch's photos by their numbers. Each is encoded once, though a small set fills a step with
+        repeats, and though its tokens and its points may both be asked for."""
+        known: dict[bytes, tuple[PhotoFeatures, int]] = {}
+
+        def encode(photos: Sequence[int]) -> PhotoFeatures:
+            keys = [batch.photo_keys[k] for k in photos]
+            new = {key: k for k, key in zip(photos, keys, strict=True) if key not in known}
+            if new:
+                if not self.encoded:
+                    log.info("encoding the first photos")
+                self.encoded += len(new)
+                pixels_B3SS = batch.pixels_B3SS[list(new.values())].to(self.base.device)
+                features = self.base.encode_photos(pixels_B3SS)
+                known.update((key, (features, n)) for n, key in enumerate(new))
+                if len(new) == len(photos):
+                    return features
+            first, *others = (known[key][0].photo(known[key][1]) for key in keys)
+            return first.join(others)
+
+        return encode
 
     @staticmethod
     def _kept(
         cache: FeatureCache, kind: str, keys: Sequence[bytes], make: Callable[[Sequence[int]], list[Tensors]]
     ) -> list[Tensors]:
-        """For each key what the cache holds, or what is made of it and kept."""
+        """For each key what the cache holds, or what is made of it, once for equal keys, and kept."""
         names = [hashlib.blake2b(f"{kind} ".encode() + key, digest_size=16).hexdigest() for key in keys]
-        rows = [cache.get(name) for name in names]
-        missing = [index for index, row in enumerate(rows) if row is None]
-        for index, made in zip(missing, make(missing) if missing else [], strict=True):
+        rows = {name: row for name in dict.fromkeys(names) if (row := cache.get(name)) is not None}
+        missing = {name: index for index, name in enumerate(names) if name not in rows}
+        for name, made in zip(missing, make(list(missing.values())) if missing else [], strict=True):
             # On the CPU, as what comes from disk: a batch may have both.
-            rows[index] = {name: tensor.cpu() for name, tensor in made.items()}
-            cache.put(names[index], made)
-        return [row for row in rows if row is not None]
+            rows[name] = {key: tensor.cpu() for key, tensor in made.items()}
+            cache.put(name, made)
+        return [rows[name] for name in names]

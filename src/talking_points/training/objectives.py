@@ -29,10 +29,9 @@ def descriptor_objective(base: Base, batch: PointBatch, vision: FrozenVision) ->
     """
     question = base.prompts.describe()
     prompts = [question + base.prompts.answer(text) for row in batch.texts for text in row]
-    features = vision.photos(batch)
+    features, points_BPF = vision.photos_and_points(batch)
     _, prefix = base.read_prefix(*base.embed_prefix(features, "descriptor"))
-    points_NF = vision.points(batch, features).flatten(0, 1)
-    hidden_NSD = base.read(prefix, _photo_of_text(batch, base), base.embed(prompts, points_NF))
+    hidden_NSD = base.read(prefix, _photo_of_text(batch, base), base.embed(prompts, points_BPF.flatten(0, 1)))
     # Each of an answer's tokens is predicted from the state before it.
     places = [(n, place) for n, prompt in enumerate(prompts) for place in range(len(question), len(prompt))]
     states_MD = hidden_NSD[[n for n, _ in places], [place - 1 for _, place in places]]

@@ -184,7 +184,7 @@ def train_grpo(
     log.info("%s; an epoch is %d steps; %d weights learn", batches, batches.epoch_steps, weights)
     watched = {"localizer": judge} | {f"unseen{k or ''}": one for k, one in enumerate(unseen)}
     watch = Watch(policy, watched, held_out, settings, steps=len(batches))
-    room = GPU_CACHE_BYTES if device.type == "cuda" else CACHE_BYTES
+    room = cache_bytes(str(device))
     own = CachedBase(network, PhotoCache(room))
     localizer = own if judge is network else CachedBase(judge, PhotoCache(room))
 
@@ -239,6 +239,11 @@ def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPO
         Policy(network, blocks=settings.blocks).load(policy.parameters)
     save_base(network, out / "checkpoint")
     return steps
+
+
+def cache_bytes(device: str) -> int:
+    """Room for what is kept of photos on a device, by its name."""
+    return GPU_CACHE_BYTES if device.partition(":")[0] == "cuda" else CACHE_BYTES
 
 
 def check_sides(network: Base, judge: Base) -> None:

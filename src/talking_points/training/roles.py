@@ -50,6 +50,7 @@ def train_role(
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
+    log.info("reading the tokenizer and the sizes of the base in %s", folder)
     outline = load_outline(folder, side=settings.side)
     check_learnt(data.points if isinstance(data, PointBatches) else data, outline.prompts, settings)
     device = own_device(settings.device)

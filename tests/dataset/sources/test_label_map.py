@@ -109,7 +109,11 @@ def names_gone(folder):
         (lambda folder: (folder / "labels" / "0005.png").unlink(), "0005.png is missing"),
         (lambda folder: (folder / "photos" / "0005.jpg").unlink(), "no such photo: .*0005.jpg"),
         (lambda folder: (folder / "splits.json").write_text("{}"), 'expected an object with a list "test"'),
-        (lambda folder: (folder / "labels.json").unlink(), "labels.json is missing"),
+        (
+            lambda folder: (folder / "labels.json").unlink(),
+            r'labels.json: is missing; write the name of .*"object": "person".*own-dataset.md, Label maps\)',
+        ),
+        (lambda folder: (folder / "splits.json").unlink(), r'splits.json: is missing; write which .*"test": \["0002'),
     ],
 )
 def test_what_is_wrong_is_named(folder, break_it, message):

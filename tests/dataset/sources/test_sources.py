@@ -1,6 +1,7 @@
 import pytest
 
 from talking_points.dataset.sources import SOURCES, open_source
+from talking_points.labels.problems import LabelError
 
 
 def test_names():
@@ -16,7 +17,7 @@ def test_what_cannot_be_opened(tmp_path):
             open_source(name, tmp_path, "dev")
         with pytest.raises(FileNotFoundError, match=f"{name}: no such folder"):
             open_source(name, tmp_path / "nowhere", "test")
-        with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        with pytest.raises((FileNotFoundError, LabelError), match=str(tmp_path)):
             open_source(name, tmp_path, "test")
 
 

@@ -168,6 +168,7 @@ class QwenNetwork(nn.Module):
             vocabulary=config.vocab_size,
             photo_tokens=len(self._prefix_ids),
             head=kept_numbers(self.head_kind, middle=self.cells**2, fine=self.cells**2),
+            photo_bytes=self.levels * self.cells**2 * self.width * self.dtype.itemsize,
         )
 
     # --- Photos and points

@@ -17,6 +17,7 @@ import numpy as np
 from talking_points.dataset.scene import Scene, SceneObject, box_area
 from talking_points.dataset.sources.coco import open_split
 from talking_points.dataset.sources.coco_masks import ASPECT_TOLERANCE, CocoFrame, frame_of_photo
+from talking_points.dataset.sources.coco_parts import whole_objects
 from talking_points.dataset.sources.landmarks import (
     FACE,
     NOTHING_FOUND,
@@ -59,6 +60,10 @@ CHOSEN_NOTE = "no order told of a class of which the file has only those with jo
 LABELLED_NOTE = "joints marked 1 (labelled) taken for visible, as no joint in the file is marked 2"
 OUTSIDE_NOTE = "a joint outside its object's mask"
 LONELY_NOTE = "a part that is in no object"
+PARTS_NOTE = (
+    'a file whose categories look like parts, as each has an object for its "supercategory": they are read as whole '
+    "objects; to read parts give --source coco-parts=DIR"
+)
 
 
 def open_coco(folder: Path, split: str) -> Source:
@@ -105,7 +110,13 @@ def open_coco(folder: Path, split: str) -> Source:
         visible_from=LABELLED if all_marks == {LABELLED} else VISIBLE,
         landmarks=read_landmarks(labels.path.parent / "landmarks.json"),
     )
-    return Source(paths=paths, read=partial(_read_scene, reading), problems=labels.problems, refused=labels.refused)
+    return Source(
+        paths=paths,
+        read=partial(_read_scene, reading),
+        problems=labels.problems,
+        refused=labels.refused,
+        notes=() if whole_objects(labels) or not paths else (PARTS_NOTE,),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from talking_points.files import read_table
 from talking_points.labels.coco import CROWD_NOTE, CocoFile, id_of, is_crowd
 from talking_points.labels.problems import LabelError, Problem, problem_of
 from talking_points.labels.reading import is_name
+from talking_points.pages import counted
 
 
 def open_coco_parts(folder: Path, split: str) -> Source:
@@ -36,38 +38,46 @@ def open_coco_parts(folder: Path, split: str) -> Source:
         paths=paths,
         read=partial(_read_scene, coco, paths, folder.name),
         problems=coco.problems,
-        refused=(*coco.refused, *_whole_objects(coco)),
+        refused=(*coco.refused, *whole_objects(coco)),
     )
 
 
-def _whole_objects(coco: CocoFile) -> list[Problem]:
-    """Why the categories that the annotations have are whole objects, as in most COCO files, and no parts."""
+def whole_objects(coco: CocoFile) -> list[Problem]:
+    """Why the categories that the annotations have are whole objects, as in most COCO files, and no parts.
+
+    Each cause once, of the first category that has it; how many others have it is told.
+    """
     remedy = (
         'to read whole objects give --source coco=DIR; for parts, "supercategory" names the object that a part is of, '
         'as "car" of a "wheel"'
     )
     annotations = [one for photo in coco.photos.values() for one in photo.annotations]
     used = {int(one["category_id"]) for one in annotations}
-    found: list[tuple[str, str]] = []
+    file_has: list[str] = []
     if used and not coco.categories:
-        found.append(("", 'has no list "categories"'))
-    if any(one.get("keypoints") for one in annotations):
-        found.append(("", "has keypoints: it labels whole objects and no parts"))
+        file_has.append('has no list "categories"')
+    if has_keypoints := any(one.get("keypoints") for one in annotations):
+        file_has.append("has keypoints: it labels whole objects and no parts")
+    of_cause: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for number in sorted(used & coco.categories.keys()):
         category = coco.categories[number]
         name, owner = str(category["name"]), category.get("supercategory")
-        where = f'category "{name}"'
         if means_nothing(name):
             continue
         if category.get("keypoints"):
-            found.append((where, "has keypoints: it is a whole object and no part"))
+            if not has_keypoints:
+                of_cause["keypoints"].append((name, "has keypoints: it is a whole object and no part"))
         elif not isinstance(owner, str) or not is_name(owner):
-            found.append((where, 'needs a "supercategory", the class of its object'))
+            of_cause["lacking"].append((name, 'needs a "supercategory", the class of its object'))
         elif _plain(owner) == _plain(name):
-            found.append((where, "is its own supercategory: it is a whole object and no part"))
+            of_cause["own"].append((name, "is its own supercategory: it is a whole object and no part"))
         elif _plain(owner) in read_table(NAMES)["labels"]["groups"]:
             said = f'has the supercategory "{owner}", which is no object: it is a whole object and no part'
-            found.append((where, said))
+            of_cause["group"].append((name, said))
+    found = [("", said) for said in file_has]
+    for (name, said), *others in of_cause.values():
+        more = f" (and {counted(len(others), 'other')} like it)" if others else ""
+        found.append((f'category "{name}"{more}', said))
     return [problem_of(coco.path, where, said, remedy) for where, said in found]
 
 

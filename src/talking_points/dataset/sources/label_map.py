@@ -31,13 +31,19 @@ from talking_points.dataset.wordings import NAMES
 from talking_points.files import read_table
 from talking_points.labels.finding import composed, file_names
 from talking_points.labels.frames import read_said_frame
-from talking_points.labels.problems import problem_of, refuse
+from talking_points.labels.problems import LabelError, problem_of, refuse
 from talking_points.labels.reading import is_name, read_json
 
 BACKGROUND = 0
 VOID = (255, 65535)
 """Labels that many tools write where nothing is labelled: background, unless labels.json names them."""
 PERSON = "person"
+BELONGS = {
+    "labels.json": 'write the name of each label, from 0 on: {"names": ["null", "hair", ...], "object": "person"}',
+    "splits.json": 'write which photos are for what: {"train": ["0001", ...], "test": ["0002", ...]}',
+}
+"""What has to be in the two files beside photos and labels."""
+DOCUMENTED = "docs/tutorials/own-dataset.md, Label maps"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,10 +79,14 @@ def open_label_map(folder: Path, split: str) -> Source:
     label map's size does not tell.
 
     Raises:
-        LabelError: one of the JSON files is not as above, a photo is in both splits, or two have one ID.
-        FileNotFoundError: one of the JSON files is missing.
+        LabelError: one of the JSON files is missing or not as above, a photo is in both splits, or two have one ID.
     """
     names_path, splits_path = folder / "labels.json", folder / "splits.json"
+    missing = [folder / name for name in BELONGS if not (folder / name).is_file()]
+    if missing:
+        raise LabelError(
+            [problem_of(path, "", "is missing", f"{BELONGS[path.name]} ({DOCUMENTED})") for path in missing]
+        )
     said, splits = read_json(names_path), read_json(splits_path)
     if not isinstance(said, dict) or not isinstance(said.get("names"), list):
         raise refuse(names_path, "", 'expected an object with a list "names"', "list the name of each label, from 0 on")

@@ -28,6 +28,8 @@ class Source:
     """Records of the annotation files that were left out and are of no photo. Those of a photo are in its scene."""
     refused: tuple[Problem, ...] = ()
     """Why the labels cannot be used as they are, such as an id of two photos; `open_source` raises them."""
+    notes: tuple[str, ...] = ()
+    """What was assumed of the annotation files, or may be meant otherwise; no problems."""
     name: str = ""
     """Given by `open_source`, as is the split: "train", "val" or "test", see there."""
     split: str = ""
