@@ -250,7 +250,7 @@ def test_the_judge_shares_the_base_where_it_can(checkpoint: Path, tmp_path: Path
 def test_a_missing_role_is_told(checkpoint: Path, tmp_path: Path, role: str) -> None:
     save_checkpoint(tiny_network(roles=tuple({"descriptor", "localizer"} - {role})), tmp_path / "half")
     folders = {"descriptor": checkpoint, "localizer": checkpoint, role: tmp_path / "half"}
-    with pytest.raises(ValueError, match=f"half has no {role}; give a checkpoint"):
+    with pytest.raises(ValueError, match=f"half has no {role}; train one, load another.*train join --descriptor"):
         load_judged(folders["descriptor"], folders["localizer"])
 
 
