@@ -114,7 +114,7 @@ def test_stdout_is_the_protocol_and_a_signal_ends_it(started: list[str]) -> None
     ("arguments", "said"),
     [
         (["--model", "foo"], "unknown model 'foo'"),
-        (["--root", "no-such-folder"], "root is no-such-folder; expected a folder"),
+        (["--root", "no-such-folder"], "--root no-such-folder: no such folder"),
         (["--max-megabytes", "0"], "max_megabytes is 0"),
     ],
 )

@@ -175,4 +175,4 @@ class AgentSettings(PhotoLimits):
     def __post_init__(self) -> None:
         PhotoLimits.__post_init__(self)
         if self.root is not None and not self.root.is_dir():
-            raise ValueError(f"root is {self.root}; expected a folder")
+            raise ValueError(f"--root {self.root}: no such folder")
