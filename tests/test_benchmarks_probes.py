@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from talking_points.model.segmenter import Segmenter
 from tests.tiny import tiny_network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -45,7 +48,7 @@ def test_what_is_read_lies_at_the_point(probes: ModuleType, monkeypatch: pytest.
     assert seen["masks"].shape[1] == segmenter.config.num_queries
 
 
-def forward_of(segmenter):  # type: ignore[no-untyped-def]
+def forward_of(segmenter: Segmenter) -> Callable[[Any], tuple[torch.Tensor, list[torch.Tensor]]]:
     """The pixel decoder on the trunk's own stages, whatever stands in for the first."""
     given, own = segmenter.pixel_decoder.forward, segmenter.trunk.forward
     pixels = torch.zeros(1, 3, segmenter.config.image_size, segmenter.config.image_size)

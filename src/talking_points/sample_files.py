@@ -2,8 +2,7 @@
 
 What a file is, its name's ending says: .csv, .parquet, .json (COCO keypoints, or Label Studio's JSON), .xml (CVAT),
 JSON lines for any other. One whose content is something else is refused in one line that says what it looks like. With
-`fields` records have other names (`talking_points.fields`), and JSON is a list or lines. Here alone the forms before
-0.2 are read.
+`talking_points.fields` records have other names, and JSON is a list or lines. Here alone old forms are read.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def test_no_more_points_than_there_is_room_for(visit: Callable[..., Any], photo:
     tab.get_by_text(f"{MOST_POINTS} points are the most", exact=False).first.wait_for()
     # A ninth takes the place of the oldest, where that is wanted.
     tab.click("#problem button")
-    tab.locator("#note-1", has_text=re.compile(r"asked at \(20[01](\.\d)?, 3[01](\.\d)?\)")).wait_for()
+    tab.locator("#note-1", has_text=re.compile(r"asked at \(20[01](\.\d+)?, 3[01](\.\d+)?\)")).wait_for()
     assert not tab.locator("#problem").is_visible() and not tab.locator("#point-9").count()
     click(tab, 0.5, 0.2)
     tab.get_by_role("button", name="Remove point 2 for this one").wait_for()

@@ -75,7 +75,8 @@ def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:
     left = [sample for sample in learning if sample.photo_id not in taken]
     if not left:
         raise ValueError(
-            f"the photos of all {len(learning)} points are held out; hold out those of another split, or give more"
+            f"the photos of all {len(learning)} points are held out; hold out those of another split, or give points "
+            "of more photos"
         )
     return left, held_out
 

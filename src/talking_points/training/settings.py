@@ -123,7 +123,7 @@ class TrainingSettings(FieldSettings):
             object.__setattr__(self, name, value)
         FieldSettings.__post_init__(self)
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give steps or epochs, one of them")
+            raise ValueError("give steps or epochs, one of them; what stands in --config counts, too")
         self._check_least(1, "steps", "epochs", "photos", "points", "accumulate", "save_every", "log_every")
         self._check_least(0, "warmup_steps", "workers")
         self._check_positive("learning_rate", "max_grad_norm")

@@ -104,9 +104,9 @@ function wire(point) {
   submitOnEnter(words);
 }
 
-/** Describe a point, in pixels: to a tenth of one, so that it is asked as it is shown and saved. */
+/** Describe a point, in pixels: to a hundredth of one, so that it is asked as it is shown and saved. */
 function describePoint(pixel) {
-  const asked = pixel.map(side => Math.round(10 * side) / 10);
+  const asked = pixel.map(side => Math.round(100 * side) / 100);
   if (photo && asked.some((side, k) => !(side >= 0 && side <= photo.size[k]))) {
     return complain(`(${asked.join(", ")}) is outside the ${photo.size.join("x")} photo`);
   }
@@ -149,7 +149,7 @@ function remove(point) {
 /** A probability in the words of the command, `samples.percent`. */
 const percent = share => share < 0.01 ? "less than 1%" : `${Math.min(Math.round(100 * share), share < 0.5 ? 49 : 99)}%`;
 
-/** What was found, as the command prints it; what was asked has tenths at most. */
+/** What was found, as the command prints it; what was asked is shown as it was. */
 const placed = place => `(${place.map(side => side.toFixed(1)).join(", ")})`;
 
 function show(point) {
