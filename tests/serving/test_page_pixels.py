@@ -163,7 +163,7 @@ def test_what_is_shown_is_what_is_asked_saved_and_typed(visit: Callable[..., Any
     shown = re.search(r"asked at \(([\d.]+), ([\d.]+)\)", said[0])
     assert shown is not None and tuple(map(float, shown.groups())) == clicked
     assert all(abs(side - middle) <= 0.5 for side, middle in zip(clicked, (212.5, 140.5), strict=True))
-    assert all(round(side, 1) == side for side in clicked)
+    assert all(round(side, 2) == side for side in clicked)
     assert asked_pixel(tab, lambda: type_pixel(tab, *shown.groups())) == clicked
     assert wait_for_answer(tab, 2) == said[0]
     assert asked_pixel(tab, lambda: type_pixel(tab, "212.524", "140.5")) == (212.52, 140.5)
