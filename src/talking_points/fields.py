@@ -61,7 +61,7 @@ class Fields:
     def described(self, record: Mapping[str, Any]) -> str:
         """What of a record is read as what, and what else it has."""
         read = [f'"{self.image}" as the photo', f'"{", ".join(self.point)}" as the point' if self.point else ""]
-        read += [f'"{self.text}" as the text'] if self.text else []
+        read += [f'"{self.text}" as the text'] if self.text in record else []
         mine = (self.image, *self.point, self.text)
         others = ", ".join(name for name in record if name not in mine) or "none"
         return f"{', '.join(filter(None, read))} is read; other fields: {others:.200}"
