@@ -126,6 +126,9 @@ def test_in_full_screen_a_message_is_seen_and_its_button_works(
     offer = offered(tab)
     middle = offer.bounding_box()
     x, y = middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2
+    # Nor does it lie over the newest answer.
+    message, caption = tab.locator("#problem").bounding_box(), tab.locator("#caption").bounding_box()
+    assert message["y"] + message["height"] <= caption["y"]
     assert tab.evaluate("([x, y]) => document.elementFromPoint(x, y).tagName", [x, y]) == "BUTTON"
     tab.mouse.click(x, y)
     # Number 1 is the new one, at half the width; the old one was at a tenth.
