@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from talking_points.cli import main
-from talking_points.dataset.check import check_sources, problems_of
+from talking_points.dataset.check import check_sources, lines_of, problems_of
+from talking_points.labels.problems import problem_of
 
 
 @pytest.fixture
@@ -156,6 +157,46 @@ def test_whole_objects_given_as_parts_are_a_line_a_cause(run, cars):
         assert re.search(
             r'category "[^"]+" \(and \d+ others? like it\): has the supercategory "vehicle", which is', line
         )
+
+
+def test_whole_objects_without_outlines_end_with_the_source_to_give(run, cars):
+    def edit(content):
+        for category in content["categories"]:
+            category["supercategory"] = "vehicle"
+        for annotation in content["annotations"]:
+            annotation["segmentation"] = []
+
+    change(cars / "train" / "annotations.json", edit)
+    status, out, err = run("build-dataset", "--check", "--source", f"coco-parts={cars}")
+    count = len(json.loads((cars / "train" / "annotations.json").read_text())["annotations"])
+    outlines, hint = out.splitlines()
+    assert status == 2 and "to read whole objects give --source coco=DIR" in hint
+    assert outlines == (
+        f"{cars}/train/annotations.json: annotation 1 of car0.jpg (and annotation 2 of car0.jpg, annotation 3 of "
+        f"car0.jpg and {count - 3} more like it, {count} in all): has no segmentation; draw its outline, or remove it"
+    )
+    assert f"{count + 1} problems in 6 photos; --json has each" in err
+    _, out, _ = run("build-dataset", "--check", "--json", "--source", f"coco-parts={cars}")
+    assert len(json.loads(out)["problems"]) == count + 1
+
+
+def test_a_name_that_labels_json_lacks_is_told_once(run, people):
+    for name in ("p0", "p1", "p2"):
+        Image.fromarray(np.full((120, 60), 9, np.uint8)).save(people / "labels" / f"{name}.png")
+    status, out, _ = run("build-dataset", "--check", "--source", f"label-map={people}")
+    [line] = out.splitlines()
+    assert status == 2 and line.endswith('; name it, or list it under "ignore" in labels.json')
+    for name in ("p0", "p1", "p2"):
+        assert line.count(f"{name}.png") == 1
+
+
+def test_lines_that_differ_by_numbers_are_counted_from_some_on():
+    def told(count):
+        found = [problem_of("a.json", "", f"has category {n}, which the file lacks", "add it") for n in range(count)]
+        return lines_of([*found, problem_of("a.json", "", "is another", "mend it")])
+
+    assert len(told(10)) == 11 and "more like it" not in "".join(told(10))
+    assert len(told(13)) == 12 and told(13)[-2:] == ["... and 3 more like it", "a.json: is another; mend it"]
 
 
 def test_parts_given_as_whole_objects_are_noted(run, cars):

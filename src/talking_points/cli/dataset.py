@@ -60,7 +60,7 @@ def build_dataset(settings: BuildOrCheckSettings) -> None:
 
 def _check(settings: BuildOrCheckSettings) -> None:
     """Print what is wrong with labels; leaves with status 2 where anything is."""
-    from talking_points.dataset.check import check_sources
+    from talking_points.dataset.check import check_sources, lines_of
     from talking_points.dataset.sources.loading import parse_sources
     from talking_points.pages import counted, render
 
@@ -72,17 +72,18 @@ def _check(settings: BuildOrCheckSettings) -> None:
         # Beside the problems: a split that is missing may be none.
         for line in render("talking_points.cli", "folder.txt.j2", folder=folder).splitlines():
             log(line)
-    photos = counted(found.photos, "photo")
+    photos, lines = counted(found.photos, "photo"), lines_of(found.problems)
     if settings.as_json:
         report = {name: [asdict(one) for one in getattr(found, name)] for name in ("problems", "folders")}
         typer.echo(_printable(json.dumps(report, indent=2, ensure_ascii=False)))
     else:
-        for problem in found.problems:
-            typer.echo(_printable(str(problem)))
+        for line in lines:
+            typer.echo(_printable(line))
         if not found.problems:
             typer.echo(f"no problems in {photos}")
     if found.problems:
-        log(f"{counted(len(found.problems), 'problem')} in {photos}")
+        each = "; --json has each" if len(lines) < len(found.problems) and not settings.as_json else ""
+        log(f"{counted(len(found.problems), 'problem')} in {photos}{each}")
         raise typer.Exit(2)
 
 

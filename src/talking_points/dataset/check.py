@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from talking_points.dataset.sources import open_source
@@ -16,6 +16,8 @@ from talking_points.labels.problems import LabelError, Problem, problem_of
 from talking_points.progress import OnProgress, one_line, unheard
 
 MEND, ADD = "mend or remove it", "add it"
+MOST_NAMED, MOST_ALIKE = 3, 10
+"""So many places of one problem, and lines that differ by numbers alone, are told in `lines_of`. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +27,7 @@ class CheckReport:
     photos: int
     """How many were read, or tried."""
     problems: tuple[Problem, ...]
-    """Source by source, no two equal."""
+    """Those of photos first, of whole files and folders last, where a terminal shows them; no two equal."""
     notes: dict[str, int]
     """What was assumed, or left out as it should be, and how often; no problems."""
     folders: tuple[FolderFound, ...]
@@ -39,6 +41,7 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
     photo's file that is in the test split and, with the same content, in another.
     """
     problems: list[Problem] = []
+    of_files: list[Problem] = []
     notes: Counter[str] = Counter()
     opened: list[Source] = []
     folders: list[FolderFound] = []
@@ -46,16 +49,18 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
         on_progress("sources", done, len(sources))
         folders.append(look_at_folder(name, folder))
         lacking: list[Problem] = folders[-1].problems() if name.partition(".")[0] in PUBLISHED else []
-        problems += lacking
+        of_files += lacking
         if lacking and folders[-1].is_another:
             continue
         splits, found = _open_splits(name, folder, but=folders[-1].lacking if lacking else ())
         opened += splits
         notes.update(note for source in splits for note in source.notes)
-        found += [problem for source in splits for problem in (*source.refused, *source.problems)]
-        if not lacking and not found and not any(source.photo_ids for source in splits):
+        problems += [problem for source in splits for problem in source.problems]
+        found += [problem for source in splits for problem in source.refused]
+        is_right = not found and not any(source.problems for source in splits)
+        if not lacking and is_right and not any(source.photo_ids for source in splits):
             found = [problem_of(folder, "", "lists no photo that has labels", "give the folder of the labels")]
-        problems += found
+        of_files += found
     photos = [(source, photo_id) for source in opened for photo_id in source.photo_ids]
     for done, (source, photo_id) in enumerate(photos):
         on_progress("photos", done, len(photos))
@@ -71,10 +76,43 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
         problems += _in_both_splits([source for source in opened if source.name == name])
     return CheckReport(
         photos=len(photos),
-        problems=tuple(dict.fromkeys(problems)),
+        problems=tuple(dict.fromkeys(problems + of_files)),
         notes=dict(sorted(notes.items())),
         folders=tuple(folders),
     )
+
+
+def lines_of(problems: Sequence[Problem]) -> list[str]:
+    """Problems for people to read: what is wrong in the same way in one folder is one line, with how many there are.
+
+    Of lines that then differ by numbers alone the first `MOST_ALIKE` are given, and how many more there are.
+    """
+    same: dict[tuple[str, ...], list[Problem]] = defaultdict(list)
+    for one in problems:
+        file = Path(one.file)
+        same[str(file.parent), file.suffix, one.problem, one.remedy].append(one)
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for (folder, suffix, problem, remedy), (first, *others) in same.items():
+        key = (folder, suffix, *(re.sub(r"\d+", "0", said) for said in (problem, remedy)))
+        alike[key].append(str(replace(first, **_first_of(first, others))))
+    lines = []
+    for those in alike.values():
+        lines += those[:MOST_ALIKE]
+        if (more := len(those) - MOST_ALIKE) > 0:
+            lines.append(f"... and {more:,} more like it")
+    return lines
+
+
+def _first_of(first: Problem, others: Sequence[Problem]) -> dict[str, str]:
+    """Where a problem is that others share: its file or record, with the first of the others' beside it."""
+    if not others:
+        return {}
+    name = "record" if first.record else "file"
+    places = [one.record or Path(one.file).name for one in others]
+    named = places if len(places) < MOST_NAMED else places[: MOST_NAMED - 1]
+    more = len(places) - len(named)
+    beside = ", ".join(named) + (f" and {more:,} more like it, {len(others) + 1:,} in all" if more else "")
+    return {name: f"{getattr(first, name)} (and {beside})"}
 
 
 def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
@@ -91,7 +129,7 @@ def problems_of(error: ValueError | OSError, file: Path) -> tuple[Problem, ...]:
         return (problem_of(named[1], "", named[2], ADD if named[2] == "is missing" else MEND),)
     if missing:
         return (problem_of(missing[1], "", "no such photo", "add it, or remove its record"),)
-    return (problem_of(file, "", message or "cannot be read", MEND),)
+    return (problem_of(file, "", message.removeprefix(f"{file}: ") or "cannot be read", MEND),)
 
 
 def _open_splits(name: str, folder: Path, *, but: Sequence[str]) -> tuple[list[Source], list[Problem]]:

@@ -245,3 +245,9 @@ def test_a_folder_of_another_layout(tmp_path):
     lay(tmp_path, "labels.json")
     with pytest.raises(FileNotFoundError, match="no annotation file of the train split; expected one of train/anno"):
         find_split(tmp_path, "train")
+    held_out = "no annotation file of the val split; expected valid/annotations.json, .*one of the train split"
+    with pytest.raises(FileNotFoundError, match=held_out):
+        find_split(tmp_path, "val")
+    with pytest.raises(FileNotFoundError, match="of the test split; expected one of test/.*instances_val2017") as error:
+        find_split(tmp_path, "test")
+    assert "train" not in str(error.value).replace(str(tmp_path), "")

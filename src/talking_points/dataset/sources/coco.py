@@ -21,10 +21,8 @@ FILES = ("annotations.json", "_annotations.coco.json")
 COCO_FILE = re.compile(r"(instances|person_keypoints)_((?:train|val)\d*)\.json")
 """COCO's own, in `annotations/`; of any year."""
 
-KNOWN = (
-    "train/annotations.json, train/_annotations.coco.json, trainingset/annotations.json, annotations.json or "
-    "annotations/instances_train2017.json"
-)
+COCO_NAMES = {"train": "train2017", "test": "val2017"}
+"""What COCO's own file of a split is called after: of two splits, the second is the test."""
 
 
 def open_split(
@@ -72,7 +70,16 @@ def find_split(folder: Path, split: str) -> tuple[tuple[Path, ...], Path, bool]:
     if split == "test" and found:
         remedy = "put some in test/ as they are in train/, or take --split train, of which --test-share holds some back"
         raise FileNotFoundError(f"{folder}: there are photos to train on and none to test on; {remedy}")
-    raise FileNotFoundError(f"{folder}: no annotation file of the {split} split; expected one of {KNOWN}")
+    raise FileNotFoundError(f"{folder}: no annotation file of the {split} split; expected {_expected(split)}")
+
+
+def _expected(split: str) -> str:
+    """What the annotation file of a split may be called."""
+    places = [f"{FOLDERS[split][0]}/{name}" for name in FILES] + [f"{FOLDERS[split][1]}/{FILES[0]}"]
+    places += [FILES[0]] if split == "train" else []
+    if split == "val":
+        return f"{', '.join(places)}, or one of the train split, of which some photos are held out"
+    return f"one of {', '.join(places)} or annotations/instances_{COCO_NAMES[split]}.json"
 
 
 def _own_file(folder: Path, split: str) -> Path | None:
