@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,34 @@ def test_a_file_of_other_fields_is_an_error_at_its_first_record(photos: Path, re
         with pytest.raises(ValueError, match=message) as error:
             next(read_samples(written(photos / name, [record]), fields=Fields.parse(SAID)))
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.csv"])
+def test_a_text_of_a_name_that_no_record_has_is_an_error(photos: Path, run: Run, name: str) -> None:
+    fields = Fields.parse("image=img,x=x,y=y,text=captionn")
+    records = [{"img": one["img"], "x": 9.5, "y": 8.5, "caption": one["caption"]} for one in triplets()]
+    path = photos / name
+    if path.suffix == ".csv":
+        path.write_text("img,x,y,caption\n" + "".join(f"{one['img']},9.5,8.5,a shoe\n" for one in records))
+    else:
+        written(path, records)
+    said = 'no field "captionn" (--fields); there are img, x, y, caption'
+    with pytest.raises(ValueError, match=re.escape(said)):
+        next(read_samples(path, fields=fields))
+    given = ("--data", path, "--fields", "image=img,x=x,y=y,text=captionn", "--base", "mini", "--out", photos / "o")
+    status, _, err = run("train", "localizer", *given, "--dry-run")
+    assert status == 2 and said in err
+
+
+def test_a_text_may_be_missing_from_the_first_records_and_under_our_name_from_all(photos: Path) -> None:
+    records = [{"img": one["img"], "kp": one["kp"]} for one in triplets()]
+    late = written(photos / "a.json", [*records, triplets()[0]])
+    assert [line.record.get("text") for line in read_samples(late, fields=Fields.parse(SAID))] == [
+        *[None] * 4,
+        TEXTS[0],
+    ]
+    plain = written(photos / "b.jsonl", [{"photo": one["img"], "x": 0.5, "y": 0.5} for one in records])
+    assert len(list(read_samples(plain, fields=Fields.parse("scale=1")))) == 4
 
 
 def test_later_records_that_are_wrong_are_problems(photos: Path) -> None:

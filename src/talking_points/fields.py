@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,19 +66,27 @@ class Fields:
         others = ", ".join(name for name in record if name not in mine) or "none"
         return f"{', '.join(filter(None, read))} is read; other fields: {others:.200}"
 
-    def read(self, record: Mapping[str, Any], size_of: Callable[[str], tuple[int, int]]) -> dict[str, Any]:
+    def read(
+        self,
+        record: Mapping[str, Any],
+        size_of: Callable[[str], tuple[int, int]],
+        first: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
         """A record in the form of `samples`, its other keys carried along.
 
         Args:
             record: of the file.
             size_of: width and height of a photo by its path in the record; asked only where points have a scale.
+            first: with the first record, that and some after it: a record may have no text, but not all of them,
+                unless the text's field is called as ours.
 
         Raises:
-            OtherFields: a field is not there, or the point looks normalised and nothing was said of it.
+            OtherFields: a field is not there, that of the text in none of `first`; or the point looks normalised and
+                nothing was said of it.
             ValueError, OSError: the point is none, or its photo cannot be opened.
         """
         if missing := [name for name in (self.image, *self.point) if name not in record]:
-            raise OtherFields(f'no field "{missing[0]}" (--fields); there are {", ".join(record) or "none":.300}')
+            raise _no_field(missing[0], record)
         mine = (self.image, *self.point, self.text, *_OURS)
         told: dict[str, Any] = {"photo": record[self.image]}
         if (point := self._point(record)) is not None:
@@ -90,6 +98,8 @@ class Fields:
             if (full := SCALES[self.scale or "pixels"]) is not None and isinstance(told["photo"], str):
                 point = scaled_to_photo([point], size_of(told["photo"]), full_scale=full)[0].tolist()
             told |= {"x": point[0], "y": point[1]}
+        if first and self.text not in (None, "text") and not any(self.text in one for one in first):
+            raise _no_field(self.text, {name: None for one in first for name in one})
         if self.text is not None and record.get(self.text) is not None:
             told["text"] = record[self.text]
         return told | {name: value for name, value in record.items() if name not in mine}
@@ -110,6 +120,10 @@ class Fields:
             form = '[x, y] or {"x": x, "y": y}' if len(self.point) == 1 else "numbers"
             raise ValueError(f"{names} must be {form}, got {[record[name] for name in self.point]!r:.100}")
         return numbers[0], numbers[1]
+
+
+def _no_field(name: str | None, there: Iterable[str]) -> OtherFields:
+    return OtherFields(f'no field "{name}" (--fields); there are {", ".join(there) or "none":.300}')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -232,28 +232,27 @@ def _kind_with_fields(path: Path) -> Reader:
     return _json_list if is_list else _json_lines
 
 
-def _renamed(path: Path, lines: Iterable[Line], fields: Fields, note: OnNote) -> Iterator[Line]:
+def _renamed(path: Path, lines: Iterator[Line], fields: Fields, note: OnNote) -> Iterator[Line]:
     """Lines under our names. The first that is not of the form that was said is an error, later ones are problems."""
     size_of = cache(lambda photo: photo_size(path.parent / photo))
-    is_first = True
-    for line in lines:
+    held = list(itertools.islice(lines, LOOKED_AT))  # until the first record is read: one of these has the text
+    for line in itertools.chain(held, lines):
         if line.problem is None:
-            if is_first:
+            if held:
                 note(fields.described(line.record))
             try:
-                line = replace(line, record=fields.read(line.record, size_of))
+                line = replace(line, record=fields.read(line.record, size_of, [one.record for one in held]))
             except (ValueError, OSError) as error:
-                if is_first and isinstance(error, OtherFields):
+                if held and isinstance(error, OtherFields):
                     raise ValueError(f"{path}, line {line.number}: {error}") from None
                 line = Line(number=line.number, record={}, problem=one_line(error))
-            is_first = False
+            held = []
         yield line
 
 
 def _json_list(path: Path, note: OnNote) -> Iterator[Line]:
-    for number, record in enumerate(
-        _loads(_decoded(path.read_bytes().removeprefix(codecs.BOM_UTF8), "file"), note, "JSON"), start=1
-    ):
+    text = _decoded(path.read_bytes().removeprefix(codecs.BOM_UTF8), "file")
+    for number, record in enumerate(_loads(text, note, "JSON"), start=1):
         try:
             yield Line(number=number, record=_object(record))
         except ValueError as error:
