@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from talking_points import open_photo, photo_to_coco
+from talking_points.pages import counted
 from talking_points.sample_files import read_samples
 
 
@@ -51,4 +52,4 @@ try:
     given.out.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 except (OSError, ValueError) as error:
     parser.exit(2, f"{error}\n")
-print(f"{len(content['annotations'])} keypoints on {len(content['images'])} photos")
+print(f"{counted(len(content['annotations']), 'keypoint')} on {counted(len(content['images']), 'photo')}")

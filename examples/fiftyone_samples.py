@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from talking_points import open_photo, photo_to_unit
+from talking_points.pages import counted
 from talking_points.sample_files import read_samples
 
 
@@ -55,4 +56,4 @@ try:
 except (OSError, ValueError) as error:
     parser.exit(2, f"{error}\n")
 count = sum(len(sample["points"]["keypoints"]) for sample in samples)
-print(f"{count} keypoints on {len(samples)} photos")
+print(f"{counted(count, 'keypoint')} on {counted(len(samples), 'photo')}")

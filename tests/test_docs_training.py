@@ -233,4 +233,4 @@ def test_a_training_says_what_it_does_from_the_start(
     assert places == sorted(places)
     assert any("an epoch is" in line and "there are 3;" in line and "weights learn" in line for line in said)
     # Of a warm-up of 50, in a training of three.
-    assert any(line.startswith("the learning rate rises over 1 steps") for line in said)
+    assert any(line.startswith("the learning rate rises over 1 step, ") for line in said)

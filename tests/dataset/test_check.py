@@ -257,6 +257,7 @@ def test_a_folder_of_nothing(run, tmp_path):
         (["--json"], "--json goes with --check"),
         ([], "give --out, the folder for the set; or --check"),
         (["--check", "--source", "coco-parts=nowhere"], "no such folder"),
+        (["--check", "--json", "--source", "coco-parts=nowhere"], "no such folder"),
     ],
 )
 def test_what_does_not_go_together(run, cars, arguments, said):

@@ -86,6 +86,12 @@ def test_coco(run: Run, triplets: Path, tmp_path: Path) -> None:
     assert [one["image_id"] for one in content["annotations"]] == [1, 1, 2] and first["caption"] == "the cap"
 
 
+@pytest.mark.parametrize("script", ["coco_keypoints.py", "fiftyone_samples.py"])
+def test_one_photo_is_not_photos(run: Run, triplets: Path, tmp_path: Path, script: str) -> None:
+    triplets.write_text(triplets.read_text().splitlines()[0])
+    assert run(script, triplets, tmp_path / "out.json") == "1 keypoint on 1 photo\n"
+
+
 def test_fiftyone(run: Run, triplets: Path, tmp_path: Path) -> None:
     assert run("fiftyone_samples.py", triplets, tmp_path / "out.json") == "3 keypoints on 2 photos\n"
     a, b = json.loads((tmp_path / "out.json").read_text())

@@ -40,6 +40,15 @@ def batches_of(counts: list[int], **changes: int) -> PointBatches:
     return PointBatches(some_samples(counts), TrainingSettings(out=Path("unused"), **settings), side=64)  # type: ignore[arg-type]
 
 
+def test_what_batches_are_of_in_words() -> None:
+    assert batches_of([3, 2]).shown == "5 points of 2 photos at 64 px, 2 x 4 a step, seed 1"
+    assert batches_of([1]).shown.startswith("1 point of 1 photo at 64 px")
+
+
+def test_a_kept_state_is_told_by_words_that_stay() -> None:
+    assert str(batches_of([3, 2])) == "5 triplets of 2 photos at 64 px, 2 x 4 a step, seed 1"
+
+
 def test_every_point_comes_once_an_epoch() -> None:
     batches = batches_of([1] * 8 + [2] * 4 + [4, 7], epochs=3)
     assert len(batches) == 3 * batches.epoch_steps

@@ -444,7 +444,7 @@ def test_a_warm_up_that_is_cut_is_told(tmp_path: Path, caplog: pytest.LogCapture
         return [message for message in caplog.messages if "the learning rate rises" in message]
 
     [said] = warned("long", 50)
-    assert "rises over 1 steps, a tenth of them all, and not over 50 (--warmup-steps)" in said
+    assert "rises over 1 step, a tenth of them all, and not over 50 (--warmup-steps)" in said
     assert warned("short", 1) == []
 
 

@@ -14,6 +14,7 @@ from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.files import read_json
 from talking_points.model.checkpoint import read_trainings
 from talking_points.model.weights import read_shapes
+from talking_points.pages import counted
 from talking_points.pointing.pretrained import find_model, stock_family
 
 PAPER_TRAINING = {
@@ -51,7 +52,7 @@ def what_differs(
         told += _of_role(role, model)
     photos = {sample.photo_id for sample in samples}
     data = ", ".join([*map(str, settings.data), *settings.source])
-    test = f"{data}, {settings.chosen_split}: {len(samples):,} points of {len(photos):,} photos"
+    test = f"{data}, {settings.chosen_split}: {counted(len(samples), 'point')} of {counted(len(photos), 'photo')}"
     told.append(("tested on", PAPER_TEST.get(table, "LlamaPointInPart, test: 4,000 points, one a photo"), test))
     if "ground-truth" in describers:
         told.append(("true texts by", "Llama-3.3 from labels, OMG-LLaVA's and LLaVA's texts", _writers(settings)))

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.files import sha256_of
+from talking_points.pages import counted
 from talking_points.pointing.prepared import PreparedPhoto, prepare_photo
 from talking_points.points import photo_to_square
 from talking_points.training.settings import TrainingSettings
@@ -123,8 +124,8 @@ class PointBatches(Batches[PointBatch]):
         self._lengths = np.array([len(sample.text or "") for sample in self.points])
         if self.samples > len(self.points):
             log.warning(
-                "a step takes %d points, and there are %d, repeated to fill it; give fewer --photos or --points",
-                *(self.samples, len(self.points)),
+                "a step takes %s, and there are %d, repeated to fill it; give fewer --photos or --points",
+                *(counted(self.samples, "point"), len(self.points)),
             )
         places = {id(sample): place for place, sample in enumerate(self.points)}
         self._of_photo = [[places[id(sample)] for sample in group] for group in by_photo(self.points)]
@@ -132,10 +133,17 @@ class PointBatches(Batches[PointBatch]):
         self.epoch_steps = len(self._epoch(0))
 
     def __str__(self) -> str:
-        return (
-            f"{len(self.points)} triplets of {len(self._of_photo)} photos at {self.side} px, "
-            f"{self.settings.photos} x {self.settings.points} a step, seed {self.settings.seed}{self.told}"
-        )
+        """What a kept state is told by; another wording would be another training. For people there is `shown`."""
+        return self._named(f"{len(self.points)} triplets of {len(self._of_photo)} photos")
+
+    @property
+    def shown(self) -> str:
+        """Of how many points and photos the batches are, and how they are made."""
+        return self._named(f"{counted(len(self.points), 'point')} of {counted(len(self._of_photo), 'photo')}")
+
+    def _named(self, size: str) -> str:
+        step = f"{self.settings.photos} x {self.settings.points} a step"
+        return f"{size} at {self.side} px, {step}, seed {self.settings.seed}{self.told}"
 
     @property
     def fingerprint(self) -> str:

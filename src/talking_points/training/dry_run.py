@@ -78,7 +78,7 @@ def plan(settings: Settings) -> dict[str, Any]:
     }
     return {
         "role": settings.section,
-        "data": str(batches),
+        "data": batches.shown,
         **_told(settings, "epochs", "lora_rank", "lora_alpha", "lora_dropout", "precision", "recompute", "quantize"),
         "steps": len(batches),
         "highest_learning_rate": settings.learning_rate,
@@ -138,7 +138,7 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     }
     return {
         "role": "descriptor, reinforced",
-        "data": str(batches),
+        "data": batches.shown,
         **_told(
             settings, "epochs", "group_size", "blocks", "kl_weight", "reward", "precision", "recompute", "quantize"
         ),

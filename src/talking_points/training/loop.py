@@ -16,6 +16,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, PartialState
 from torch import Tensor, nn
 
+from talking_points.pages import counted
 from talking_points.training.batches import Batches, Parts, made_ahead
 from talking_points.training.settings import TrainingSettings
 from talking_points.training.sharding import leave_shards_alone, shard_frozen
@@ -152,9 +153,9 @@ def _tell_of_warmup(settings: TrainingSettings, steps: int) -> None:
     warmup = settings.warmup_of(steps)
     if warmup < settings.warmup_steps:
         log.info(
-            "the learning rate rises over %d steps, a tenth of them all, and not over %d (--warmup-steps): else it "
+            "the learning rate rises over %s, a tenth of them all, and not over %d (--warmup-steps): else it "
             "would arrive late or never",
-            *(warmup, settings.warmup_steps),
+            *(counted(warmup, "step"), settings.warmup_steps),
         )
 
 

@@ -22,6 +22,7 @@ from talking_points.model.checkpoint import DifferentBases, read_trainings, writ
 from talking_points.model.generation import Sampling
 from talking_points.model.roles import ROLES
 from talking_points.model.weights import fingerprint
+from talking_points.pages import counted
 from talking_points.pointing.encoding import CACHE_BYTES, PhotoCache, encode_photos
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.prepared import PreparedPhoto
@@ -181,7 +182,8 @@ def train_grpo(
     said = "".join(f", {name} {value}" for name, value in told.items())
     batches = PointBatches(learning, settings, side=network.side, told=said, watched=held_out)
     weights = sum(parameter.numel() for parameter in policy.parameters.values())
-    log.info("%s; an epoch is %d steps; %d weights learn", batches, batches.epoch_steps, weights)
+    epoch = counted(batches.epoch_steps, "step")
+    log.info("%s; an epoch is %s; %d weights learn", batches.shown, epoch, weights)
     watched = {"localizer": judge} | {f"unseen{k or ''}": one for k, one in enumerate(unseen)}
     watch = Watch(policy, watched, held_out, settings, steps=len(batches))
     room = cache_bytes(str(device))
@@ -228,7 +230,7 @@ def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPO
     if watch.stopped is not None:
         steps, kept = watch.newest_weights()
         policy.load(kept)
-        log.warning("stopped at %s; the checkpoint is as after %d steps", watch.stopped, steps)
+        log.warning("stopped at %s; the checkpoint is as after %s", watch.stopped, counted(steps, "step"))
         reason = {"reason": watch.stopped, "checkpoint_after_steps": steps}
         (out / "stopped.json").write_text(json.dumps(reason) + "\n")
     elif all(torch.equal(policy.parameters[name], was) for name, was in policy.reference.items()):

@@ -15,6 +15,7 @@ from talking_points.bases.loading import attach_role, holds_base, load_base, loa
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
 from talking_points.model.checkpoint import write_trainings
+from talking_points.pages import counted
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
 from talking_points.training.batches import PointBatch, PointBatches
@@ -68,7 +69,8 @@ def train_role(
     parameters = role_parameters(base, role, language=not settings.frozen_language_model)
     weights = sum(p.numel() for p in parameters.values())
     log.info(
-        "%s; an epoch is %d steps, there are %d; %d weights learn", batches, batches.epoch_steps, len(batches), weights
+        "%s; an epoch is %s, there are %d; %d weights learn",
+        *(batches.shown, counted(batches.epoch_steps, "step"), len(batches), weights),
     )
     base.recompute(settings.recompute)
     cache = None
@@ -91,7 +93,7 @@ def train_role(
         shard=settings.shard,
         on_step=settings_first(settings, on_step),
     )
-    log.info("%d photos went through the vision encoder", vision.encoded)
+    log.info("%s went through the vision encoder", counted(vision.encoded, "photo"))
     if finished and is_main_process():
         if holds_base(base) and (settings.quantize is not None or settings.shard):
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.

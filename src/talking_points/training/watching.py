@@ -20,7 +20,7 @@ from talking_points.evaluation.protocol import describe_samples, localize_texts
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
 from talking_points.model.weights import read_tensors
-from talking_points.pages import render
+from talking_points.pages import counted, render
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.encoding import PhotoCache
 from talking_points.pointing.localizer import PointLocalizer
@@ -100,7 +100,8 @@ class Watch:
 
     def evaluate(self, steps: int) -> dict[str, Any]:
         """Describe and find again; the weights are kept beside, for a training that a rule stops later."""
-        log.info("after %d steps: describing %d held-out points and finding them again", steps, len(self.samples))
+        held_out = counted(len(self.samples), "held-out point")
+        log.info("after %s: describing %s and finding them again", counted(steps, "step"), held_out)
         # A cache of its own: photos are encoded in the same company each time, and so to the last bit the same.
         own, cache = self.policy.base, PhotoCache()
         texts = describe_samples(PointDescriptor(own, cache=cache), self.samples)
@@ -133,7 +134,7 @@ class Watch:
         save_file(dict(self.policy.parameters), new, metadata={"steps": str(steps)})
         new.replace(self._weights)
         scores = ", ".join(f"{name} {scores['mpck']:.1f}" for name, scores in found["localizers"].items())
-        log.info("after %d steps, held-out mPCK: %s; texts in %s", steps, scores, self._path(steps, "md"))
+        log.info("after %s, held-out mPCK: %s; texts in %s", counted(steps, "step"), scores, self._path(steps, "md"))
         return found
 
     def newest_weights(self) -> tuple[int, dict[str, Tensor]]:

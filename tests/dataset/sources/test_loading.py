@@ -51,5 +51,5 @@ def test_photos_of_a_later_split_again_are_left_out(tmp_path, label_map_writer, 
     Image.open(tmp_path / "people/photos/0009.jpg").save(tmp_path / "people/photos/0002.jpg", quality=50)
     with caplog.at_level("INFO"):
         assert [scene.photo_id for scene in load_scenes(sources, "train")] == ["0001"]
-    assert "1 photos left out as look-alikes (0002 looks like test photo 0009 of label-map)" in caplog.text
+    assert "1 photo left out as look-alikes (0002 looks like test photo 0009 of label-map)" in caplog.text
     assert [scene.photo_id for scene in load_scenes(sources, "test")] == ["0009"]

@@ -13,6 +13,7 @@ from talking_points.dataset.scene_edits import resize
 from talking_points.dataset.selection import EVERYTHING, Selection, nothing_wanted, select
 from talking_points.dataset.sources import SOURCES, open_source
 from talking_points.dataset.splits import look_alikes_of, protected_sources
+from talking_points.pages import counted
 from talking_points.photos import scaled_size
 from talking_points.progress import OnProgress, unheard
 
@@ -77,20 +78,20 @@ def load_scenes(
             on_progress(f"photos of {name}, {split}", len(found), len(source.photo_ids))
         problems = [*source.problems, *(problem for scene in found.values() for problem in scene.problems)]
         if problems:
-            left_out = "%s %s: %d annotations that cannot be read are left out, the first: %s"
-            log.warning(left_out, name, split, len(problems), problems[0])
+            left_out = "%s %s: left out: %s that cannot be read, the first: %s"
+            log.warning(left_out, name, split, counted(len(problems), "annotation"), problems[0])
         alike = look_alikes_of({key: thumbnail(scene.photo) for key, scene in found.items()}, others)
         if alike and len(alike) == len(found):
             log.warning("%s %s: each photo is in a later split, too; all are kept", name, split)
         elif alike:
             first = "; ".join(f"{key} {why}" for (_, key), why in sorted(alike.items())[:3])
-            log.info("%s %s: %d photos left out as look-alikes (%s)", name, split, len(alike), first)
+            log.info("%s %s: %s left out as look-alikes (%s)", name, split, counted(len(alike), "photo"), first)
             found = {key: scene for key, scene in found.items() if key not in alike}
         for scene in found.values():
             names |= {one.name for one in scene.objects}
             names |= {one.name for one in scene.parts if selection.parts}
         wanted = [scene for scene in (select(one, selection) for one in found.values()) if scene.parts]
-        log.info("%s %s: %d photos", name, split, len(wanted))
+        log.info("%s %s: %s", name, split, counted(len(wanted), "photo"))
         scenes += wanted
     if not scenes and selection != EVERYTHING:
         raise nothing_wanted(selection, f"the {split} split", sorted(names))
