@@ -91,7 +91,7 @@ def train_role(
         shard=settings.shard,
         on_step=settings_first(settings, on_step),
     )
-    log.info("%d photos went through the vision encoder", vision.encoded)
+    log.info("%s", vision.work_said())
     if finished and is_main_process():
         if holds_base(base) and (settings.quantize is not None or settings.shard):
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
