@@ -14,6 +14,7 @@ from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.files import read_json
 from talking_points.model.checkpoint import read_trainings
 from talking_points.model.weights import read_shapes
+from talking_points.pages import counted
 from talking_points.pointing.pretrained import find_model, stock_family
 
 PAPER_TRAINING = {
@@ -51,7 +52,7 @@ def what_differs(
         told += _of_role(role, model)
     photos = {sample.photo_id for sample in samples}
     data = ", ".join([*map(str, settings.data), *settings.source])
-    test = f"{data}, {settings.chosen_split}: {len(samples):,} points of {len(photos):,} photos"
+    test = f"{data}, {settings.chosen_split}: {counted(len(samples), 'point')} of {counted(len(photos), 'photo')}"
     told.append(("tested on", PAPER_TEST.get(table, "LlamaPointInPart, test: 4,000 points, one a photo"), test))
     if "ground-truth" in describers:
         told.append(("true texts by", "Llama-3.3 from labels, OMG-LLaVA's and LLaVA's texts", _writers(settings)))
@@ -84,12 +85,18 @@ def _of_role(role: str, model: str) -> list[tuple[str, str, str]]:
     elif (region := config.get("vision", {}).get("region", "gaussian")) != "gaussian":
         told.append((f"{who}: region", "gaussian", region))
     training = read_trainings({role: folder}).get(role, {})
-    trained = _trained(training) if "texts" in training else "not told in the checkpoint"
+    trained = _trained(training) if "texts" in training else _untold(model, folder)
     told.append((f"{who}: trained", PAPER_TRAINING[role], trained))
     for how in training.get("reinforced", []):
         here = _trained({**how, "texts": how["learnt_on"]}).replace(" texts", " points")
         told.append((f"{who}: reinforced", PAPER_REINFORCED, here))
     return told
+
+
+def _untold(model: str, folder: Path) -> str:
+    """Of a role whose training left no account of itself, as of one that learned together with its base."""
+    where = f"see its card, README.md of {model}" if (folder / "README.md").is_file() else "not known"
+    return f"{where} (no training.json beside its adapter)"
 
 
 def _trained(told: Mapping[str, Any]) -> str:
