@@ -77,7 +77,8 @@ def test_what_the_client_is_told_before_anything_is_loaded() -> None:
         assert tool.output_schema["type"] == "object" and "photo" in tool.output_schema["required"]
         for key, value in tool.output_schema["properties"].items():
             # An agent that reads the schema alone knows the frame of every number that is a place.
-            assert ("pixels of the upright photo" in value.get("description", "")) == bool(re.search(r"(^|_)[xy]$", key))
+            is_place = re.search(r"(^|_)[xy]$", key) is not None
+            assert ("pixels of the upright photo" in value.get("description", "")) == is_place, key
         assert tool.annotations.read_only_hint and not tool.annotations.open_world_hint
 
 
