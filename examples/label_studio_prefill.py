@@ -1,6 +1,7 @@
 """What Label Studio asks of our backend for a keypoint that was just drawn, and the description that it gets.
 
-Label Studio does this by itself once http://HOST:PORT/label-studio is set as the project's model.
+It needs `talking-points serve` in another terminal, no Label Studio, and writes no file. Label Studio does this by
+itself once http://HOST:PORT/label-studio is set as the project's model.
 
     python examples/label_studio_prefill.py http://127.0.0.1:7860 PHOTO X_PERCENT Y_PERCENT
 """
@@ -40,4 +41,10 @@ except HTTPError as error:
 except URLError as error:
     sys.exit(f"nothing answers at {given.server} ({error.reason}): start talking-points serve, or mend the address")
 for region in answer["results"][0]["result"]:
-    print(region["type"], region["id"], region["value"].get("text", ""))
+    # Regions with one id are one on the picture: the keypoint, as it was drawn, and the text that belongs to it.
+    place = f"{region['value']['x']:g}% of the width, {region['value']['y']:g}% of the height"
+    print(region["type"], region["id"], f"at {place}:", *region["value"].get("text", ["the keypoint, as drawn"]))
+print(
+    f"Nothing was written, and nothing is to be imported: give {given.server}/label-studio as the model of a project "
+    "(Settings, Model), and Label Studio asks so for each keypoint that is drawn."
+)

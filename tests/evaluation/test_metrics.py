@@ -17,6 +17,7 @@ from talking_points.evaluation.metrics import (
     pck,
     pck_area,
     pixel_errors,
+    told_interval,
 )
 
 
@@ -54,6 +55,16 @@ def test_interval_counts_photos_not_points() -> None:
     many = mpck_interval(np.repeat(errors, 100), list(np.repeat(photos, 100)))
     assert many == pytest.approx((low, high), abs=1.0)
     assert mpck_interval([0.01] * 5, list("abcde")) == (100.0, 100.0)
+
+
+def test_a_single_photo_has_no_interval() -> None:
+    """Every draw is that photo, which would make anything look certain."""
+    errors, photos = [0.05, 0.15, 0.3], ["a"] * 3
+    assert np.isnan(mpck_interval(errors, photos)).all()
+    difference, *interval = mpck_difference(errors, [0.3] * 3, photos)
+    assert difference == pytest.approx(50.0) and np.isnan(interval).all()
+    assert told_interval(*interval) is None
+    assert told_interval(*mpck_interval(errors, ["a", "a", "b"])) == [0.0, 75.0]
 
 
 def test_errors_in_pixels_and_by_the_box() -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.differs import _of_role
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
 from talking_points.evaluation.report import (
     FEW_PHOTOS,
@@ -21,6 +22,7 @@ from talking_points.evaluation.report import (
     write_samples,
 )
 from talking_points.evaluation.samples import Sample
+from talking_points.pointing.pretrained import find_model
 from talking_points.samples import FoundPoint
 
 NO_TABLE: dict[str, list[object]] = {"paper": [], "paper_gains": [], "differs": []}
@@ -45,6 +47,26 @@ def test_table() -> None:
     named = "Texts that name the right object, and the right part, as the labels call them or by a synonym"
     assert lines[-1] == f"{named}: descriptor 99.2% and 60.0%."
     assert lines[-3] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
+
+
+def test_of_one_photo_no_interval_is_told() -> None:
+    row = {"set": "plain", "describer": "d", "localizer": "l", "n": 3, "pck@0.05": 1.0, "pck@0.1": 50.0}
+    row |= {"pck@0.2": 75.0, "mpck": 62.5, "mpck_ci": None}
+    lines = markdown_tables({"rows": [row], "texts": {"plain": {}}, **NO_TABLE, "styles": {}}).splitlines()
+    assert "| d | l | 1.0 | 50.0 | 75.0 | 62.5 | one photo: no interval |" in lines
+    check = {"oracle_mpck": 100.0, "passed": False, "texts_of": "people", "photos": 1, "lost_by_shuffling_ci": None}
+    check |= {"shuffled_mpck": 33.33, "constant_mpck": 44.44, "lost_by_shuffling": 5.56}
+    assert "on their own photos +5.6 (one photo: no interval). With 1 photo it may be chance." in pairing_said(check)
+
+
+def test_of_a_role_without_an_account_of_its_training_the_card_is_named(tmp_path: Path) -> None:
+    for name in ("config.json", "localizer/adapter_config.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((find_model("mini") / name).read_bytes())
+    told = {model: _of_role("localizer", model)[-1] for model in ("mini", str(tmp_path))}
+    assert told["mini"][0] == "localizer of mini: trained"
+    assert told["mini"][2] == "see its card, README.md of mini (no training.json beside its adapter)"
+    assert told[str(tmp_path)][2] == "not known (no training.json beside its adapter)"
 
 
 def test_the_pairing_is_told_with_its_figures_and_whose_texts_were_shuffled() -> None:

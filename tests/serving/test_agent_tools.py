@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,10 @@ def test_what_the_client_is_told_before_anything_is_loaded() -> None:
     for tool in listed.values():
         assert tool.input_schema["additionalProperties"] is False
         assert tool.output_schema["type"] == "object" and "photo" in tool.output_schema["required"]
+        for key, value in tool.output_schema["properties"].items():
+            # An agent that reads the schema alone knows the frame of every number that is a place.
+            is_place = re.search(r"(^|_)[xy]$", key) is not None
+            assert ("pixels of the upright photo" in value.get("description", "")) == is_place, key
         assert tool.annotations.read_only_hint and not tool.annotations.open_world_hint
 
 
@@ -110,6 +115,9 @@ def test_verify(tools: AgentTools, tp: TalkingPoints, photo: Path) -> None:
     assert answer["verdict"] == verdict.answer and answer["said"] == verdict.in_words()
     assert answer["probability"] == pytest.approx(verdict.probability)
     assert (answer["found_x"], answer["found_y"]) == pytest.approx(verdict.found.point_px)
+    # Places are pixels of the photo that was sent, 70 by 40, not of the square that the model sees.
+    assert answer["photo"] == {"width": SIZE_WH[0], "height": SIZE_WH[1]} and (answer["x"], answer["y"]) == (10.5, 20)
+    assert 0 <= answer["found_x"] <= SIZE_WH[0] and 0 <= answer["found_y"] <= SIZE_WH[1]
 
 
 def test_the_model_is_loaded_once_and_for_good_questions_only(tp: TalkingPoints) -> None:

@@ -123,8 +123,12 @@ def test_over_http(run: Run, photo: Path, engine: Engine) -> None:
     with listening(make_app({"tiny": engine}, ServeSettings(page=False))) as url:
         assert "found again at (" in run("http_client.py", url, photo, 345.5, 120.5)
         lines = run("label_studio_prefill.py", url, photo, 50, 25).splitlines()
-    assert [line.split()[:2] for line in lines] == [["keypointlabels", "a1"], ["textarea", "a1"]]
-    assert len(lines[1]) > 20
+    *regions, last = lines
+    assert [line.split()[:2] for line in regions] == [["keypointlabels", "a1"], ["textarea", "a1"]]
+    assert regions[0].endswith(" at 50% of the width, 25% of the height: the keypoint, as drawn")
+    at, text = regions[1].split(": ", maxsplit=1)
+    assert at.endswith("25% of the height") and text and "[" not in text
+    assert last.startswith("Nothing was written") and f"give {url}/label-studio as the model of a project" in last
 
 
 NOBODY = "http://127.0.0.1:1"

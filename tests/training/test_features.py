@@ -76,6 +76,11 @@ def test_a_second_epoch_does_no_vision_work_and_has_the_same_losses(  # type: ig
             torch.testing.assert_close(loss, objective(network, drawn[step], plain)[0], rtol=1e-4, atol=1e-5)
             # All four photos have been seen after two steps, each of them once.
             assert vision.encoded == min(2 * (step + 1), 4)
+        assert vision.work_said() == f"4 passes of a photo through the vision encoder; the rest came from {tmp_path}"
+        # Without a cache a photo that comes again counts again, and it is passes that are told, not photos.
+        assert plain.work_said().startswith(
+            "8 passes of a photo through the vision encoder, as a photo goes through anew"
+        )
         # Another run shares it; another encoder does not.
         other = FrozenVision(network, role, FeatureCache(tmp_path, ROOM))
         objective(network, drawn[0], other)

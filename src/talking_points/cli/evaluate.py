@@ -63,11 +63,12 @@ def compare(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
+    from talking_points.evaluation.report import interval_said
+
     for row in rows:
-        low, high = row["difference_ci"]
         typer.echo(
             f"{row['set']}: {row['describer']} -> {row['localizer']}: {row['mpck'][0]:.1f} -> {row['mpck'][1]:.1f}, "
-            f"{row['difference']:+.1f} ({low:+.1f} to {high:+.1f})"
+            f"{row['difference']:+.1f} ({interval_said(row['difference_ci'], signed=True)})"
         )
 
 

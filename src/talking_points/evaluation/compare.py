@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from talking_points.evaluation.metrics import mpck, mpck_difference
+from talking_points.evaluation.metrics import mpck, mpck_difference, told_interval
 
 _KEY = ("set", "describer", "style", "localizer")
 
 
 def compare(one: Path, other: Path) -> list[dict[str, Any]]:
     """mPCK of every row that both folders have, and the paired difference, the second minus the first.
+
+    `difference_ci` is its interval over photos, None where both scored a single one.
 
     Raises:
         FileNotFoundError, ValueError: a folder holds no evaluation, or the two share no row or were made of other data.
@@ -33,14 +35,14 @@ def compare(one: Path, other: Path) -> list[dict[str, Any]]:
             )
         photos = [photo for photo, _ in mine[key]]
         before, after = (np.array([error for _, error in some[key]]) for some in (mine, theirs))
-        difference, *interval = (round(value, 2) for value in mpck_difference(after, before, photos))
+        difference, *interval = mpck_difference(after, before, photos)
         rows.append(
             {
                 **{kind: value for kind, value in zip(_KEY, key, strict=True) if value or kind != "style"},
                 "n": len(photos),
                 "mpck": [round(mpck(before), 2), round(mpck(after), 2)],
-                "difference": difference,
-                "difference_ci": interval,
+                "difference": round(difference, 2),
+                "difference_ci": told_interval(*interval),
             }
         )
     return rows

@@ -85,12 +85,18 @@ def _of_role(role: str, model: str) -> list[tuple[str, str, str]]:
     elif (region := config.get("vision", {}).get("region", "gaussian")) != "gaussian":
         told.append((f"{who}: region", "gaussian", region))
     training = read_trainings({role: folder}).get(role, {})
-    trained = _trained(training) if "texts" in training else "not told in the checkpoint"
+    trained = _trained(training) if "texts" in training else _untold(model, folder)
     told.append((f"{who}: trained", PAPER_TRAINING[role], trained))
     for how in training.get("reinforced", []):
         here = _trained({**how, "texts": how["learnt_on"]}).replace(" texts", " points")
         told.append((f"{who}: reinforced", PAPER_REINFORCED, here))
     return told
+
+
+def _untold(model: str, folder: Path) -> str:
+    """Of a role whose training left no account of itself, as of one that learned together with its base."""
+    where = f"see its card, README.md of {model}" if (folder / "README.md").is_file() else "not known"
+    return f"{where} (no training.json beside its adapter)"
 
 
 def _trained(told: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -123,10 +124,15 @@ def mean_interval(
         scores: (N,)
         photos: (N,) the photo of each.
         groups: (N,) the group of each; None: all are one. One that a draw misses does not count in it.
+
+    Returns:
+        Its low and high end. NaN, NaN of a single photo: every draw is that photo, which says nothing of others.
     """
     photo_of = _numbers(photos, np.size(scores))
     group_of = _numbers(groups, np.size(scores))
     shape = int(photo_of.max()) + 1, int(group_of.max()) + 1
+    if shape[0] == 1:
+        return math.nan, math.nan
     sums_PG, counts_PG = np.zeros(shape), np.zeros(shape)
     np.add.at(sums_PG, (photo_of, group_of), np.asarray(scores, float))
     np.add.at(counts_PG, (photo_of, group_of), 1)
@@ -136,6 +142,16 @@ def mean_interval(
     means = (sums_DG / np.maximum(counts_DG, 1)).sum(1) / (counts_DG > 0).sum(1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def told_interval(low: float, high: float) -> list[float] | None:
+    """An interval as reports have it, to two digits; None where there is none.
+
+    Example:
+        >>> told_interval(60.0, 65.041), told_interval(math.nan, math.nan)
+        ([60.0, 65.04], None)
+    """
+    return None if math.isnan(low) else [round(low, 2), round(high, 2)]
 
 
 def _numbers(names: Sequence[str] | None, count: int) -> NDArray[np.int64]:

@@ -100,7 +100,7 @@ def beside_paper(
         Rows; and gains in mPCK, the paper's and ours, ours paired by sample with its interval over photos.
     """
     # numpy: settings import this module, and the shell's help is to be there at once.
-    from talking_points.evaluation.metrics import mpck_difference
+    from talking_points.evaluation.metrics import mpck_difference, told_interval
 
     found = [(line, row) for line in table for row in rows if _stands_for(row, line, of_files)]
     beside, gains = [], []
@@ -115,10 +115,11 @@ def beside_paper(
         if line is before or not both.any():
             continue
         one, two = row.only(both), other.only(both)
-        mpck, *interval = (round(value, 2) for value in mpck_difference(one.errors, two.errors, one.photos))
+        mpck, *interval = mpck_difference(one.errors, two.errors, one.photos)
         paper = round(line.mpck - before.mpck, 2)
         gains.append(
-            {"set": row.set_name, "row": line.says, "over": before.says, "paper": paper, "ours": mpck, "ci": interval}
+            {"set": row.set_name, "row": line.says, "over": before.says, "paper": paper}
+            | {"ours": round(mpck, 2), "ci": told_interval(*interval)}
         )
     return beside, gains
 

@@ -20,6 +20,7 @@ from talking_points.evaluation.metrics import (
     pck,
     pck_area,
     pixel_errors,
+    told_interval,
 )
 from talking_points.evaluation.samples import Sample, by_photo, check_texts
 from talking_points.pointing.interfaces import Describer, Localizer, describe_pairs, locate_pairs
@@ -110,9 +111,8 @@ class Row:
 
 
 def scored(errors: Points, photos: Sequence[str]) -> dict[str, Any]:
-    """mPCK and its interval as JSON."""
-    low, high = mpck_interval(errors, photos)
-    return {"mpck": round(mpck(errors), 2), "mpck_ci": [round(low, 2), round(high, 2)]}
+    """mPCK and its interval as JSON, null of a single photo."""
+    return {"mpck": round(mpck(errors), 2), "mpck_ci": told_interval(*mpck_interval(errors, photos))}
 
 
 def _finite(value: float, digits: int) -> float | None:

@@ -51,7 +51,7 @@ def write_report(out: Path, report: Mapping[str, Any], rows: Sequence[Row]) -> N
 
 def markdown_tables(report: Mapping[str, Any]) -> str:
     """For model cards, READMEs and papers: one table a set, and how often its texts name the right things."""
-    return render(__package__, "report.md.j2", report=report, pairing_said=pairing_said, skipped_said=skipped_said)
+    return render(__package__, "report.md.j2", report=report, **_WORDS)
 
 
 def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -62,8 +62,19 @@ def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
         curves = [_curve(row) for row in here if not row.style and row.localizer != "oracle"]
         kinds = _by_kind(report["breakdowns"][name])
         sets[name] = {"curves": curves, "kinds": kinds, "samples": _samples(here)}
-    words = {"pairing_said": pairing_said, "skipped_said": skipped_said}
-    return render(__package__, "report.html.j2", report=report, sets=sets, **words)
+    return render(__package__, "report.html.j2", report=report, sets=sets, **_WORDS)
+
+
+def interval_said(ci: Sequence[float] | None, *, signed: bool = False) -> str:
+    """A 95% interval over photos, for people; a single photo has none. signed: of a difference.
+
+    Example:
+        >>> interval_said([60.0, 65.04]), interval_said([-1.0, 2.0], signed=True), interval_said(None)
+        ('60.0 to 65.0', '-1.0 to +2.0', 'one photo: no interval')
+    """
+    if ci is None:
+        return "one photo: no interval"
+    return " to ".join(f"{end:{'+' if signed else ''}.1f}" for end in ci)
 
 
 def pairing_said(check: Mapping[str, Any]) -> str:
@@ -73,11 +84,12 @@ def pairing_said(check: Mapping[str, Any]) -> str:
     said += f"True points score {check['oracle_mpck']:g}{'' if is_whole else ', and must score 100'}."
     if "texts_of" not in check:
         return said
-    low, high = check["lost_by_shuffling_ci"]
+    interval = interval_said(check["lost_by_shuffling_ci"], signed=True)
+    interval = interval if check["lost_by_shuffling_ci"] is None else f"95% interval {interval}, must be above 0"
     said += (
         f" The rows swapped-photo and shuffled show the texts of {check['texts_of']}: shuffled they score "
         f"{check['shuffled_mpck']:.1f} (a constant {check['constant_mpck']:.1f}), on their own photos "
-        f"{check['lost_by_shuffling']:+.1f} (95% interval {low:+.1f} to {high:+.1f}, must be above 0)."
+        f"{check['lost_by_shuffling']:+.1f} ({interval})."
     )
     if is_whole and not check["passed"] and check["photos"] < FEW_PHOTOS:
         said += f" With {counted(check['photos'], 'photo')} it may be chance."
@@ -94,6 +106,10 @@ def skipped_said(skipped: Mapping[str, Sequence[str]]) -> str:
     count = len({sample for some in skipped.values() for sample in some})
     each = ", ".join(f"{who} skipped {len(some)}" for who, some in skipped.items())
     return f"{counted(count, 'point')} {'is' if count == 1 else 'are'} in no row: {each}"
+
+
+_WORDS = {"interval": interval_said, "pairing_said": pairing_said, "skipped_said": skipped_said}
+"""What the templates call."""
 
 
 def write_samples(path: Path, rows: Sequence[Row]) -> None:

@@ -17,7 +17,7 @@ from talking_points.dataset.selection import Selection
 from talking_points.dataset.sources.loading import load_scenes, parse_sources
 from talking_points.evaluation.answers import KeptAnswers, check_begun
 from talking_points.evaluation.data import mean_training_point, read_samples, selected_samples
-from talking_points.evaluation.metrics import mpck_difference
+from talking_points.evaluation.metrics import mpck_difference, told_interval
 from talking_points.evaluation.paper import PaperRow, beside_paper, rows_of
 from talking_points.evaluation.protocol import (
     Points,
@@ -394,10 +394,9 @@ def _differences(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if not both.any():
             continue
         first, second = of[one].only(both), of[other].only(both)
-        difference = mpck_difference(first.errors, second.errors, first.photos)
-        mpck, *interval = (round(value, 2) for value in difference)
+        mpck, *interval = mpck_difference(first.errors, second.errors, first.photos)
         names = {"set": of[one].set_name, "row": list(one), "against": list(other)}
-        found.append({**names, "mpck": mpck, "mpck_ci": interval})
+        found.append({**names, "mpck": round(mpck, 2), "mpck_ci": told_interval(*interval)})
     return found
 
 
@@ -421,7 +420,7 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
             "shuffled_mpck": mixed.summary()["mpck"],
             "constant_mpck": of["none", "constant"].summary()["mpck"],
             "lost_by_shuffling": round(difference, 2),
-            "lost_by_shuffling_ci": [round(low, 2), round(high, 2)],
+            "lost_by_shuffling_ci": told_interval(low, high),
             "passed": checks["passed"] and low > 0,
         }
     return checks

@@ -45,7 +45,8 @@ INSTRUCTIONS = (
     "about a tenth of the photo's longer side, not to a pixel."
 )
 
-Pixels = Annotated[FiniteFloat, Strict(), Field(description="Pixels of the upright photo from its top left corner.")]
+_FRAME = "pixels of the upright photo from its top left corner"
+Pixels = Annotated[FiniteFloat, Strict(), Field(description=f"{_FRAME.capitalize()}.")]
 Text = Annotated[str, Field(description="What the point is on, in words, such as: the left lapel of the man's jacket.")]
 
 
@@ -61,8 +62,8 @@ class DescribeAnswer(BaseModel):
 
     photo: PhotoSize
     model: str
-    x: float
-    y: float
+    x: float = Field(description=f"As asked, {_FRAME}.")
+    y: float = Field(description=f"As asked, {_FRAME}.")
     description: str
 
 
@@ -75,22 +76,24 @@ class LocateAnswer(BaseModel):
     text: str
     in_photo: bool | None = Field(description="False: the thing named is not in the photo.")
     there: float | None = Field(description="How likely the thing named is in the photo.")
-    found_x: float | None = Field(description="Of a thing that is not in the photo, the likeliest place.")
-    found_y: float | None
+    found_x: float | None = Field(
+        description=f"Where the text leads, {_FRAME}; of a thing that is not in the photo, the likeliest place."
+    )
+    found_y: float | None = Field(description=f"See found_x; {_FRAME}.")
     confidence: float | None = Field(
         None,
         description="How likely the point meant is within a tenth of the photo's longer side of the one found, if the "
         "thing is in the photo.",
     )
-    runner_up_x: float | None = Field(None, description="Another place that fits the words nearly as well.")
-    runner_up_y: float | None = None
+    runner_up_x: float | None = Field(None, description=f"Another place that fits the words nearly as well, {_FRAME}.")
+    runner_up_y: float | None = Field(None, description=f"See runner_up_x; {_FRAME}.")
 
 
 class VerifyAnswer(LocateAnswer):
     """Whether the point that a text means is at a pixel, and where the text leads."""
 
-    x: float
-    y: float
+    x: float = Field(description=f"As asked, {_FRAME}.")
+    y: float = Field(description=f"As asked, {_FRAME}.")
     verdict: Answer = Field(description="maybe: the words fit here about as well as anywhere, but not surely.")
     probability: float | None = Field(
         description="That the thing is in the photo and the point meant within a tenth of its longer side of x, y."

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from talking_points.bases.base import Base, PhotoFeatures
+from talking_points.pages import counted
 from talking_points.training.batches import PointBatch
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,15 @@ class FrozenVision:
         """
         self.base, self.role, self.cache = base, role, cache
         self.encoded = 0
-        """Photos that went through the encoder."""
+        """How often a photo went through the encoder; one that comes again, in another batch, counts again."""
         self._key = "" if cache is None else base.features_key(role)
+
+    def work_said(self) -> str:
+        """How much the encoder had to do, for people."""
+        done = f"{counted(self.encoded, 'pass', 'passes')} of a photo through the vision encoder"
+        if self.cache is None:
+            return f"{done}, as a photo goes through anew with each batch (--feature-cache keeps what was computed)"
+        return f"{done}; the rest came from {self.cache.folder}"
 
     @torch.no_grad()
     def photos(self, batch: PointBatch) -> PhotoFeatures:

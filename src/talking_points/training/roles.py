@@ -93,7 +93,7 @@ def train_role(
         shard=settings.shard,
         on_step=settings_first(settings, on_step),
     )
-    log.info("%s went through the vision encoder", counted(vision.encoded, "photo"))
+    log.info("%s", vision.work_said())
     if finished and is_main_process():
         if holds_base(base) and (settings.quantize is not None or settings.shard):
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.

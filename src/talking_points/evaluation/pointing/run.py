@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from talking_points.evaluation.answers import KeptAnswers, check_begun
-from talking_points.evaluation.metrics import grouped_mean, mean_interval
+from talking_points.evaluation.metrics import grouped_mean, mean_interval, told_interval
 from talking_points.evaluation.pointing.benchmarks import LAYOUTS, read_tasks
 from talking_points.evaluation.pointing.tasks import PointingTask
 from talking_points.evaluation.protocol import Located
+from talking_points.evaluation.report import interval_said
 from talking_points.evaluation.run import check_models, versions
 from talking_points.evaluation.settings import PointingSettings
 from talking_points.files import sha256_of, write_whole
@@ -116,7 +117,9 @@ def evaluate_pointing(
     }
     _write_samples(out / "samples.parquet", tasks, found_px, scores)
     write_whole(out / "report.json", json.dumps(report, indent=2) + "\n")
-    write_whole(out / "report.md", render("talking_points.evaluation", "pointing.md.j2", report=report))
+    write_whole(
+        out / "report.md", render("talking_points.evaluation", "pointing.md.j2", report=report, interval=interval_said)
+    )
     return report
 
 
@@ -167,9 +170,8 @@ def _summary(
 
 
 def _with_interval(scores: NDArray[np.float64], photos: Sequence[str], groups: Sequence[str] | None) -> dict[str, Any]:
-    low, high = mean_interval(scores, photos, groups)
     score = round(grouped_mean(scores, groups), 2)
-    return {"n": len(scores), "score": score, "score_ci": [round(low, 2), round(high, 2)]}
+    return {"n": len(scores), "score": score, "score_ci": told_interval(*mean_interval(scores, photos, groups))}
 
 
 def _write_samples(
