@@ -24,12 +24,12 @@ from talking_points import open_photo
 Point = tuple[float, float]
 
 
-def closer(photo: Image.Image, point: Point) -> tuple[Image.Image, Point]:
-    """A photo of the point's surroundings, two thirds as wide and high, and the point in its pixels."""
+def closer(photo: Image.Image, point: Point) -> tuple[Image.Image, Point, Point]:
+    """A photo of the point's surroundings, two thirds as wide and high, the point in its pixels, and its corner."""
     width, height = photo.width * 2 // 3, photo.height * 2 // 3
     left = min(max(0, round(point[0]) - width // 2), photo.width - width)
     top = min(max(0, round(point[1]) - height // 2), photo.height - height)
-    return photo.crop((left, top, left + width, top + height)), (point[0] - left, point[1] - top)
+    return photo.crop((left, top, left + width, top + height)), (point[0] - left, point[1] - top), (left, top)
 
 
 async def ask(client: Client, tool: str, **question: Any) -> dict[str, Any]:
@@ -47,9 +47,11 @@ async def main(photo: Path, text: str, model: str) -> None:
         print("locate:", found["said"])
         if found["in_photo"] is False:
             return
-        seen, (x, y) = closer(open_photo(photo), (found["found_x"], found["found_y"]))
+        seen, (x, y), corner = closer(open_photo(photo), (found["found_x"], found["found_y"]))
         with tempfile.TemporaryDirectory() as folder:
             seen.save(Path(folder) / "closer.png")
+            # What is said of places from here on is in pixels of this photo, not of the first.
+            print("closer: a photo of {}x{} pixels, from {:.0f}, {:.0f} on".format(*seen.size, *corner))
             question = {"photo": str(Path(folder) / "closer.png"), "x": x, "y": y}
             verified = await ask(client, "verify", **question, text=text)
             print("verify:", verified["said"])

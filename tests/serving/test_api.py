@@ -209,6 +209,9 @@ def test_other_bodies_models_and_methods(client: TestClient) -> None:
     assert message(other) == "photo: Field required; picture: Extra inputs are not permitted"
     named = client.post("/v1/describe", data={"photo": "a", "point": "1,1"}, files={"photo": ("", b"")})
     assert message(named).startswith("photo: ")
+    # As of curl's -F photo=street.jpg, without the @.
+    as_words = client.post("/v1/describe", files={"photo": (None, "street.jpg"), "point": (None, "1,1")})
+    assert message(as_words) == "photo: expected a file; with curl, -F photo=@street.jpg"
     point = client.post("/v1/describe", files={"photo": PHOTO, "point": b"1,1"})
     assert "a point is X,Y" in message(point)
     broken = client.post(

@@ -199,8 +199,9 @@ def test_clients_say_what_is_wrong(run: Run, photo: Path, engine: Engine, script
 
 def test_an_agents_loop(run: Run, photo: Path, tp: TalkingPoints, tmp_path: Path) -> None:
     tp.save_pretrained(tmp_path / "tiny")
-    located, verified, rest = run("agent_loop.py", photo, TEXTS[0], "--model", tmp_path / "tiny").splitlines()
+    located, closer, verified, rest = run("agent_loop.py", photo, TEXTS[0], "--model", tmp_path / "tiny").splitlines()
     assert located.startswith("locate: (") and f"): {TEXTS[0]}; " in located
+    assert closer.startswith("closer: a photo of ")
     assert verified.startswith("verify: ") and "the words lead to (" in verified
     assert rest.startswith("act on: " if verified.startswith("verify: yes") else "leave it: ")
 

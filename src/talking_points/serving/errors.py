@@ -42,6 +42,8 @@ def _say(problem: dict[str, Any]) -> str:
     """One of pydantic's errors, in words."""
     if problem["type"] == "json_invalid":
         return f"the body is no JSON: {problem['ctx']['error']}"
+    if "UploadFile" in problem["msg"]:
+        return f"{problem['loc'][-1]}: expected a file; with curl, -F {problem['loc'][-1]}=@street.jpg"
     where = "".join(_step(step) for step in problem["loc"][1:]).removeprefix(".")
     return f"{where or 'the body'}: {problem['msg'].removeprefix('Value error, ')}"
 
