@@ -74,10 +74,9 @@ def read_points(settings: GRPOSettings) -> tuple[list[Sample], list[Sample]]:
     taken = {sample.photo_id for sample in held_out}
     left = [sample for sample in learning if sample.photo_id not in taken]
     if not left:
-        raise ValueError(
-            f"the photos of all {len(learning)} points are held out; hold out those of another split, or give points "
-            "of more photos"
-        )
+        count = len(learning)
+        whose = "the photo of the one point is" if count == 1 else f"the photos of all {count} points are"
+        raise ValueError(f"{whose} held out; hold out those of another split, or give points of more photos")
     return left, held_out
 
 
