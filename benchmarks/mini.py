@@ -63,7 +63,7 @@ def free(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     texts = wanted_texts(given)
     samples = [text.where for text in texts]
     photos = [sample.photo_id for sample in samples]
-    model = load_model(given.model, localizer_only=given.localizer_only, device=given.device)
+    model = load_model(given.model, localizer_only=given.localizer_only, device=given.device, choose=given.choose)
     said = {"long": [text.long for text in texts], "short": [text.short for text in texts]}
     if not given.localizer_only:
         said["own"] = described(model, samples, on_progress, "own texts")
@@ -236,7 +236,7 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 def parts(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     """Whether the model's own texts name the object and the part of labelled points right."""
     vocabulary = Vocabulary(*read_labels())
-    model = load_model(given.model, localizer_only=False, device=given.device)
+    model = load_model(given.model, localizer_only=False, device=given.device, choose=given.choose)
     lines: list[dict[str, Any]] = []
     for name, samples in labelled_sets(given.data, given.split, points=given.points, photos=given.photos):
         texts = described(model, samples, on_progress, name)
@@ -310,7 +310,7 @@ def own(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
         for _, samples in labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
         for sample in samples
     ]
-    model = load_model(given.model, localizer_only=False, device=given.device)
+    model = load_model(given.model, localizer_only=False, device=given.device, choose=given.choose)
     texts = described(model, drawn, on_progress, "own texts")
     write_sheets(given.out, drawn, texts, str(given.model))
     return {"texts": len(drawn), "tables": [f"{len(drawn)} texts in {given.out}: `find` and `judge` are for readers"]}
@@ -329,6 +329,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         one.add_argument("--model", required=needed, metavar="M", help='"mini", a checkpoint folder, or a Hub id')
         one.add_argument("--device", help="default: a GPU if there is one, else the CPU")
         one.add_argument("--json", type=Path, metavar="FILE", help="write the figures with every answer there, too")
+    for name in ("free", "parts", "own"):
+        commands.choices[name].add_argument("--choose", action="store_true", help="own texts as describe --choose")
     for name in ("free", "absent"):
         one = commands.choices[name]
         one.add_argument("--texts", type=Path, required=True, metavar="FILE", help="free texts, JSON lines")

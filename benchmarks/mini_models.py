@@ -19,8 +19,8 @@ Found = Sequence[FoundPoint | None]
 """What a localizer answered; None for a text that it cannot read, which is a miss."""
 
 
-def load_model(name: str, *, localizer_only: bool, device: str | None) -> Any:
-    """A model with both roles, or a localizer alone."""
+def load_model(name: str, *, localizer_only: bool, device: str | None, choose: bool = False) -> Any:
+    """A model with both roles, whose localizer may choose among the descriptor's texts, or a localizer alone."""
     # Not at the top: torch takes seconds, and wrong arguments are to be told at once.
     from talking_points.memory import keep_freed_memory
     from talking_points.pointing.localizer import PointLocalizer
@@ -29,7 +29,9 @@ def load_model(name: str, *, localizer_only: bool, device: str | None) -> Any:
 
     keep_freed_memory()
     folder = find_checkpoint(name)
-    return (PointLocalizer if localizer_only else TalkingPoints).from_pretrained(folder, device=device)
+    if localizer_only:
+        return PointLocalizer.from_pretrained(folder, device=device)
+    return TalkingPoints.from_pretrained(folder, device=device, choose=choose)
 
 
 def located(model: Any, samples: Sequence[Sample], texts: Sequence[str], show: OnProgress, stage: str) -> Found:

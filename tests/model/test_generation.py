@@ -3,10 +3,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from talking_points.model.generation import Sampling, generate
+from talking_points.model.generation import Sampling, _choose, generate
 from talking_points.model.language import LlamaLike
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from tests.tiny import tiny_network
@@ -97,6 +98,44 @@ def test_a_small_top_p_leaves_the_likeliest_token() -> None:
     assert drawn == greedy
 
 
+@torch.no_grad()
+def test_samples_do_not_depend_on_the_prompts_beside_theirs() -> None:
+    network = tiny_network()
+    llama = network.llama
+    prefix, suffixes = read_prefixes(llama, [torch.randn(4, WIDTH)]), torch.randn(3, 2, WIDTH)
+    sampling = Sampling(temperature=2.0, top_p=0.9, samples=4, likeliest_first=True)
+
+    def drawn(some: torch.Tensor, how: Sampling) -> list[list[list[int]]]:
+        texts = generate(
+            llama,
+            prefix,
+            torch.zeros(len(some), dtype=torch.long),
+            some,
+            end_id=network.prompts.end_id,
+            max_new_tokens=12,
+            sampling=how,
+            generator=torch.Generator().manual_seed(3),
+        )
+        return [[one.ids for one in of_prompt] for of_prompt in texts]
+
+    together = drawn(suffixes, sampling)
+    assert together == [drawn(suffixes[k : k + 1], sampling)[0] for k in range(3)]
+    assert [some[0] for some in together] == [some[0] for some in drawn(suffixes, Sampling())]
+    assert all(len({tuple(ids) for ids in some}) == 4 for some in together)
+
+
+@torch.no_grad()
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).expand(20_000, 4)
+    generator = torch.Generator().manual_seed(0)
+    tokens = _choose(logits, range(20_000), Sampling(temperature=0.8, samples=20_000), generator)
+    likely = (logits[0] / 0.8).softmax(-1)
+    np.testing.assert_allclose(np.bincount(tokens, minlength=4) / 20_000, likely, atol=0.012)
+    # The likeliest two have 0.72 and 0.21 of it, together more than 0.85.
+    nucleus = _choose(logits, range(20_000), Sampling(temperature=0.8, top_p=0.85, samples=20_000), generator)
+    assert set(nucleus.tolist()) == {1, 2}
+
+
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"samples": 0}])
 def test_impossible_sampling_is_told(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -123,7 +162,7 @@ def test_kept_states_lead_to_the_same_log_probabilities() -> None:
             # Long enough, and hot enough, that some texts end and leave the batch.
             max_new_tokens=40,
             sampling=Sampling(temperature=3.0, samples=4),
-            generator=torch.Generator().manual_seed(1),
+            generator=torch.Generator().manual_seed(3),
             keep_before=1,
         )
         flat = [one for of_prompt in texts for one in of_prompt]

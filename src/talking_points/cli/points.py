@@ -103,6 +103,8 @@ class PointSettings(AskSettings):
 
     points: tuple[str, ...] = field(default=(), metadata=flag("--point", metavar="X,Y"))
     """A point, in pixels of the upright photo from its top-left corner. Give as many as you like."""
+    choose: bool = False
+    """Try several texts for a point, and give one by which the localizer finds it back: more exact, and slower."""
 
     def __post_init__(self) -> None:
         self.check(self.points, "--point X,Y")
@@ -139,13 +141,13 @@ class DemoSettings(AnswerSettings):
     """Where the figure is written."""
 
 
-@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
+@takes(PointSettings, shown=("photo", "points", "choose", *OF_ASKING))
 def describe(settings: PointSettings) -> None:
     """Put points of a photo into words."""
     if settings.input is not None:
         _answer_file("describe", settings)
     image, points = settings.open()
-    model = _load(settings, "descriptor")
+    model = _load(settings, *_roles("describe", settings))
     say(f"describing {len(points)} point(s)")
     texts = model.describe(image, points)
     answers = [PhotoPoint(point_px=p, description=text) for p, text in zip(points, texts, strict=True)]
@@ -166,7 +168,7 @@ def localize(settings: TextSettings) -> None:
     _give(answers, image, settings.photo, settings)
 
 
-@takes(PointSettings, shown=("photo", "points", *OF_ASKING))
+@takes(PointSettings, shown=("photo", "points", "choose", *OF_ASKING))
 def round_trip(settings: PointSettings) -> None:
     """Describe points of a photo, and find them again from the descriptions alone."""
     if settings.input is not None:
@@ -227,7 +229,19 @@ def _load(settings: AnswerSettings, *roles: str) -> TalkingPoints:
     expect_model(settings.model)
     from talking_points.pointing.pretrained import load_roles
 
-    return load_roles(settings.model, device=settings.device, roles=roles, style=settings.style)
+    choose = _chooses(settings)
+    return load_roles(settings.model, device=settings.device, roles=roles, style=settings.style, choose=choose)
+
+
+def _chooses(settings: AnswerSettings) -> bool:
+    return isinstance(settings, PointSettings) and settings.choose
+
+
+def _roles(task: Task, settings: AnswerSettings) -> tuple[str, ...]:
+    """Those that a task needs; who chooses among texts needs both."""
+    from talking_points.pointing.files import ROLES
+
+    return ROLES["round-trip" if _chooses(settings) else task]
 
 
 def _answer_file(task: Task, settings: AskSettings) -> None:
@@ -240,20 +254,28 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     next(read_samples(settings.input, fields=fields), None)
     expect_model(settings.model)
     from talking_points.pages import counted
-    from talking_points.pointing.files import ROLES, run_bulk
+    from talking_points.pointing.files import run_bulk
     from talking_points.pointing.pretrained import load_roles
 
+    as_style = "" if settings.style is None else f" as {settings.style}"
     total = count_samples(settings.input, fields=fields)
     # Ray's actors are elsewhere.
     absolute = Path(settings.model).absolute() if Path(settings.model).is_dir() else settings.model
     with Progress(log, f"loading {settings.model}") as progress:
         report = run_bulk(
             task,
-            partial(load_roles, absolute, device=settings.device, roles=ROLES[task], style=settings.style),
+            partial(
+                load_roles,
+                absolute,
+                device=settings.device,
+                roles=_roles(task, settings),
+                style=settings.style,
+                choose=_chooses(settings),
+            ),
             settings.input,
             settings.out,
-            # Answers read in another form are another model's.
-            model=settings.model if settings.style is None else f"{settings.model} as {settings.style}",
+            # Answers read in another form, or chosen among several, are another model's.
+            model=f"{settings.model}{as_style}{', chosen' if _chooses(settings) else ''}",
             strict=settings.strict,
             engine=settings.engine,
             workers=settings.workers,

@@ -12,8 +12,18 @@ from talking_points.cli.options import takes
 from talking_points.serving.settings import AddressSettings, CollectSettings, ServeSettings
 
 NEEDED = ("fastapi", "fastapi_offline", "httpx", "python_multipart", "prometheus_client", "uvicorn")
-SHOWN: tuple[str, ...] = ("model", "host", "port", "token_env", "allow_urls", "page", "label_studio", "max_megabytes")
-SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "device")
+SHOWN: tuple[str, ...] = (
+    "model",
+    "host",
+    "port",
+    "token_env",
+    "allow_urls",
+    "page",
+    "choose",
+    "label_studio",
+    "max_megabytes",
+)
+SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "choose", "device")
 COLLECT_SHOWN = ("data", "out", "split", "limit", "seed", "name", "host", "port", "token_env")
 
 
@@ -35,7 +45,9 @@ def serve(settings: ServeSettings) -> None:
     styles = {name: settings.style if not several or takes_style(name) else None for name in settings.model}
     listening = open_socket(settings.host, settings.port)
     engines = {
-        name: Engine(name, load_roles(name, device=settings.device, style=styles[name]), settings)
+        name: Engine(
+            name, load_roles(name, device=settings.device, style=styles[name], choose=settings.choose), settings
+        )
         for name in settings.model
     }
     app = make_app(engines, settings)

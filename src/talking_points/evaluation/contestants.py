@@ -48,6 +48,9 @@ class OurModels:
 
     def _load(self, name: str) -> Any:
         kind, _, where = name.partition(":")
+        if kind == "chosen":
+            model = where or self._model
+            return load_roles(model, device=self._device, quantize=None if where else self._quantize, choose=True)
         if where:
             role = "descriptor" if kind == "descriptor" else "localizer"
             loaded = load_roles(where, device=self._device, roles=(role,))
@@ -137,7 +140,7 @@ def hashes_of(model: str, names: Sequence[str]) -> dict[str, str]:
     places = {"model": find_model(model)}
     for name in names:
         kind, _, where = name.partition(":")
-        if kind in ("descriptor", "localizer", "blind") and where:
+        if kind in ("descriptor", "chosen", "localizer", "blind") and where:
             places[name] = find_model(where)
     return {name: _hash_of_folder(one) for name, one in places.items() if not isinstance(one, EndpointConfig)}
 

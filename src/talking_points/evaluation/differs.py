@@ -44,7 +44,7 @@ def what_differs(
     told = [("base", "OMG-LLaVA, 7B, a square of 1024 px", _base(folder))]
     if "region-caption" in describers:
         told.append(("DAM's texts", "DAM's own", "the base's caption of what is around the point"))
-    roles = {("descriptor", settings.model) for name in describers if name == "descriptor"}
+    roles = {("descriptor", settings.model) for name in describers if name in ("descriptor", "chosen")}
     roles |= {("localizer", settings.model) for name in localizers if name == "localizer"}
     named = [name.partition(":") for name in (*describers, *localizers)]
     roles |= {(kind, where) for kind, _, where in named if kind in PAPER_TRAINING and where}

@@ -46,7 +46,7 @@ from talking_points.evaluation.written import (
     texts_of_file,
 )
 from talking_points.files import sha256_of
-from talking_points.model.roles import role_missing
+from talking_points.model.roles import ROLES, role_missing
 from talking_points.pointing.interfaces import Describer, Localizer
 from talking_points.pointing.pretrained import find_model, stock_family
 from talking_points.progress import OnNote, OnProgress, unheard
@@ -131,6 +131,9 @@ def run(
         )
 
 
+_ROLES_OF = {"descriptor": ROLES[:1], "chosen": ROLES, "localizer": ROLES[1:], "blind": ROLES[1:]}
+
+
 def check_models(model: str, names: Sequence[str]) -> None:
     """A ValueError where a describer's or localizer's model is unknown or has no such role, before data are read.
 
@@ -143,10 +146,14 @@ def check_models(model: str, names: Sequence[str]) -> None:
         kind, _, where = name.partition(":")
         if kind == "endpoint":
             find_model(name)
-        elif kind in ("descriptor", "localizer", "blind"):
-            folder, role = find_model(where or model), "descriptor" if kind == "descriptor" else "localizer"
-            if isinstance(folder, Path) and stock_family(folder) is None and not (folder / role).is_dir():
-                raise ValueError(role_missing(where or model, role))
+        elif kind in _ROLES_OF:
+            folder = find_model(where or model)
+            is_ours = isinstance(folder, Path) and stock_family(folder) is None
+            if kind == "chosen" and not is_ours:
+                raise ValueError(f"{name} is of a checkpoint of ours; {where or model} gives each point one text")
+            for role in _ROLES_OF[kind]:
+                if is_ours and not (Path(folder) / role).is_dir():
+                    raise ValueError(role_missing(where or model, role))
 
 
 def _made_of(sets: Sequence[SampleSet], settings: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ DESCRIBERS = (
     "ground-truth",
     "descriptor",
     "descriptor:DIR",
+    "chosen",
+    "chosen:DIR",
     "object-caption",
     "region-caption",
     "file:PATH[=NAME]",
@@ -70,8 +72,8 @@ class EvaluationSettings(ContestSettings, FieldSettings):
     split: str | None = None
     """'test' for the last measurement; with source also 'val', to choose by: the default there."""
     describer: tuple[str, ...] = ()
-    """ground-truth, descriptor, descriptor:DIR, object-caption, region-caption, file:PATH[=NAME] or endpoint:URL,MODEL.
-    Repeatable; the first two unless given."""
+    """ground-truth, descriptor, descriptor:DIR, chosen, chosen:DIR (its localizer chooses among its texts),
+    object-caption, region-caption, file:PATH[=NAME] or endpoint:URL,MODEL. Repeatable; the first two unless given."""
     table: Literal["1", "2", "3", "4", "figure"] | None = None
     """The paper's 1 to 4 or 'figure': its contestants, its rows beside ours, and what differs."""
     styles: bool = False

@@ -27,6 +27,8 @@ class Sampling:
     """Only the likeliest tokens that together have this much probability, at the given temperature."""
     samples: int = 1
     """Texts a prompt, from one prefill."""
+    likeliest_first: bool = False
+    """The first of a prompt's texts is the one of temperature 0."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -75,7 +77,8 @@ def generate(
         suffix_PSD: suffixes of equal length.
         end_id: token that ends a text.
         max_new_tokens: longest text, the end token not counted.
-        generator: of the samples.
+        generator: of the samples. The k-th samples of all prompts are drawn by the same numbers, so that a prompt's
+            texts do not depend on the prompts beside it.
         keep_before: index of a block; the states that it starts from are kept with the texts.
         on_token: told each new token's text, counted over all prompts' samples, and the text's ids so far.
 
@@ -98,7 +101,7 @@ def generate(
     ended = [False] * total
     text_of_row = list(range(total))
     for length in range(max_new_tokens + 1):
-        token_P = _choose(logits_PV, sampling, generator)
+        token_P = _choose(logits_PV, [text % sampling.samples for text in text_of_row], sampling, generator)
         of_token_P = logits_PV.float().log_softmax(-1).gather(-1, token_P[:, None]).squeeze(-1)
         for text, token, logprob in zip(text_of_row, token_P.tolist(), of_token_P.tolist(), strict=True):
             if ended[text]:
@@ -161,14 +164,22 @@ def _states_of_texts(
     return [states_LD[:length] for states_LD, length in zip(states_NLD, lengths, strict=True)]
 
 
-def _choose(logits_PV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
-    """(P,) next tokens."""
+def _choose(
+    logits_PV: Tensor, sample_of_row: Sequence[int], sampling: Sampling, generator: torch.Generator | None
+) -> Tensor:
+    """(P,) next tokens. sample_of_row: which of its prompt's samples each row is."""
     if sampling.temperature == 0:
         return logits_PV.argmax(-1)
-    probs_PV = (logits_PV.float() / sampling.temperature).softmax(-1)
+    logprobs_PV = (logits_PV.float() / sampling.temperature).log_softmax(-1)
     if sampling.top_p < 1:
-        sorted_PV, order_PV = probs_PV.sort(-1, descending=True)
+        sorted_PV, order_PV = logprobs_PV.sort(-1, descending=True)
+        probs_PV = sorted_PV.exp()
         # A token stays while those before it have less than top_p together: the first always does.
-        sorted_PV = sorted_PV.masked_fill(sorted_PV.cumsum(-1) - sorted_PV >= sampling.top_p, 0.0)
-        probs_PV = torch.zeros_like(probs_PV).scatter(-1, order_PV, sorted_PV)
-    return torch.multinomial(probs_PV, 1, generator=generator).squeeze(-1)
+        sorted_PV = sorted_PV.masked_fill(probs_PV.cumsum(-1) - probs_PV >= sampling.top_p, -torch.inf)
+        logprobs_PV = torch.empty_like(logprobs_PV).scatter(-1, order_PV, sorted_PV)
+    # The largest of log-probabilities with Gumbel noise is a draw by them.
+    noise_SV = torch.empty(sampling.samples, logprobs_PV.shape[-1], device=logprobs_PV.device)
+    noise_SV = -noise_SV.exponential_(generator=generator).log()
+    if sampling.likeliest_first:
+        noise_SV[0] = 0
+    return (logprobs_PV + noise_SV[sample_of_row]).argmax(-1)

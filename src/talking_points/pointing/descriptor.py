@@ -69,7 +69,7 @@ class PointDescriptor(Role):
             TypeError: what is given is no pair; says which.
             ValueError, FileNotFoundError: a photo cannot be read, or a point is outside; says which.
         """
-        return [text.text for [text] in self._sample(pairs, GREEDY, None, on_text)]
+        return [text.text for [text] in self._sample(pairs, GREEDY, on_text=on_text)]
 
     def sample(
         self, photo: Photo, points_px: Sequence[Point], sampling: Sampling, *, seed: int = 0
@@ -79,10 +79,9 @@ class PointDescriptor(Role):
         Args:
             photo, points_px: as `describe`.
             sampling: temperature, top-p, texts a point.
-            seed: equal seeds draw equal texts for the same points.
+            seed: equal seeds draw equal texts for the same point, whatever is asked beside it.
         """
-        generator = torch.Generator(self.network.device).manual_seed(seed)
-        return self._sample(self._pairs(photo, points_px), sampling, generator)
+        return self._sample(self._pairs(photo, points_px), sampling, seed=seed)
 
     def _pairs(self, photo: Photo, points_px: Sequence[Point]) -> list[tuple[Photo, Point]]:
         """Pairs of points of one photo, checked."""
@@ -92,7 +91,8 @@ class PointDescriptor(Role):
         self,
         pairs: Sequence[tuple[Photo, Point]],
         sampling: Sampling,
-        generator: torch.Generator | None,
+        *,
+        seed: int = 0,
         on_text: OnText | None = None,
     ) -> list[list[SampledText]]:
         check_pairs(pairs, "(x, y)")
@@ -106,6 +106,8 @@ class PointDescriptor(Role):
 
             squares = [np.stack(some) for some in points]
             on_token = None if on_text is None else told
+            # Anew for each batch: a point's texts shall not depend on what was drawn before.
+            generator = torch.Generator(self.network.device).manual_seed(seed)
             return self._describe_encoded(self._encode(photos), squares, sampling, generator, on_token)
 
         return self._answer(

@@ -138,6 +138,7 @@ def load_roles(
     quantize: str | None = None,
     roles: tuple[str, ...] = ("descriptor", "localizer"),
     style: str | None = None,
+    choose: bool = False,
 ) -> TalkingPoints:
     """Load a model that will answer. Arguments and errors as `TalkingPoints.from_pretrained`."""
     from talking_points.pointing.round_trip import TalkingPoints
@@ -145,6 +146,8 @@ def load_roles(
     where = find_model(name)
     if style is not None:
         check_form(style)
+    if choose and (isinstance(where, EndpointConfig) or stock_family(where) is not None):
+        raise ValueError(f"{name} is no checkpoint of ours: it gives each point one text, and there is none to choose")
     if isinstance(where, EndpointConfig):
         from talking_points.endpoint import Endpoint
 
@@ -165,7 +168,7 @@ def load_roles(
         return TalkingPoints(StockDescriptor(asker, form), StockLocalizer(asker, form))
     if style is not None:
         raise ValueError(f"{name} is a checkpoint of ours; style is for stock models and endpoints")
-    return TalkingPoints.over(load_network(name, device=device, roles=roles, quantize=quantize))
+    return TalkingPoints.over(load_network(name, device=device, roles=roles, quantize=quantize), choose=choose)
 
 
 def over_endpoint(endpoint: Endpoint, *, style: str | None = None, concurrency: int | None = None) -> TalkingPoints:

@@ -61,22 +61,40 @@ class TalkingPoints:
         >>> [(x, y)] = tp.localize("photo.jpg", [text])                     # doctest: +SKIP
     """
 
-    def __init__(self, descriptor: DescriptorRole, localizer: LocalizerRole) -> None:
-        """Both see photos in the same way: what one prepares, the other takes."""
-        self.descriptor, self.localizer = descriptor, localizer
+    def __init__(self, descriptor: DescriptorRole, localizer: LocalizerRole, *, choose: bool = False) -> None:
+        """Both see photos in the same way: what one prepares, the other takes.
+
+        choose: as `over` takes it, and for the roles that it makes.
+        """
+        self.descriptor, self.localizer, self.choose = descriptor, localizer, choose
 
     @classmethod
-    def over(cls, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None) -> TalkingPoints:
-        """Both roles of one base, which share the cache. Arguments as `Role` takes them."""
+    def over(
+        cls, network: Base, *, cache: PhotoCache | None = None, memory_bytes: int | None = None, choose: bool = False
+    ) -> TalkingPoints:
+        """Both roles of one base, which share the cache.
+
+        Args:
+            network, cache, memory_bytes: as `Role` takes them.
+            choose: the descriptor draws several texts for a point, and the localizer chooses among them (`choosing`);
+                False: the likeliest.
+
+        Raises:
+            ValueError: to choose, the base lacks a role, or its localizer does not say how sure it is.
+        """
         # Not at the top: who asks an endpoint needs no torch.
+        from talking_points.pointing.choosing import check_can_choose
         from talking_points.pointing.descriptor import PointDescriptor
         from talking_points.pointing.encoding import PhotoCache
         from talking_points.pointing.localizer import PointLocalizer
 
+        if choose:
+            check_can_choose(network)
         cache = PhotoCache() if cache is None else cache
         return cls(
             PointDescriptor(network, cache=cache, memory_bytes=memory_bytes),
             PointLocalizer(network, cache=cache, memory_bytes=memory_bytes),
+            choose=choose,
         )
 
     @classmethod
@@ -88,6 +106,7 @@ class TalkingPoints:
         quantize: str | None = None,
         roles: tuple[str, ...] = ("descriptor", "localizer"),
         style: str | None = None,
+        choose: bool = False,
     ) -> TalkingPoints:
         """Load both roles of a model.
 
@@ -99,6 +118,7 @@ class TalkingPoints:
             quantize: "nf4" or "int8" for the language model, with bitsandbytes; None: as it is.
             roles: those that will be used; of a checkpoint of ours no other is loaded.
             style: of a stock model or an endpoint, how it writes points (`forms.FORMS`); None: as its name tells.
+            choose: of a checkpoint of ours, as `over` takes it; who describes needs both roles then.
 
         Raises:
             ImportError: what an endpoint or `quantize` needs is not installed.
@@ -106,7 +126,7 @@ class TalkingPoints:
         """
         from talking_points.pointing.pretrained import load_roles
 
-        return load_roles(name_or_folder, device=device, quantize=quantize, roles=roles, style=style)
+        return load_roles(name_or_folder, device=device, quantize=quantize, roles=roles, style=style, choose=choose)
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Write the checkpoint folder that `from_pretrained` reads, in `dtype` or, for None, as it is in memory.
@@ -160,8 +180,13 @@ class TalkingPoints:
         return self.describe_many(points_of_photo(self.prepare(photo), points_px))
 
     def describe_many(self, pairs: Sequence[tuple[Photo, Point]], *, on_text: OnText | None = None) -> list[str]:
-        """Texts of points of many photos. See `PointDescriptor.describe_many`."""
-        return self.descriptor.describe_many(pairs, on_text=on_text)
+        """Texts of points of many photos. See `PointDescriptor.describe_many`, and `choosing.choose_texts`."""
+        if not self.choose:
+            return self.descriptor.describe_many(pairs, on_text=on_text)
+        from talking_points.pointing.choosing import choose_texts
+
+        ours: Any = self.descriptor, self.localizer
+        return choose_texts(*ours, pairs, on_text=on_text)
 
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[Point]:
         """Points (pixels of the photo) of texts; NaN, NaN for no answer. See `PointLocalizer.localize`."""

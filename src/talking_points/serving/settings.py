@@ -108,6 +108,8 @@ class ServeSettings(AddressSettings, PhotoLimits):
     """Such as 'cpu' or 'cuda'; a GPU where there is one."""
     style: str | None = None
     """Of stock models and endpoints, how they write points; told by their names unless given."""
+    choose: bool = False
+    """Try several texts for a point, and give one by which the localizer finds it back: more exact, and slower."""
 
     def __post_init__(self) -> None:
         # Not super(): a dataclass with slots is made anew, and the zero-argument form would miss it.
