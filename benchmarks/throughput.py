@@ -380,7 +380,10 @@ def main() -> None:
     given = parser.parse_args()
     if (given.size == "mini") == given.random_weights:
         parser.error("mini comes with its weights; --size 7b and tiny need --random-weights")
-    device = choose_device(given.device)
+    try:
+        device = choose_device(given.device)
+    except ValueError as error:
+        parser.error(str(error))
     result = compare_with_plain_loop(device) if given.size == "mini" else grow(given.size, device)
     on_gpu = device.type == "cuda"
     header = {

@@ -5,6 +5,7 @@ python examples/coco_keypoints.py POINTS.jsonl OUT.json
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from talking_points import open_photo, photo_to_coco
@@ -19,6 +20,9 @@ def as_coco(path: Path) -> dict[str, list]:
         if line.problem:
             raise ValueError(f"{path}:{line.number}: {line.problem}")
         one = line.record
+        if one.get("problem"):
+            print(f"{path}:{line.number}: left out: {one['problem']}", file=sys.stderr)
+            continue
         if one["photo"] not in photos:
             width, height = one.get("size_wh") or open_photo(path.parent / one["photo"]).size
             photos[one["photo"]] = {"id": len(photos) + 1, "file_name": one["photo"], "width": width, "height": height}

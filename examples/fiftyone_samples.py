@@ -10,6 +10,7 @@ python examples/fiftyone_samples.py POINTS.jsonl OUT.json
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from talking_points import open_photo, photo_to_unit
@@ -23,6 +24,9 @@ def as_samples(path: Path) -> list[dict]:
         if line.problem:
             raise ValueError(f"{path}:{line.number}: {line.problem}")
         one = line.record
+        if one.get("problem"):
+            print(f"{path}:{line.number}: left out: {one['problem']}", file=sys.stderr)
+            continue
         if one["photo"] not in samples:
             width, height = one.get("size_wh") or open_photo(path.parent / one["photo"]).size
             samples[one["photo"]] = {

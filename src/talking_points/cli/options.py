@@ -23,15 +23,15 @@ DeviceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 MORE_SETTINGS = "More settings: --show-config"
 """At the end of the help of a command that has more of them than flags that are shown."""
-_CONFIG = typer.Option("--config", metavar="FILE.toml", help="Settings from a file; flags go before it.")
+_CONFIG = typer.Option("--config", metavar="FILE.toml", help="Settings from a file; a flag counts more.")
 _SHOW = typer.Option("--show-config", help="Print all settings as TOML, the less common ones too, and stop.")
 
 
 def takes(cls: type, *, shown: Sequence[str] = ()) -> Callable[[Run], Run]:
     """Decorator: the function becomes a command whose flags are the fields of a settings class.
 
-    Every field is a flag and a key of `--config`; a flag goes before the file. The function takes the settings as its
-    first parameter; its other parameters are options as typer knows them.
+    Every field is a flag and a key of `--config`; a flag counts more than the file. The function takes the settings as
+    its first parameter; its other parameters are options as typer knows them.
 
     Args:
         cls: the settings' class; see `talking_points.settings`.

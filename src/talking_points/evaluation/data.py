@@ -112,7 +112,10 @@ def mean_training_point(path: Path, selection: Selection) -> np.ndarray | None:
 
 def _built(folder: Path, split: str) -> list[Sample]:
     if split not in SPLITS:
-        raise ValueError(f"a built set has the splits {', '.join(SPLITS)}, not {split!r}")
+        raise ValueError(
+            f"a built set has the splits {', '.join(SPLITS)}, not {split!r}; photos to choose by are its source's: "
+            "--source NAME=DIR --split val"
+        )
     opened = BuiltSplit(folder, split)
     return [
         Sample.of(
