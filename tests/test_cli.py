@@ -54,13 +54,17 @@ class FakeTalkingPoints:
     """Stands for the model: a description names the point, and what is found is 3 px right and 4 px down."""
 
     @classmethod
-    def load(cls, model, *, device=None, roles=(), style=None):
+    def load(cls, model, *, device=None, roles=(), style=None, choose=False):
         assert model == "mini" and device in (None, "cpu") and style is None and roles
-        return cls()
+        assert not choose or set(roles) == {"descriptor", "localizer"}
+        one = cls()
+        one.choose = choose
+        return one
 
     def describe(self, photo, points_px):
         assert photo.mode == "RGB"
-        return [f"a point at {x:g} {y:g}" for x, y in points_px]
+        chosen = "the chosen" if self.choose else "a"
+        return [f"{chosen} point at {x:g} {y:g}" for x, y in points_px]
 
     def locate(self, photo, texts):
         assert photo.mode == "RGB"
@@ -127,6 +131,12 @@ class TestAnswers:
     def test_describe(self, run, photo):
         status, out, _ = run("describe", photo, "--point", "10,20", "--point", "30.5,40")
         assert (status, out) == (0, "(10, 20): a point at 10 20\n(30.5, 40): a point at 30.5 40\n")
+
+    def test_describe_chooses_among_texts_when_told(self, run, photo):
+        """The model is given both roles; the model that stands in says so."""
+        said = "(10, 20): the chosen point at 10 20"
+        assert run("describe", photo, "--point", "10,20", "--choose")[1] == f"{said}\n"
+        assert run("round-trip", photo, "--point", "10,20", "--choose")[1].startswith(said)
 
     def test_points_that_may_be_meant_as_shares_are_noted(self, run, photo):
         status, out, err = run("describe", photo, "--point", "0.5,0.25")

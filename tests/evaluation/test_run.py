@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talking_points import TalkingPoints
+from talking_points.evaluation.contestants import OurModels
 from talking_points.evaluation.run import (
     PHOTO_CENTRE,
     TRAINING_POINTS,
     SampleSet,
+    check_models,
     sets_of_data,
     sets_of_sources,
     without_skipped,
@@ -20,7 +23,9 @@ from talking_points.evaluation.run import (
 from talking_points.evaluation.sets import make_set
 from talking_points.evaluation.settings import EvaluationSettings
 from talking_points.evaluation.written import WrittenTexts, texts_of_data
+from talking_points.model.checkpoint import save_checkpoint
 from tests.evaluation.test_protocol import SCENES
+from tests.tiny import tiny_network
 
 
 def no_problem(problem: str) -> None:
@@ -92,3 +97,25 @@ def test_what_somebody_skipped_is_left_out_for_all() -> None:
     assert without_skipped(one, {"file:c": skips()}).samples == samples
     with pytest.raises(ValueError, match="plain has nothing to score: 4 points are in no row: Ann skipped 4"):
         without_skipped(one, {"file:a=Ann": skips(*ids)})
+
+
+def test_who_chooses_among_texts_needs_both_roles(tmp_path: Path) -> None:
+    save_checkpoint(tiny_network(roles=("descriptor",)), tmp_path / "alone")
+    check_models("mini", ["chosen", f"descriptor:{tmp_path / 'alone'}"])
+    with pytest.raises(ValueError, match="has no localizer"):
+        check_models("mini", [f"chosen:{tmp_path / 'alone'}"])
+    with pytest.raises(ValueError, match="chosen is of a checkpoint of ours; endpoint:http://h:1/v1,m gives"):
+        check_models("endpoint:http://h:1/v1,m", ["chosen"])
+
+
+def test_chosen_texts_are_a_row_of_their_own(tmp_path: Path) -> None:
+    """Beside the likeliest: what `describe --choose` answers."""
+    network = tiny_network()
+    save_checkpoint(network, tmp_path / "tiny")
+    models = OurModels(str(tmp_path / "tiny"), "cpu", None, None)
+    photo = Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 70, 3), dtype=np.uint8))
+    pairs = [(photo, (3.5, 4.0)), (photo, (35.0, 20.0))]
+    texts = {name: models[name].describe_many(pairs) for name in ("descriptor", "chosen")}
+    assert texts["descriptor"] == TalkingPoints.over(network).describe_many(pairs)
+    assert texts["chosen"] == TalkingPoints.over(network, choose=True).describe_many(pairs) != texts["descriptor"]
+    assert models[f"chosen:{tmp_path / 'tiny'}"].describe_many(pairs) == texts["chosen"]

@@ -12,18 +12,8 @@ from talking_points.cli.options import takes
 from talking_points.serving.settings import AddressSettings, CollectSettings, ServeSettings
 
 NEEDED = ("fastapi", "fastapi_offline", "httpx", "python_multipart", "prometheus_client", "uvicorn")
-SHOWN: tuple[str, ...] = (
-    "model",
-    "host",
-    "port",
-    "token_env",
-    "allow_urls",
-    "page",
-    "choose",
-    "label_studio",
-    "max_megabytes",
-)
-SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "choose", "device")
+SHOWN: tuple[str, ...] = ("model", "host", "port", "token_env", "allow_urls", "page", "label_studio", "max_megabytes")
+SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "device")
 COLLECT_SHOWN = ("data", "out", "split", "limit", "seed", "name", "host", "port", "token_env")
 
 

@@ -148,11 +148,11 @@ def check_models(model: str, names: Sequence[str]) -> None:
             find_model(name)
         elif kind in _ROLES_OF:
             folder = find_model(where or model)
-            is_ours = isinstance(folder, Path) and stock_family(folder) is None
-            if kind == "chosen" and not is_ours:
+            ours = folder if isinstance(folder, Path) and stock_family(folder) is None else None
+            if kind == "chosen" and ours is None:
                 raise ValueError(f"{name} is of a checkpoint of ours; {where or model} gives each point one text")
             for role in _ROLES_OF[kind]:
-                if is_ours and not (Path(folder) / role).is_dir():
+                if ours is not None and not (ours / role).is_dir():
                     raise ValueError(role_missing(where or model, role))
 
 

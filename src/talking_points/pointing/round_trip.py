@@ -185,8 +185,9 @@ class TalkingPoints:
             return self.descriptor.describe_many(pairs, on_text=on_text)
         from talking_points.pointing.choosing import choose_texts
 
-        ours: Any = self.descriptor, self.localizer
-        return choose_texts(*ours, pairs, on_text=on_text)
+        descriptor: Any = self.descriptor
+        localizer: Any = self.localizer
+        return choose_texts(descriptor, localizer, pairs, on_text=on_text)
 
     def localize(self, photo: Photo, texts: Sequence[str]) -> list[Point]:
         """Points (pixels of the photo) of texts; NaN, NaN for no answer. See `PointLocalizer.localize`."""
