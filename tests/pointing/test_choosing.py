@@ -82,6 +82,14 @@ def test_a_points_text_does_not_depend_on_the_others(tp: TalkingPoints, photo: I
     assert mixed == [together[2], *tp.describe(turned, [(1.0, 2.0)]), together[0]]
 
 
+def test_photos_that_look_alike_keep_their_own_pixels(tp: TalkingPoints) -> None:
+    """Of one colour, so that the network sees the same square."""
+    small, large = Image.new("RGB", (70, 40), (9, 90, 200)), Image.new("RGB", (140, 80), (9, 90, 200))
+    texts = tp.describe_many([(small, (10.0, 10.0)), (large, (20.0, 20.0)), (large, (130.0, 70.0))])
+    assert texts == [*tp.describe(small, [(10.0, 10.0)]), *tp.describe(large, [(20.0, 20.0), (130.0, 70.0)])]
+    assert texts[0] == texts[1]
+
+
 def test_the_choice_is_among_drawn_texts_and_the_likeliest(tp: TalkingPoints, photo: Image.Image) -> None:
     """The chosen text is likelier to lead back than the likeliest one is, as a mean."""
     likeliest = TalkingPoints.over(tp.descriptor.network).describe(photo, POINTS)

@@ -54,10 +54,7 @@ def choose_texts(
 
     Args:
         localizer: one that knows how sure it is.
-        pairs, on_text: as `PointDescriptor.describe_many` takes them; a text is told when it is chosen.
-
-    Raises:
-        As `PointDescriptor.describe_many`.
+        pairs, on_text: as `PointDescriptor.describe_many` takes them; errors as there. A text is told when chosen.
     """
     # torch comes with it.
     from talking_points.model.generation import Sampling
@@ -77,9 +74,10 @@ def choose_texts(
         return chosen
 
     def work(asked: Sequence[Asked[PreparedPhoto, Point]]) -> list[str]:
-        groups: dict[bytes, list[Asked[PreparedPhoto, Point]]] = {}
+        # Photos of other sizes can look alike to the network, and points are pixels.
+        groups: dict[tuple[bytes, tuple[int, int]], list[Asked[PreparedPhoto, Point]]] = {}
         for one in asked:
-            groups.setdefault(one.photo.key, []).append(one)
+            groups.setdefault((one.photo.key, one.photo.size_wh), []).append(one)
         return [text for some in groups.values() for text in of_one_photo(some)]
 
     windows = opened(pairs, descriptor.prepare, descriptor.photos_at_once, check_point)
