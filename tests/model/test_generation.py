@@ -103,7 +103,7 @@ def test_samples_do_not_depend_on_the_prompts_beside_theirs() -> None:
     network = tiny_network()
     llama = network.llama
     prefix, suffixes = read_prefixes(llama, [torch.randn(4, WIDTH)]), torch.randn(3, 2, WIDTH)
-    sampling = Sampling(temperature=2.0, top_p=0.9, samples=4, likeliest_first=True)
+    sampling = Sampling(temperature=2.0, top_p=0.9, samples=4, alike=True)
 
     def drawn(some: torch.Tensor, how: Sampling) -> list[list[list[int]]]:
         texts = generate(
@@ -126,14 +126,31 @@ def test_samples_do_not_depend_on_the_prompts_beside_theirs() -> None:
 
 @torch.no_grad()
 def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    """By numbers that prompts share; the first sample is the likeliest."""
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).expand(20_000, 4)
     generator = torch.Generator().manual_seed(0)
-    tokens = _choose(logits, range(20_000), Sampling(temperature=0.8, samples=20_000), generator)
+    tokens = _choose(logits, range(20_000), Sampling(temperature=0.8, samples=20_000, alike=True), generator)
     likely = (logits[0] / 0.8).softmax(-1)
     np.testing.assert_allclose(np.bincount(tokens, minlength=4) / 20_000, likely, atol=0.012)
+    assert tokens[0] == 2
     # The likeliest two have 0.72 and 0.21 of it, together more than 0.85.
-    nucleus = _choose(logits, range(20_000), Sampling(temperature=0.8, top_p=0.85, samples=20_000), generator)
-    assert set(nucleus.tolist()) == {1, 2}
+    nucleus = Sampling(temperature=0.8, top_p=0.85, samples=20_000, alike=True)
+    assert set(_choose(logits, range(20_000), nucleus, generator).tolist()) == {1, 2}
+
+
+def test_prompts_draw_apart_unless_told() -> None:
+    """Of equal prompts: what learns from samples needs them to differ."""
+    logits = torch.zeros(20, 1000)
+    apart, alike = (
+        _choose(logits, [0] * 20, Sampling(temperature=1.0, samples=2, alike=way), torch.Generator().manual_seed(0))
+        for way in (False, True)
+    )
+    assert len(set(apart.tolist())) > 15 and len(set(alike.tolist())) == 1
+
+
+def test_what_is_no_number_is_not_drawn_from() -> None:
+    with pytest.raises(RuntimeError, match="are not numbers"):
+        _choose(torch.full((1, 4), math.nan), [0], Sampling(temperature=1.0, alike=True), torch.Generator())
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"samples": 0}])
@@ -162,7 +179,7 @@ def test_kept_states_lead_to_the_same_log_probabilities() -> None:
             # Long enough, and hot enough, that some texts end and leave the batch.
             max_new_tokens=40,
             sampling=Sampling(temperature=3.0, samples=4),
-            generator=torch.Generator().manual_seed(3),
+            generator=torch.Generator().manual_seed(1),
             keep_before=1,
         )
         flat = [one for of_prompt in texts for one in of_prompt]

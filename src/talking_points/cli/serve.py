@@ -30,14 +30,13 @@ def serve(settings: ServeSettings) -> None:
     from talking_points.serving.server import make_app
     from talking_points.serving.server import serve as run
 
-    # Of several models, a style is for those that take one.
+    # Of several models, a style is for those that take one, and choosing for the others.
     several = len(settings.model) > 1
     styles = {name: settings.style if not several or takes_style(name) else None for name in settings.model}
+    chooses = {name: settings.choose and not (several and takes_style(name)) for name in settings.model}
     listening = open_socket(settings.host, settings.port)
     engines = {
-        name: Engine(
-            name, load_roles(name, device=settings.device, style=styles[name], choose=settings.choose), settings
-        )
+        name: Engine(name, load_roles(name, device=settings.device, style=styles[name], choose=chooses[name]), settings)
         for name in settings.model
     }
     app = make_app(engines, settings)

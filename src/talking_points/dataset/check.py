@@ -90,10 +90,17 @@ def lines_of(problems: Sequence[Problem]) -> list[str]:
     same: dict[tuple[str, ...], list[Problem]] = defaultdict(list)
     for one in problems:
         file = Path(one.file)
-        same[str(file.parent), file.suffix, one.problem, one.remedy].append(one)
+        # A record is told beside its own file.
+        where = one.file if one.record else str(file.parent)
+        same[where, file.suffix, one.problem, one.remedy, "record" if one.record else ""].append(one)
     alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for (folder, suffix, problem, remedy), (first, *others) in same.items():
-        key = (folder, suffix, *(re.sub(r"\d+", "0", said) for said in (problem, remedy)))
+    for (where, suffix, problem, remedy, kind), (first, *others) in same.items():
+        key = (
+            str(Path(where).parent) if kind else where,
+            suffix,
+            kind,
+            *(re.sub(r"\d+", "0", said) for said in (problem, remedy)),
+        )
         alike[key].append(str(replace(first, **_first_of(first, others))))
     lines = []
     for those in alike.values():

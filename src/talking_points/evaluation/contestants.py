@@ -49,8 +49,8 @@ class OurModels:
     def _load(self, name: str) -> Any:
         kind, _, where = name.partition(":")
         if kind == "chosen":
-            model = where or self._model
-            return load_roles(model, device=self._device, quantize=None if where else self._quantize, choose=True)
+            both = load_roles(where, device=self._device) if where else self._both
+            return TalkingPoints(both.descriptor, both.localizer, choose=True)
         if where:
             role = "descriptor" if kind == "descriptor" else "localizer"
             loaded = load_roles(where, device=self._device, roles=(role,))

@@ -47,6 +47,7 @@ def what_differs(
     roles = {("descriptor", settings.model) for name in describers if name in ("descriptor", "chosen")}
     roles |= {("localizer", settings.model) for name in localizers if name == "localizer"}
     named = [name.partition(":") for name in (*describers, *localizers)]
+    named = [("descriptor" if kind == "chosen" else kind, colon, where) for kind, colon, where in named]
     roles |= {(kind, where) for kind, _, where in named if kind in PAPER_TRAINING and where}
     for role, model in sorted(roles):
         told += _of_role(role, model)

@@ -27,8 +27,9 @@ class Sampling:
     """Only the likeliest tokens that together have this much probability, at the given temperature."""
     samples: int = 1
     """Texts a prompt, from one prefill."""
-    likeliest_first: bool = False
-    """The first of a prompt's texts is the one of temperature 0."""
+    alike: bool = False
+    """The k-th samples of all prompts are drawn by the same numbers, so that a prompt's texts do not depend on the
+    prompts beside it; the first is the likeliest, as at temperature 0. For choosing among them, not for learning."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 10:
@@ -77,8 +78,7 @@ def generate(
         suffix_PSD: suffixes of equal length.
         end_id: token that ends a text.
         max_new_tokens: longest text, the end token not counted.
-        generator: of the samples. The k-th samples of all prompts are drawn by the same numbers, so that a prompt's
-            texts do not depend on the prompts beside it.
+        generator: of the samples.
         keep_before: index of a block; the states that it starts from are kept with the texts.
         on_token: told each new token's text, counted over all prompts' samples, and the text's ids so far.
 
@@ -170,16 +170,18 @@ def _choose(
     """(P,) next tokens. sample_of_row: which of its prompt's samples each row is."""
     if sampling.temperature == 0:
         return logits_PV.argmax(-1)
-    logprobs_PV = (logits_PV.float() / sampling.temperature).log_softmax(-1)
+    probs_PV = (logits_PV.float() / sampling.temperature).softmax(-1)
     if sampling.top_p < 1:
-        sorted_PV, order_PV = logprobs_PV.sort(-1, descending=True)
-        probs_PV = sorted_PV.exp()
+        sorted_PV, order_PV = probs_PV.sort(-1, descending=True)
         # A token stays while those before it have less than top_p together: the first always does.
-        sorted_PV = sorted_PV.masked_fill(probs_PV.cumsum(-1) - probs_PV >= sampling.top_p, -torch.inf)
-        logprobs_PV = torch.empty_like(logprobs_PV).scatter(-1, order_PV, sorted_PV)
-    # The largest of log-probabilities with Gumbel noise is a draw by them.
-    noise_SV = torch.empty(sampling.samples, logprobs_PV.shape[-1], device=logprobs_PV.device)
-    noise_SV = -noise_SV.exponential_(generator=generator).log()
-    if sampling.likeliest_first:
-        noise_SV[0] = 0
-    return (logprobs_PV + noise_SV[sample_of_row]).argmax(-1)
+        sorted_PV = sorted_PV.masked_fill(sorted_PV.cumsum(-1) - sorted_PV >= sampling.top_p, 0.0)
+        probs_PV = torch.zeros_like(probs_PV).scatter(-1, order_PV, sorted_PV)
+    if not sampling.alike:
+        return torch.multinomial(probs_PV, 1, generator=generator).squeeze(-1)
+    if probs_PV.isnan().any():
+        raise RuntimeError("the language model's probabilities are not numbers; its weights or its input are broken")
+    # The largest of log-probabilities with Gumbel noise is a draw by them. Zeros, which some devices draw, would win.
+    noise_SV = torch.empty(sampling.samples, probs_PV.shape[-1], device=probs_PV.device, dtype=torch.float32)
+    noise_SV = -noise_SV.exponential_(generator=generator).clamp_min_(2**-32).log()
+    noise_SV[0] = 0
+    return (probs_PV.log() + noise_SV[sample_of_row]).argmax(-1)

@@ -2,9 +2,9 @@
 
 A text that is likely is not yet one that tells this pixel from its neighbours. Each point is given the likeliest text
 and some drawn ones. The likeliest says what the point is on, as the localizer finds a point by wrong names, too: of the
-others those stay that name the same. Each is worth its `verify.Verdict.probability` at the point, and the answer is the
-one that the others, by what they are worth, agree with most: minimum Bayes risk decoding with the localizer's weights.
-Ours.
+others those stay that name the same, where the base was taught names (`class_names`). Each is worth its
+`verify.Verdict.probability` at the point, and the answer is the one that the others, by what they are worth, agree with
+most: minimum Bayes risk decoding with the localizer's weights. Ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from talking_points.model.roles import ROLES
-from talking_points.pointing.pairs import Asked, OnText, answer_pairs, check_pairs, opened
+from talking_points.pointing.pairs import Asked, OnText, check_pairs, opened
 from talking_points.pointing.prepared import Photo, PreparedPhoto
 from talking_points.pointing.verify import verify
 from talking_points.points import Point, check_point
@@ -35,12 +35,15 @@ ALSO_SAID_OF_PLACES = frozenset(("top", "skin"))
 """Classes whose names texts also use of a place or of what is seen there."""
 
 
-def check_can_choose(network: Base) -> None:
-    """A ValueError where a base lacks a role, or its localizer does not say how sure it is."""
-    if set(network.roles) < set(ROLES):
-        raise ValueError(f"to choose among texts a descriptor and a localizer are needed; here is {network.roles}")
+def check_can_choose(descriptor: Any) -> None:
+    """A ValueError unless a descriptor's base is ours and has both roles, and its localizer says how sure it is."""
+    network: Base | None = getattr(descriptor, "network", None)
+    if network is None:
+        raise ValueError("a stock model or an endpoint gives each point one text: there is nothing to choose from")
+    if lacking := [role for role in ROLES if role not in network.roles]:
+        raise ValueError(f"to choose among texts a descriptor and a localizer are needed; there is no {lacking[0]}")
     if network.temperature is None:
-        raise ValueError("this localizer does not say how sure it is, so that it cannot choose among texts")
+        raise ValueError("this localizer does not say how sure it is, so it cannot choose among texts")
 
 
 def choose_texts(
@@ -50,7 +53,7 @@ def choose_texts(
     *,
     on_text: OnText | None = None,
 ) -> list[str]:
-    """One text a pair. It does not depend on the other pairs.
+    """One text a pair. It does not depend on the other pairs, up to rounding, which differs with a batch's size.
 
     Args:
         localizer: one that knows how sure it is.
@@ -61,7 +64,7 @@ def choose_texts(
 
     check_pairs(pairs, "(x, y)")
     names = _pattern(descriptor.network.class_names)
-    drawn = Sampling(temperature=TEMPERATURE, samples=CANDIDATES, likeliest_first=True)
+    drawn = Sampling(temperature=TEMPERATURE, samples=CANDIDATES, alike=True)
 
     def of_one_photo(asked: Sequence[Asked[PreparedPhoto, Point]]) -> list[str]:
         photo, points = asked[0].photo, [one.question for one in asked]
@@ -78,10 +81,15 @@ def choose_texts(
         groups: dict[tuple[bytes, tuple[int, int]], list[Asked[PreparedPhoto, Point]]] = {}
         for one in asked:
             groups.setdefault((one.photo.key, one.photo.size_wh), []).append(one)
-        return [text for some in groups.values() for text in of_one_photo(some)]
+        texts = {
+            one.index: text for some in groups.values() for one, text in zip(some, of_one_photo(some), strict=True)
+        }
+        return [texts[one.index] for one in asked]
 
+    # No batches of its own: what it calls makes them, and halves them when memory runs out.
     windows = opened(pairs, descriptor.prepare, descriptor.photos_at_once, check_point)
-    return answer_pairs(windows, max(1, len(pairs)), work)
+    chosen = {one.index: text for asked in windows for one, text in zip(asked, work(asked), strict=True)}
+    return [chosen[k] for k in range(len(pairs))]
 
 
 def _worth(
@@ -105,7 +113,7 @@ def _worth(
 
 def _pattern(class_names: Sequence[str]) -> re.Pattern[str] | None:
     """Finds names with the side before them; None without names."""
-    names = sorted(set(class_names) - ALSO_SAID_OF_PLACES, key=len, reverse=True)
+    names = sorted({name.lower() for name in class_names} - ALSO_SAID_OF_PLACES, key=len, reverse=True)
     return re.compile(rf"\b(?:(left|right) )?({'|'.join(map(re.escape, names))})(?:e?s)?\b") if names else None
 
 

@@ -79,7 +79,8 @@ class PointDescriptor(Role):
         Args:
             photo, points_px: as `describe`.
             sampling: temperature, top-p, texts a point.
-            seed: equal seeds draw equal texts for the same point, whatever is asked beside it.
+            seed: equal seeds draw equal texts for the same points; with `Sampling.alike` for the same point, whatever
+                is asked beside it, up to rounding.
         """
         return self._sample(self._pairs(photo, points_px), sampling, seed=seed)
 
@@ -97,6 +98,8 @@ class PointDescriptor(Role):
     ) -> list[list[SampledText]]:
         check_pairs(pairs, "(x, y)")
 
+        generator = torch.Generator(self.network.device).manual_seed(seed)
+
         def work(batch: Sequence[Asked[PreparedPhoto, NDArray[np.float64]]]) -> list[list[SampledText]]:
             photos, points = by_photo(batch)
 
@@ -106,8 +109,8 @@ class PointDescriptor(Role):
 
             squares = [np.stack(some) for some in points]
             on_token = None if on_text is None else told
-            # Anew for each batch: a point's texts shall not depend on what was drawn before.
-            generator = torch.Generator(self.network.device).manual_seed(seed)
+            if sampling.alike:
+                generator.manual_seed(seed)
             return self._describe_encoded(self._encode(photos), squares, sampling, generator, on_token)
 
         return self._answer(

@@ -147,7 +147,7 @@ def load_roles(
     if style is not None:
         check_form(style)
     if choose and (isinstance(where, EndpointConfig) or stock_family(where) is not None):
-        raise ValueError(f"{name} is no checkpoint of ours: it gives each point one text, and there is none to choose")
+        raise ValueError(f"{name} is no checkpoint of ours: it gives each point one text; leave out --choose")
     if isinstance(where, EndpointConfig):
         from talking_points.endpoint import Endpoint
 

@@ -64,8 +64,12 @@ class TalkingPoints:
     def __init__(self, descriptor: DescriptorRole, localizer: LocalizerRole, *, choose: bool = False) -> None:
         """Both see photos in the same way: what one prepares, the other takes.
 
-        choose: as `over` takes it, and for the roles that it makes.
+        choose: as `over` takes it; roles of others are a ValueError then.
         """
+        if choose:
+            from talking_points.pointing.choosing import check_can_choose
+
+            check_can_choose(descriptor)
         self.descriptor, self.localizer, self.choose = descriptor, localizer, choose
 
     @classmethod
@@ -83,13 +87,10 @@ class TalkingPoints:
             ValueError: to choose, the base lacks a role, or its localizer does not say how sure it is.
         """
         # Not at the top: who asks an endpoint needs no torch.
-        from talking_points.pointing.choosing import check_can_choose
         from talking_points.pointing.descriptor import PointDescriptor
         from talking_points.pointing.encoding import PhotoCache
         from talking_points.pointing.localizer import PointLocalizer
 
-        if choose:
-            check_can_choose(network)
         cache = PhotoCache() if cache is None else cache
         return cls(
             PointDescriptor(network, cache=cache, memory_bytes=memory_bytes),
