@@ -199,6 +199,22 @@ def test_lines_that_differ_by_numbers_are_counted_from_some_on():
     assert len(told(13)) == 12 and told(13)[-2:] == ["... and 3 more like it", "a.json: is another; mend it"]
 
 
+def test_a_record_is_told_beside_its_own_file():
+    found = [
+        problem_of(f"instances_{split}.json", f"annotation {n}", "is flat", "mend it")
+        for split, n in (("train", 5), ("val", 9), ("train", 7))
+    ]
+    assert lines_of(found) == [
+        "instances_train.json: annotation 5 (and annotation 7): is flat; mend it",
+        "instances_val.json: annotation 9: is flat; mend it",
+    ]
+    mixed = [
+        problem_of("labels/1.png", "", "is flat", "mend it"),
+        problem_of("labels/2.png", "hair", "is flat", "mend it"),
+    ]
+    assert lines_of(mixed) == ["labels/1.png: is flat; mend it", "labels/2.png: hair: is flat; mend it"]
+
+
 def test_parts_given_as_whole_objects_are_noted(run, cars):
     status, _, err = run("build-dataset", "--check", "--source", f"coco={cars}")
     assert status == 0 and "look like parts" in err and "give --source coco-parts=DIR" in err
