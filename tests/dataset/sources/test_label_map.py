@@ -56,6 +56,25 @@ def test_names_are_texts(folder):
         open_source("label-map", folder, "test")
 
 
+def test_photos_that_are_listed_to_choose_by_are_those(folder):
+    """Then nothing is held out of train."""
+    lists = {"train": IDS[:3], "val": IDS[3:5], "test": IDS[5:7]}
+    (folder / "splits.json").write_text(json.dumps(lists))
+    for split, ids in lists.items():
+        assert list(open_source("label-map", folder, split).photo_ids) == sorted(ids)
+    (folder / "splits.json").write_text(json.dumps(lists | {"val": IDS[2:5]}))
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match=f'photo "{IDS[2]}": is in both "train" and "val"; leave it in one'):
+            open_source("label-map", folder, split)
+
+
+def test_a_split_of_another_name_is_refused(folder):
+    """Its photos would be left out without a word."""
+    (folder / "splits.json").write_text(json.dumps({"train": IDS[:3], "validation": IDS[3:5], "test": IDS[5:7]}))
+    with pytest.raises(ValueError, match='"validation": is no split; call it one of train, val, test, or leave it out'):
+        open_source("label-map", folder, "train")
+
+
 def test_train_and_val_share_no_photo(tmp_path, label_map_writer):
     label_map_writer(tmp_path / "people", IDS, [])
     splits = {name: {s.photo_id for s in read_all(tmp_path / "people", name)} for name in ("train", "val")}

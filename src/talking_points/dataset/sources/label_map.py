@@ -26,7 +26,7 @@ from talking_points.dataset.sources.reading import (
     read_photo,
     split_blobs,
 )
-from talking_points.dataset.sources.source import Source
+from talking_points.dataset.sources.source import SPLITS, Source
 from talking_points.dataset.wordings import NAMES
 from talking_points.files import read_table
 from talking_points.labels.finding import composed, file_names
@@ -72,7 +72,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         photos/ID.jpg      or .jpeg, .png, .webp, .heic, ..., in small or capital letters
         labels/ID.png      8 or 16 bits a pixel, each an index into labels.json; 0 is background
         labels.json        {"names": ["null", "hair", ...], "object": "person"}; the object is person if not said
-        splits.json        {"train": ["ID", ...], "test": [...]}; "val" is held out of "train"
+        splits.json        {"train": ["ID", ...], "test": [...]}, and "val" if you like: else it is held out of "train"
 
     Names of labels that no map holds may be empty. labels.json may also say "ignore", labels that mean nothing (255
     does unless it is named), and "labels_frame", "stored" or "upright", for photos with an EXIF orientation where the
@@ -95,11 +95,16 @@ def open_label_map(folder: Path, split: str) -> Source:
     if not all(isinstance(label, int) and not isinstance(label, bool) and label >= 0 for label in ignored):
         found = f"is {str(said['ignore'])[:40]}"
         raise refuse(names_path, '"ignore"', found, "expected labels as numbers, such as [255]")
-    wanted, other = ("test", "train") if split == "test" else ("train", "test")
+    has_val = isinstance(splits, dict) and "val" in splits
+    wanted = split if split != "val" or has_val else "train"
     if not isinstance(splits, dict) or not isinstance(splits.get(wanted), list):
         raise refuse(splits_path, "", f'expected an object with a list "{wanted}"', "add it")
     if not all(isinstance(name, str) for name in [object_name, *said["names"], *splits[wanted]]):
         raise refuse(folder, "", "labels.json and splits.json may name things by texts only", 'write "5" for 5')
+    if unknown := [key for key in splits if key not in SPLITS]:
+        raise refuse(
+            splits_path, f'"{unknown[0]}"', "is no split", f"call it one of {', '.join(SPLITS)}, or leave it out"
+        )
     if not is_name(object_name):
         raise refuse(names_path, '"object"', f'is "{object_name}", which has no letter', "write what it is in words")
     files: dict[str, list[Path]] = defaultdict(list)
@@ -112,11 +117,14 @@ def open_label_map(folder: Path, split: str) -> Source:
             # Where there is no other, opening it tells what it is.
             others_of[composed(path.stem)] = path
     listed = {_id_of(name, files) for name in splits[wanted]}
-    others = splits[other] if isinstance(splits.get(other), list) else []
-    refused = [
-        problem_of(splits_path, f'photo "{photo_id}"', 'is in both "train" and "test"', "leave it in one")
-        for photo_id in sorted(listed & {_id_of(name, files) for name in others if isinstance(name, str)})
-    ]
+    refused = []
+    for other in (one for one in SPLITS if one != wanted and isinstance(splits.get(one), list)):
+        both = " and ".join(f'"{one}"' for one in SPLITS if one in (wanted, other))
+        in_other = {_id_of(name, files) for name in splits[other] if isinstance(name, str)}
+        refused += [
+            problem_of(splits_path, f'photo "{photo_id}"', f"is in both {both}", "leave it in one")
+            for photo_id in sorted(listed & in_other)
+        ]
     for photo_id in sorted(one for one in listed & files.keys() if len(files[one]) > 1):
         both = " and ".join(path.name for path in files[photo_id])
         refused.append(problem_of(folder / "photos", both, f'are both photo "{photo_id}"', "rename or remove one"))
@@ -130,7 +138,7 @@ def open_label_map(folder: Path, split: str) -> Source:
         paths={
             one: files[one][0] if one in files else others_of.get(one, folder / "photos" / f"{one}.jpg")
             for one in listed
-            if of_split(one, split)
+            if has_val or of_split(one, split)
         },
         maps={composed(Path(name).stem): folder / "labels" / name for name in maps},
         landmarks=read_landmarks(folder / "landmarks.json"),
