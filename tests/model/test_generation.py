@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from talking_points.model.generation import Sampling, _choose, generate
+from talking_points.model.generation import Sampling, _choose, _choose_alike, generate
 from talking_points.model.language import LlamaLike
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from tests.tiny import tiny_network
@@ -129,31 +129,31 @@ def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     """By numbers that prompts share; the first sample is the likeliest."""
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0]).expand(20_000, 4)
     generator = torch.Generator().manual_seed(0)
-    tokens = _choose(logits, range(20_000), Sampling(temperature=0.8, samples=20_000, alike=True), generator)
+    tokens = _choose_alike(logits, range(20_000), Sampling(temperature=0.8, samples=20_000, alike=True), generator)
     likely = (logits[0] / 0.8).softmax(-1)
     np.testing.assert_allclose(np.bincount(tokens, minlength=4) / 20_000, likely, atol=0.012)
     assert tokens[0] == 2
     # The likeliest two have 0.72 and 0.21 of it, together more than 0.85.
     nucleus = Sampling(temperature=0.8, top_p=0.85, samples=20_000, alike=True)
-    assert set(_choose(logits, range(20_000), nucleus, generator).tolist()) == {1, 2}
+    assert set(_choose_alike(logits, range(20_000), nucleus, generator).tolist()) == {1, 2}
 
 
 def test_prompts_draw_apart_unless_told() -> None:
     """Of equal prompts: what learns from samples needs them to differ."""
-    logits = torch.zeros(20, 1000)
-    apart, alike = (
-        _choose(logits, [0] * 20, Sampling(temperature=1.0, samples=2, alike=way), torch.Generator().manual_seed(0))
-        for way in (False, True)
-    )
+    logits, generator = torch.zeros(20, 1000), torch.Generator().manual_seed(0)
+    apart = _choose(logits, Sampling(temperature=1.0), generator)
+    alike = _choose_alike(logits, [1] * 20, Sampling(temperature=1.0, samples=2, alike=True), generator)
     assert len(set(apart.tolist())) > 15 and len(set(alike.tolist())) == 1
 
 
 def test_what_is_no_number_is_not_drawn_from() -> None:
     with pytest.raises(RuntimeError, match="are not numbers"):
-        _choose(torch.full((1, 4), math.nan), [0], Sampling(temperature=1.0, alike=True), torch.Generator())
+        _choose_alike(torch.full((1, 4), math.nan), [0], Sampling(temperature=1.0, alike=True), torch.Generator())
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"samples": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"samples": 0}, {"alike": True}]
+)
 def test_impossible_sampling_is_told(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Sampling(**wrong)

@@ -38,6 +38,8 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}; allowed: above 0, at most 1")
         if self.samples < 1:
             raise ValueError(f"samples is {self.samples}; allowed: at least 1")
+        if self.alike and self.temperature == 0:
+            raise ValueError("alike is of samples that are drawn; give a temperature above 0")
 
 
 GREEDY = Sampling()
@@ -101,7 +103,11 @@ def generate(
     ended = [False] * total
     text_of_row = list(range(total))
     for length in range(max_new_tokens + 1):
-        token_P = _choose(logits_PV, [text % sampling.samples for text in text_of_row], sampling, generator)
+        if sampling.alike:
+            samples = [text % sampling.samples for text in text_of_row]
+            token_P = _choose_alike(logits_PV, samples, sampling, generator)
+        else:
+            token_P = _choose(logits_PV, sampling, generator)
         of_token_P = logits_PV.float().log_softmax(-1).gather(-1, token_P[:, None]).squeeze(-1)
         for text, token, logprob in zip(text_of_row, token_P.tolist(), of_token_P.tolist(), strict=True):
             if ended[text]:
@@ -164,20 +170,18 @@ def _states_of_texts(
     return [states_LD[:length] for states_LD, length in zip(states_NLD, lengths, strict=True)]
 
 
-def _choose(
-    logits_PV: Tensor, sample_of_row: Sequence[int], sampling: Sampling, generator: torch.Generator | None
-) -> Tensor:
-    """(P,) next tokens. sample_of_row: which of its prompt's samples each row is."""
+def _choose(logits_PV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
+    """(P,) next tokens."""
     if sampling.temperature == 0:
         return logits_PV.argmax(-1)
-    probs_PV = (logits_PV.float() / sampling.temperature).softmax(-1)
-    if sampling.top_p < 1:
-        sorted_PV, order_PV = probs_PV.sort(-1, descending=True)
-        # A token stays while those before it have less than top_p together: the first always does.
-        sorted_PV = sorted_PV.masked_fill(sorted_PV.cumsum(-1) - sorted_PV >= sampling.top_p, 0.0)
-        probs_PV = torch.zeros_like(probs_PV).scatter(-1, order_PV, sorted_PV)
-    if not sampling.alike:
-        return torch.multinomial(probs_PV, 1, generator=generator).squeeze(-1)
+    return torch.multinomial(_probabilities(logits_PV, sampling), 1, generator=generator).squeeze(-1)
+
+
+def _choose_alike(
+    logits_PV: Tensor, sample_of_row: Sequence[int], sampling: Sampling, generator: torch.Generator | None
+) -> Tensor:
+    """(P,) next tokens, by numbers that samples of equal number share. sample_of_row: which of its prompt's each is."""
+    probs_PV = _probabilities(logits_PV, sampling)
     if probs_PV.isnan().any():
         raise RuntimeError("the language model's probabilities are not numbers; its weights or its input are broken")
     # The largest of log-probabilities with Gumbel noise is a draw by them. Zeros, which some devices draw, would win.
@@ -185,3 +189,13 @@ def _choose(
     noise_SV = -noise_SV.exponential_(generator=generator).clamp_min_(2**-32).log()
     noise_SV[0] = 0
     return (probs_PV.log() + noise_SV[sample_of_row]).argmax(-1)
+
+
+def _probabilities(logits_PV: Tensor, sampling: Sampling) -> Tensor:
+    probs_PV = (logits_PV.float() / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        sorted_PV, order_PV = probs_PV.sort(-1, descending=True)
+        # A token stays while those before it have less than top_p together: the first always does.
+        sorted_PV = sorted_PV.masked_fill(sorted_PV.cumsum(-1) - sorted_PV >= sampling.top_p, 0.0)
+        probs_PV = torch.zeros_like(probs_PV).scatter(-1, order_PV, sorted_PV)
+    return probs_PV
