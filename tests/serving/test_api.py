@@ -356,7 +356,11 @@ def test_health_models_metrics_and_schema(client: TestClient) -> None:
     assert client.get("/v1/models").json()["data"][0]["id"] == "tiny"
     form(client, "describe", point="1,1")
     form(client, "describe", b"", point="1,1")
-    told = client.get("/metrics").text
+    # A batch is counted once its answers are out.
+    for _ in range(1000):
+        told = client.get("/metrics").text
+        if 'talking_points_batch_prompts_count{model="tiny"} 1.0' in told:
+            break
     assert 'talking_points_requests_total{route="/v1/describe",status="200"} 1.0' in told
     assert 'talking_points_requests_total{route="/v1/describe",status="400"} 1.0' in told
     assert 'talking_points_batch_prompts_count{model="tiny"} 1.0' in told
