@@ -66,29 +66,25 @@ def choose_texts(
     names = _pattern(descriptor.network.class_names)
     drawn = Sampling(temperature=TEMPERATURE, samples=CANDIDATES, alike=True)
 
-    def of_one_photo(asked: Sequence[Asked[PreparedPhoto, Point]]) -> list[str]:
+    chosen: dict[int, str] = {}
+
+    def choose(asked: Sequence[Asked[PreparedPhoto, Point]]) -> None:
+        """Of points of one photo."""
         photo, points = asked[0].photo, [one.question for one in asked]
         texts = [[one.text for one in some] for some in descriptor.sample(photo, points, drawn)]
-        chosen = []
         for one, some, worth in zip(asked, texts, _worth(localizer, photo, points, texts), strict=True):
-            chosen.append(_choice(some, worth, names))
+            chosen[one.index] = _choice(some, worth, names)
             if on_text is not None:
-                on_text(one.index, chosen[-1])
-        return chosen
+                on_text(one.index, chosen[one.index])
 
-    def work(asked: Sequence[Asked[PreparedPhoto, Point]]) -> list[str]:
+    # No batches here: what is called makes them, and halves them when memory runs out.
+    for window in opened(pairs, descriptor.prepare, descriptor.photos_at_once, check_point):
         # Photos of other sizes can look alike to the network, and points are pixels.
         groups: dict[tuple[bytes, tuple[int, int]], list[Asked[PreparedPhoto, Point]]] = {}
-        for one in asked:
+        for one in window:
             groups.setdefault((one.photo.key, one.photo.size_wh), []).append(one)
-        texts = {
-            one.index: text for some in groups.values() for one, text in zip(some, of_one_photo(some), strict=True)
-        }
-        return [texts[one.index] for one in asked]
-
-    # No batches of its own: what it calls makes them, and halves them when memory runs out.
-    windows = opened(pairs, descriptor.prepare, descriptor.photos_at_once, check_point)
-    chosen = {one.index: text for asked in windows for one, text in zip(asked, work(asked), strict=True)}
+        for some in groups.values():
+            choose(some)
     return [chosen[k] for k in range(len(pairs))]
 
 
