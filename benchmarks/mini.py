@@ -3,6 +3,8 @@
     python benchmarks/mini.py free --texts DATA/texts/test.jsonl --data DATA --model mini
     python benchmarks/mini.py absent --texts DATA/texts/test.jsonl --data DATA --model mini
     python benchmarks/mini.py parts --data DATA --model mini
+    python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --out runs/points
+    python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --read names.jsonl
     python benchmarks/mini.py own --data DATA --model mini --out runs/own
     python benchmarks/mini.py own --out runs/own --read answers.jsonl
     python benchmarks/mini.py labels --data DATA > benchmarks/data/labels.json
@@ -41,7 +43,7 @@ from mini_data import (
 )
 from mini_models import Found, certainty, described, errors_of, load_model, located
 from mini_scores import auroc_figure, calibration, located_figures, share, table
-from mini_sheets import read_sheets, write_sheets
+from mini_sheets import read_names, read_sheets, write_points, write_sheets
 
 from talking_points.dataset.checks import is_named, words_of
 from talking_points.dataset.colours import COLOURS
@@ -234,13 +236,25 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
 
 
 def parts(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
-    """Whether the model's own texts name the object and the part of labelled points right."""
-    vocabulary = Vocabulary(*read_labels())
-    model = load_model(given.model, localizer_only=False, device=given.device, choose=given.choose)
-    lines: list[dict[str, Any]] = []
-    for name, samples in labelled_sets(given.data, given.split, points=given.points, photos=given.photos):
-        texts = described(model, samples, on_progress, name)
-        lines += [judged(vocabulary, sample, text) for sample, text in zip(samples, texts, strict=True)]
+    """Whether the model's own texts, or somebody who looks, name the object and the part of labelled points right."""
+    names, breeds = read_labels()
+    vocabulary = Vocabulary(names, breeds)
+    drawn = labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
+    if given.model is None:
+        samples = [sample for _, some in drawn for sample in some]
+        if given.read is None:
+            if given.out is None:
+                raise ValueError("parts needs --model, or --out to write sheets for a reader")
+            write_points(given.out, samples, names)
+            return {"points": len(samples), "tables": [f"{len(samples)} points in {given.out}"]}
+        texts = read_names(given.read, len(samples))
+    else:
+        model = load_model(given.model, localizer_only=False, device=given.device, choose=given.choose)
+        samples, texts = [], []
+        for name, some in drawn:
+            samples += some
+            texts += described(model, some, on_progress, name)
+    lines = [judged(vocabulary, sample, text) for sample, text in zip(samples, texts, strict=True)]
     sets = np.array([line["set"] for line in lines])
     rows = []
     for name in ("mean over sets", *(one for one in SETS if (sets == one).any())):
@@ -324,8 +338,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run in (("free", free), ("absent", absent), ("parts", parts), ("own", own)):
         one = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        needed = name != "own"
-        one.add_argument("--data", type=Path, required=needed, metavar="DIR", help="folder of the seven sets")
+        one.add_argument("--data", type=Path, required=name != "own", metavar="DIR", help="folder of the seven sets")
+        needed = name in ("free", "absent")
         one.add_argument("--model", required=needed, metavar="M", help='"mini", a checkpoint folder, or a Hub id')
         one.add_argument("--device", help="default: a GPU if there is one, else the CPU")
         one.add_argument("--json", type=Path, metavar="FILE", help="write the figures with every answer there, too")
@@ -347,9 +361,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         commands.choices[name].add_argument(
             "--photos", type=int, default=photos, metavar="N", help="at most so many, evenly of all sets"
         )
-    own_parser = commands.choices["own"]
-    own_parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the sheets")
-    own_parser.add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
+    for name in ("parts", "own"):
+        one = commands.choices[name]
+        one.add_argument("--out", type=Path, required=name == "own", metavar="DIR", help="folder of the sheets")
+        one.add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
     labels = commands.add_parser("labels", help="what is labelled in the sets")
     labels.add_argument("--data", type=Path, required=True, metavar="DIR")
     return parser.parse_args(words)

@@ -1,14 +1,15 @@
 """Sheets of a model's own texts for somebody who looks, a person or a large vision-language model, and their answers.
 
 Two folders, to be read by two who have not seen the other: `find` shows each photo plain and under a grid, without the
-point, beside the text; `judge` shows the point. `key.jsonl`, which neither sees, has the points.
+point, beside the text; `judge` shows the point. `key.jsonl`, which neither sees, has the points. And sheets of points
+without a text, for somebody who names what they are on.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,53 @@ own), "colour", "place" (in the photo, the object or the part) and "other"; [] w
 not wrong.
 "colour": whether the text names a colour of what is at the point.
 """
+NAME_TASK = """# What is this point on?
+For each line of points.jsonl view its sheet: the photo with one point ringed, and its surroundings enlarged. Say what
+the pixel in the middle of the ring is on, by the names of the line's set in names.json, as exactly as they allow. Left
+and right of bodies and cars are their own. Write one line a sheet to a file:
+{"n": 0, "object": "person", "part": "left shoe"}
+"part" is null where none of the object's parts fits, "object" where the point is on nothing that is named there. Look
+at nothing but this folder.
+"""
+
+
+def write_points(out: Path, samples: Sequence[Sample], names: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Write sheets of points for somebody who names what they are on. names: set to objects to their parts.
+
+    Raises:
+        ValueError: the folder is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty; give another folder, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    asked = []
+    for number, sample in enumerate(samples):
+        sheet = f"{number:03d}.png"
+        judge_sheet(sample.open_photo(), sample.point_px).save(out / sheet)
+        asked.append({"n": number, "sheet": sheet, "set": sample.source})
+    (out / "TASK.md").write_text(NAME_TASK, encoding="utf-8")
+    (out / "names.json").write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+    _write_lines(out / "points.jsonl", asked)
+
+
+def read_names(answers: Path, count: int) -> list[str]:
+    """A reader's names of `count` points, each as a text that claims them; "" where there is no answer.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, or an answer is not as the task says; names the line.
+    """
+    texts = [""] * count
+    for number, line in enumerate(read_lines(answers), start=1):
+        place, thing, part = (line.get(key) for key in ("n", "object", "part"))
+        if not (isinstance(place, int) and 0 <= place < count):
+            raise ValueError(f"{answers}, line {number}: n is {place!r}; allowed: 0 to {count - 1}")
+        if not (isinstance(thing, str | None) and isinstance(part, str | None)):
+            raise ValueError(
+                f"{answers}, line {number}: object and part are {thing!r}, {part!r}; expected names or null"
+            )
+        if thing:
+            texts[place] = f"on the {thing}'s {part}" if part else f"on the {thing}"
+    return texts
 
 
 def write_sheets(out: Path, samples: Sequence[Sample], texts: Sequence[str], model: str) -> None:

@@ -58,6 +58,21 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert vision["region"] == "predicted-mask"
     adapter = load_file(tmp_path / "frozen" / "checkpoint" / "localizer" / "adapter_model.safetensors")
     assert not any(tensor.any() for name, tensor in adapter.items() if ".lora_B." in name)
+    # A role that is there is trained further, as it is.
+    held = tmp_path / "descriptor" / "checkpoint"
+    further = ("--base", held, "--further", "--out", tmp_path / "further", "--steps", 1, *small[:4])
+    assert run("train", "descriptor", *data, *further, "--learning-rate", 1e-5) == 0
+    before, after = (
+        load_file(folder / "descriptor" / "adapter_model.safetensors")
+        for folder in (held, tmp_path / "further" / "checkpoint")
+    )
+    assert before.keys() == after.keys()
+    moved = [float((after[name] - tensor).abs().max()) for name, tensor in before.items()]
+    assert 0 < max(moved) < 1e-4 < max(float(tensor.abs().max()) for tensor in before.values())
+    capsys.readouterr()
+    assert run("train", "descriptor", *data, *further, "--dry-run") == 0
+    planned = json.loads(capsys.readouterr().out)["trained_weights"]
+    assert planned == sum(tensor.numel() for tensor in before.values())
     mini = tmp_path / "mini"
     joined = ("--descriptor", tmp_path / "descriptor/checkpoint", "--localizer", tmp_path / "localizer/checkpoint")
     assert run("train", "join", *joined, "--out", mini) == 0
@@ -156,6 +171,10 @@ LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
         (
             (*LOCALIZER, "--data", "{people}", "--head", "votes"),
             "head is 'votes'; allowed: regression, mixture, heatmap, pointer",
+        ),
+        (
+            (*LOCALIZER, "--data", "{people}", "--further", "--head", "pointer"),
+            "head is of a new localizer; with further it stays as the base's folder has it",
         ),
         ((*LOCALIZER, "--data", "{people}", "--config", "x.toml"), "no such file of settings: x.toml"),
         (("train", "localizer", "--data", "{people}", "--base", "maxi", "--out", "x"), "unknown model 'maxi'"),

@@ -121,6 +121,7 @@ def _rate(rate: float) -> str:
 
 
 _ALSO = {
+    "further": "from a trained one",
     "frozen_language_model": "the language model not adapted",
     "train_projector": "a projector of its own trained",
     "blind": "blind",

@@ -71,9 +71,9 @@ def choose_texts(
     def choose(asked: Sequence[Asked[PreparedPhoto, Point]]) -> None:
         """Of points of one photo."""
         photo, points = asked[0].photo, [one.question for one in asked]
-        texts = [[one.text for one in some] for some in descriptor.sample(photo, points, drawn)]
+        texts = [_naming_alike([one.text for one in some], names) for some in descriptor.sample(photo, points, drawn)]
         for one, some, worth in zip(asked, texts, _worth(localizer, photo, points, texts), strict=True):
-            chosen[one.index] = _choice(some, worth, names)
+            chosen[one.index] = most_agreed(some, worth)
             if on_text is not None:
                 on_text(one.index, chosen[one.index])
 
@@ -120,11 +120,10 @@ def _named(text: str, names: re.Pattern[str] | None) -> set[tuple[str, str]]:
     return {(side, name) for side, name in found if side or name not in told}
 
 
-def _choice(texts: Sequence[str], worth: Sequence[float], names: re.Pattern[str] | None) -> str:
-    """texts: the likeliest first."""
+def _naming_alike(texts: Sequence[str], names: re.Pattern[str] | None) -> list[str]:
+    """Those that name what the first one names. texts: the likeliest first."""
     named = [_named(text, names) for text in texts]
-    same = [k for k, some in enumerate(named) if some == named[0]]
-    return most_agreed([texts[k] for k in same], [worth[k] for k in same])
+    return [text for text, some in zip(texts, named, strict=True) if some == named[0]]
 
 
 def most_agreed(texts: Sequence[str], worth: Sequence[float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from talking_points.bases.loading import attach_role, load_outline
 from talking_points.evaluation.samples import by_photo
 from talking_points.files import read_json
+from talking_points.model.checkpoint import PROJECTOR, check_role
 from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 from talking_points.pointing.pretrained import choose_device, find_base
@@ -19,7 +21,7 @@ from talking_points.training.batches import PointBatches
 from talking_points.training.data import check_learnt, read_points, read_texts
 from talking_points.training.reinforce import cache_bytes, check_sides
 from talking_points.training.roles import Settings, attach, role_parameters
-from talking_points.training.settings import GRPOSettings, TrainingSettings, processes
+from talking_points.training.settings import DescriptorSettings, GRPOSettings, TrainingSettings, processes
 
 BYTES_OF_TRAINED = 16
 """fp32 weight, gradient and Adam's two moments."""
@@ -40,7 +42,10 @@ SMALLEST_SHARE = 0.1
 
 def plan(settings: Settings) -> dict[str, Any]:
     """Of a role: sizes, steps, tokens, memory and hours. Of the base configs and tokenizer are read, no weights."""
-    base = load_outline(find_base(settings.base, weights=False), side=settings.side)
+    folder = find_base(settings.base, weights=False)
+    if settings.further:
+        settings = _as_held(settings, folder)
+    base = load_outline(folder, side=settings.side)
     sizes, prompts = base.sizes, base.prompts
     samples = read_texts(settings)
     check_learnt(samples, prompts, settings)
@@ -199,6 +204,15 @@ def _frozen_bytes(sizes: Sizes, settings: TrainingSettings) -> float:
     itemsize = 2 if settings.precision == "bf16" else 4
     of_linear = BYTES_QUANTIZED.get(settings.quantize or "", itemsize)
     return (sizes.weights - sizes.vision - sizes.linear) * itemsize + sizes.vision * 4 + sizes.linear * of_linear
+
+
+def _as_held(settings: Settings, folder: Path) -> Settings:
+    """Settings of a new role of the sizes of the one that the base's folder holds."""
+    check_role(folder, settings.section)
+    settings = replace(settings, further=False, lora_rank=_rank(folder / settings.section))
+    if isinstance(settings, DescriptorSettings):
+        return replace(settings, train_projector=(folder / PROJECTOR).is_file())
+    return settings
 
 
 def _rank(adapter: Path) -> int:

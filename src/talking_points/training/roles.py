@@ -14,7 +14,7 @@ from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, holds_base, load_base, load_outline, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
-from talking_points.model.checkpoint import write_trainings
+from talking_points.model.checkpoint import check_role, write_trainings
 from talking_points.pages import counted
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
@@ -48,6 +48,8 @@ def train_role(
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
     role, folder = settings.section, find_base(settings.base)
+    if settings.further:
+        check_role(folder, role)
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
@@ -56,11 +58,12 @@ def train_role(
     check_learnt(data.points if isinstance(data, PointBatches) else data, outline.prompts, settings)
     device = own_device(settings.device)
     log.info("reading the base in %s", folder)
+    roles = (role,) if settings.further else ()
     base = load_base(
         folder,
         device=device,
         dtype=own_dtype(settings),
-        roles=(),
+        roles=roles,
         quantize=settings.quantize,
         side=settings.side,
     )
@@ -97,7 +100,10 @@ def train_role(
     if finished and is_main_process():
         if holds_base(base) and (settings.quantize is not None or settings.shard):
             # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
-            trained, base = base.role_weights(role), load_base(folder, dtype=base.dtype, roles=(), side=settings.side)
+            trained, base = (
+                base.role_weights(role),
+                load_base(folder, dtype=base.dtype, roles=roles, side=settings.side),
+            )
             attach(base, settings)
             with torch.no_grad():
                 for name, parameter in base.role_weights(role).items():
@@ -109,7 +115,7 @@ def train_role(
 
 TOLD = ("epochs", "photos", "points", "learning_rate", "schedule", "seed")
 """Of the settings, what a checkpoint tells of its training."""
-TOLD_OF_ROLE = ("train_projector", "blind", "frozen_language_model")
+TOLD_OF_ROLE = ("further", "train_projector", "blind", "frozen_language_model")
 
 
 def told_of(settings: Settings, batches: PointBatches) -> dict[str, Any]:
@@ -120,8 +126,15 @@ def told_of(settings: Settings, batches: PointBatches) -> dict[str, Any]:
 
 
 def attach(base: Base, settings: Settings) -> None:
-    """Give a base without roles the untrained one that the settings are of, and what they change of the base."""
+    """Give a base without roles the untrained one that the settings are of, and what they change of the base.
+
+    One that is trained further is there already; its confidence is no longer calibrated.
+    """
     torch.manual_seed(settings.seed)
+    if settings.section in base.roles:
+        if settings.section == "localizer" and base.temperature is not None:
+            base.temperature.fill_(1.0)
+        return
     attach_role(
         base,
         settings.section,

@@ -175,6 +175,8 @@ class RoleSettings(TrainingSettings):
     data: Path | None = None
     """A set that build-dataset wrote, or a file of points with texts (JSON lines, CSV, Parquet; other names of
     its fields: --fields)."""
+    further: bool = False
+    """Train the role that the base's folder holds further, its adapter as it is; else a new one."""
     lora_rank: int = 512
     """Rank of the adapter. OMG-LLaVA's, as the next two."""
     lora_alpha: int = 256
@@ -188,8 +190,16 @@ class RoleSettings(TrainingSettings):
     feature_cache_gb: float = 100.0
     """Room for it. Tokens of 17,000 photos of the 7B take 63 GB in bf16."""
 
+    of_new_roles: ClassVar[tuple[str, ...]] = ()
+    """Settings of what a role is, which one that is there already has."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in self.of_new_roles if self.further else ():
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} is of a new {self.section}; with further it stays as the base's folder has it"
+                )
         self._check_least(1, "lora_rank", "lora_alpha")
         self._check_positive("feature_cache_gb")
         if not 0 <= self.lora_dropout < 1:
@@ -203,6 +213,7 @@ class DescriptorSettings(RoleSettings):
     """How the descriptor is trained."""
 
     section = "descriptor"
+    of_new_roles = ("region", "train_projector")
     frozen_language_model: ClassVar[bool] = False
 
     region: Literal["gaussian", "anisotropic", "content", "predicted-mask"] | None = None
@@ -217,6 +228,7 @@ class LocalizerSettings(RoleSettings):
     """How the localizer is trained."""
 
     section = "localizer"
+    of_new_roles = ("head", "blind")
 
     learning_rate: float = 1e-5
     """At its highest. Paper 4.1."""
