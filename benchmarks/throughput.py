@@ -149,11 +149,12 @@ def plain_loop(
             [prefix_TD] = network.photo_prefixes(features, "localizer")
             suffix = prompts.localize(text)
             suffix_1SD = network.embed([suffix])
-            hidden_TD = clock.timed("localize", llama.model)(
+            hidden_1SD = clock.timed("localize", llama.model)(
                 inputs_embeds=torch.cat([prefix_TD[None], suffix_1SD], dim=1), use_cache=False
-            ).last_hidden_state[0, len(prefix_TD) :]
-            seg_1D = hidden_TD[network.seg_positions([suffix])]
-            found = parts(seg_1D, network.segmenter.mask_decoder, features.decoder_inputs, torch.tensor([0]))
+            ).last_hidden_state[:, len(prefix_TD) :]
+            found = clock.timed("localize", parts)(
+                hidden_1SD, network.seg_positions([suffix]), features.decoder_inputs, torch.tensor([0])
+            )
         [(x, y)] = square_to_photo(found.points_P2.double().numpy(), photo.size).clip((0, 0), photo.size)
         answers.append((text, (float(x), float(y))))
     return answers

@@ -52,6 +52,15 @@ def test_random_weights_at_small_size(throughput: ModuleType) -> None:
     assert result["peaks"]["flop_a_second"] > 0
 
 
+def test_the_plain_loop_answers_as_the_engine_does(throughput: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "POINTS", 3)
+    monkeypatch.setattr(throughput, "load_checkpoint", lambda *_, **__: tiny_network())
+    monkeypatch.setattr(descriptor, "MAX_NEW_TOKENS", 8)
+    result = throughput.compare_with_plain_loop(torch.device("cpu"))
+    assert result["a_and_b_say_the_same"] == 3 and result["a_and_b_differ_by_px"] < 0.1
+    assert set(result["rows"]["a"]["stages_seconds"]) == {"vision", "describe", "localize", "rest"}
+
+
 @pytest.mark.parametrize("photos_once", [False, True])
 def test_the_plain_grpo_step_is_ours_done_slowly(
     throughput: ModuleType, monkeypatch: pytest.MonkeyPatch, photos_once: bool

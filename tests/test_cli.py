@@ -137,6 +137,8 @@ class TestAnswers:
         said = "(10, 20): the chosen point at 10 20"
         assert run("describe", photo, "--point", "10,20", "--choose")[1] == f"{said}\n"
         assert run("round-trip", photo, "--point", "10,20", "--choose")[1].startswith(said)
+        answer = json.loads(run("describe", photo, "--point", "10,20", "--choose", "--json")[1])
+        assert answer["model"] == "mini, chosen"
 
     def test_points_that_may_be_meant_as_shares_are_noted(self, run, photo):
         status, out, err = run("describe", photo, "--point", "0.5,0.25")

@@ -96,6 +96,13 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert fitted["points"] >= 2 and 0 <= fitted["error"] <= 1 and fitted["temperature"] > 0
     heads = load_file(mini / "localizer" / "heads.safetensors")
     assert float(heads["head.temperature"]) == pytest.approx(fitted["temperature"], rel=2e-3)
+    # Again over what was calibrated, but over no other checkpoint.
+    assert run("train", "calibrate", *data, "--model", mini, "--out", mini) == 0
+    for other, said in (("localizer", "without a descriptor"), ("descriptor", "without a localizer")):
+        assert run("train", "calibrate", *data, "--model", mini, "--out", tmp_path / other / "checkpoint") == 2
+        assert f"holds a checkpoint {said}; give another --out" in capsys.readouterr().err
+    assert run("train", "calibrate", *data, "--model", tmp_path / "localizer/checkpoint", "--out", mini) == 2
+    assert "with a descriptor, which would be lost; give another --out" in capsys.readouterr().err
     blind = ("--localizer", "localizer", "--localizer", f"blind:{tmp_path / 'localizer--blind' / 'checkpoint'}")
     captions = [part for name in ("object", "region") for part in ("--describer", f"{name}-caption")]
     said = ("--describer", "ground-truth", "--describer", "descriptor", *captions)

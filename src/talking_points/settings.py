@@ -14,9 +14,11 @@ import ast
 import inspect
 import json
 import math
+import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -86,6 +88,8 @@ class Setting:
         return value
 
 
+# A command asks several times, and parsing the class's source takes a twentieth of a second.
+@cache
 def settings_of(cls: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order.
 
@@ -130,13 +134,33 @@ def _docs_of(cls: type) -> dict[str, str]:
     """The texts beneath the fields of a class and of its base classes; empty where there is no source."""
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__[:-1]):
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0].body  # type: ignore[attr-defined]
-        except (OSError, TypeError):
-            continue
-        for one, after in zip(body, body[1:], strict=False):
-            if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
-                docs[one.target.id] = " ".join(str(ast.literal_eval(after.value)).split())
+        known = _docs_in_module(part.__module__)
+        name = part.__qualname__
+        docs |= known[name] if name in known else _docs_beneath(_tree(part).body[0])
+    return docs
+
+
+@cache
+def _docs_in_module(name: str) -> dict[str, dict[str, str]]:
+    """Of its classes, read once: all commands ask for theirs as the program starts."""
+    tree = _tree(sys.modules[name])
+    return {one.name: _docs_beneath(one) for one in tree.body if isinstance(one, ast.ClassDef)}
+
+
+def _tree(of: Any) -> ast.Module:
+    """Of a module's or a class's source; of nothing where there is none."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(of)))
+    except (OSError, TypeError):
+        return ast.parse("class _: ...")
+
+
+def _docs_beneath(cls: ast.stmt) -> dict[str, str]:
+    docs = {}
+    body = cls.body if isinstance(cls, ast.ClassDef) else []
+    for one, after in zip(body, body[1:], strict=False):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
+            docs[one.target.id] = " ".join(str(ast.literal_eval(after.value)).split())
     return docs
 
 
@@ -147,7 +171,8 @@ def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) 
         FileNotFoundError, ValueError: as `read`; or a value lacks, or is not allowed.
     """
     values = read(cls, given, config=config)
-    for one in settings_of(cls):
+    kind: type = cls
+    for one in settings_of(kind):
         if one.default is MISSING and one.name not in values:
             raise ValueError(f"{one.flag or one.metavar} is missing: {one.help or 'it has to be given'}")
     return cls(**values)

@@ -233,6 +233,11 @@ def _load(settings: AnswerSettings, *roles: str) -> TalkingPoints:
     return load_roles(settings.model, device=settings.device, roles=roles, style=settings.style, choose=choose)
 
 
+def _name(settings: AnswerSettings) -> str:
+    """Of who answers: a model that chooses among texts is another one."""
+    return f"{settings.model}{', chosen' if _chooses(settings) else ''}"
+
+
 def _chooses(settings: AnswerSettings) -> bool:
     return isinstance(settings, PointSettings) and settings.choose
 
@@ -275,7 +280,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
             settings.input,
             settings.out,
             # Answers read in another form, or chosen among several, are another model's.
-            model=f"{settings.model}{as_style}{', chosen' if _chooses(settings) else ''}",
+            model=f"{_name(settings)}{as_style}",
             strict=settings.strict,
             engine=settings.engine,
             workers=settings.workers,
@@ -299,7 +304,7 @@ def _give(answers: list[PhotoPoint], image: Image.Image, path: Path | None, sett
         draw_points(image, answers).save(settings.figure)
         say(f"wrote {settings.figure}")
     if settings.as_json:
-        typer.echo(json.dumps(points_as_json(answers, image.size, model=settings.model, path=str(path)), indent=2))
+        typer.echo(json.dumps(points_as_json(answers, image.size, model=_name(settings), path=str(path)), indent=2))
     else:
         for answer in answers:
             typer.echo(as_text(answer))

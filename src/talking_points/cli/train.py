@@ -120,12 +120,16 @@ def train_calibrate(
 
     from talking_points.bases.loading import load_base, save_base
     from talking_points.evaluation.data import read_samples
-    from talking_points.model.checkpoint import read_trainings, write_trainings
+    from talking_points.model.checkpoint import check_same_roles, read_trainings, write_trainings
+    from talking_points.model.roles import ROLES
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
     folder = find_checkpoint(model)
+    held = {role: folder for role in ROLES if (folder / role).is_dir()}
+    # An earlier calibration of the same is what is calibrated anew.
+    check_same_roles(out, held, dtype=torch.float16, passing="head.temperature")
     named = None if fields is None else Fields.parse(fields)
     with Progress(log, f"reading {data}, loading {model}") as progress:
         samples = read_samples(data, split, lambda problem: log(f"passed over: {problem}"), fields=named)

@@ -185,20 +185,25 @@ def check_role(folder: Path, role: str) -> None:
         raise ValueError(role_missing(str(folder), role))
 
 
-def check_same_roles(there: Path, folders: Mapping[str, Path], *, dtype: torch.dtype) -> None:
+def check_same_roles(there: Path, folders: Mapping[str, Path], *, dtype: torch.dtype, passing: str = "\0") -> None:
     """A ValueError where a checkpoint would be written over one with other roles.
 
     Args:
         there: what is to be replaced; nothing need be there.
         folders: by role, the checkpoint that it comes from.
-        dtype: in which the roles are written.
+        dtype, passing: as `first_difference` takes them; the type in which the roles are written, and what may differ.
     """
     if not (there / "config.json").is_file():
         return
-    for role, folder in folders.items():
-        if not (there / role).is_dir():
+    for role in ROLES:
+        folder, weights = folders.get(role), sorted((there / role).glob("*.safetensors"))
+        if folder is None and not weights:
+            continue
+        if folder is None:
+            different = f"with a {role}, which would be lost"
+        elif not weights:
             different = f"without a {role}"
-        elif first_difference(*(sorted((one / role).glob("*.safetensors")) for one in (there, folder)), dtype=dtype):
+        elif first_difference(weights, sorted((folder / role).glob("*.safetensors")), dtype=dtype, passing=passing):
             different = f"whose {role} is not that of {folder}"
         else:
             continue
