@@ -4,7 +4,7 @@
     python benchmarks/mini.py absent --texts DATA/texts/test.jsonl --data DATA --model mini
     python benchmarks/mini.py parts --data DATA --model mini
     python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --out runs/points
-    python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --read names.jsonl
+    python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --out runs/points --read names.jsonl
     python benchmarks/mini.py own --data DATA --model mini --out runs/own
     python benchmarks/mini.py own --out runs/own --read answers.jsonl
     python benchmarks/mini.py labels --data DATA > benchmarks/data/labels.json
@@ -240,14 +240,14 @@ def parts(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     names, breeds = read_labels()
     vocabulary = Vocabulary(names, breeds)
     drawn = labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
+    if (given.model is None) == (given.out is None):
+        raise ValueError("parts needs either --model, or --out for the sheets of a reader")
     if given.model is None:
         samples = [sample for _, some in drawn for sample in some]
         if given.read is None:
-            if given.out is None:
-                raise ValueError("parts needs --model, or --out to write sheets for a reader")
             write_points(given.out, samples, names)
             return {"points": len(samples), "tables": [f"{len(samples)} points in {given.out}"]}
-        texts = read_names(given.read, len(samples))
+        texts = read_names(given.out, given.read, samples, names)
     else:
         model = load_model(given.model, localizer_only=False, device=given.device, choose=given.choose)
         samples, texts = [], []

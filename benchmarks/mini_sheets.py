@@ -66,34 +66,49 @@ def write_points(out: Path, samples: Sequence[Sample], names: Mapping[str, Mappi
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; give another folder, or remove it")
     out.mkdir(parents=True, exist_ok=True)
-    asked = []
     for number, sample in enumerate(samples):
-        sheet = f"{number:03d}.png"
-        judge_sheet(sample.open_photo(), sample.point_px).save(out / sheet)
-        asked.append({"n": number, "sheet": sheet, "set": sample.source})
+        judge_sheet(sample.open_photo(), sample.point_px).save(out / f"{number:03d}.png")
     (out / "TASK.md").write_text(NAME_TASK, encoding="utf-8")
     (out / "names.json").write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
-    _write_lines(out / "points.jsonl", asked)
+    _write_lines(out / "points.jsonl", _asked(samples))
 
 
-def read_names(answers: Path, count: int) -> list[str]:
-    """A reader's names of `count` points, each as a text that claims them; "" where there is no answer.
+def _asked(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    return [
+        {"n": n, "sheet": f"{n:03d}.png", "set": one.source, "photo": one.photo_id, "point_px": list(one.point_px)}
+        for n, one in enumerate(samples)
+    ]
+
+
+def read_names(
+    out: Path, answers: Path, samples: Sequence[Sample], names: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[str]:
+    """A reader's names of points, each as a text that claims them; "" where there is none.
+
+    Args:
+        out: folder of the sheets, as `write_points` wrote it for the same samples and names.
+        answers: the reader's file.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, or an answer is not as the task says; names the line.
+        FileNotFoundError, ValueError: a file is missing, the sheets are of other points, or an answer is not as the
+            task says; names the line.
     """
-    texts = [""] * count
+    if read_lines(out / "points.jsonl") != _asked(samples):
+        raise ValueError(f"the sheets in {out} are of other points; give --split, --photos and --points as for them")
+    texts: dict[int, str] = {}
     for number, line in enumerate(read_lines(answers), start=1):
+        where = f"{answers}, line {number}"
         place, thing, part = (line.get(key) for key in ("n", "object", "part"))
-        if not (isinstance(place, int) and 0 <= place < count):
-            raise ValueError(f"{answers}, line {number}: n is {place!r}; allowed: 0 to {count - 1}")
-        if not (isinstance(thing, str | None) and isinstance(part, str | None)):
+        if not (isinstance(place, int) and 0 <= place < len(samples)) or place in texts:
+            raise ValueError(f"{where}: n is {place!r}; allowed: 0 to {len(samples) - 1}, each once")
+        parts = names[samples[place].source].get(thing) if thing else ()
+        if parts is None or (part and part not in parts):
             raise ValueError(
-                f"{answers}, line {number}: object and part are {thing!r}, {part!r}; expected names or null"
+                f"{where}: object and part are {thing!r}, {part!r}; allowed: names of {out}/names.json, null"
             )
-        if thing:
-            texts[place] = f"on the {thing}'s {part}" if part else f"on the {thing}"
-    return texts
+        owned = f"{thing}'s {part}" if part else thing
+        texts[place] = f"on the {owned}" if thing else ""
+    return [texts.get(n, "") for n in range(len(samples))]
 
 
 def write_sheets(out: Path, samples: Sequence[Sample], texts: Sequence[str], model: str) -> None:

@@ -320,28 +320,36 @@ def test_parts(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
 
 def test_whoever_looks_names_points(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
     out, answers = tmp_path / "points", tmp_path / "names.jsonl"
-    words = ("parts", "--data", data, "--points", 8)
-    count = result_of(benchmark, tmp_path, *words, "--out", out)["points"]
+    words = ("parts", "--data", data, "--points", 8, "--out", out)
+    count = result_of(benchmark, tmp_path, *words)["points"]
     asked = [json.loads(line) for line in (out / "points.jsonl").read_text().splitlines()]
     assert [one["n"] for one in asked] == list(range(count)) and all((out / one["sheet"]).is_file() for one in asked)
-    assert not any({"part", "point_px"} & one.keys() for one in asked)
+    assert not any({"object", "part"} & one.keys() for one in asked)
     truths = result_of(benchmark, tmp_path, "parts", "--data", data, "--model", "m", "--points", 8)["answers"]
-    said = [{"n": k, "object": one["object"], "part": one["part"]} for k, one in enumerate(truths)]
+    said = [
+        {"n": k, "object": one["object"], "part": None if one["part"] == one["object"] else one["part"]}
+        for k, one in enumerate(truths)
+    ]
     answers.write_text("".join(f"{json.dumps(line)}\n" for line in said[1:]) + json.dumps({"n": 0, "object": None}))
     result = result_of(benchmark, tmp_path, *words, "--read", answers)
     assert [line["verdict"] for line in result["answers"]] == ["wrong"] + ["right"] * (count - 1)
     assert all(line["object_right"] for line in result["answers"][1:])
-    for line, message in (
-        ({"n": count, "object": "person"}, f"allowed: 0 to {count - 1}"),
-        ({"n": 0, "object": 1}, "names or null"),
+    for lines, message in (
+        ([{"n": count, "object": "person"}], f"allowed: 0 to {count - 1}, each once"),
+        ([said[0], said[0]], "line 2: n is 0"),
+        ([said[0] | {"object": "persn"}], "names of .*names.json"),
+        ([said[0] | {"part": "left sho"}], "names of .*names.json"),
     ):
-        answers.write_text(json.dumps(line))
+        answers.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         with pytest.raises(SystemExit, match=message):
             result_of(benchmark, tmp_path, *words, "--read", answers)
+    with pytest.raises(SystemExit, match="are of other points; give --split, --photos"):
+        result_of(benchmark, tmp_path, *words[:3], "--points", 7, "--out", out, "--read", answers)
     with pytest.raises(SystemExit, match="is not empty"):
-        result_of(benchmark, tmp_path, *words, "--out", out)
-    with pytest.raises(SystemExit, match="parts needs --model, or --out"):
         result_of(benchmark, tmp_path, *words)
+    for more in ((), ("--model", "m", "--out", out)):
+        with pytest.raises(SystemExit, match="parts needs either --model, or --out"):
+            result_of(benchmark, tmp_path, *words[:5], *more)
 
 
 def test_own_texts_are_drawn_and_read(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:

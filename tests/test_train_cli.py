@@ -71,8 +71,15 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert 0 < max(moved) < 1e-4 < max(float(tensor.abs().max()) for tensor in before.values())
     capsys.readouterr()
     assert run("train", "descriptor", *data, *further, "--dry-run") == 0
-    planned = json.loads(capsys.readouterr().out)["trained_weights"]
-    assert planned == sum(tensor.numel() for tensor in before.values())
+    planned = json.loads(capsys.readouterr().out)
+    assert planned["trained_weights"] == sum(tensor.numel() for tensor in before.values())
+    assert planned["lora_rank"] == 4
+    for dry in ((), ("--dry-run",)):
+        assert run("train", "localizer", *data, "--base", base, *further[2:], *dry) == 2
+        assert f"{base} has no localizer to train further; leave out --further" in capsys.readouterr().err
+    # A run that began from nothing, or from another state of the role, is another run.
+    assert run("train", "descriptor", *data, *further[:3], "--out", tmp_path / "descriptor", *further[5:]) == 2
+    assert "use another --out" in capsys.readouterr().err
     mini = tmp_path / "mini"
     joined = ("--descriptor", tmp_path / "descriptor/checkpoint", "--localizer", tmp_path / "localizer/checkpoint")
     assert run("train", "join", *joined, "--out", mini) == 0
@@ -98,6 +105,11 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
     assert float(heads["head.temperature"]) == pytest.approx(fitted["temperature"], rel=2e-3)
     # Again over what was calibrated, but over no other checkpoint.
     assert run("train", "calibrate", *data, "--model", mini, "--out", mini) == 0
+    again = ("--base", mini, "--further", "--steps", 1, *small[:4], "--out", tmp_path / "again")
+    assert run("train", "localizer", *data, *again) == 0
+    # Trained on, a localizer is sure of itself as one that was not calibrated.
+    further_heads = load_file(tmp_path / "again" / "checkpoint" / "localizer" / "heads.safetensors")
+    assert further_heads.keys() == heads.keys() and float(further_heads["head.temperature"]) == 1
     for other, said in (("localizer", "without a descriptor"), ("descriptor", "without a localizer")):
         assert run("train", "calibrate", *data, "--model", mini, "--out", tmp_path / other / "checkpoint") == 2
         assert f"holds a checkpoint {said}; give another --out" in capsys.readouterr().err
@@ -181,7 +193,7 @@ LOCALIZER = ("train", "localizer", "--base", "mini", "--out", "x")
         ),
         (
             (*LOCALIZER, "--data", "{people}", "--further", "--head", "pointer"),
-            "head is of a new localizer; with further it stays as the base's folder has it",
+            "head is 'pointer'; with further the localizer keeps its own: leave out one of them",
         ),
         ((*LOCALIZER, "--data", "{people}", "--config", "x.toml"), "no such file of settings: x.toml"),
         (("train", "localizer", "--data", "{people}", "--base", "maxi", "--out", "x"), "unknown model 'maxi'"),

@@ -88,7 +88,7 @@ class Setting:
         return value
 
 
-# A command asks several times, and parsing the class's source takes a twentieth of a second.
+# A command asks several times.
 @cache
 def settings_of(cls: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order.
@@ -134,31 +134,31 @@ def _docs_of(cls: type) -> dict[str, str]:
     """The texts beneath the fields of a class and of its base classes; empty where there is no source."""
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__[:-1]):
-        known = _docs_in_module(part.__module__)
-        name = part.__qualname__
-        docs |= known[name] if name in known else _docs_beneath(_tree(part).body[0])
+        of_part = _docs_in_module(part.__module__).get(part.__qualname__)
+        if of_part is None:  # a class inside a function
+            of_part = next(map(_docs_beneath, _classes(part)), {})
+        docs |= of_part
     return docs
 
 
 @cache
 def _docs_in_module(name: str) -> dict[str, dict[str, str]]:
     """Of its classes, read once: all commands ask for theirs as the program starts."""
-    tree = _tree(sys.modules[name])
-    return {one.name: _docs_beneath(one) for one in tree.body if isinstance(one, ast.ClassDef)}
+    return {one.name: _docs_beneath(one) for one in _classes(sys.modules.get(name))}
 
 
-def _tree(of: Any) -> ast.Module:
-    """Of a module's or a class's source; of nothing where there is none."""
+def _classes(of: Any) -> list[ast.ClassDef]:
+    """Those at the top of a module's or a class's source; none where there is no source."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(of)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(of)))
     except (OSError, TypeError):
-        return ast.parse("class _: ...")
+        return []
+    return [one for one in tree.body if isinstance(one, ast.ClassDef)]
 
 
-def _docs_beneath(cls: ast.stmt) -> dict[str, str]:
+def _docs_beneath(cls: ast.ClassDef) -> dict[str, str]:
     docs = {}
-    body = cls.body if isinstance(cls, ast.ClassDef) else []
-    for one, after in zip(body, body[1:], strict=False):
+    for one, after in zip(cls.body, cls.body[1:], strict=False):
         if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
             docs[one.target.id] = " ".join(str(ast.literal_eval(after.value)).split())
     return docs
@@ -171,7 +171,7 @@ def make(cls: type[T], given: Mapping[str, Any], *, config: Path | None = None) 
         FileNotFoundError, ValueError: as `read`; or a value lacks, or is not allowed.
     """
     values = read(cls, given, config=config)
-    kind: type = cls
+    kind: type = cls  # what is cached takes no type variable
     for one in settings_of(kind):
         if one.default is MISSING and one.name not in values:
             raise ValueError(f"{one.flag or one.metavar} is missing: {one.help or 'it has to be given'}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from talking_points import TalkingPoints
+from talking_points.pointing import choosing
 from talking_points.pointing.choosing import _naming_alike, _pattern, most_agreed
 from talking_points.pointing.pretrained import load_roles
+from talking_points.pointing.verify import verify
 from tests.tiny import tiny_network
 
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
@@ -105,6 +108,21 @@ def test_the_choice_is_among_drawn_texts_and_the_likeliest(tp: TalkingPoints, ph
         return sum(one.probability or 0.0 for one in found)
 
     assert led_back(chosen) > led_back(likeliest)
+
+
+def test_only_what_may_be_chosen_is_read(
+    tp: TalkingPoints, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def kept(localizer: Any, prepared: Any, asked: Any) -> Any:
+        read.extend(text for _, text in asked)
+        return verify(localizer, prepared, asked)
+
+    monkeypatch.setattr(choosing, "verify", kept)
+    monkeypatch.setattr(choosing, "_naming_alike", lambda texts, names: texts[:2])
+    chosen = tp.describe(photo, POINTS)
+    assert set(chosen) <= set(read) and len(read) <= 2 * len(POINTS)
 
 
 def test_a_text_is_told_when_it_is_chosen(tp: TalkingPoints, photo: Image.Image) -> None:

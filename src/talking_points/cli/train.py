@@ -62,6 +62,7 @@ def _train_role(settings: DescriptorSettings | LocalizerSettings, dry_run: bool)
         from talking_points.training.data import read_texts
 
         find_base(settings.base)
+        settings.check_held()
         logger.info("reading %s", settings.data)
         data = read_texts(settings)
         logger.info(LOADING)

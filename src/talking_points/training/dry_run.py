@@ -13,7 +13,7 @@ import torch
 from talking_points.bases.loading import attach_role, load_outline
 from talking_points.evaluation.samples import by_photo
 from talking_points.files import read_json
-from talking_points.model.checkpoint import PROJECTOR, check_role
+from talking_points.model.checkpoint import PROJECTOR
 from talking_points.model.config import Sizes
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 from talking_points.pointing.pretrained import choose_device, find_base
@@ -208,11 +208,17 @@ def _frozen_bytes(sizes: Sizes, settings: TrainingSettings) -> float:
 
 def _as_held(settings: Settings, folder: Path) -> Settings:
     """Settings of a new role of the sizes of the one that the base's folder holds."""
-    check_role(folder, settings.section)
-    settings = replace(settings, further=False, lora_rank=_rank(folder / settings.section))
+    settings.check_held()
+    adapter = read_json(folder / settings.section / "adapter_config.json")
+    sizes = {f"lora_{key}": adapter[name] for key, name in _OF_ADAPTER.items()}
     if isinstance(settings, DescriptorSettings):
-        return replace(settings, train_projector=(folder / PROJECTOR).is_file())
-    return settings
+        return replace(settings, further=False, **sizes, train_projector=(folder / PROJECTOR).is_file())
+    blind = bool(read_json(folder / "config.json").get("blind"))
+    return replace(settings, further=False, **sizes, blind=blind)
+
+
+_OF_ADAPTER = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+"""What PEFT calls them."""
 
 
 def _rank(adapter: Path) -> int:

@@ -14,7 +14,8 @@ from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, holds_base, load_base, load_outline, save_base
 from talking_points.evaluation.samples import Sample
 from talking_points.files import write_whole
-from talking_points.model.checkpoint import check_role, write_trainings
+from talking_points.model.checkpoint import write_trainings
+from talking_points.model.weights import fingerprint
 from talking_points.pages import counted
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.settings import to_toml
@@ -48,8 +49,7 @@ def train_role(
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
     role, folder = settings.section, find_base(settings.base)
-    if settings.further:
-        check_role(folder, role)
+    settings.check_held()
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
@@ -67,7 +67,9 @@ def train_role(
         quantize=settings.quantize,
         side=settings.side,
     )
-    batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side)
+    # Who goes on with a run must have begun from the same role, or from none.
+    told = f", further from {fingerprint(base.role_weights(role).values())}" if settings.further else ""
+    batches = data if isinstance(data, PointBatches) else PointBatches(data, settings, side=base.side, told=told)
     attach(base, settings)
     parameters = role_parameters(base, role, language=not settings.frozen_language_model)
     weights = sum(p.numel() for p in parameters.values())
@@ -128,7 +130,7 @@ def told_of(settings: Settings, batches: PointBatches) -> dict[str, Any]:
 def attach(base: Base, settings: Settings) -> None:
     """Give a base without roles the untrained one that the settings are of, and what they change of the base.
 
-    One that is trained further is there already; its confidence is no longer calibrated.
+    One that is trained further is there already; a localizer's confidence is no longer calibrated.
     """
     torch.manual_seed(settings.seed)
     if settings.section in base.roles:

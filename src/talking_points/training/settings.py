@@ -176,7 +176,7 @@ class RoleSettings(TrainingSettings):
     """A set that build-dataset wrote, or a file of points with texts (JSON lines, CSV, Parquet; other names of
     its fields: --fields)."""
     further: bool = False
-    """Train the role that the base's folder holds further, its adapter as it is; else a new one."""
+    """Go on training the role that the base's folder holds, with its own rank; else begin a new one."""
     lora_rank: int = 512
     """Rank of the adapter. OMG-LLaVA's, as the next two."""
     lora_alpha: int = 256
@@ -197,15 +197,20 @@ class RoleSettings(TrainingSettings):
         super().__post_init__()
         for name in self.of_new_roles if self.further else ():
             if getattr(self, name):
-                raise ValueError(
-                    f"{name} is of a new {self.section}; with further it stays as the base's folder has it"
-                )
+                held = f"with further the {self.section} keeps its own"
+                raise ValueError(f"{name} is {getattr(self, name)!r}; {held}: leave out one of them")
         self._check_least(1, "lora_rank", "lora_alpha")
         self._check_positive("feature_cache_gb")
         if not 0 <= self.lora_dropout < 1:
             raise ValueError(f"lora_dropout is {self.lora_dropout}; allowed: 0 or more, below 1")
         if self.shard and self.quantize is not None:
             raise ValueError(f"shard goes without quantize, which is {self.quantize!r}; give one of them")
+
+    def check_held(self) -> None:
+        """A ValueError where a role is to be trained further that the base's folder does not hold."""
+        folder = find_base(self.base, weights=False)
+        if self.further and not (folder / self.section).is_dir():
+            raise ValueError(f"{folder} has no {self.section} to train further; leave out --further to begin a new one")
 
 
 @dataclass(frozen=True, kw_only=True)
