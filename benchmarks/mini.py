@@ -240,8 +240,8 @@ def parts(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
     names, breeds = read_labels()
     vocabulary = Vocabulary(names, breeds)
     drawn = labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
-    if (given.model is None) == (given.out is None):
-        raise ValueError("parts needs either --model, or --out for the sheets of a reader")
+    if (given.model is None) == (given.out is None) or (given.model is not None and given.read is not None):
+        raise ValueError("parts needs either --model, or --out for the sheets of a reader, whose answers are --read")
     if given.model is None:
         samples = [sample for _, some in drawn for sample in some]
         if given.read is None:

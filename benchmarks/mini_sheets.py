@@ -101,8 +101,8 @@ def read_names(
         place, thing, part = (line.get(key) for key in ("n", "object", "part"))
         if not (isinstance(place, int) and 0 <= place < len(samples)) or place in texts:
             raise ValueError(f"{where}: n is {place!r}; allowed: 0 to {len(samples) - 1}, each once")
-        parts = names[samples[place].source].get(thing) if thing else ()
-        if parts is None or (part and part not in parts):
+        known = names[samples[place].source]
+        if not (thing is None or thing in list(known)) or not (part is None or part in known.get(thing, ())):
             raise ValueError(
                 f"{where}: object and part are {thing!r}, {part!r}; allowed: names of {out}/names.json, null"
             )

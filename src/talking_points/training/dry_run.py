@@ -20,7 +20,7 @@ from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import check_learnt, read_points, read_texts
 from talking_points.training.reinforce import cache_bytes, check_sides
-from talking_points.training.roles import Settings, attach, role_parameters
+from talking_points.training.roles import Settings, attach, role_parameters, with_held_adapter
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, TrainingSettings, processes
 
 BYTES_OF_TRAINED = 16
@@ -208,17 +208,10 @@ def _frozen_bytes(sizes: Sizes, settings: TrainingSettings) -> float:
 
 def _as_held(settings: Settings, folder: Path) -> Settings:
     """Settings of a new role of the sizes of the one that the base's folder holds."""
-    settings.check_held()
-    adapter = read_json(folder / settings.section / "adapter_config.json")
-    sizes = {f"lora_{key}": adapter[name] for key, name in _OF_ADAPTER.items()}
+    settings = replace(with_held_adapter(settings, folder), further=False)
     if isinstance(settings, DescriptorSettings):
-        return replace(settings, further=False, **sizes, train_projector=(folder / PROJECTOR).is_file())
-    blind = bool(read_json(folder / "config.json").get("blind"))
-    return replace(settings, further=False, **sizes, blind=blind)
-
-
-_OF_ADAPTER = {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
-"""What PEFT calls them."""
+        return replace(settings, train_projector=(folder / PROJECTOR).is_file())
+    return replace(settings, blind=bool(read_json(folder / "config.json").get("blind")))
 
 
 def _rank(adapter: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from talking_points.bases.base import Base
 from talking_points.bases.loading import attach_role, holds_base, load_base, load_outline, save_base
 from talking_points.evaluation.samples import Sample
-from talking_points.files import write_whole
+from talking_points.files import read_json, write_whole
 from talking_points.model.checkpoint import write_trainings
 from talking_points.model.weights import fingerprint
 from talking_points.pages import counted
@@ -49,7 +51,9 @@ def train_role(
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
     role, folder = settings.section, find_base(settings.base)
-    settings.check_held()
+    if settings.further:
+        settings = with_held_adapter(settings, folder)
+        log.info("going on with the %s in %s, of rank %d", role, folder, settings.lora_rank)
     if data is None:
         log.info("reading %s", settings.data)
         data = read_texts(settings)
@@ -100,19 +104,30 @@ def train_role(
     )
     log.info("%s", vision.work_said())
     if finished and is_main_process():
-        if holds_base(base) and (settings.quantize is not None or settings.shard):
-            # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
-            trained, base = (
-                base.role_weights(role),
-                load_base(folder, dtype=base.dtype, roles=roles, side=settings.side),
-            )
-            attach(base, settings)
-            with torch.no_grad():
-                for name, parameter in base.role_weights(role).items():
-                    parameter.copy_(trained[name])
-        save_base(base, settings.out / "checkpoint")
+        _save(base, settings, folder)
         write_trainings({role: told_of(settings, batches)}, settings.out / "checkpoint")
     return finished
+
+
+def _save(base: Base, settings: Settings, folder: Path) -> None:
+    """Write what was trained over the base in a folder."""
+    if holds_base(base) and (settings.quantize is not None or settings.shard):
+        # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
+        trained = base.role_weights(settings.section)
+        roles = (settings.section,) if settings.further else ()
+        base = load_base(folder, dtype=base.dtype, roles=roles, side=settings.side)
+        attach(base, settings)
+        with torch.no_grad():
+            for name, parameter in base.role_weights(settings.section).items():
+                parameter.copy_(trained[name])
+    save_base(base, settings.out / "checkpoint")
+
+
+def with_held_adapter(settings: Settings, folder: Path) -> Settings:
+    """The settings, with the sizes of the adapter that the base's folder holds; a ValueError where it holds none."""
+    settings.check_held()
+    held = read_json(folder / settings.section / "adapter_config.json")
+    return replace(settings, lora_rank=held["r"], lora_alpha=held["lora_alpha"], lora_dropout=held["lora_dropout"])
 
 
 TOLD = ("epochs", "photos", "points", "learning_rate", "schedule", "seed")

@@ -208,8 +208,7 @@ class RoleSettings(TrainingSettings):
 
     def check_held(self) -> None:
         """A ValueError where a role is to be trained further that the base's folder does not hold."""
-        folder = find_base(self.base, weights=False)
-        if self.further and not (folder / self.section).is_dir():
+        if self.further and not ((folder := find_base(self.base, weights=False)) / self.section).is_dir():
             raise ValueError(f"{folder} has no {self.section} to train further; leave out --further to begin a new one")
 
 
