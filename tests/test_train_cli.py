@@ -67,6 +67,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
         for folder in (held, tmp_path / "further" / "checkpoint")
     )
     assert before.keys() == after.keys()
+    assert "\nlora_rank = 4\n" in (tmp_path / "further" / "settings.toml").read_text()
     moved = [float((after[name] - tensor).abs().max()) for name, tensor in before.items()]
     assert 0 < max(moved) < 1e-4 < max(float(tensor.abs().max()) for tensor in before.values())
     capsys.readouterr()
