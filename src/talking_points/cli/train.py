@@ -28,19 +28,7 @@ LOADING = "importing torch and transformers, which takes a while"
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print sizes, steps, memory and hours as JSON; load no weights.")
 ]
-ROLE_SHOWN = (
-    "data",
-    "base",
-    "further",
-    "out",
-    "recipe",
-    "epochs",
-    "steps",
-    "photos",
-    "learning_rate",
-    "objects",
-    "device",
-)
+ROLE_SHOWN = ("data", "base", "out", "recipe", "epochs", "steps", "photos", "learning_rate", "objects", "device")
 GRPO_SHOWN: tuple[str, ...] = ("keypoints", "descriptor", "localizer", "out", "objects", "held_out_objects")
 GRPO_SHOWN += ("steps", "photos", "points", "learning_rate", "reward", "device")
 
