@@ -3,8 +3,8 @@
     python benchmarks/probes.py --data DATA --model mini --json probes.json
 
 Probes learn from points of train photos, and name the parts of points of the `val` split's. Each reads the keypoint's
-numbers, which are all that the descriptor is told of a point, and all but the first also what lies at the point
-elsewhere in the network. If no probe beats the first, more is not to be had without other eyes.
+numbers, and all but the first also what lies at the point elsewhere in the network. If no probe beats the first, more
+is not to be had without other eyes. A last row needs no probe: the likeliest of the names that the descriptor is told.
 
 DATA holds the sets of `mini_data.SETS`. Means are over sets, intervals 95% bootstraps over photos.
 """
@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from talking_points.dataset.places import without_side
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.model.point_names import PIXEL_STRIDE
 from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
 from talking_points.progress import Progress
@@ -40,6 +42,7 @@ SEEN = {
     "and the trunk there": ("keypoint", "trunk"),
 }
 """Row to what its probe reads, of what `seen_at` gives."""
+TOLD = "nothing: the likeliest name that it is told"
 BATCH, EPOCHS, RATE, DROPOUT = 256, 40, 1e-3, 0.3
 
 
@@ -61,12 +64,17 @@ def seen_at(segmenter: Any, photo: Any, points_px: Sequence[tuple[float, float]]
         found = [F.grid_sample(m, grid_1P12, padding_mode="border", align_corners=False) for m in maps_1CHW]
         return torch.cat([one[0, :, :, 0].T for one in found], dim=1)
 
-    return {
-        "keypoint": segmenter.encode_points(features, points_1P2)[0],
+    seen = {
+        "keypoint": segmenter.encode_keypoints(features, points_1P2)[0],
         "masks": at_points(masks),
         "pixel decoder": at_points(inputs.mask_feature_BCHW, *levels),
         "trunk": at_points(*stages),
     }
+    if segmenter.point_names is not None:
+        names = slice(2 * segmenter.config.width, 2 * segmenter.config.width + segmenter.config.num_point_names)
+        features = replace(features, pixels_B3HW=F.avg_pool2d(pixels_13SS, PIXEL_STRIDE))
+        seen["told"] = segmenter.encode_points(features, points_1P2)[0][:, names]
+    return seen
 
 
 def looked(segmenter: Any, data: Path, split: str, points: int, photos: int) -> tuple[dict[str, Tensor], list[Sample]]:
@@ -103,16 +111,21 @@ def probed(train_NC: Tensor, parts_N: Tensor, asked_MC: Tensor, classes: int, se
 
 
 def compared(given: argparse.Namespace) -> dict[str, Any]:
-    segmenter = load_model(given.model, localizer_only=True, device="cpu").network.segmenter
+    network = load_model(given.model, localizer_only=True, device="cpu").network
+    segmenter = network.segmenter
     learned, told = looked(segmenter, given.data, "train", given.points, given.photos)
     asked, samples = looked(segmenter, given.data, "val", given.points, given.val_photos)
     names = sorted({_part(sample) for sample in told})
     parts_N = torch.tensor([names.index(_part(sample)) for sample in told])
     photos, sets = [s.photo_id for s in samples], [s.source for s in samples]
-    rows: list[dict[str, Any]] = []
+    said_of: dict[str, list[str]] = {}
     for row, read in SEEN.items():
         train_NC, asked_MC = (torch.cat([seen[name] for name in read], dim=1) for seen in (learned, asked))
-        said = [names[k] for k in probed(train_NC, parts_N, asked_MC, len(names), given.seed).tolist()]
+        said_of[row] = [names[k] for k in probed(train_NC, parts_N, asked_MC, len(names), given.seed).tolist()]
+    if "told" in asked:
+        said_of[TOLD] = [network.config.point_names[k] for k in asked["told"].argmax(1).tolist()]
+    rows: list[dict[str, Any]] = []
+    for row, said in said_of.items():
         right = [name == _part(sample) for name, sample in zip(said, samples, strict=True)]
         sideless = [without_side(n) == without_side(_part(s)) for n, s in zip(said, samples, strict=True)]
         rows.append({"read": row, "right": share(right, photos, sets), "sideless": share(sideless, photos, sets)})

@@ -167,7 +167,8 @@ def losses(network: PointNetwork, probes: Probes, batch: Batch, device: torch.de
     result = seeing(mask_logits, class_logits, batch.classes.to(device).long(), batch.known.to(device))
     points_BP2 = batch.points.to(device)
     numbers_NF = network.segmenter.encode_points(features, points_BP2).flatten(0, 1)
-    result |= _probed(probes, numbers_NF, pixels, points_BP2, batch.sided.to(device), batch.objects.to(device))
+    keypoints_NF = numbers_NF[:, : 2 * network.config.vision.width]
+    result |= _probed(probes, keypoints_NF, pixels, points_BP2, batch.sided.to(device), batch.objects.to(device))
     return result | language_losses(network, batch, features, numbers_NF)
 
 

@@ -65,9 +65,19 @@ def untrained(eyes: PointNetwork, words: PointNetwork, names: Names, side: int) 
         num_classes=classes,
         gaussian_sigma_px=SIGMA_SHARE * side,
         region="gaussian",
+        num_point_names=0,
+        num_point_colours=0,
     )
+    # The paper's network: a descriptor is told no names.
     config = replace(
-        eyes.config, name="common", vision=vision, class_names=names.classes, coordinate_head="regression", blind=False
+        eyes.config,
+        name="common",
+        vision=vision,
+        class_names=names.classes,
+        point_names=(),
+        point_colours=(),
+        coordinate_head="regression",
+        blind=False,
     )
     network = PointNetwork(config, language, words.prompts.tokenizer)
     for part in ("trunk", "pixel_decoder"):

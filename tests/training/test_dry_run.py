@@ -16,7 +16,7 @@ from talking_points.model.config import ModelConfig
 from talking_points.model.heads import Heatmap, ReadTexts, kept_numbers
 from talking_points.model.mask_decoder import DecoderInputs
 from talking_points.training.dry_run import paper_hours
-from tests.tiny import tiny_network, tiny_tokenizer
+from tests.tiny import tiny_naming_network, tiny_network, tiny_tokenizer
 
 POINTS = 160
 
@@ -131,8 +131,8 @@ def test_the_papers_reinforcement(
 
 
 def test_what_is_kept_of_a_photo() -> None:
-    network = tiny_network()
-    assert network.encode_photos(torch.zeros(1, 3, network.side, network.side)).bytes == network.sizes.photo_bytes
+    for network in (tiny_network(), tiny_naming_network()):
+        assert network.encode_photos(torch.zeros(1, 3, network.side, network.side)).bytes == network.sizes.photo_bytes
 
 
 def test_hours_are_the_papers_for_the_papers_points() -> None:

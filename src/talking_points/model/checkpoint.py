@@ -122,7 +122,7 @@ def load_checkpoint(
             network.localizer = network.new_localizer_parts()
         load_weights(network.localizer, read_tensors(folder / HEADS), source=str(folder / HEADS))
     if "descriptor" in network.roles and (folder / PROJECTOR).is_file():
-        network.descriptor_projector = Projector(config.vision, network.llama.config.hidden_size)
+        network.descriptor_projector = Projector(config.vision, network.llama.config.hidden_size, names=True)
         load_weights(network.descriptor_projector, read_tensors(folder / PROJECTOR), source=str(folder / PROJECTOR))
     network.requires_grad_(False)
     return network.place(device, dtype).eval()
@@ -215,9 +215,10 @@ def _first_difference(descriptor: Path, localizer: Path) -> str | None:
     language = first_difference(
         *(sorted((folder / "language_model").glob("*.safetensors")) for folder in (descriptor, localizer))
     )
-    # The base's head is what a localizer's starts from, of the kind that the localizer has; no descriptor reads it.
+    # The base's head is what a localizer's starts from, of the kind that the localizer has; no descriptor reads it. No
+    # localizer reads the names of points.
     vision = [[folder / "vision.safetensors"] for folder in (descriptor, localizer)]
-    return language or first_difference(*vision, passing="head.")
+    return language or first_difference(*vision, passing=("head.", "segmenter.point_names."))
 
 
 @contextmanager

@@ -61,12 +61,17 @@ class VisionConfig:
     region_cells: str = "centre"
     """Where a cell of a level is judged to be in the Gaussian region: "centre", at its centre, and the cell that holds
     the point is always inside; "nearest", at its top left pixel, as PyTorch resizes a mask. Ours are at centres."""
+    num_point_names: int = 0
+    """Of how many names the descriptor is told how likely its point is on each (ours); 0: of none, as in the paper."""
+    num_point_colours: int = 0
+    """Of how many colours it is told, beside the names; without names nothing reads it."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.type == "int" and not _is_count(value):
-                _fail(one.name, value, f"a whole number of 1 to {LARGEST_SIZE}")
+            least = 0 if one.name.startswith("num_point_") else 1
+            if one.type == "int" and not _is_count(value, least):
+                _fail(one.name, value, f"a whole number of {least} to {LARGEST_SIZE}")
             if one.type == "float" and (type(value) not in (int, float) or not math.isfinite(value)):
                 _fail(one.name, value, "a finite number")
             counts = value if isinstance(value, tuple) else ()
@@ -104,6 +109,8 @@ class VisionConfig:
         tokens = self.cells_per_side**2
         levels = sum((self.image_size // stride) ** 2 for stride in (4, 8, 16, 32))
         numbers = tokens * self.token_channels + self.num_queries * 2 * self.width + levels * self.width
+        if self.num_point_names:
+            numbers += 3 * (self.image_size // 4) ** 2
         return 4 * numbers + self.num_queries * tokens
 
 
@@ -116,6 +123,10 @@ class ModelConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     class_names: tuple[str, ...] = ()
     """Words of the class embedding's rows, when known; empty or num_classes long."""
+    point_names: tuple[str, ...] = ()
+    """Parts and things that the descriptor is told of; num_point_names long."""
+    point_colours: tuple[str, ...] = ()
+    """Colours that it is told of; num_point_colours long."""
     recipe: str | None = None
     """Of the recipes that ship, the one that trainings over this base start from; None: as the square's size says."""
     blind: bool = False
@@ -129,6 +140,8 @@ class ModelConfig:
             ("name", (self.name,)),
             ("recipe", (self.recipe or "",)),
             ("class_names", self.class_names),
+            ("point_names", self.point_names),
+            ("point_colours", self.point_colours),
         ):
             if not isinstance(value, tuple) or any(type(word) is not str for word in value):
                 _fail(name, getattr(self, name), "words")
@@ -138,6 +151,10 @@ class ModelConfig:
         if self.class_names and len(self.class_names) != self.vision.num_classes:
             allowed = f"none or num_classes ({self.vision.num_classes})"
             _fail("class_names", f"{len(self.class_names)} names", allowed)
+        for name in ("point_names", "point_colours"):
+            count, wanted = len(getattr(self, name)), getattr(self.vision, f"num_{name}")
+            if count != wanted:
+                _fail(name, f"{count} names", f"num_{name} ({wanted})")
         if self.coordinate_head not in COORDINATE_HEADS:
             _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
 
@@ -203,8 +220,8 @@ def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST_SIZE
 
 
 def _fail(name: str, value: object, allowed: str) -> None:

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy, deepcopy
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig, *, projector
 
     Nothing has gradients yet. The localizer's projector, text-to-vision MLP and head start as copies of the base's.
 
-    projector: the descriptor gets one of its own, too, which starts as a copy of the base's.
+    projector: the descriptor gets one of its own, too, which starts as a copy of the base's, and the names' vectors.
 
     Raises:
         ValueError: no such role, or the network only answers.
@@ -130,7 +130,7 @@ def attach_role(network: PointNetwork, role: str, lora: LoraConfig, *, projector
             parts.head.ours.load_state_dict(network.head.state_dict())
         network.localizer = parts
     if role == "descriptor" and projector:
-        network.descriptor_projector = deepcopy(network.projector)
+        network.descriptor_projector = network.new_descriptor_projector()
     network.requires_grad_(False)
     network.place(network.device, network.dtype)
 

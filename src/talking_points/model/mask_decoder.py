@@ -166,7 +166,7 @@ class MaskDecoder(nn.Module):
                 look_BQN = regions[level]
             else:
                 # At least one half is inside.
-                look_BQN = torch.bmm(self._mask_embed(query_BQC).detach(), small[level]).sigmoid() >= 0.5
+                look_BQN = torch.bmm(self.embed_masks(query_BQC).detach(), small[level]).sigmoid() >= 0.5
             # A query whose mask is empty on this level looks everywhere.
             look_BQN = look_BQN | ~look_BQN.any(-1, keepdim=True)
             cells_BNC, cell_pos_NC = inputs.cells[level], inputs.cell_positions[level]
@@ -176,9 +176,10 @@ class MaskDecoder(nn.Module):
     def mask_logits(self, query_BQC: Tensor, inputs: DecoderInputs) -> Tensor:
         """(B, Q, H, W) mask logits at stride 4."""
         B, C, H, W = inputs.mask_feature_BCHW.shape
-        return torch.bmm(self._mask_embed(query_BQC), inputs.mask_feature_BCHW.flatten(2)).view(B, -1, H, W)
+        return torch.bmm(self.embed_masks(query_BQC), inputs.mask_feature_BCHW.flatten(2)).view(B, -1, H, W)
 
-    def _mask_embed(self, query_BQC: Tensor) -> Tensor:
+    def embed_masks(self, query_BQC: Tensor) -> Tensor:
+        """(B, Q, C): its products with the mask feature are the queries' masks."""
         return self.mask_embed(self.post_norm(query_BQC))
 
     def class_logits(self, query_BQC: Tensor, mask_logits_BQHW: Tensor, inputs: DecoderInputs) -> Tensor:

@@ -40,6 +40,10 @@ def base_name(name: str) -> str:
     return name.replace(".base_layer.", ".").replace(".original_module.", ".")
 
 
+NAME_SCALE = 25.0
+"""Keypoints' tokens are some fifty times as long as words': beside them a word is not heard."""
+
+
 class PointNetwork(nn.Module):
     """Segmenter, projector and language model, with or without the two roles' adapters; a `bases.base.Base`.
 
@@ -92,6 +96,18 @@ class PointNetwork(nn.Module):
         config = self.config
         width = self.llama.config.hidden_size
         return LocalizerParts(config.vision, width, head=config.coordinate_head, blind=config.blind)
+
+    def new_descriptor_projector(self) -> Projector:
+        """Untrained: the base's, and for each name and colour the mean of its words, `NAME_SCALE` times as long."""
+        own = Projector(self.config.vision, self.llama.config.hidden_size, names=True)
+        own.load_state_dict(self.projector.state_dict(), strict=False)
+        if own.names is not None:
+            with torch.no_grad():
+                own.names.weight.zero_()
+                for k, name in enumerate(self.config.point_names + self.config.point_colours):
+                    ids = torch.tensor(self.prompts.word_ids(name), device=next(self.embedding.parameters()).device)
+                    own.names.weight[:, k] = NAME_SCALE * self.embedding(ids).mean(0)
+        return own
 
     def base_weights(self) -> dict[str, Tensor]:
         """Weights that both roles share, under one name whether or not an adapter wraps their layer."""
@@ -214,7 +230,7 @@ class PointNetwork(nn.Module):
             return first.join(others)
 
     def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
-        """(B, P, 2C) numbers of keypoints. points_BP2: [0, 1]^2 of the square."""
+        """(B, P, F) numbers of keypoints, `Segmenter.encode_points`'s. points_BP2: [0, 1]^2 of the square."""
         with torch.autocast(self.device.type, enabled=False):
             return self.segmenter.encode_points(features, points_BP2, region=region)
 
@@ -257,7 +273,7 @@ class PointNetwork(nn.Module):
     def embed(
         self, prompts: Sequence[Sequence[int]], points_PF: Tensor | None = None, *, role: str = "descriptor"
     ) -> Tensor:
-        marks_PD = None if points_PF is None else self.projector_of(role).project_queries(points_PF)
+        marks_PD = None if points_PF is None else self.projector_of(role).project_points(points_PF)
         return embed_suffixes(prompts, self.embedding, self.prompts.mark_id, marks_PD)
 
     def read(

@@ -20,7 +20,8 @@ class Projector(nn.Module):
     Source: OMG-LLaVA modeling_projector.py, Naive_Proj; parity: tests/omg_llava/test_parity.py.
     """
 
-    def __init__(self, config: VisionConfig, llm_width: int) -> None:
+    def __init__(self, config: VisionConfig, llm_width: int, *, names: bool = False) -> None:
+        """names: with vectors of the names and colours of points, where the config has names."""
         super().__init__()
         query_channels = 2 * config.width
         image_channels = config.token_channels - query_channels
@@ -28,6 +29,8 @@ class Projector(nn.Module):
         self.query_proj = nn.Linear(query_channels, image_channels)
         self.query_mlp = _mlp2(image_channels, llm_width)
         self.separator = nn.Embedding(1, llm_width)
+        told = config.num_point_names + config.num_point_colours + 1
+        self.names = nn.Linear(told, llm_width, bias=False) if names and config.num_point_names else None
 
     def forward(self, image_tokens_BNC: Tensor, query_feat_pos_BQF: Tensor, wins_BQN: Tensor) -> list[Tensor]:
         """For each photo (N + 1 + winning queries, D): cells, separator, the queries that win a cell."""
@@ -41,3 +44,10 @@ class Projector(nn.Module):
     def project_queries(self, query_feat_pos: Tensor) -> Tensor:
         """(..., F) query or keypoint numbers to (..., D) tokens."""
         return self.query_mlp(self.query_proj(query_feat_pos.to(self.separator.weight.dtype)))
+
+    def project_points(self, points_PF: Tensor) -> Tensor:
+        """(P, D) keypoint's tokens. points_PF: of `Segmenter.encode_points`; chances of names are added as the mean of
+        the names' vectors, where the projector has them."""
+        numbers, chances = points_PF.tensor_split([self.query_proj.in_features], dim=1)
+        tokens_PD = self.project_queries(numbers)
+        return tokens_PD if self.names is None else tokens_PD + self.names(chances.to(tokens_PD.dtype))

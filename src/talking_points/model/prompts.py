@@ -100,6 +100,10 @@ class Prompts:
             return False
         return True
 
+    def word_ids(self, text: str) -> list[int]:
+        """Ids of a text's tokens, by itself."""
+        return self._encode_plain(text)
+
     def count(self, text: str) -> int:
         """Tokens of a text."""
         return len(self._encode(text))

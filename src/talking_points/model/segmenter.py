@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from talking_points.model.adapted_regions import anisotropic_regions, content_regions
 from talking_points.model.config import VisionConfig
@@ -16,6 +17,7 @@ from talking_points.model.image_perception import perceive_image
 from talking_points.model.keypoint_prompt import KeypointPrompt, gaussian_region
 from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs, MaskDecoder
 from talking_points.model.pixel_decoder import PixelDecoder
+from talking_points.model.point_names import PIXEL_STRIDE, PointNames, looks_at_points, seen_at_points
 from talking_points.model.trunks.convnext import ConvNeXt
 from talking_points.model.trunks.efficientnet_lite import EfficientNetLite
 
@@ -37,6 +39,8 @@ class ImageFeatures:
     query_feat_pos_BQF: Tensor
     wins_BQN: Tensor
     """bool: the query wins the cell."""
+    pixels_B3HW: Tensor | None = None
+    """The photo itself, small, for a network that names colours."""
 
     def tensors(self) -> dict[str, Tensor]:
         """What depends on the photos, by name; photos along the first dimension."""
@@ -47,6 +51,7 @@ class ImageFeatures:
             "wins": self.wins_BQN,
             "mask_feature": inputs.mask_feature_BCHW,
             **{f"cells_{level}": cells for level, cells in enumerate(inputs.cells)},
+            **({} if self.pixels_B3HW is None else {"pixels": self.pixels_B3HW}),
         }
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> ImageFeatures:
@@ -58,6 +63,7 @@ class ImageFeatures:
             image_tokens_BNC=tensors["image_tokens"],
             query_feat_pos_BQF=tensors["query_feat_pos"],
             wins_BQN=tensors["wins"],
+            pixels_B3HW=tensors.get("pixels"),
         )
 
     @property
@@ -102,6 +108,7 @@ class Segmenter(nn.Module):
         self.pixel_decoder = PixelDecoder(config)
         self.mask_decoder = MaskDecoder(config)
         self.keypoint_prompt = KeypointPrompt(config)
+        self.point_names = PointNames(config) if config.num_point_names else None
 
     def forward(self, pixels_B3HW: Tensor) -> ImageFeatures:
         """Encode letterboxed, normalised photos."""
@@ -111,7 +118,10 @@ class Segmenter(nn.Module):
         """Encode photos; also what is seen in them: the queries' (B, Q, H, W) mask and (B, Q, K + 1) class logits."""
         stages = self.trunk(pixels_B3HW)
         image_hw = (int(pixels_B3HW.shape[-2]), int(pixels_B3HW.shape[-1]))
-        return self.segment_seen(stages[-1], *self.pixel_decoder(stages), image_hw=image_hw)
+        features, masks, classes = self.segment_seen(stages[-1], *self.pixel_decoder(stages), image_hw=image_hw)
+        if self.point_names is not None:
+            features = replace(features, pixels_B3HW=F.avg_pool2d(pixels_B3HW, PIXEL_STRIDE))
+        return features, masks, classes
 
     def segment_seen(
         self, last_BCHW: Tensor, mask_feature_BCHW: Tensor, memories: list[Tensor], *, image_hw: tuple[int, int]
@@ -160,11 +170,31 @@ class Segmenter(nn.Module):
     def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
         """(B, P, 2C): each keypoint's feature and region feature joined, which the projector reads (paper 3.2).
 
+        Where the network knows names (ours), behind them: how likely each name is, each colour, and no colour.
+
         Args:
             features: of B photos.
             points_BP2: x, y in [0, 1]^2 of the square, P of each photo; a photo with fewer repeats one.
             region: one of `config.REGIONS`; None: the config's.
         """
+        numbers_BPF = self.encode_keypoints(features, points_BP2, region=region)
+        if self.point_names is None:
+            return numbers_BPF
+        chances_BPK = self.point_names(*self.seen_at(features, numbers_BPF, points_BP2))
+        return torch.cat([numbers_BPF, chances_BPK], dim=-1)
+
+    def seen_at(self, features: ImageFeatures, numbers_BPF: Tensor, points_BP2: Tensor) -> tuple[Tensor, Tensor]:
+        """What names and colours of points are read of, (B, P, S) and (B, P, LOOKS).
+
+        numbers_BPF: `encode_keypoints` of the points.
+        """
+        assert features.pixels_B3HW is not None
+        queries_BQC = self.mask_decoder.embed_masks(features.query_feat_pos_BQF[..., : self.config.width])
+        seen_BPS = seen_at_points(numbers_BPF, queries_BQC, features.decoder_inputs, points_BP2)
+        return seen_BPS, looks_at_points(features.pixels_B3HW, points_BP2)
+
+    def encode_keypoints(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
+        """(B, P, 2C): `encode_points` without names."""
         (height, width), inputs = features.image_hw, features.decoder_inputs
         points_px = points_BP2 * points_BP2.new_tensor([width, height])
         query_BPC, pos_BPC = self.keypoint_prompt(points_px, features.image_hw)

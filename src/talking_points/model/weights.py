@@ -67,7 +67,11 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def first_difference(
-    mine: Iterable[Path], theirs: Iterable[Path], *, passing: str = "\0", dtype: torch.dtype = torch.float32
+    mine: Iterable[Path],
+    theirs: Iterable[Path],
+    *,
+    passing: str | tuple[str, ...] = "\0",
+    dtype: torch.dtype = torch.float32,
 ) -> str | None:
     """Name of a tensor that two sets of safetensors files do not have equal; None: there is none.
 
@@ -89,7 +93,7 @@ def first_difference(
     return None
 
 
-def _files_of_names(stack: ExitStack, paths: Iterable[Path], passing: str) -> dict[str, Any]:
+def _files_of_names(stack: ExitStack, paths: Iterable[Path], passing: str | tuple[str, ...]) -> dict[str, Any]:
     files = [stack.enter_context(_open(path)) for path in paths]
     return {name: file for file in files for name in file.keys() if not name.startswith(passing)}  # noqa: SIM118
 

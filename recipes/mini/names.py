@@ -1,0 +1,165 @@
+"""Names and colours of what points are on, learned over the frozen base: `python -m recipes.mini.names`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recipes.mini.scenes import read
+from recipes.mini.seed import read_names
+from talking_points.dataset.colours import COLOURS
+from talking_points.dataset.grammar import CLEAR_COLOUR
+from talking_points.dataset.keypoints import sample_points
+from talking_points.dataset.looks import look_at
+from talking_points.dataset.scene import Scene
+from talking_points.dataset.scene_edits import mirror
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.network import PointNetwork
+from talking_points.model.point_names import PointNames
+from talking_points.model.segmenter import Segmenter
+from talking_points.photos import letterbox
+from talking_points.points import photo_to_square
+from talking_points.progress import Progress
+
+EPOCHS, BATCH, DECAY = 15, 256, 0.05
+PARTS = {"rate": 1e-3, "dropout": 0.3, "smoothing": 0.05}
+COLOURED = {"rate": 1e-2, "dropout": 0.0, "smoothing": 0.0}
+"""Colours are read of twelve numbers, none of which can be spared."""
+LARGEST = 5.0
+"""Standardised numbers are cut there while names are learned: few points are far out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """Points drawn in labelled parts."""
+
+    seen_NS: Tensor
+    looks_NL: Tensor
+    parts: list[str]
+    colours_N: Tensor
+    """Index of the colour that is clear at the point; the number of colours where none is."""
+    sets: list[str]
+
+
+@torch.no_grad()
+def look(segmenter: Segmenter, scenes: Sequence[Scene], points: int, seed: int, *, mirrored: bool) -> Looked:
+    """Draw points and see what is there. mirrored: every other photo, at random."""
+    rng = np.random.default_rng(seed)
+    seen: list[tuple[Tensor, Tensor]] = []
+    parts: list[str] = []
+    colours: list[int] = []
+    sets: list[str] = []
+    with Progress(lambda line: print(line, flush=True)) as progress:
+        for done, given in enumerate(scenes, 1):
+            scene = mirror(given) if mirrored and rng.random() < 0.5 else given
+            drawn = sample_points(scene, points, rng, sift_share=0.3)
+            if drawn:
+                points_px = [(one.x, one.y) for one in drawn]
+                photo = Image.fromarray(scene.photo)
+                features = segmenter(torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None])
+                points_1P2 = torch.from_numpy(photo_to_square(points_px, photo.size)).float()[None]
+                seen.append(segmenter.seen_at(features, segmenter.encode_keypoints(features, points_1P2), points_1P2))
+                parts += [scene.parts[one.part_index].name for one in drawn]
+                colours += [_clear_colour(scene, point_px) for point_px in points_px]
+                sets += [scene.source] * len(drawn)
+            progress.show("photos", done, len(scenes))
+    seen_NS, looks_NL = (torch.cat([one[k][0] for one in seen]) for k in (0, 1))
+    return Looked(seen_NS=seen_NS, looks_NL=looks_NL, parts=parts, colours_N=torch.tensor(colours), sets=sets)
+
+
+def _clear_colour(scene: Scene, point_px: tuple[float, float]) -> int:
+    """Index of what the `clear` dialect calls a clear colour, skin's as well; the number of colours where none is."""
+    seen = look_at(scene, point_px)
+    is_clear = seen.colour_share >= CLEAR_COLOUR and seen.second_colour is None
+    return COLOURS.index(seen.colour) if is_clear else len(COLOURS)
+
+
+def learn(
+    mlp: nn.Sequential,
+    read_NS: Tensor,
+    wanted_N: Tensor,
+    sets: Sequence[str],
+    *,
+    rate: float,
+    dropout: float,
+    smoothing: float,
+) -> None:
+    """Teach two layers to tell classes. A set weighs as the root of its points, so that large ones are not all."""
+    first, second = mlp[0], mlp[2]
+    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
+    mean, spread = read_NS.mean(0), read_NS.std(0) + 1e-3
+    read_NS = ((read_NS - mean) / spread).clamp(-LARGEST, LARGEST)
+    counts = Counter(sets)
+    weight_N = torch.tensor([counts[one] ** -0.5 for one in sets])
+    weight_N /= weight_N.mean()
+    steps = EPOCHS * len(read_NS) // BATCH
+    optimizer = torch.optim.AdamW(mlp.parameters(), lr=rate, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    for _ in range(steps):
+        some = torch.randint(len(read_NS), (BATCH,))
+        hidden = F.dropout(F.gelu(first(F.dropout(read_NS[some], dropout))), dropout)
+        loss_N = F.cross_entropy(second(hidden), wanted_N[some], label_smoothing=smoothing, reduction="none")
+        loss = (loss_N * weight_N[some]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        # What is read comes as it is from now on.
+        first.bias -= first.weight @ (mean / spread)
+        first.weight /= spread
+
+
+def with_names(network: PointNetwork, parts: Sequence[str], colours: Sequence[str]) -> PointNames:
+    """Let a network know names, of which it has learned nothing yet."""
+    vision = replace(network.config.vision, num_point_names=len(parts), num_point_colours=len(colours))
+    network.config = replace(network.config, vision=vision, point_names=tuple(parts), point_colours=tuple(colours))
+    network.segmenter.config = vision
+    network.segmenter.point_names = PointNames(vision)
+    return network.segmenter.point_names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--start", type=Path, required=True, help="checkpoint whose base is to know names")
+    parser.add_argument("--scenes", type=Path, nargs="+", required=True)
+    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="scenes to tell how often it is right")
+    parser.add_argument("--points", type=int, default=16, help="of each photo")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint, with the localizer of the first")
+    given = parser.parse_args()
+    network = load_checkpoint(given.start, roles=("localizer",))
+    torch.manual_seed(given.seed)
+    names = read_names().sided
+    head = with_names(network, names, COLOURS)
+    scenes = [scene for path in given.scenes for scene in read(path)]
+    looked = look(network.segmenter, scenes, given.points, given.seed, mirrored=True)
+    known = [k for k, name in enumerate(looked.parts) if name in names]
+    parts_N = torch.tensor([names.index(looked.parts[k]) for k in known])
+    learn(head.parts, looked.seen_NS[known], parts_N, [looked.sets[k] for k in known], **PARTS)
+    learn(head.colours, looked.looks_NL, looked.colours_N, looked.sets, **COLOURED)
+    save_checkpoint(network, given.out, dtype=torch.float16)
+    print(f"{given.out}: {len(names)} names from {len(known)} points of {len(scenes)} photos")
+    if given.validation:
+        asked = look(network.segmenter, [s for p in given.validation for s in read(p)], given.points, 0, mirrored=False)
+        with torch.no_grad():
+            said = head.parts(asked.seen_NS).argmax(1).tolist()
+            colour_right = (head.colours(asked.looks_NL).argmax(1) == asked.colours_N).tolist()
+        part_right = [names[k] == name for k, name in zip(said, asked.parts, strict=True)]
+        for one in sorted(set(asked.sets)):
+            of_set = [k for k, name in enumerate(asked.sets) if name == one]
+            part, colour = (100 * sum(right[k] for k in of_set) / len(of_set) for right in (part_right, colour_right))
+            print(f"{one}, {len(of_set)} points: part right {part:.1f}%, sides counted; colour or none {colour:.1f}%")
+
+
+if __name__ == "__main__":
+    main()

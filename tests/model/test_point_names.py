@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.config import ModelConfig
+from talking_points.model.network import NAME_SCALE
+from talking_points.model.point_names import at_points, looks_at_points
+from tests.tiny import COLOURS, NAMES, tiny_naming_network, tiny_vision
+
+
+def test_a_map_at_points_by_hand() -> None:
+    values = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
+    points = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.5, 0.25], [0.25, 0.75], [0.0, 0.0]]])
+    assert at_points(values, points)[0, :, 0].tolist() == [1.0, 3.0, 2.0, 5.0, 1.0]
+
+
+@torch.no_grad()
+def test_what_names_are_read_of() -> None:
+    """The keypoint's numbers, the queries' masks there, and the levels' cells there, in this order."""
+    segmenter = tiny_naming_network().segmenter
+    features, masks, _ = segmenter.segment(torch.randn(2, 3, 64, 64))
+    points = torch.tensor([[[0.2, 0.6], [0.9, 0.1]], [[0.5, 0.5], [0.3, 0.8]]])
+    numbers = segmenter.encode_keypoints(features, points)
+    seen, _ = segmenter.seen_at(features, numbers, points)
+    assert seen.shape == (2, 2, 2 * 32 + 6 + 3 * 32)
+    torch.testing.assert_close(seen[..., :64], numbers)
+    torch.testing.assert_close(seen[..., 64:70], at_points(masks, points), atol=1e-4, rtol=1e-4)
+    # The point is the centre of a cell at stride 32, in the lower left of two by two.
+    corner = torch.tensor([[[0.25, 0.75]], [[0.25, 0.75]]])
+    there, _ = segmenter.seen_at(features, segmenter.encode_keypoints(features, corner), corner)
+    torch.testing.assert_close(there[:, 0, 70:102], features.decoder_inputs.cells[0][:, 2])
+
+
+def test_a_look_by_hand() -> None:
+    """A cell, the mean of nine and of 25 around it, and the spread of the nine. Beyond the edge is nothing."""
+    pixels = torch.zeros(1, 3, 5, 5)
+    pixels[0, 0, 2, 2], pixels[0, 1] = 9.0, torch.arange(5.0)
+    middle, corner = looks_at_points(pixels, torch.tensor([[[0.5, 0.5], [0.1, 0.1]]]))[0]
+    spread = (81 / 9 - 1) ** 0.5
+    expected = [9.0, 2.0, 0.0, 1.0, 2.0, 0.0, 9 / 25, 2.0, 0.0, spread, (2 / 3) ** 0.5, 0.0]
+    torch.testing.assert_close(middle, torch.tensor(expected))
+    torch.testing.assert_close(corner, torch.tensor([0.0, 0, 0, 0, 0.5, 0, 1, 1, 0, 0, 0.5, 0]))
+
+
+@torch.no_grad()
+def test_chances_of_parts_and_of_colours_follow_the_keypoints_numbers() -> None:
+    segmenter = tiny_naming_network().segmenter
+    pixels, points = torch.randn(1, 3, 64, 64), torch.rand(1, 4, 2)
+    features = segmenter(pixels)
+    told, numbers = segmenter.encode_points(features, points), segmenter.encode_keypoints(features, points)
+    assert told.shape == (1, 4, 64 + 3 + 2 + 1)
+    torch.testing.assert_close(told[..., :64], numbers)
+    torch.testing.assert_close(told[..., 64:67].sum(-1), torch.ones(1, 4))
+    torch.testing.assert_close(told[..., 67:].sum(-1), torch.ones(1, 4))
+    seen, looks = segmenter.seen_at(features, numbers, points)
+    torch.testing.assert_close(looks, looks_at_points(F.avg_pool2d(pixels, 4), points))
+    assert segmenter.point_names is not None
+    torch.testing.assert_close(told[..., 64:67], segmenter.point_names.parts(seen).softmax(-1))
+    torch.testing.assert_close(told[..., 67:], segmenter.point_names.colours(looks).softmax(-1))
+
+
+@torch.no_grad()
+def test_photos_that_are_chosen_and_joined_keep_their_pixels() -> None:
+    segmenter = tiny_naming_network().segmenter
+    features, points = segmenter(torch.randn(3, 3, 64, 64)), torch.rand(3, 2, 2)
+    together = segmenter.encode_points(features, points)
+    again = features.photo(1).join([features.select(torch.tensor([2, 0]))])
+    torch.testing.assert_close(segmenter.encode_points(again, points[[1, 2, 0]]), together[[1, 2, 0]])
+
+
+@torch.no_grad()
+def test_a_name_is_told_as_the_mean_of_its_words() -> None:
+    """Before anything is learned; of several likely names the mean of their vectors, by how likely each is."""
+    network = tiny_naming_network()
+    own = network.projector_of("descriptor")
+    assert own is not network.projector and network.projector.names is None
+    words = [
+        NAME_SCALE * network.embedding(torch.tensor(network.prompts.word_ids(name))).mean(0) for name in NAMES + COLOURS
+    ]
+    numbers = torch.randn(2, 64)
+    chances = torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [0.5, 0.0, 0.5, 0.0, 1.0, 0.0]])
+    told = own.project_points(torch.cat([numbers, chances], dim=1)) - own.project_queries(numbers)
+    expected = torch.stack([words[1], (words[0] + words[2]) / 2 + words[4]])
+    torch.testing.assert_close(told, expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_another_name_gives_another_text() -> None:
+    network = tiny_naming_network()
+    own = network.projector_of("descriptor")
+    assert own.names is not None
+    features = network.encode_photos(torch.randn(1, 3, 64, 64))
+    numbers = network.segmenter.encode_keypoints(features, torch.tensor([[[0.4, 0.4]]]))[0]
+    with network.acting_as("descriptor"):
+        _, prefix = network.read_prefix(*network.embed_prefix(features, "descriptor"))
+        said = []
+        for chances in torch.eye(6)[:3]:
+            marks = torch.cat([numbers, chances[None]], dim=1)
+            prompt = network.embed([network.prompts.describe()], marks)
+            said.append(network.logits(network.read(prefix, torch.zeros(1, dtype=torch.long), prompt))[0, -1])
+    assert not torch.allclose(said[0], said[1]) and not torch.allclose(said[1], said[2])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("answers_only", [False, True])
+def test_a_checkpoint_keeps_names(tmp_path: Path, answers_only: bool) -> None:
+    network = tiny_naming_network()
+    own = network.projector_of("descriptor")
+    assert own.names is not None
+    own.names.weight.normal_()
+    save_checkpoint(network, tmp_path / "saved")
+    read = load_checkpoint(tmp_path / "saved", roles=("descriptor",), answers_only=answers_only)
+    assert (read.config.point_names, read.config.point_colours) == (NAMES, COLOURS)
+    pixels, points = torch.randn(1, 3, 64, 64), torch.tensor([[[0.4, 0.4]]])
+    marks = []
+    for one in (network, read):
+        numbers = one.encode_points(one.encode_photos(pixels), points)[0]
+        marks.append(one.projector_of("descriptor").project_points(numbers))
+    torch.testing.assert_close(*marks)
+
+
+def test_names_are_as_many_as_the_sizes_say() -> None:
+    with pytest.raises(ValueError, match=r"point_names is '1 names'; allowed: num_point_names \(2\)"):
+        ModelConfig(vision=tiny_vision(num_point_names=2), point_names=("hood",))
+    with pytest.raises(ValueError, match=r"point_colours is '0 names'; allowed: num_point_colours \(1\)"):
+        ModelConfig(vision=tiny_vision(num_point_colours=1))
+    with pytest.raises(ValueError, match=r"num_point_names is -1; allowed: a whole number of 0 to"):
+        tiny_vision(num_point_names=-1)
