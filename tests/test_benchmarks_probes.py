@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from talking_points.model.segmenter import Segmenter
-from tests.tiny import tiny_network
+from talking_points.photos import letterbox
+from tests.tiny import tiny_naming_network, tiny_network
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
@@ -46,6 +47,16 @@ def test_what_is_read_lies_at_the_point(probes: ModuleType, monkeypatch: pytest.
     assert {len(one) for one in seen.values()} == {2}
     assert seen["keypoint"].shape[1] == 2 * segmenter.config.width
     assert seen["masks"].shape[1] == segmenter.config.num_queries
+
+
+def test_the_names_that_a_descriptor_is_told_are_the_networks_own(probes: ModuleType) -> None:
+    network = tiny_naming_network()
+    side = network.side
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8))
+    told = probes.seen_at(network.segmenter, photo, [(20.5, 30.5)])["told"]
+    features = network.encode_photos(torch.from_numpy(letterbox(photo, side))[None])
+    numbers = network.encode_points(features, torch.tensor([[[20.5 / side, 30.5 / side]]]))
+    torch.testing.assert_close(told, numbers[0, :, 64 : 64 + len(network.config.point_names)])
 
 
 def forward_of(segmenter: Segmenter) -> Callable[[Any], tuple[torch.Tensor, list[torch.Tensor]]]:

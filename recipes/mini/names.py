@@ -137,11 +137,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint, with the localizer of the first")
     given = parser.parse_args()
-    network = load_checkpoint(given.start, roles=("localizer",))
+    try:
+        network = load_checkpoint(given.start, roles=("localizer",))
+        scenes, validation = ([s for path in paths for s in read(path)] for paths in (given.scenes, given.validation))
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"names: {error}") from None
     torch.manual_seed(given.seed)
     names = read_names().sided
     head = with_names(network, names, COLOURS)
-    scenes = [scene for path in given.scenes for scene in read(path)]
     looked = look(network.segmenter, scenes, given.points, given.seed, mirrored=True)
     known = [k for k, name in enumerate(looked.parts) if name in names]
     parts_N = torch.tensor([names.index(looked.parts[k]) for k in known])
@@ -149,16 +152,24 @@ def main() -> None:
     learn(head.colours, looked.looks_NL, looked.colours_N, looked.sets, **COLOURED)
     save_checkpoint(network, given.out, dtype=torch.float16)
     print(f"{given.out}: {len(names)} names from {len(known)} points of {len(scenes)} photos")
-    if given.validation:
-        asked = look(network.segmenter, [s for p in given.validation for s in read(p)], given.points, 0, mirrored=False)
+    if validation:
+        asked = look(network.segmenter, validation, given.points, given.seed, mirrored=False)
         with torch.no_grad():
             said = head.parts(asked.seen_NS).argmax(1).tolist()
             colour_right = (head.colours(asked.looks_NL).argmax(1) == asked.colours_N).tolist()
         part_right = [names[k] == name for k, name in zip(said, asked.parts, strict=True)]
-        for one in sorted(set(asked.sets)):
+        no_colour = (asked.colours_N == len(COLOURS)).tolist()
+        sets = sorted(set(asked.sets))
+        rows = []
+        for one in sets:
             of_set = [k for k, name in enumerate(asked.sets) if name == one]
-            part, colour = (100 * sum(right[k] for k in of_set) / len(of_set) for right in (part_right, colour_right))
-            print(f"{one}, {len(of_set)} points: part right {part:.1f}%, sides counted; colour or none {colour:.1f}%")
+            shares = [
+                100 * sum(held[k] for k in of_set) / len(of_set) for held in (part_right, colour_right, no_colour)
+            ]
+            rows.append((f"{one}, {len(of_set)} points", shares))
+        rows.append(("mean over sets", [sum(shares[k] for _, shares in rows) / len(sets) for k in range(3)]))
+        for title, (part, colour, constant) in rows:
+            print(f"{title}: part right {part:.1f}%, sides counted; colour {colour:.1f}%, always none {constant:.1f}%")
 
 
 if __name__ == "__main__":

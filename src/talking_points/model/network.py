@@ -41,7 +41,7 @@ def base_name(name: str) -> str:
 
 
 NAME_SCALE = 25.0
-"""Keypoints' tokens are some fifty times as long as words': beside them a word is not heard."""
+"""`mini`'s tokens of keypoints have some fifty times the norm of its words: beside them a word is hardly heard."""
 
 
 class PointNetwork(nn.Module):
