@@ -13,6 +13,8 @@ from PIL import Image
 
 from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.scenes import read
+from talking_points.dataset.checks import words_of
+from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
@@ -35,6 +37,9 @@ WRITTEN = DIALECTS["clear"]
 """What the descriptor learns to write."""
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
+COLOURLESS_LEFT_OUT = 0.3
+"""Of the points of which `WRITTEN` has no colour to say: what is learned has colours to say."""
+COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
 QUALITY = 90
 
 
@@ -77,12 +82,14 @@ def main() -> None:
                 scene = of_set[name][order[name][taken[name] % len(order[name])]]
                 scene = mirror(scene) if rng.random() < 0.5 else scene
                 taken[name] += 1
-            drawn = sample_points(scene, given.points, rng, sift_share=0.3)
-            lines = []
+            drawn = sample_points(scene, 2 * given.points, rng, sift_share=0.3)
+            lines: list[tuple[float, float, str]] = []
             for one, known in zip(drawn, facts_of_points(scene, [(d.x, d.y) for d in drawn]), strict=True):
                 dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
-                lines.append((one.x, one.y, sentence_case(write_point_text(known, dialect, rng))))
-            write(f"{k:05d}.jpg", scene, lines)
+                text = write_point_text(known, dialect, rng)
+                if given.texts or not COLOUR_WORDS.isdisjoint(words_of(text)) or rng.random() >= COLOURLESS_LEFT_OUT:
+                    lines.append((one.x, one.y, sentence_case(text)))
+            write(f"{k:05d}.jpg", scene, lines[: given.points])
         if given.texts:
             scenes = [scene for some in of_set.values() for scene in some]
             maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))

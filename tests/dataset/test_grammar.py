@@ -101,33 +101,48 @@ def test_the_clear_dialect_says_one_color_or_none(person):
 
 
 def test_the_clear_dialect_is_silent_between_two_words(person):
+    """Of the object; of the photo it says where the point is in every case."""
     facts = replace(
         point_facts(person, (30.5, 40.5)),
         object_detail=None,
         object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
-        part_place=Place(dx=0.0, dy=-0.15, span_x=0.5, span_y=0.5),
+        part_place=Place(dx=0.0, dy=-0.2, span_x=0.1, span_y=0.1),
+        point_place=Place(dx=0.0, dy=0.0),
     )
-    _, between = clear_texts(replace(facts, point_place=Place(dx=0.15, dy=0.15)))
-    sides = {"top", "bottom", "upper", "lower", "above", "below", "left", "right"}
-    assert sides.isdisjoint(between)
-    texts, said = clear_texts(replace(facts, point_place=Place(dx=0.1, dy=-0.4)))
-    assert all("toward the top of the" in text for text in texts), texts
-    assert said & sides == {"top"}
+    texts, _ = clear_texts(facts)
+    in_person = re.compile(r"\w+ of the person")
+    assert not any(in_person.search(text) for text in texts), texts
+    texts, _ = clear_texts(replace(facts, part_place=Place(dx=0.15, dy=-0.4, span_x=0.1, span_y=0.1)))
+    assert all(in_person.findall(text) == ["top of the person"] for text in texts), texts
 
 
-def test_the_clear_dialect_tells_the_side_of_the_photo_that_the_point_is_on(person):
+def test_the_clear_dialect_says_where_in_a_part_only_of_a_large_one(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.9, span_y=0.9),
+        part_place=Place(dx=0.0, dy=0.0, span_x=0.8, span_y=0.8),
+        point_place=Place(dx=-0.4, dy=0.0),
+    )
+    within = re.compile(r"toward the left of the \w+")
+    assert all(within.search(text) for text in clear_texts(facts)[0])
+    small = replace(facts, part_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5))
+    assert not any(within.search(text) for text in clear_texts(small)[0])
+
+
+def test_the_clear_dialect_tells_where_in_the_photo_the_point_is(person):
     facts = replace(
         point_facts(person, (30.5, 40.5)),
         object_detail=None,
         object_place=Place(dx=0.1, dy=0.0, span_x=0.8, span_y=0.8),
-        part_place=Place(dx=0.2, dy=0.0, span_x=0.1, span_y=0.1),
+        part_place=Place(dx=0.2, dy=-0.15, span_x=0.1, span_y=0.1),
         point_place=Place(dx=0.3, dy=0.0),
     )
-    # 0.1 + 0.8 * (0.2 + 0.1 * 0.3)
-    assert facts.place_in_photo == Place(dx=pytest.approx(0.284), dy=0.0)
+    # 0.1 + 0.8 * (0.2 + 0.1 * 0.3), and 0.8 * -0.15
+    assert facts.place_in_photo == Place(dx=pytest.approx(0.284), dy=pytest.approx(-0.12))
     texts, _ = clear_texts(facts)
-    photo = re.compile(r", toward the right of the (photo|image|picture),")
-    assert all(photo.search(text) for text in texts)
+    photo = re.compile(r"to the right and slightly above the (center|middle) of the (photo|image|picture),")
+    assert all(photo.search(text) for text in texts), texts
 
 
 def test_relations_in_the_clear_dialect_are_clear_as_well(person):

@@ -11,7 +11,7 @@ from talking_points.dataset.places import (
     AT_EDGE,
     DIALECTS,
     Place,
-    clear_place,
+    clear_sides,
     degree,
     extent,
     mirror_words,
@@ -168,24 +168,21 @@ def test_dialects():
 
 
 @pytest.mark.parametrize(
-    ("place", "share", "clear"),
+    ("place", "clear"),
     [
-        (Place(dx=-0.3, dy=0.3), 0.3, (Place(dx=-0.25, dy=0.25), False)),
-        (Place(dx=0.45, dy=0.15), 0.3, (Place(dx=0.25, dy=0.0), False)),  # nobody would say whether it is low
-        (Place(dx=0.0, dy=0.05), 0.3, (Place(dx=0.0, dy=0.0), False)),
-        (Place(dx=0.0, dy=0.15), 0.3, None),
-        (Place(dx=0.15, dy=-0.15), 0.3, None),
-        (Place(dx=-0.45, dy=0.0), 0.1, None),  # too small to see within
-        (Place(dx=0.1, dy=-0.12), 0.8, (Place(dx=0.1, dy=-0.12), True)),  # wide enough for everything
-        (Place(dx=0.1, dy=-0.3, span_x=0.2, span_y=0.1), 0.8, (Place(dx=0.1, dy=-0.3), True)),
-        (Place(dx=0.1, dy=-0.3, span_x=0.4, span_y=0.1), 0.8, (Place(dx=0.0, dy=-0.25), False)),  # too large for it
-        (Place(dx=0.24, dy=0.3, span_x=0.9, span_y=0.2), 0.8, (Place(dx=0.0, dy=0.25), False)),
-        (Place(dx=0.02, dy=0.03, span_x=0.9, span_y=0.2), 0.8, None),
-        (Place(dx=0.02, dy=0.03, span_x=0.9, span_y=0.9), 0.8, None),
+        (Place(dx=-0.3, dy=0.3), Place(dx=-0.25, dy=0.25)),
+        (Place(dx=0.45, dy=0.15), Place(dx=0.25, dy=0.0)),  # nobody would say whether it is low
+        (Place(dx=0.27, dy=-0.29), Place(dx=0.0, dy=-0.25)),
+        (Place(dx=0.0, dy=0.05), Place(dx=0.0, dy=0.0)),
+        (Place(dx=0.0, dy=0.15), None),
+        (Place(dx=0.15, dy=-0.25), None),
+        (Place(dx=0.3, dy=0.3, span_x=0.9, span_y=0.2), Place(dx=0.0, dy=0.25)),
+        (Place(dx=0.02, dy=0.03, span_x=0.9, span_y=0.2), None),
+        (Place(dx=0.02, dy=0.03, span_x=0.9, span_y=0.9), None),
     ],
 )
-def test_only_what_is_clear_of_a_place_is_left(place, share, clear):
-    assert clear_place(place, share) == clear
+def test_only_the_sides_that_are_clear_of_a_place_are_left(place, clear):
+    assert clear_sides(place) == clear
 
 
 shifts = st.integers(-500, 500)

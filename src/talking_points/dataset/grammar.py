@@ -13,10 +13,11 @@ import numpy as np
 
 from talking_points.dataset.facts import OUTLINE, PointFacts
 from talking_points.dataset.places import (
+    LEAST_OBJECT,
+    LEAST_PART,
     ROW,
     Dialect,
     Place,
-    clear_place,
     clear_sides,
     degree,
     extent,
@@ -168,30 +169,29 @@ def _backward_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
 def _clear_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     thing, part = facts.object_place, facts.part_place
     text = words.phrase("opening").format(point=words.point, object=_named_object(words, facts, 0.3))
-    # On which side of the photo the point is: what stands where in it is seen less surely.
-    text += _clear_words(words, "clear_photo", facts, clear_sides(facts.place_in_photo), words.photo)
-    noun, share = facts.object_name, max(thing.span_x, thing.span_y)
-    if not facts.is_whole:
+    # Everybody sees where the photo ends; where in it the object stands, and where that ends, is seen less surely.
+    in_photo = place_words(words, facts.place_in_photo, dialect.place_bins, words.photo)
+    text += words.phrase("clear_photo").format(place=in_photo)
+    share = max(thing.span_x, thing.span_y)
+    if facts.is_whole:
+        text += _clear_words(words, "clear_in_object", facts.point_place, share >= LEAST_OBJECT, facts.object_name)
+    else:
         named, noun = named_part(words, facts)
         text += f", {words.phrase('part_clause').format(part=named)}"
-        text += _clear_words(words, "clear_part", facts, clear_place(part, share), facts.object_name)
+        text += _clear_words(words, "clear_part", part, share >= LEAST_OBJECT, facts.object_name)
         share = max(thing.span_x * part.span_x, thing.span_y * part.span_y)
-    kind = "clear_in_object" if facts.is_whole else "clear_in_part"
-    text += _clear_words(words, kind, facts, clear_place(facts.point_place, share), noun)
+        text += _clear_words(words, "clear_in_part", facts.point_place, share >= LEAST_PART, noun)
     look = _clear_look(words, facts) if dialect.local else ""
     return f"{text}, {words.phrase('look_clause').format(point=words.point, look=look)}." if look else f"{text}."
 
 
-def _clear_words(words: Words, kind: str, facts: PointFacts, found: tuple[Place, bool] | None, frame: str) -> str:
-    """A clause about a place, with the comma before it; "" where there is nothing to say. found: `clear_place`'s."""
-    if found is None:
+def _clear_words(words: Words, kind: str, place: Place, is_large: bool, frame: str) -> str:
+    """A clause about a place, with the comma before it; "" where the frame is small or nothing is clear."""
+    sides = clear_sides(place) if is_large else None
+    if sides is None:
         return ""
-    place, whole = found
-    if whole:
-        said = place_words(words, place, 7, frame)
-    else:
-        phrase = words.phrase(f"clear_place {degree(place.dx, 0.0, 3)} {degree(place.dy, 0.0, 3)}")
-        said = _filled_place(words, place, phrase, f" of the {frame}")
+    phrase = words.phrase(f"clear_place {degree(sides.dx, 0.0, 3)} {degree(sides.dy, 0.0, 3)}")
+    said = _filled_place(words, sides, phrase, f" of the {frame}")
     return words.phrase(kind).format(point=words.point, situated=words.phrase("situated"), place=said)
 
 

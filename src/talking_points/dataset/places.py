@@ -64,7 +64,7 @@ class Dialect:
     order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
     length: Literal["full", "short"] = "full"
     only_clear: bool = False
-    """Say only what everybody would, see `clear_place`; and of the photo, where in it the point is, not the object."""
+    """Say only what everybody would: where in the photo the point is, not the object; of object and part `clear_sides`."""
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -130,40 +130,28 @@ def degree(offset: float, span: float, bins: int) -> Degree:
     return found
 
 
-WIDE_FRAME, LEAST_FRAME = 0.6, 0.2
-"""Of a frame's larger side, as a share of the photo's. In a wide one everybody can tell near from far; in one below the
-least nobody tells left from right at a glance. Ours."""
-COMPACT_SPAN = 0.3
-"""Larger boxes stand on a side of a wide frame, and not near an edge or slightly off the middle. Ours."""
-CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.22
-"""Along one axis of other frames, as |offset|: what is nearer to the middle is there, what is farther is on that side;
-of what lies in between one person says this and another that. Ours."""
+LEAST_OBJECT, LEAST_PART = 0.2, 0.6
+"""Larger sides of frames, as shares of the photo's. In a smaller object nobody tells left from right at a glance, and where
+a part ends is less sure than where an object does. Ours."""
+CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.28
+"""Along one axis, as |offset|: what is nearer to the middle is there, what is farther is on that side; of what lies in
+between one person says this and another that. Ours."""
 
 
-def clear_place(place: Place, share: float) -> tuple[Place, bool] | None:
-    """What of a place in a frame everybody would say; None where there is nothing to say.
+def clear_sides(place: Place) -> Place | None:
+    """The sides of a frame on which everybody would see a place; None where there is nothing to say.
 
     Args:
         place: of a box, which has no place along an axis that it spans most of, or of a point.
-        share: the frame's larger side, as a share of the photo's.
 
     Returns:
-        The place, and whether all of it is meant: of what is compact in a wide frame. Of others 0.25 stands for a side,
-        and 0 along an axis for nothing, where the other axis has something to say.
+        0.25 stands for a side, and 0 along an axis for nothing, where the other axis has something to say, or for the
+        middle of both.
     """
-    if share < LEAST_FRAME:
-        return None
-    if share >= WIDE_FRAME and max(place.span_x, place.span_y) <= COMPACT_SPAN:
-        return Place(dx=place.dx, dy=place.dy), True
-    return clear_sides(place)
-
-
-def clear_sides(place: Place) -> tuple[Place, bool] | None:
-    """`clear_place` as sides alone, in a frame of any size."""
     axes = [(d, span < MOST_SHARE) for d, span in ((place.dx, place.span_x), (place.dy, place.span_y))]
     dx, dy = (math.copysign(0.25, d) if tells and abs(d) >= CLEAR_SIDE else 0.0 for d, tells in axes)
     in_the_middle = all(tells and abs(d) < CLEAR_MIDDLE for d, tells in axes)
-    return (Place(dx=dx, dy=dy), False) if dx or dy or in_the_middle else None
+    return Place(dx=dx, dy=dy) if dx or dy or in_the_middle else None
 
 
 def extent(span: float) -> Literal["whole", "most", "part"]:
