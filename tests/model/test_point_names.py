@@ -90,6 +90,18 @@ def test_a_name_is_told_as_the_mean_of_its_words() -> None:
 
 
 @torch.no_grad()
+def test_while_it_learns_features_are_dropped_and_positions_and_names_are_not() -> None:
+    own = tiny_naming_network().new_descriptor_projector().train()
+    points = torch.cat([torch.zeros(64, 32), torch.randn(64, 32), torch.rand(64, 6)], dim=1)
+    torch.testing.assert_close(own.project_points(points), own.eval().project_points(points))
+    points[:, :32] = 1.0
+    told = own.eval().project_points(points)
+    torch.testing.assert_close(told, own.project_points(points))
+    dropped = own.train().project_points(points)
+    assert not torch.isclose(dropped, told).all(1).any()
+
+
+@torch.no_grad()
 def test_another_name_gives_another_text() -> None:
     network = tiny_naming_network()
     own = network.projector_of("descriptor")

@@ -64,7 +64,7 @@ class Dialect:
     order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
     length: Literal["full", "short"] = "full"
     only_clear: bool = False
-    """Say only what everybody would: where in the photo the point is, not the object; of object and part `clear_sides`."""
+    """Say only what everybody would: of the photo where the point is, not the object; of the others `clear_sides`."""
 
 
 DIALECTS: dict[str, Dialect] = {
@@ -131,8 +131,8 @@ def degree(offset: float, span: float, bins: int) -> Degree:
 
 
 LEAST_OBJECT, LEAST_PART = 0.2, 0.6
-"""Larger sides of frames, as shares of the photo's. In a smaller object nobody tells left from right at a glance, and where
-a part ends is less sure than where an object does. Ours."""
+"""Larger sides of frames, as shares of the photo's. In a smaller object nobody tells left from right at a glance, and
+where a part ends is less sure than where an object does. Ours."""
 CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.28
 """Along one axis, as |offset|: what is nearer to the middle is there, what is farther is on that side; of what lies in
 between one person says this and another that. Ours."""
