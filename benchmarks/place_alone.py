@@ -25,43 +25,37 @@ from mini_scores import located_figures, table
 
 from talking_points.dataset.wordings import PHRASES
 from talking_points.evaluation.metrics import normalised_errors
-from talking_points.evaluation.samples import Sample
 from talking_points.progress import Progress
 
 OFFSETS = {"center": 0.0, "slight": 0.115, "plain": 0.26, "edge": 0.43}
 """Middles of the fields of seven steps an axis, in units of the photo's extent from its middle."""
-SIDE_OFFSET = 0.36
-"""Middle of a side of the second descriptor's texts, which named sides from 0.22 on."""
+Place = tuple[float, float]
 
 
-def said_places() -> dict[str, tuple[float, float]]:
+def said_places() -> dict[str, Place]:
     """Ways to say a place in a photo, and the middle of what each means, from the photo's middle.
 
     Example:
         >>> said_places()["near the left edge of the photo, toward the top"]
         (-0.43, -0.26)
     """
-    said: dict[str, tuple[float, float]] = {}
+    said: dict[str, Place] = {}
     for name, options in PHRASES.items():
         kind, _, degrees = name.partition(" ")
-        if kind not in ("place", "clear_place"):
+        if kind != "place":
             continue
         across, down = degrees.split(" ")
-        offsets = OFFSETS if kind == "place" else {"center": 0.0, "plain": SIDE_OFFSET}
         words = (("left", "right"), ("top", "bottom"), *(PHRASES[one] for one in ("near", "center", "photo")))
         for side, level, near, center, photo in itertools.product(*words):
-            upper = ("upper", "above") if level == "top" else ("lower", "below")
-            at = (offsets[across] * (-1 if side == "left" else 1), offsets[down] * (-1 if level == "top" else 1))
+            upper, above = ("upper", "above") if level == "top" else ("lower", "below")
+            at = (OFFSETS[across] * (-1 if side == "left" else 1), OFFSETS[down] * (-1 if level == "top" else 1))
             for option in options:
-                of = f" of the {photo}"
-                text = option.format(
-                    side=side, level=level, near=near, center=center, upper=upper[0], above=upper[1], of=of
-                )
-                said.setdefault(text, at)
+                filled = {"side": side, "level": level, "near": near, "center": center, "upper": upper, "above": above}
+                said[option.format(**filled, of=f" of the {photo}")] = at
     return said
 
 
-def split_place(text: str, said: dict[str, tuple[float, float]], pattern: re.Pattern[str]) -> tuple[Any, str]:
+def split_place(text: str, said: dict[str, Place], pattern: re.Pattern[str]) -> tuple[Place | None, str]:
     """The place in the photo that a text names, None where it names none, and the text without that clause."""
     match = pattern.search(text)
     return (None, text) if match is None else (said[match[1]], text[: match.start()] + text[match.end() :])
@@ -70,45 +64,47 @@ def split_place(text: str, said: dict[str, tuple[float, float]], pattern: re.Pat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("answers", type=Path, help="what `mini.py free --json` wrote")
-    parser.add_argument("--texts", type=Path, required=True, help="of which it wrote")
+    parser.add_argument("--texts", type=Path, required=True, help="whose points it described")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="mini", help="whose localizer reads")
     parser.add_argument("--device")
     parser.add_argument("--json", type=Path, help="figures, as JSON")
     given = parser.parse_args()
+    try:
+        result = measure(given)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"place_alone: {error}") from None
+    columns = {"read": "read", "n": "points", "mpck": "mPCK", "pck@0.05": "PCK@0.05", "pck@0.1": "PCK@0.1"}
+    print(f"{result['name_a_place']} of {result['texts']} texts name a place in the photo")
+    print(table(result["rows"], columns))
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Both kinds of answers beside those to the whole texts."""
     said = said_places()
     longest_first = "|".join(re.escape(one) for one in sorted(said, key=len, reverse=True))
     pattern = re.compile(rf", ({longest_first})(?=[,.])")
     lines = [line for line in json.loads(given.answers.read_text())["answers"] if line["texts"] == "own"]
     samples = [text.where for text in read_free_texts(given.texts, given.data)]
-    if [s.point_px for s in samples] != [tuple(line["point_px"]) for line in lines]:
-        raise SystemExit(f"place_alone: {given.answers} is not of the points of {given.texts}")
-    named = [split_place(line["text"], said, pattern) for line in lines]
+    points, sizes = [s.point_px for s in samples], [s.size_wh for s in samples]
+    if points != [tuple(line["point_px"]) for line in lines]:
+        raise ValueError(f"{given.answers} is not of the points of {given.texts}; give the file that it was made with")
+    texts = [line["text"] for line in lines]
+    named = [split_place(text, said, pattern) for text in texts]
     middles = [place or (0.0, 0.0) for place, _ in named]
-    alone = [
-        ((0.5 + dx) * width, (0.5 + dy) * height)
-        for (dx, dy), (width, height) in zip(middles, (s.size_wh for s in samples), strict=True)
-    ]
+    alone = [((0.5 + dx) * w, (0.5 + dy) * h) for (dx, dy), (w, h) in zip(middles, sizes, strict=True)]
     model = load_model(given.model, localizer_only=True, device=given.device)
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         errors = {
-            "whole texts": normalised_errors([line["found_px"] for line in lines], *truth(samples)),
-            "the place in the photo alone, no photo": normalised_errors(alone, *truth(samples)),
-            "texts without it": errors_of(
-                samples, located(model, samples, [text for _, text in named], progress.show, "texts without it")
-            ),
+            read: errors_of(samples, located(model, samples, some, progress.show, read))
+            for read, some in (("whole texts", texts), ("texts without their place", [rest for _, rest in named]))
         }
+    errors["the place alone, no photo"] = normalised_errors(alone, points, sizes)
     photos = [sample.photo_id for sample in samples]
     rows = [{"read": kind, "n": len(samples), **located_figures(some, photos, None)} for kind, some in errors.items()]
-    names = sum(place is not None for place, _ in named)
-    columns = {"read": "read", "n": "points", "mpck": "mPCK", "pck@0.05": "PCK@0.05", "pck@0.1": "PCK@0.1"}
-    print(f"{names} of {len(lines)} texts name a place in the photo\n\n{table(rows, columns)}")
-    if given.json:
-        given.json.write_text(json.dumps({"texts": len(lines), "name_a_place": names, "rows": rows}, indent=1) + "\n")
-
-
-def truth(samples: list[Sample]) -> tuple[list[tuple[float, float]], list[tuple[int, int]]]:
-    return [s.point_px for s in samples], [s.size_wh for s in samples]
+    return {"texts": len(lines), "name_a_place": sum(place is not None for place, _ in named), "rows": rows}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ WRITTEN = DIALECTS["clear"]
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
 COLOURLESS_LEFT_OUT = 0.3
-"""Of the points of which `WRITTEN` has no colour to say: what is learned has colours to say."""
+"""Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
 COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
 QUALITY = 90
 
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--count", type=int, default=4000, help="photos")
-    parser.add_argument("--points", type=int, default=12, help="of each photo")
+    parser.add_argument("--points", type=int, default=12, help="of each photo, at most")
     parser.add_argument(
         "--texts",
         type=Path,
@@ -82,7 +82,8 @@ def main() -> None:
                 scene = of_set[name][order[name][taken[name] % len(order[name])]]
                 scene = mirror(scene) if rng.random() < 0.5 else scene
                 taken[name] += 1
-            drawn = sample_points(scene, 2 * given.points, rng, sift_share=0.3)
+            # Of the descriptor's some are left out.
+            drawn = sample_points(scene, given.points if given.texts else 2 * given.points, rng, sift_share=0.3)
             lines: list[tuple[float, float, str]] = []
             for one, known in zip(drawn, facts_of_points(scene, [(d.x, d.y) for d in drawn]), strict=True):
                 dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN

@@ -112,8 +112,27 @@ def test_the_clear_dialect_is_silent_between_two_words(person):
     texts, _ = clear_texts(facts)
     in_person = re.compile(r"\w+ of the person")
     assert not any(in_person.search(text) for text in texts), texts
-    texts, _ = clear_texts(replace(facts, part_place=Place(dx=0.15, dy=-0.4, span_x=0.1, span_y=0.1)))
+    assert all(re.search(r"(slightly|just) above the (center|middle) of the", text) for text in texts), texts
+    at_the_top = replace(facts, part_place=Place(dx=0.15, dy=-0.4, span_x=0.1, span_y=0.1))
+    texts, _ = clear_texts(at_the_top)
     assert all(in_person.findall(text) == ["top of the person"] for text in texts), texts
+    small = replace(at_the_top, object_place=Place(dx=0.0, dy=0.0, span_x=0.15, span_y=0.15))
+    assert not any(in_person.search(text) for text in clear_texts(small)[0])
+
+
+def test_the_clear_dialect_says_where_in_an_object_without_parts(person):
+    facts = replace(
+        point_facts(person, (30.5, 40.5)),
+        object_detail=None,
+        part_name="person",
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
+        part_place=Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0),
+        point_place=Place(dx=-0.4, dy=0.15),
+    )
+    texts, _ = clear_texts(facts)
+    assert all("toward the left of the person" in text for text in texts), texts
+    small = replace(facts, object_place=Place(dx=0.0, dy=0.0, span_x=0.15, span_y=0.15))
+    assert not any("of the person" in text for text in clear_texts(small)[0])
 
 
 def test_the_clear_dialect_says_where_in_a_part_only_of_a_large_one(person):
@@ -122,10 +141,12 @@ def test_the_clear_dialect_says_where_in_a_part_only_of_a_large_one(person):
         object_detail=None,
         object_place=Place(dx=0.0, dy=0.0, span_x=0.9, span_y=0.9),
         part_place=Place(dx=0.0, dy=0.0, span_x=0.8, span_y=0.8),
-        point_place=Place(dx=-0.4, dy=0.0),
+        point_place=Place(dx=-0.4, dy=0.15),
     )
-    within = re.compile(r"toward the left of the \w+")
-    assert all(within.search(text) for text in clear_texts(facts)[0])
+    within = re.compile(r"toward the (left|lower left|bottom) of the (?!photo|image|picture)\w+")
+    assert all((found := within.search(text)) and found[1] == "left" for text in clear_texts(facts)[0])
+    between = replace(facts, point_place=Place(dx=-0.2, dy=0.15))
+    assert not any(within.search(text) for text in clear_texts(between)[0])
     small = replace(facts, part_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5))
     assert not any(within.search(text) for text in clear_texts(small)[0])
 
@@ -141,7 +162,11 @@ def test_the_clear_dialect_tells_where_in_the_photo_the_point_is(person):
     # 0.1 + 0.8 * (0.2 + 0.1 * 0.3), and 0.8 * -0.15
     assert facts.place_in_photo == Place(dx=pytest.approx(0.284), dy=pytest.approx(-0.12))
     texts, _ = clear_texts(facts)
-    photo = re.compile(r"to the right and slightly above the (center|middle) of the (photo|image|picture),")
+    center, image = "(center|middle)", "(photo|image|picture)"
+    photo = re.compile(
+        rf"to the right and slightly above the {center} of the {image},"
+        rf"|toward the right of the {image} and slightly above the {center},"
+    )
     assert all(photo.search(text) for text in texts), texts
 
 

@@ -69,8 +69,8 @@ def write_point_text(facts: PointFacts, dialect: Dialect, rng: np.random.Generat
     """Write one text about a point, a paragraph; equal facts, dialect and generator give the equal text.
 
     The "paper" dialect goes from the object in the photo over the part in the object and the point in the part to what
-    is seen around it, like the paper's Figure 2; "clear" goes the same way and leaves out what one person would say and
-    another would not.
+    is seen around it, like the paper's Figure 2; "clear" says where in the photo the point is, and of object, part and
+    look only what everybody would say.
     """
     write = _forward_text
     if dialect.only_clear:

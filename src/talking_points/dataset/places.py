@@ -64,7 +64,7 @@ class Dialect:
     order: Literal["coarse-to-fine", "fine-to-coarse"] = "coarse-to-fine"
     length: Literal["full", "short"] = "full"
     only_clear: bool = False
-    """Say only what everybody would: of the photo where the point is, not the object; of the others `clear_sides`."""
+    """Say where in the photo the point is, not the object; of places in object and part `clear_sides`; one colour."""
 
 
 DIALECTS: dict[str, Dialect] = {

@@ -52,7 +52,7 @@ class Projector(nn.Module):
 
     def project_points(self, points_PF: Tensor) -> Tensor:
         """(P, D) keypoint's tokens. points_PF: of `Segmenter.encode_points`; chances of names are added as the mean of
-        the names' vectors, where the projector has them."""
+        the names' vectors, where the projector has them, and features are dropped while it learns."""
         numbers, chances = points_PF.tensor_split([self.query_proj.in_features], dim=1)
         if self.names is None:
             return self.project_queries(numbers)
