@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from talking_points.model.config import VisionConfig
 
-FEATURE_DROPOUT = 0.75
-"""Of a keypoint's features, where its names are told. On training photos they say as much as the names, and would be
-all that is heard; on others the names are right more often."""
+FEATURES_LEFT_OUT = 0.6
+"""Of the points in training whose names are told. On training photos features say as much as names, and would be all
+that is heard; on others the names are right more often."""
 
 
 def _mlp2(channels: int, out: int) -> nn.Sequential:
@@ -52,11 +51,12 @@ class Projector(nn.Module):
 
     def project_points(self, points_PF: Tensor) -> Tensor:
         """(P, D) keypoint's tokens. points_PF: of `Segmenter.encode_points`; chances of names are added as the mean of
-        the names' vectors, where the projector has them, and features are dropped while it learns."""
+        the names' vectors, where the projector has them, and some points' features are left out while it learns."""
         numbers, chances = points_PF.tensor_split([self.query_proj.in_features], dim=1)
         if self.names is None:
             return self.project_queries(numbers)
         features, positions = numbers.chunk(2, dim=1)
-        features = F.dropout(features, FEATURE_DROPOUT, self.training)
+        if self.training:
+            features = features * (torch.rand(len(features), 1, device=features.device) >= FEATURES_LEFT_OUT)
         tokens_PD = self.project_queries(torch.cat([features, positions], dim=1))
         return tokens_PD + self.names(chances.to(tokens_PD.dtype))

@@ -1,0 +1,124 @@
+"""What is wrong in a model's own texts, by labels and rules: names, colours and sides. To choose a descriptor by.
+
+    python benchmarks/texts_by_labels.py --data DATA --split val --photos 140 --points 3 --model mini --model runs/new
+
+A text is clean where its object is right, its part right or vaguer (as `mini.py parts` has it), and neither a colour
+nor a side is wrong. A colour is wrong where it is neither of the two that the rules see at the point, nor a shade of
+one or a neighbour of it. A side ("toward the lower left of the car") is wrong where the point is not at least `LEAST`
+of the frame's extent from its middle on that side. Rules err, and a reader who looks is stricter and kinder at once:
+these figures are for rows beside each other. Means over sets; intervals are 95% bootstraps over photos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mini_claims import Vocabulary
+from mini_data import labelled_sets, read_labels
+from mini_models import described, errors_of, load_model, located
+from mini_scores import located_figures, share, table
+
+from talking_points.dataset.colours import COLOURS
+from talking_points.dataset.facts import PointFacts
+from talking_points.dataset.places import Place
+from talking_points.evaluation.run import versions
+from talking_points.progress import Progress
+
+LEAST = 0.1
+NEIGHBOURS = frozenset(
+    frozenset(pair)
+    for pair in (("black", "gray"), ("white", "gray"), ("beige", "brown"), ("beige", "gray"), ("gray", "blue"))
+)
+"""Colours that one person calls this and another that."""
+COLOUR = re.compile(rf"\b({'|'.join(sorted(COLOURS, key=len, reverse=True))})\b")
+SIDE = re.compile(
+    r"(?P<inner>(?:point|spot|it)(?: is| lies)[a-z ]*)?toward the (?P<level>upper |lower )?"
+    r"(?P<side>left|right|top|bottom)(?: side)? of the (?!photo|image|picture)"
+)
+
+
+def wrong_colour(text: str, facts: PointFacts) -> bool:
+    """Whether the last colour that a text names is far from what the rules see at the point."""
+    said = COLOUR.findall(text.lower())
+    seen = {one.split(" ")[-1] for one in (facts.look.colour, facts.look.second_colour) if one is not None}
+    if not said:
+        return False
+    plain = said[-1].split(" ")[-1]
+    return not any(plain == one or frozenset((plain, one)) in NEIGHBOURS for one in seen)
+
+
+def wrong_side(text: str, facts: PointFacts, *, names_a_part: bool) -> bool:
+    """Whether a side of the object, or of the part where the text names one, is not where the point is."""
+    part, point = facts.part_place, facts.point_place
+    in_object = point
+    if not facts.is_whole:
+        in_object = Place(dx=part.dx + part.span_x * point.dx, dy=part.dy + part.span_y * point.dy)
+    for match in SIDE.finditer(text.lower()):
+        place = point if match["inner"] and names_a_part else in_object
+        words = {match["side"], (match["level"] or "").strip()}
+        signs = {"left": -place.dx, "right": place.dx, "top": -place.dy, "upper": -place.dy}
+        signs |= {"bottom": place.dy, "lower": place.dy}
+        if any(signs[word] < LEAST for word in words & set(signs)):
+            return True
+    return False
+
+
+def judged(vocabulary: Vocabulary, facts: PointFacts, source: str, text: str) -> dict[str, bool]:
+    """What is right and wrong in a text about a point of a set."""
+    claim = vocabulary.claim(text)
+    object_right, verdict = vocabulary.verdicts(claim, source, facts.object_name, facts.part_name)
+    colour = wrong_colour(text, facts)
+    side = wrong_side(text, facts, names_a_part=claim.part != claim.object)
+    return {
+        "clean": object_right and verdict != "wrong" and not colour and not side,
+        "part right": verdict == "right",
+        "names a colour": bool(COLOUR.search(text.lower())),
+        "colour wrong": colour,
+        "side wrong": side,
+    }
+
+
+def measured(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | None) -> dict[str, Any]:
+    """A model's row."""
+    vocabulary = Vocabulary(*read_labels())
+    model = load_model(model_name, localizer_only=False, device=device)
+    samples = [sample for _, some in drawn for sample in some]
+    with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
+        texts = described(model, samples, progress.show, f"texts of {model_name}")
+        errors = errors_of(samples, located(model, samples, texts, progress.show, "finding them"))
+    found = [judged(vocabulary, s.facts, s.source, text) for s, text in zip(samples, texts, strict=True)]
+    photos, sets = [s.photo_id for s in samples], [s.source for s in samples]
+    row = {"model": model_name, "n": len(samples)}
+    row |= {key: share([one[key] for one in found], photos, sets) for key in found[0]}
+    return row | {"found": located_figures(errors, photos, sets)["mpck"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--photos", type=int, default=140, help="evenly of all sets")
+    parser.add_argument("--points", type=int, default=3, help="a photo")
+    parser.add_argument("--model", action="append", required=True, help="once or more")
+    parser.add_argument("--device")
+    parser.add_argument("--json", type=Path, help="figures, as JSON")
+    given = parser.parse_args()
+    try:
+        drawn = list(labelled_sets(given.data, given.split, points=given.points, photos=given.photos))
+        rows = [measured(name, drawn, given.device) for name in given.model]
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"texts_by_labels: {error}") from None
+    print(table(rows, {key: key for key in rows[0]}))
+    if given.json:
+        result = {"split": given.split, "rows": rows, "versions": versions()}
+        given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
