@@ -79,7 +79,8 @@ by a seed ({seed}), evenly over the sets; so are the points and the texts. No an
 not by success. Only photos that may be shown and that have texts are drawn: five of people are all there are, and those
 of clothing and cars are not shown. These are few; [Results](results.md) has the figures of all test photos.
 
-1. **Described**: `mini`'s own words for a point (star), and where they lead back to (ring).
+1. **Described**: `mini`'s own words for a point (star), and where they lead back to (ring). They name a place in the
+   photo, and mostly by that they are found: a ring near its star does not mean that the words are true.
 2. **Asked for**: a text of another point (star), at length or in passing, and where `mini` finds it (ring). These texts
    are model-written, by a large model that looked at the photo; those of the demo are the project's. A text in passing
    often means a whole thing, and any place on it would do: the distance is to the one point.
