@@ -36,21 +36,24 @@ from tests.training.test_loop import launch
 SIDE = 128
 ADAPTER = "adapter_model.safetensors"
 ROOT = Path(__file__).resolve().parents[2]
+PHOTOS = ROOT / "src" / "talking_points" / "demo_photos"
 WORDS = ("one", "two", "three", "four", "five", "six")
 
 
 def real_samples() -> list[Sample]:
-    """Six points anywhere on each of eight photos; the texts are the same on all of them."""
+    """Six points anywhere on each of eight photos: the demo's five, and a quarter of three; the texts are the same."""
     rng = np.random.default_rng(0)
+    wholes = {path.stem: open_photo(path) for path in sorted(PHOTOS.glob("*.jpg"))}
+    quarters = {f"{name}, a quarter": one.crop((0, 0, one.width // 2, one.height // 2)) for name, one in wholes.items()}
     samples = []
-    for name in sorted((ROOT / "docs" / "gallery").glob("*.jpg"))[:8]:
-        photo = open_photo(name).resize((SIDE, SIDE))
+    for name, whole in [*wholes.items(), *list(quarters.items())[:3]]:
+        photo = whole.resize((SIDE, SIDE))
         for word in WORDS:
             x, y = rng.uniform(0.05 * SIDE, 0.95 * SIDE, 2)
             samples.append(
                 Sample(
-                    sample_id=f"{name.stem} {word}",
-                    photo_id=name.stem,
+                    sample_id=f"{name} {word}",
+                    photo_id=name,
                     open_photo=photo.copy,
                     size_wh=photo.size,
                     point_px=(float(x), float(y)),
