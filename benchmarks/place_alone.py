@@ -23,11 +23,13 @@ from mini_data import read_free_texts
 from mini_models import errors_of, load_model, located
 from mini_scores import located_figures, table
 
+from talking_points.dataset.places import STEP_LIMITS
 from talking_points.dataset.wordings import PHRASES
 from talking_points.evaluation.metrics import normalised_errors
-from talking_points.progress import Progress
+from talking_points.progress import Progress, one_line
 
-OFFSETS = {"center": 0.0, "slight": 0.115, "plain": 0.26, "edge": 0.43}
+_STARTS = (*STEP_LIMITS[7], (0.5, ""))
+OFFSETS = {"center": 0.0, **{name: (_STARTS[k][0] + _STARTS[k + 1][0]) / 2 for k, (_, name) in enumerate(_STARTS[:-1])}}
 """Middles of the fields of seven steps an axis, in units of the photo's extent from its middle."""
 Place = tuple[float, float]
 
@@ -73,7 +75,7 @@ def main() -> None:
     try:
         result = measure(given)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"place_alone: {error}") from None
+        parser.error(one_line(error))
     columns = {"read": "read", "n": "points", "mpck": "mPCK", "pck@0.05": "PCK@0.05", "pck@0.1": "PCK@0.1"}
     print(f"{result['name_a_place']} of {result['texts']} texts name a place in the photo")
     print(table(result["rows"], columns))
@@ -86,7 +88,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     said = said_places()
     longest_first = "|".join(re.escape(one) for one in sorted(said, key=len, reverse=True))
     pattern = re.compile(rf", ({longest_first})(?=[,.])")
-    lines = [line for line in json.loads(given.answers.read_text())["answers"] if line["texts"] == "own"]
+    answers = json.loads(given.answers.read_text())
+    if "answers" not in answers:
+        raise ValueError(f"{given.answers} has no answers; give what `mini.py free --json` wrote")
+    lines = [line for line in answers["answers"] if line["texts"] == "own"]
     samples = [text.where for text in read_free_texts(given.texts, given.data)]
     points, sizes = [s.point_px for s in samples], [s.size_wh for s in samples]
     if points != [tuple(line["point_px"]) for line in lines]:

@@ -28,9 +28,10 @@ from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.places import Place
 from talking_points.evaluation.run import versions
-from talking_points.progress import Progress
+from talking_points.progress import Progress, one_line
 
 LEAST = 0.1
+"""Of the frame's extent from its middle: what is nearer to it is not on a side."""
 NEIGHBOURS = frozenset(
     frozenset(pair)
     for pair in (("black", "gray"), ("white", "gray"), ("beige", "brown"), ("beige", "gray"), ("gray", "blue"))
@@ -113,7 +114,7 @@ def main() -> None:
         drawn = list(labelled_sets(given.data, given.split, points=given.points, photos=given.photos))
         rows = [measured(name, drawn, given.device) for name in given.model]
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"texts_by_labels: {error}") from None
+        parser.error(one_line(error))
     print(table(rows, {key: key for key in rows[0]}))
     if given.json:
         result = {"split": given.split, "rows": rows, "versions": versions()}

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
 from talking_points.dataset.colours import COLOURS
-from talking_points.dataset.grammar import CLEAR_COLOUR
+from talking_points.dataset.grammar import has_clear_colour
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.looks import look_at
 from talking_points.dataset.scene import Scene
@@ -79,8 +79,7 @@ def look(segmenter: Segmenter, scenes: Sequence[Scene], points: int, seed: int, 
 def _clear_colour(scene: Scene, point_px: tuple[float, float]) -> int:
     """Index of what the `clear` dialect calls a clear colour, skin's as well; the number of colours where none is."""
     seen = look_at(scene, point_px)
-    is_clear = seen.colour_share >= CLEAR_COLOUR and seen.second_colour is None
-    return COLOURS.index(seen.colour) if is_clear else len(COLOURS)
+    return COLOURS.index(seen.colour) if has_clear_colour(seen) else len(COLOURS)
 
 
 def learn(

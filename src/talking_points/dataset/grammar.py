@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from talking_points.dataset.facts import OUTLINE, PointFacts
+from talking_points.dataset.looks import LocalLook
 from talking_points.dataset.places import (
     LEAST_OBJECT,
     LEAST_PART,
@@ -374,12 +375,17 @@ def _look_words(words: Words, facts: PointFacts, noun: str) -> str:
     return text
 
 
+def has_clear_colour(look: LocalLook) -> bool:
+    """Whether most of what is around a point has one colour."""
+    return look.colour_share >= CLEAR_COLOUR and look.second_colour is None
+
+
 def _clear_look(words: Words, facts: PointFacts) -> str:
     """Skin, or one colour that most of the surroundings have; "" where there is neither."""
     look = facts.look
     if _is_person_s(facts, "skin") and look.colour in KINDS["skin_colours"]:
         return words.phrase("skin")
-    if look.colour_share < CLEAR_COLOUR or look.second_colour is not None:
+    if not has_clear_colour(look):
         return ""
     plain = replace(facts, look=replace(look, texture=None, shade=None))
     said = _surface_words(words, plain)

@@ -100,13 +100,16 @@ class PointNetwork(nn.Module):
     def new_descriptor_projector(self) -> Projector:
         """Untrained: the base's, and for each name and colour the mean of its words, `NAME_SCALE` times as long."""
         own = Projector(self.config.vision, self.llama.config.hidden_size, names=True)
-        own.load_state_dict(self.projector.state_dict(), strict=False)
+        weights = self.projector.state_dict()
         if own.names is not None:
+            # That of no colour, the last, stays zero.
+            vectors_DK = torch.zeros_like(own.names.weight)
             with torch.no_grad():
-                own.names.weight.zero_()
                 for k, name in enumerate(self.config.point_names + self.config.point_colours):
                     ids = torch.tensor(self.prompts.word_ids(name), device=next(self.embedding.parameters()).device)
-                    own.names.weight[:, k] = NAME_SCALE * self.embedding(ids).mean(0)
+                    vectors_DK[:, k] = NAME_SCALE * self.embedding(ids).mean(0)
+            weights["names.weight"] = vectors_DK
+        own.load_state_dict(weights)
         return own
 
     def base_weights(self) -> dict[str, Tensor]:
