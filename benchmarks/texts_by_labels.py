@@ -26,7 +26,6 @@ from mini_scores import located_figures, share, table
 
 from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.places import Place
 from talking_points.evaluation.run import versions
 from talking_points.progress import Progress, one_line
 
@@ -56,12 +55,8 @@ def wrong_colour(text: str, facts: PointFacts) -> bool:
 
 def wrong_side(text: str, facts: PointFacts, *, names_a_part: bool) -> bool:
     """Whether a side of the object, or of the part where the text names one, is not where the point is."""
-    part, point = facts.part_place, facts.point_place
-    in_object = point
-    if not facts.is_whole:
-        in_object = Place(dx=part.dx + part.span_x * point.dx, dy=part.dy + part.span_y * point.dy)
     for match in SIDE.finditer(text.lower()):
-        place = point if match["inner"] and names_a_part else in_object
+        place = facts.point_place if match["inner"] and names_a_part else facts.place_in_object
         words = {match["side"], (match["level"] or "").strip()}
         signs = {"left": -place.dx, "right": place.dx, "top": -place.dy, "upper": -place.dy}
         signs |= {"bottom": place.dy, "lower": place.dy}

@@ -5,23 +5,30 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.scenes import read
 from talking_points.dataset.checks import words_of
 from talking_points.dataset.colours import COLOURS
-from talking_points.dataset.facts import facts_of_points
+from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS
+from talking_points.dataset.places import DIALECTS, SIDES, Place
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.evaluation.composing import compose
+from talking_points.model.checkpoint import load_checkpoint
+from talking_points.model.network import PointNetwork
+from talking_points.photos import letterbox
+from talking_points.points import photo_to_square
 
 TURNS = {
     "clothing_parts": 4,
@@ -40,7 +47,58 @@ COMPOSED = 0.35
 COLOURLESS_LEFT_OUT = 0.3
 """Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
 COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
+SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.5
+"""Of chances, the least of what a text says where `--base` is given: of the likeliest name, of the likelier of left and
+right where the rest of the name is as it is, of the likeliest colour."""
+OTHER_SIDE = {"left": "right", "right": "left"}
 QUALITY = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a base that knows names and colours makes of one point."""
+
+    names: dict[str, float]
+    """Chances of parts and things."""
+    colour: float
+    """Chance of the likeliest colour, or of none, whichever is more."""
+
+
+@torch.no_grad()
+def known_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Known]:
+    """What the base makes of points, in pixels of the scene's photo."""
+    segmenter, names = network.segmenter, network.config.point_names
+    photo = Image.fromarray(scene.photo)
+    features = segmenter(torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None])
+    points_1P2 = torch.from_numpy(photo_to_square(points_px, photo.size)).float()[None]
+    told = len(names) + len(network.config.point_colours) + 1
+    chances_PK: Tensor = segmenter.encode_points(features, points_1P2)[0, :, -told:]
+    return [
+        Known(names=dict(zip(names, chances_K.tolist(), strict=False)), colour=chances_K[len(names) :].max().item())
+        for chances_K in chances_PK
+    ]
+
+
+def only_sure(facts: PointFacts, known: Known) -> PointFacts:
+    """The facts without the part, the part's side and the colour that a base is not sure of.
+
+    What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed.
+    """
+    part = facts.part_name
+    if max(known.names.values()) < SURE_NAME and not facts.is_whole:
+        # The part that is the object itself has the object's frame.
+        whole = Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0)
+        facts = replace(
+            facts, part_name=facts.object_name, part_order=None, part_place=whole, point_place=facts.place_in_object
+        )
+    elif not SIDES.isdisjoint(part.split(" ")):
+        mirrored = " ".join(OTHER_SIDE.get(word, word) for word in part.split(" "))
+        chances = known.names.get(part, 0.0), known.names.get(mirrored, 0.0)
+        if max(chances) < SURE_SIDE * sum(chances):
+            facts = replace(facts, part_name=" ".join(word for word in part.split(" ") if word not in SIDES))
+    if known.colour < SURE_COLOUR:
+        facts = replace(facts, look=replace(facts.look, colour_share=0.0))
+    return facts
 
 
 def main() -> None:
@@ -54,9 +112,15 @@ def main() -> None:
         nargs="*",
         help="free texts; with them the rules' are of every dialect, for a localizer",
     )
+    parser.add_argument(
+        "--base", type=Path, help="checkpoint that knows names: of what it is not sure of, rules' texts say nothing"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="folder of photos and points.jsonl")
     given = parser.parse_args()
+    network = None if given.base is None else load_checkpoint(given.base, roles=())
+    if network is not None and network.segmenter.point_names is None:
+        parser.error(f"{given.base} knows no names; give a checkpoint of recipes.mini.names")
     of_set: dict[str, list[Scene]] = defaultdict(list)
     for path in given.scenes:
         for scene in read(path):
@@ -85,19 +149,23 @@ def main() -> None:
             # Of the descriptor's some are left out.
             drawn = sample_points(scene, given.points if given.texts else 2 * given.points, rng, sift_share=0.3)
             lines: list[tuple[float, float, str]] = []
-            for one, known in zip(drawn, facts_of_points(scene, [(d.x, d.y) for d in drawn]), strict=True):
+            points_px = [(one.x, one.y) for one in drawn]
+            facts = facts_of_points(scene, points_px)
+            if network is not None and facts:
+                facts = [only_sure(*each) for each in zip(facts, known_at(network, scene, points_px), strict=True)]
+            for one, said in zip(drawn, facts, strict=True):
                 dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
-                text = write_point_text(known, dialect, rng)
+                text = write_point_text(said, dialect, rng)
                 if given.texts or not COLOUR_WORDS.isdisjoint(words_of(text)) or rng.random() >= COLOURLESS_LEFT_OUT:
                     lines.append((one.x, one.y, sentence_case(text)))
             write(f"{k:05d}.jpg", scene, lines[: given.points])
         if given.texts:
             scenes = [scene for some in of_set.values() for scene in some]
             maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
-            for k, (key, said) in enumerate(maker.free.items()):
+            for k, (key, free) in enumerate(maker.free.items()):
                 scene = maker.of_photo[key]
-                fx, fy = scene.size_wh[0] / said[0]["width"], scene.size_wh[1] / said[0]["height"]
-                texts = [(one["x"] * fx, one["y"] * fy, one[length]) for one in said for length in ("long", "short")]
+                fx, fy = scene.size_wh[0] / free[0]["width"], scene.size_wh[1] / free[0]["height"]
+                texts = [(one["x"] * fx, one["y"] * fy, one[length]) for one in free for length in ("long", "short")]
                 write(f"free-{k:05d}.jpg", scene, texts)
     print(f"{given.out}: {given.count} photos")
 

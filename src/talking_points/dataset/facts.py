@@ -64,13 +64,14 @@ class PointFacts:
         return self.part_name == self.object_name
 
     @property
+    def place_in_object(self) -> Place:
+        """Of the point."""
+        return self.point_place.in_frame(self.part_place)
+
+    @property
     def place_in_photo(self) -> Place:
         """Of the point."""
-        point, part, thing = self.point_place, self.part_place, self.object_place
-        return Place(
-            dx=thing.dx + thing.span_x * (part.dx + part.span_x * point.dx),
-            dy=thing.dy + thing.span_y * (part.dy + part.span_y * point.dy),
-        )
+        return self.place_in_object.in_frame(self.object_place)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; `from_dict` is the exact inverse."""

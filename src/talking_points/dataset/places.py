@@ -92,6 +92,10 @@ class Place:
     """Share of the frame's width that is covered; 0 for a point."""
     span_y: float = 0.0
 
+    def in_frame(self, frame: Place) -> Place:
+        """The same place in what its frame is in; a point's. frame: where its frame is there."""
+        return Place(dx=frame.dx + frame.span_x * self.dx, dy=frame.dy + frame.span_y * self.dy)
+
 
 def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
     """Place of a box in a frame; both in pixels of the photo.
