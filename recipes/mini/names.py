@@ -25,7 +25,7 @@ from talking_points.dataset.scene_edits import mirror
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.point_names import PointNames
-from talking_points.model.segmenter import Segmenter
+from talking_points.model.segmenter import ImageFeatures, Segmenter
 from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
 from talking_points.progress import Progress
@@ -64,9 +64,7 @@ def look(segmenter: Segmenter, scenes: Sequence[Scene], points: int, seed: int, 
             drawn = sample_points(scene, points, rng, sift_share=0.3)
             if drawn:
                 points_px = [(one.x, one.y) for one in drawn]
-                photo = Image.fromarray(scene.photo)
-                features = segmenter(torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None])
-                points_1P2 = torch.from_numpy(photo_to_square(points_px, photo.size)).float()[None]
+                features, points_1P2 = encode(segmenter, scene, points_px)
                 seen.append(segmenter.seen_at(features, segmenter.encode_keypoints(features, points_1P2), points_1P2))
                 parts += [scene.parts[one.part_index].name for one in drawn]
                 colours += [_clear_colour(scene, point_px) for point_px in points_px]
@@ -74,6 +72,15 @@ def look(segmenter: Segmenter, scenes: Sequence[Scene], points: int, seed: int, 
             progress.show("photos", done, len(scenes))
     seen_NS, looks_NL = (torch.cat([one[k][0] for one in seen]) for k in (0, 1))
     return Looked(seen_NS=seen_NS, looks_NL=looks_NL, parts=parts, colours_N=torch.tensor(colours), sets=sets)
+
+
+def encode(
+    segmenter: Segmenter, scene: Scene, points_px: Sequence[tuple[float, float]]
+) -> tuple[ImageFeatures, Tensor]:
+    """A scene's features, and points in pixels of its photo as (1, P, 2) of the square."""
+    photo = Image.fromarray(scene.photo)
+    features = segmenter(torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None])
+    return features, torch.from_numpy(photo_to_square(points_px, photo.size)).float()[None]
 
 
 def _clear_colour(scene: Scene, point_px: tuple[float, float]) -> int:

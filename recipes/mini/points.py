@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
+from recipes.mini.names import encode
 from recipes.mini.scenes import read
 from talking_points.dataset.checks import words_of
 from talking_points.dataset.colours import COLOURS
@@ -27,8 +27,6 @@ from talking_points.dataset.scene_edits import mirror
 from talking_points.evaluation.composing import compose
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.photos import letterbox
-from talking_points.points import photo_to_square
 
 TURNS = {
     "clothing_parts": 4,
@@ -44,7 +42,7 @@ WRITTEN = DIALECTS["clear"]
 """What the descriptor learns to write."""
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
-COLOURLESS_LEFT_OUT = 0.3
+COLOURLESS_LEFT_OUT = 0.4
 """Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
 COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
 SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.5
@@ -67,12 +65,9 @@ class Known:
 @torch.no_grad()
 def known_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Known]:
     """What the base makes of points, in pixels of the scene's photo."""
-    segmenter, names = network.segmenter, network.config.point_names
-    photo = Image.fromarray(scene.photo)
-    features = segmenter(torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None])
-    points_1P2 = torch.from_numpy(photo_to_square(points_px, photo.size)).float()[None]
+    names = network.config.point_names
     told = len(names) + len(network.config.point_colours) + 1
-    chances_PK: Tensor = segmenter.encode_points(features, points_1P2)[0, :, -told:]
+    chances_PK = network.segmenter.encode_points(*encode(network.segmenter, scene, points_px))[0, :, -told:]
     return [
         Known(names=dict(zip(names, chances_K.tolist(), strict=False)), colour=chances_K[len(names) :].max().item())
         for chances_K in chances_PK

@@ -105,8 +105,8 @@ def test_the_clear_dialect_is_silent_between_two_words(person):
     facts = replace(
         point_facts(person, (30.5, 40.5)),
         object_detail=None,
-        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
-        part_place=Place(dx=0.0, dy=-0.2, span_x=0.1, span_y=0.1),
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.7),
+        part_place=Place(dx=0.0, dy=-0.14, span_x=0.1, span_y=0.1),
         point_place=Place(dx=0.0, dy=0.0),
     )
     texts, _ = clear_texts(facts)
@@ -116,7 +116,7 @@ def test_the_clear_dialect_is_silent_between_two_words(person):
     at_the_top = replace(facts, part_place=Place(dx=0.15, dy=-0.4, span_x=0.1, span_y=0.1))
     texts, _ = clear_texts(at_the_top)
     assert all(in_person.findall(text) == ["top of the person"] for text in texts), texts
-    small = replace(at_the_top, object_place=Place(dx=0.0, dy=0.0, span_x=0.15, span_y=0.15))
+    small = replace(at_the_top, object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.55))
     assert not any(in_person.search(text) for text in clear_texts(small)[0])
 
 
@@ -125,13 +125,13 @@ def test_the_clear_dialect_says_where_in_an_object_without_parts(person):
         point_facts(person, (30.5, 40.5)),
         object_detail=None,
         part_name="person",
-        object_place=Place(dx=0.0, dy=0.0, span_x=0.5, span_y=0.5),
+        object_place=Place(dx=0.0, dy=0.0, span_x=0.8, span_y=0.6),
         part_place=Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0),
         point_place=Place(dx=-0.4, dy=0.15),
     )
     texts, _ = clear_texts(facts)
     assert all("toward the left of the person" in text for text in texts), texts
-    small = replace(facts, object_place=Place(dx=0.0, dy=0.0, span_x=0.15, span_y=0.15))
+    small = replace(facts, object_place=Place(dx=0.0, dy=0.0, span_x=0.55, span_y=0.55))
     assert not any("of the person" in text for text in clear_texts(small)[0])
 
 

@@ -134,9 +134,9 @@ def degree(offset: float, span: float, bins: int) -> Degree:
     return found
 
 
-LEAST_OBJECT, LEAST_PART = 0.2, 0.6
-"""Larger sides of frames, as shares of the photo's. In a smaller object nobody tells left from right at a glance, and
-where a part ends is less sure than where an object does. Ours."""
+LEAST_FRAME = 0.6
+"""Larger side of an object or a part in which a side is clear, as a share of the photo's. In smaller ones the place in
+the photo says as much, and where they end is less sure. Ours."""
 CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.28
 """Along one axis, as |offset|: what is nearer to the middle is there, what is farther is on that side; of what lies in
 between one person says this and another that. Ours."""

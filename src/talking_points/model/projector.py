@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from talking_points.model.config import VisionConfig
 
-FEATURES_LEFT_OUT = 0.6
+FEATURES_LEFT_OUT = 0.8
 """Of the points in training whose names are told. On training photos features say as much as names, and would be all
 that is heard; on others the names are right more often."""
 
