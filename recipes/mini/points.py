@@ -42,10 +42,10 @@ WRITTEN = DIALECTS["clear"]
 """What the descriptor learns to write."""
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
-COLOURLESS_LEFT_OUT = 0.4
+COLOURLESS_LEFT_OUT = 0.6
 """Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
 COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
-SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.5
+SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.4
 """Of chances, the least of what a text says where `--base` is given: of the likeliest name, of the likelier of left and
 right where the rest of the name is as it is, of the likeliest colour."""
 OTHER_SIDE = {"left": "right", "right": "left"}
