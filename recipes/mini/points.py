@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
+from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case, sideless
 from recipes.mini.names import encode
 from recipes.mini.scenes import read
 from talking_points.dataset.checks import words_of
@@ -21,12 +21,14 @@ from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, SIDES, Place
+from talking_points.dataset.places import DIALECTS, Place, has_side, mirror_words
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
+from talking_points.dataset.wordings import KINDS
 from talking_points.evaluation.composing import compose
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
+from talking_points.progress import one_line
 
 TURNS = {
     "clothing_parts": 4,
@@ -46,9 +48,8 @@ COLOURLESS_LEFT_OUT = 0.6
 """Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
 COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
 SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.4
-"""Of chances, the least of what a text says where `--base` is given: of the likeliest name, of the likelier of left and
-right where the rest of the name is as it is, of the likeliest colour."""
-OTHER_SIDE = {"left": "right", "right": "left"}
+"""What a text says where `--base` is given has at least these chances: of all names the likeliest, both sides together;
+of the part's own name the likelier side; of all colours, and of none, the likeliest."""
 QUALITY = 90
 
 
@@ -57,43 +58,54 @@ class Known:
     """What a base that knows names and colours makes of one point."""
 
     names: dict[str, float]
-    """Chances of parts and things."""
+    """Chances of parts and things, which sum to 1."""
     colour: float
     """Chance of the likeliest colour, or of none, whichever is more."""
+
+    @property
+    def likeliest(self) -> float:
+        """Chance of the likeliest name, both sides together."""
+        chances: Counter[str] = Counter()
+        for name, chance in self.names.items():
+            chances[sideless(name)] += chance
+        return max(chances.values())
 
 
 @torch.no_grad()
 def known_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Known]:
-    """What the base makes of points, in pixels of the scene's photo."""
+    """What a network that knows names makes of points, in their order; in pixels of the scene's photo."""
     names = network.config.point_names
     told = len(names) + len(network.config.point_colours) + 1
     chances_PK = network.segmenter.encode_points(*encode(network.segmenter, scene, points_px))[0, :, -told:]
     return [
-        Known(names=dict(zip(names, chances_K.tolist(), strict=False)), colour=chances_K[len(names) :].max().item())
-        for chances_K in chances_PK
+        Known(names=dict(zip(names, parts, strict=True)), colour=max(colours))
+        for parts, colours in zip(
+            chances_PK[:, : len(names)].tolist(), chances_PK[:, len(names) :].tolist(), strict=True
+        )
     ]
 
 
 def only_sure(facts: PointFacts, known: Known) -> PointFacts:
-    """The facts without the part, the part's side and the colour that a base is not sure of.
+    """The facts without the part, the part's side and the point's colour that a base is not sure of.
 
     What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed.
     """
     part = facts.part_name
-    if max(known.names.values()) < SURE_NAME and not facts.is_whole:
+    says_colour = known.colour >= SURE_COLOUR
+    if known.likeliest < SURE_NAME and not facts.is_whole:
         # The part that is the object itself has the object's frame.
         whole = Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0)
         facts = replace(
             facts, part_name=facts.object_name, part_order=None, part_place=whole, point_place=facts.place_in_object
         )
-    elif not SIDES.isdisjoint(part.split(" ")):
-        mirrored = " ".join(OTHER_SIDE.get(word, word) for word in part.split(" "))
-        chances = known.names.get(part, 0.0), known.names.get(mirrored, 0.0)
-        if max(chances) < SURE_SIDE * sum(chances):
-            facts = replace(facts, part_name=" ".join(word for word in part.split(" ") if word not in SIDES))
-    if known.colour < SURE_COLOUR:
-        facts = replace(facts, look=replace(facts.look, colour_share=0.0))
-    return facts
+        # Of a dog's nose alone it is true that it is black: its fur may not be.
+        says_colour = says_colour and KINDS["bare"].isdisjoint(part.split(" "))
+    elif has_side(part):
+        sides = [known.names.get(name, 0.0) for name in (part, mirror_words(part))]
+        if max(sides) <= SURE_SIDE * (sum(sides) + known.names.get(sideless(part), 0.0)):
+            # Which of several it is was counted among those of its side.
+            facts = replace(facts, part_name=sideless(part), part_order=None)
+    return facts if says_colour else replace(facts, look=replace(facts.look, colour_share=0.0))
 
 
 def main() -> None:
@@ -107,24 +119,27 @@ def main() -> None:
         nargs="*",
         help="free texts; with them the rules' are of every dialect, for a localizer",
     )
-    parser.add_argument(
-        "--base", type=Path, help="checkpoint that knows names: of what it is not sure of, rules' texts say nothing"
-    )
+    parser.add_argument("--base", type=Path, help="checkpoint that knows names: what it is not sure of is left out")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="folder of photos and points.jsonl")
     given = parser.parse_args()
-    network = None if given.base is None else load_checkpoint(given.base, roles=())
-    if network is not None and network.segmenter.point_names is None:
-        parser.error(f"{given.base} knows no names; give a checkpoint of recipes.mini.names")
+    if given.base is not None and given.texts:
+        parser.error("--base is for a descriptor's texts and --texts for a localizer's; give one of them")
+    try:
+        network = None if given.base is None else load_checkpoint(given.base, roles=())
+        if network is not None and network.segmenter.point_names is None:
+            raise ValueError(f"--base {given.base} knows no names; give a checkpoint of recipes.mini.names")
+        scenes = [scene for path in given.scenes for scene in read(path)]
+        given.out.mkdir(parents=True)
+    except (ValueError, OSError) as error:
+        parser.error(one_line(error))
     of_set: dict[str, list[Scene]] = defaultdict(list)
-    for path in given.scenes:
-        for scene in read(path):
-            of_set[scene.source].append(scene)
+    for scene in scenes:
+        of_set[scene.source].append(scene)
     rng = np.random.default_rng(given.seed)
-    order = {name: rng.permutation(len(scenes)) for name, scenes in of_set.items()}
+    order = {name: rng.permutation(len(some)) for name, some in of_set.items()}
     taken: dict[str, int] = defaultdict(int)
     turns = [name for name, count in TURNS.items() for _ in range(count)]
-    given.out.mkdir(parents=True)
     with (given.out / "points.jsonl").open("w") as out:
 
         def write(name: str, scene: Scene, lines: Iterable[tuple[float, float, str]]) -> None:
@@ -155,7 +170,6 @@ def main() -> None:
                     lines.append((one.x, one.y, sentence_case(text)))
             write(f"{k:05d}.jpg", scene, lines[: given.points])
         if given.texts:
-            scenes = [scene for some in of_set.values() for scene in some]
             maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
             for k, (key, free) in enumerate(maker.free.items()):
                 scene = maker.of_photo[key]

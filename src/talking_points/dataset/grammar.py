@@ -172,23 +172,23 @@ def _clear_text(words: Words, facts: PointFacts, dialect: Dialect) -> str:
     # Everybody sees where the photo ends; where in it the object stands, and where that ends, is seen less surely.
     in_photo = place_words(words, facts.place_in_photo, dialect.place_bins, words.photo)
     text += words.phrase("clear_photo").format(place=in_photo)
-    share = max(thing.span_x, thing.span_y)
     if facts.is_whole:
-        text += _clear_words(words, "clear_in_object", facts.point_place, share, facts.object_name)
+        text += _clear_words(words, "clear_in_object", facts.point_place, thing, facts.object_name)
     else:
         named, noun = named_part(words, facts)
         text += f", {words.phrase('part_clause').format(part=named)}"
-        text += _clear_words(words, "clear_part", part, share, facts.object_name)
-        share = max(thing.span_x * part.span_x, thing.span_y * part.span_y)
-        text += _clear_words(words, "clear_in_part", facts.point_place, share, noun)
+        text += _clear_words(words, "clear_part", part, thing, facts.object_name)
+        text += _clear_words(words, "clear_in_part", facts.point_place, part.in_frame(thing), noun)
     look = _clear_look(words, facts) if dialect.local else ""
     return f"{text}, {words.phrase('look_clause').format(point=words.point, look=look)}." if look else f"{text}."
 
 
-def _clear_words(words: Words, kind: str, place: Place, share: float, frame: str) -> str:
-    """A clause about a place, with the comma before it; "" where nothing is clear. share: of the photo's side, which
-    the frame spans."""
-    sides = clear_sides(place) if share >= LEAST_FRAME else None
+def _clear_words(words: Words, kind: str, place: Place, in_photo: Place, frame: str) -> str:
+    """A clause about a place, with the comma before it; "" where the frame is small or nothing is clear.
+
+    in_photo: the frame's place there.
+    """
+    sides = clear_sides(place) if max(in_photo.span_x, in_photo.span_y) >= LEAST_FRAME else None
     if sides is None:
         return ""
     phrase = words.phrase(f"clear_place {degree(sides.dx, 0.0, 3)} {degree(sides.dy, 0.0, 3)}")

@@ -93,8 +93,13 @@ class Place:
     span_y: float = 0.0
 
     def in_frame(self, frame: Place) -> Place:
-        """The same place in what its frame is in; a point's. frame: where its frame is there."""
-        return Place(dx=frame.dx + frame.span_x * self.dx, dy=frame.dy + frame.span_y * self.dy)
+        """This place in what the frame itself is in. frame: the frame's place there."""
+        return Place(
+            dx=frame.dx + frame.span_x * self.dx,
+            dy=frame.dy + frame.span_y * self.dy,
+            span_x=frame.span_x * self.span_x,
+            span_y=frame.span_y * self.span_y,
+        )
 
 
 def place_of_box(box_xyxy: Box, frame_xyxy: Box) -> Place:
@@ -135,8 +140,8 @@ def degree(offset: float, span: float, bins: int) -> Degree:
 
 
 LEAST_FRAME = 0.6
-"""Larger side of an object or a part in which a side is clear, as a share of the photo's. In smaller ones the place in
-the photo says as much, and where they end is less sure. Ours."""
+"""What an object or a part spans of the photo, along the axis of which it spans more, for its sides to be clear. In
+smaller ones the place in the photo says as much, and where they end is less sure. Ours."""
 CLEAR_MIDDLE, CLEAR_SIDE = 0.09, 0.28
 """Along one axis, as |offset|: what is nearer to the middle is there, what is farther is on that side; of what lies in
 between one person says this and another that. Ours."""
