@@ -74,6 +74,7 @@ def judged(vocabulary: Vocabulary, facts: PointFacts, source: str, text: str) ->
     return {
         "clean": object_right and verdict != "wrong" and not colour and not side,
         "part right": verdict == "right",
+        "vaguer": verdict == "vaguer",
         "names a colour": bool(COLOUR.search(text.lower())),
         "colour wrong": colour,
         "side wrong": side,
