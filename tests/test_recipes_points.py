@@ -127,5 +127,10 @@ def test_points_refuse_what_is_wrong_in_one_line(person, tmp_path: Path, monkeyp
         run(monkeypatch, *words)
     assert ended.value.code == 2
     *_, last = capsys.readouterr().err.strip().splitlines()
-    said = {"no base": "no such", "no names": "knows no names", "texts": "give one of them", "there already": "exists"}
+    said = {
+        "no base": "no such",
+        "no names": "knows no names",
+        "texts": "give one of them",
+        "there already": "choose another --out",
+    }
     assert "error: " in last and said[wrong] in last

@@ -16,7 +16,7 @@ import numpy as np
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, SIDES, without_side
+from talking_points.dataset.places import DIALECTS, without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import crop, mirror, resize
 from talking_points.dataset.wordings import ways_to_say
@@ -111,14 +111,9 @@ class Names:
         )
 
 
-def sideless(name: str) -> str:
-    """A part's name without its side, wherever in it that stands: "front left door" is "front door"."""
-    return " ".join(word for word in name.split(" ") if word not in SIDES)
-
-
 def class_of(name: str) -> str:
     """A part's name without its side; plurals of clothes as one thing."""
-    name = sideless(name)
+    name = without_side(name)
     return {"shoes": "shoe", "boots": "boot", "sandals": "sandal", "socks": "sock", "gloves": "glove"}.get(name, name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case, sideless
+from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.names import encode
 from recipes.mini.scenes import read
 from talking_points.dataset.checks import words_of
@@ -21,14 +22,14 @@ from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Place, has_side, mirror_words
+from talking_points.dataset.places import DIALECTS, Place, has_side, mirror_words, without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.dataset.wordings import KINDS
 from talking_points.evaluation.composing import compose
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
-from talking_points.progress import one_line
+from talking_points.progress import Progress, one_line
 
 TURNS = {
     "clothing_parts": 4,
@@ -67,7 +68,7 @@ class Known:
         """Chance of the likeliest name, both sides together."""
         chances: Counter[str] = Counter()
         for name, chance in self.names.items():
-            chances[sideless(name)] += chance
+            chances[without_side(name)] += chance
         return max(chances.values())
 
 
@@ -102,9 +103,9 @@ def only_sure(facts: PointFacts, known: Known) -> PointFacts:
         says_colour = says_colour and KINDS["bare"].isdisjoint(part.split(" "))
     elif has_side(part):
         sides = [known.names.get(name, 0.0) for name in (part, mirror_words(part))]
-        if max(sides) <= SURE_SIDE * (sum(sides) + known.names.get(sideless(part), 0.0)):
+        if max(sides) <= SURE_SIDE * (sum(sides) + known.names.get(without_side(part), 0.0)):
             # Which of several it is was counted among those of its side.
-            facts = replace(facts, part_name=sideless(part), part_order=None)
+            facts = replace(facts, part_name=without_side(part), part_order=None)
     return facts if says_colour else replace(facts, look=replace(facts.look, colour_share=0.0))
 
 
@@ -130,6 +131,8 @@ def main() -> None:
         if network is not None and network.segmenter.point_names is None:
             raise ValueError(f"--base {given.base} knows no names; give a checkpoint of recipes.mini.names")
         scenes = [scene for path in given.scenes for scene in read(path)]
+        if given.out.exists():
+            raise ValueError(f"{given.out} is there already; choose another --out")
         given.out.mkdir(parents=True)
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
@@ -140,7 +143,10 @@ def main() -> None:
     order = {name: rng.permutation(len(some)) for name, some in of_set.items()}
     taken: dict[str, int] = defaultdict(int)
     turns = [name for name, count in TURNS.items() for _ in range(count)]
-    with (given.out / "points.jsonl").open("w") as out:
+    with (
+        (given.out / "points.jsonl").open("w") as out,
+        Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress,
+    ):
 
         def write(name: str, scene: Scene, lines: Iterable[tuple[float, float, str]]) -> None:
             Image.fromarray(scene.photo).save(given.out / name, quality=QUALITY)
@@ -169,6 +175,7 @@ def main() -> None:
                 if given.texts or not COLOUR_WORDS.isdisjoint(words_of(text)) or rng.random() >= COLOURLESS_LEFT_OUT:
                     lines.append((one.x, one.y, sentence_case(text)))
             write(f"{k:05d}.jpg", scene, lines[: given.points])
+            progress.show("photos", k + 1, given.count)
         if given.texts:
             maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
             for k, (key, free) in enumerate(maker.free.items()):

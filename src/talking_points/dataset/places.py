@@ -46,8 +46,13 @@ def has_side(part_name: str) -> bool:
 
 
 def without_side(part_name: str) -> str:
-    """A part's name without the side that it begins with."""
-    return part_name.removeprefix("left ").removeprefix("right ")
+    """A part's name without its side, wherever in it that stands.
+
+    Example:
+        >>> without_side("front left door")
+        'front door'
+    """
+    return " ".join(word for word in part_name.split(" ") if word not in SIDES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
