@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,19 +13,16 @@ import pytest
 
 from talking_points.evaluation.metrics import mpck
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.conftest import write_coco, write_label_map
 from tests.tiny import tiny_network
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 
 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_scores", "mini_models", "heads_frozen", "heads_training", "heads"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    module = importlib.import_module("heads")
+    module = load_benchmark(monkeypatch, "heads")
     monkeypatch.setattr(sys.modules["heads_training"], "HEADS", ("regression", "heatmap"))
     for name in set(module.SETS) - {"clothing_parts", "car_parts"}:
         monkeypatch.delitem(module.SETS, name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,18 +13,15 @@ from PIL import Image
 
 from talking_points.model.segmenter import Segmenter
 from talking_points.photos import letterbox
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.tiny import tiny_naming_network, tiny_network
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 
 
 @pytest.fixture
 def probes(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_models", "mini_scores", "probes"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("probes")
+    return load_benchmark(monkeypatch, "probes")
 
 
 def test_what_is_read_lies_at_the_point(probes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,21 +11,18 @@ import pytest
 import torch
 
 from talking_points.model.checkpoint import save_checkpoint
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.conftest import write_label_map
 from tests.shades import shade_photos
 from tests.tiny import tiny_network
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 recipe = pytest.importorskip("recipes.tables.base", reason="recipes/ is not beside the tests")
 
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_models", "mini_scores", "regions", "prompt_stages"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("prompt_stages")
+    return load_benchmark(monkeypatch, "prompt_stages")
 
 
 class OnePhoto(SimpleNamespace):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import sys
@@ -16,18 +15,15 @@ from PIL import Image
 from talking_points.dataset.scene import make_scene
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.samples import FoundPoint
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.conftest import write_coco, write_label_map
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 
 
 @pytest.fixture
 def regions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_data", "mini_models", "mini_scores", "regions"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("regions")
+    return load_benchmark(monkeypatch, "regions")
 
 
 def test_compactness_by_hand(regions: ModuleType) -> None:

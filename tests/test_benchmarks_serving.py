@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
+
 pytestmark = [
-    pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests"),
+    needs_benchmarks,
     pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read as Linux tells it"),
 ]
 
 
 def test_it_says_what_it_is_at(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("serving", "crops"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    serving = importlib.import_module("serving")
+    serving = load_benchmark(monkeypatch, "serving")
     monkeypatch.setattr(serving, "PHOTOS", 12)
     monkeypatch.setattr("talking_points.progress.LINE_EVERY_S", 0.5)
     serving.main(["--callers", "2", "--seconds", "4", "--fill", "3"])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,18 +10,15 @@ import pytest
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.places import Place
 from talking_points.dataset.scene import Scene
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.dataset.scenes import point_facts
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 
 
 @pytest.fixture
 def by_labels(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("mini_claims", "mini_data", "mini_models", "mini_scores", "texts_by_labels"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("texts_by_labels")
+    return load_benchmark(monkeypatch, "texts_by_labels")
 
 
 @pytest.fixture

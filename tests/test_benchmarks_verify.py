@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,19 +12,16 @@ from PIL import Image
 
 from talking_points.evaluation.samples import Sample
 from talking_points.pointing.round_trip import TalkingPoints
+from tests.benchmark_modules import load_benchmark, needs_benchmarks
 from tests.tiny import TEXTS, tiny_network
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SIZE_WH = (200, 100)
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not beside the tests")
+pytestmark = needs_benchmarks
 
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("verify", "mini_data", "mini_scores"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("verify")
+    return load_benchmark(monkeypatch, "verify")
 
 
 def texts_at(benchmark: ModuleType, *points: tuple[float, float]) -> list[Any]:
