@@ -16,7 +16,7 @@ import numpy as np
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, without_side
+from talking_points.dataset.places import DIALECTS, Dialect, without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import crop, mirror, resize
 from talking_points.dataset.wordings import ways_to_say
@@ -35,6 +35,10 @@ UNSEEN_VOICE = "photographer"
 """Its texts are never trained on: they are for choosing."""
 PAPER, SHORT = DIALECTS["paper"], DIALECTS["short"]
 READ_DIALECTS = (PAPER, DIALECTS["coarse"], DIALECTS["place-free"], SHORT)
+BASE_DIALECTS = dict(zip(READ_DIALECTS, (0.4, 0.1, 0.35, 0.15), strict=True))
+"""How the rules write what is to be found, and how often."""
+LOCALIZER_DIALECTS = dict(zip((*READ_DIALECTS, DIALECTS["clear"]), (0.3, 0.05, 0.35, 0.1, 0.2), strict=True))
+"""The same, for a localizer that is to read its own descriptor, too."""
 COLOURS = (
     *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray", "grey"),
     *("beige", "tan", "teal", "navy", "silver", "golden", "cream", "turquoise", "maroon"),
@@ -165,6 +169,8 @@ class Maker:
         *,
         points: int = 4,
         wanted: int = 7,
+        others: int = 2,
+        dialects: Mapping[Dialect, float] = BASE_DIALECTS,
         cuts: bool = True,
     ) -> None:
         """
@@ -172,9 +178,12 @@ class Maker:
             scenes: of the training split.
             free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
+            others: how many texts of other photos are drawn for one with free texts.
+            dialects: of the rules' texts to find, with their shares.
             cuts: photos with free texts are cut a little, differently each time.
         """
         self.scenes, self.names, self.points, self.wanted, self.cuts = scenes, names, points, wanted, cuts
+        self.others, self.dialects, self.shares = others, tuple(dialects), list(dialects.values())
         self.of_photo = {(one.source, _stem(one.photo_id)): one for one in scenes}
         self.free: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for line in free:
@@ -237,7 +246,7 @@ class Maker:
             example.objects.append(part[1])
             example.wanted.append(Wanted(text=_thinned(long, rng), point=at, free=True))
             example.wanted.append(Wanted(text=short, point=at, free=True))
-        for _ in range(2):
+        for _ in range(self.others):
             example.wanted.append(self._negative(scene, key, rng, said))
         if absent:
             example.wanted.append(Wanted(text=absent[int(rng.integers(len(absent)))], there=False, free=True))
@@ -282,7 +291,7 @@ class Maker:
             example.shorts.append(write_point_text(known, SHORT, rng).rstrip("."))
             example.sided.append(self.sided_index.get(part.name, -1))
             example.objects.append(self.object_index.get(scene.objects[part.object_index].name, -1))
-            dialect = READ_DIALECTS[int(rng.choice(len(READ_DIALECTS), p=[0.4, 0.1, 0.35, 0.15]))]
+            dialect = self.dialects[int(rng.choice(len(self.dialects), p=self.shares))]
             text = write_point_text(known, dialect, rng)
             example.wanted.append(Wanted(text=text, point=at))
             if rng.random() < 0.35:

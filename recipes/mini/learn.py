@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipes.mini import feed
-from recipes.mini.examples import HEAT, Example, Maker
+from recipes.mini.examples import HEAT, Example, Maker, Wanted
 from recipes.mini.seed import read_names
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.localizer_head import read_texts
@@ -81,9 +81,9 @@ class Batch:
     is_mask: Tensor
 
 
-def draw_examples(maker: Maker, photos: int, seed: Sequence[int]) -> list[Example]:
-    """Photos of a batch: a function of the seed."""
-    kinds = np.random.default_rng([*seed, 1]).choice(len(KINDS), size=photos, p=SHARES)
+def draw_examples(maker: Maker, photos: int, seed: Sequence[int], *, shares: Sequence[float] = SHARES) -> list[Example]:
+    """Photos of a batch: a function of the seed. shares: of `KINDS`."""
+    kinds = np.random.default_rng([*seed, 1]).choice(len(KINDS), size=photos, p=shares)
     examples = [maker.draw([*seed, k], KINDS[kind]) for k, kind in enumerate(kinds)]
     return [one for one in examples if one.points]
 
@@ -109,7 +109,7 @@ def collate(examples: Sequence[Example], prompts: Prompts) -> Batch:
             starts.append(-1)
             captions.append(False)
             marks.append(0)
-            targets.append(_target(wanted.point, wanted.cells) if wanted.there else np.zeros((HEAT, HEAT), np.float32))
+            targets.append(target_of(wanted))
             there.append(wanted.there)
             is_mask.append(wanted.cells is not None)
         photo += [b] * (len(ids) - len(photo))
@@ -132,9 +132,13 @@ def collate(examples: Sequence[Example], prompts: Prompts) -> Batch:
     )
 
 
-def _target(point: tuple[float, float] | None, cells: np.ndarray | None) -> np.ndarray:
-    if cells is not None:
-        spread = cells.astype(np.float32)
+def target_of(wanted: Wanted) -> np.ndarray:
+    """(HEAT, HEAT) float32 of where a text is to be found, summing to 1; 0 of one that does not fit."""
+    if not wanted.there:
+        return np.zeros((HEAT, HEAT), np.float32)
+    point = wanted.point
+    if wanted.cells is not None:
+        spread = wanted.cells.astype(np.float32)
     else:
         assert point is not None
         at = (np.arange(HEAT) + 0.5) / HEAT
