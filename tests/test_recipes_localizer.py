@@ -52,7 +52,7 @@ def test_a_point_is_its_targets_brightest_cell() -> None:
     assert target.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_weights_interpolate_by_a_share_of_what_they_learned_and_what_says_there_wholly() -> None:
+def test_a_share_of_the_way_is_kept_and_none_of_what_says_there() -> None:
     start = {"head.mlp.weight": torch.tensor([0.0, 2.0]), "head.there.weight": torch.tensor([1.0])}
     learned = {name: torch.nn.Parameter(values + 4) for name, values in start.items()}
     interpolate(learned, start, 0.25)

@@ -32,6 +32,8 @@ DESCRIBED, CAPTIONED = 3, 2
 """Of a photo's points, those whose long and whose short texts are learnt to be written."""
 TARGET_SIGMA = 0.03
 """Of a point's heatmap, in the square's unit."""
+MASK_WEIGHT = 0.5
+"""Of the heatmap of a text that fits a mask, such as a name alone; of one about a point it is 1."""
 AVERAGE = 0.998
 """Of the running mean of the weights, which is what is kept."""
 TOLD_EVERY, SAVED_EVERY_S = 25, 300
@@ -246,19 +248,29 @@ def _found(
     asked = torch.tensor([p for p, start in enumerate(batch.answer_starts) if start < 0], device=device)
     answer = answered(network, hidden_PSD[asked], [batch.prompts[p] for p in asked.tolist()], features, photo_P[asked])
     target_WN, there_W = batch.targets.to(device).flatten(1), batch.there.to(device)
-    heat_W = -(target_WN * answer.logits_Phw.float().flatten(1).log_softmax(-1)).sum(-1)
-    weight_W = there_W * torch.where(batch.is_mask.to(device), 0.5, 1.0)
-    with torch.no_grad():
-        best_W = target_WN.argmax(-1)
-        true_W2 = torch.stack([(best_W % HEAT + 0.5) / HEAT, (best_W // HEAT + 0.5) / HEAT], -1)
-        near = (answer.points_P2 - true_W2).norm(dim=-1) < 0.1
-        pointed = there_W & ~batch.is_mask.to(device)
+    heat_W = heat_losses(answer.logits_Phw, target_WN)
+    weight_W = there_W * torch.where(batch.is_mask.to(device), MASK_WEIGHT, 1.0)
+    near = is_near(answer.points_P2, target_WN)
+    pointed = there_W & ~batch.is_mask.to(device)
     return {
         "heat": (heat_W * weight_W).sum() / weight_W.sum(),
         "there": F.binary_cross_entropy_with_logits(answer.there_P.float(), there_W.float()),
         "near": near[pointed].float().mean(),
         "there_right": ((answer.there_P > 0) == there_W).float().mean(),
     }
+
+
+def heat_losses(logits_Phw: Tensor, targets_PN: Tensor) -> Tensor:
+    """(P,) cross-entropies of heatmaps against their targets."""
+    return -(targets_PN * logits_Phw.float().flatten(1).log_softmax(-1)).sum(-1)
+
+
+@torch.no_grad()
+def is_near(points_P2: Tensor, targets_PN: Tensor) -> Tensor:
+    """(P,) bool: within a tenth of the square of the target's brightest cell. points_P2: [0, 1]^2 of the square."""
+    best_P = targets_PN.argmax(-1)
+    true_P2 = torch.stack([(best_P % HEAT + 0.5) / HEAT, (best_P // HEAT + 0.5) / HEAT], dim=-1)
+    return (points_P2 - true_P2).norm(dim=-1) < 0.1
 
 
 def answered(

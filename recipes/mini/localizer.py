@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, read_lines
-from recipes.mini.learn import draw_examples, normalised, target_of
+from recipes.mini.examples import LOCALIZER_DIALECTS, Example, Maker, read_lines
+from recipes.mini.learn import MASK_WEIGHT, draw_examples, heat_losses, is_near, normalised, target_of
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
@@ -31,8 +31,6 @@ SHARES = (0.30, 0.22, 0.48)
 """Of photos with free texts, of labelled ones as they are, of crops and mosaics."""
 POINTS, WANTED, OTHERS = 8, 12, 8
 """Points drawn of a photo; texts kept of it; other photos' texts among its candidates, where it has free texts."""
-MASK_WEIGHT = 0.5
-"""Of the heatmap of a text that fits a mask, such as a name alone; of one about a point it is 1."""
 ABSENCE_WEIGHT = 0.7
 """Of the cross-entropy of whether a text's thing is there."""
 KEPT = 0.5
@@ -79,7 +77,7 @@ class LocalizerBatches(Batches[LocalizerBatch]):
 
     def part(self, step: int, index: int, of: int) -> LocalizerBatch:
         photos = range(index, self.settings.photos, of)
-        return collate([self._photo(step, photo) for photo in photos], f"{step}/{index}")
+        return batch_of([self._photo(step, photo) for photo in photos], f"{step}/{index}")
 
     def _photo(self, step: int, photo: int) -> Example:
         """The first draw that has points: a photo need not have any."""
@@ -87,8 +85,8 @@ class LocalizerBatches(Batches[LocalizerBatch]):
         return next(examples[0] for examples in draws if examples)
 
 
-def collate(examples: Sequence[Example], record_id: str) -> LocalizerBatch:
-    """Examples as one batch."""
+def batch_of(examples: Sequence[Example], record_id: str) -> LocalizerBatch:
+    """What is asked about examples, their own points to describe left out."""
     asked = [(b, wanted) for b, one in enumerate(examples) for wanted in one.wanted]
     targets = [target_of(wanted) for _, wanted in asked]
     return LocalizerBatch(
@@ -116,16 +114,12 @@ def objective(network: PointNetwork, batch: LocalizerBatch) -> tuple[Tensor, Met
     _, prefix = network.read_prefix(*network.embed_prefix(features, "localizer"))
     located = network.locate(features, prefix, batch.photo_P, prompts)
     assert located.heatmap_logits_Phw is not None and located.there_P is not None
-    heat_P = -(batch.targets_PN * located.heatmap_logits_Phw.flatten(1).log_softmax(-1)).sum(-1)
+    heat_P = heat_losses(located.heatmap_logits_Phw, batch.targets_PN)
     heat = (heat_P * batch.weight_P).sum() / batch.weight_P.sum().clamp(min=1)
     absence = F.binary_cross_entropy_with_logits(located.there_P, batch.there_P)
     loss = heat + ABSENCE_WEIGHT * absence
-    with torch.no_grad():
-        pointed_P = batch.weight_P == 1
-        best_P = batch.targets_PN.argmax(-1)
-        true_P2 = torch.stack([(best_P % HEAT + 0.5) / HEAT, (best_P // HEAT + 0.5) / HEAT], dim=-1)
-        near_P = (located.points_P2 - true_P2).norm(dim=-1) < 0.1
-        there_right = ((located.there_P > 0) == batch.there_P.bool()).float().mean()
+    pointed_P, near_P = batch.weight_P == 1, is_near(located.points_P2, batch.targets_PN)
+    there_right = ((located.there_P > 0) == batch.there_P.bool()).float().mean()
     return loss, {
         "loss": loss.item(),
         "heatmap": heat.item(),
@@ -169,6 +163,7 @@ def main() -> None:
         workers=0,
         seed=given.seed,
     )
+    logging.info("reading %s, and what is to be found in it", ", ".join(map(str, given.scenes)))
     try:
         settings = with_held_adapter(settings, given.base)
         network = load_checkpoint(given.base, roles=("localizer",))
