@@ -194,6 +194,27 @@ def read_sheets(out: Path, answers: Path) -> dict[str, Any]:
     A text that was not answered is a miss. Where a line has `wrong`, it is of a reader who saw the points.
 
     Raises:
+        FileNotFoundError, ValueError: as `read_answers`.
+    """
+    key, found, wrong, colour = read_answers(out, answers)
+    result: dict[str, Any] = {"texts": len(key), "model": key[0]["model"]}
+    if not np.isnan(found).all():
+        result["found"] = _found_rows(key, found)
+    if wrong:
+        result["judged"] = _judged(key, wrong, colour)
+    return result
+
+
+def read_answers(
+    out: Path, answers: Path
+) -> tuple[list[dict[str, Any]], np.ndarray, dict[int, list[str]], dict[int, bool]]:
+    """The key of sheets, and a reader's answers about them.
+
+    Returns:
+        the lines of `key.jsonl`; (N, 2) where a reader found them, in per cent of the photo, NaN where there is no
+        answer; what is wrong with those that were judged; whether these name a colour.
+
+    Raises:
         FileNotFoundError, ValueError: a file is missing, or an answer is not as the task says; names the line.
     """
     key = read_lines(out / "key.jsonl")
@@ -212,12 +233,7 @@ def read_sheets(out: Path, answers: Path) -> dict[str, Any]:
             wrong[place], colour[place] = line["wrong"], bool(line.get("colour"))
     if np.isnan(found).all() and not wrong:
         raise ValueError(f'{answers} answers nothing; expected lines such as {{"n": 0, "x": 43.5, "y": 61}}')
-    result: dict[str, Any] = {"texts": len(key), "model": key[0]["model"]}
-    if not np.isnan(found).all():
-        result["found"] = _found_rows(key, found)
-    if wrong:
-        result["judged"] = _judged(key, wrong, colour)
-    return result
+    return key, found, wrong, colour
 
 
 def _per_cent(line: dict[str, Any], where: str) -> tuple[float, float]:
