@@ -7,6 +7,9 @@ nor a side is wrong. A colour is wrong where it is neither of the two that the r
 one or a neighbour of it. A side ("toward the lower left of the car") is wrong where the point is not at least `LEAST`
 of the frame's extent from its middle on that side. Rules err, and a reader who looks is stricter and kinder at once:
 these figures are for rows beside each other. Means over sets; intervals are 95% bootstraps over photos.
+
+`--likeliest` adds what a base that knows names says by itself: the likeliest name at each point, left and right told
+apart, however unsure it is. The object that a part belongs to is the label's, so that only the part is its own.
 """
 
 from __future__ import annotations
@@ -15,19 +18,22 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mini_claims import Vocabulary
 from mini_data import labelled_sets, read_labels
 from mini_models import described, errors_of, load_model, located
-from mini_scores import located_figures, share, table
+from mini_scores import NO_FIGURE, located_figures, share, table
 
 from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts
 from talking_points.evaluation.run import versions
-from talking_points.progress import Progress, one_line
+from talking_points.evaluation.samples import Sample, by_photo
+from talking_points.photos import letterbox
+from talking_points.points import photo_to_square
+from talking_points.progress import OnProgress, Progress, one_line
 
 LEAST = 0.1
 """Of the frame's extent from its middle: what is nearer to it is not on a side."""
@@ -89,11 +95,61 @@ def measured(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | No
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         texts = described(model, samples, progress.show, f"texts of {model_name}")
         errors = errors_of(samples, located(model, samples, texts, progress.show, "finding them"))
+    photos, sets = [s.photo_id for s in samples], [s.source for s in samples]
+    return row_of(model_name, vocabulary, samples, texts) | {"found": located_figures(errors, photos, sets)["mpck"]}
+
+
+def row_of(name: str, vocabulary: Vocabulary, samples: Sequence[Sample], texts: Sequence[str]) -> dict[str, Any]:
+    """How often texts are right, and how often each thing is wrong."""
     found = [judged(vocabulary, s.facts, s.source, text) for s, text in zip(samples, texts, strict=True)]
     photos, sets = [s.photo_id for s in samples], [s.source for s in samples]
-    row = {"model": model_name, "n": len(samples)}
-    row |= {key: share([one[key] for one in found], photos, sets) for key in found[0]}
-    return row | {"found": located_figures(errors, photos, sets)["mpck"]}
+    return {"model": name, "n": len(samples)} | {
+        key: share([one[key] for one in found], photos, sets) for key in found[0]
+    }
+
+
+def likeliest(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | None) -> dict[str, Any]:
+    """The row of the names that a model's base finds likeliest.
+
+    Raises:
+        ValueError: it knows no names.
+    """
+    names, breeds = read_labels()
+    network = load_model(model_name, localizer_only=False, device=device).descriptor.network
+    known = network.config.point_names
+    if not known:
+        raise ValueError(f"{model_name} knows no names; leave out --likeliest")
+    samples = [sample for _, some in drawn for sample in some]
+    with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
+        said = names_at(network, samples, progress.show)
+    texts = [name_as_text(name, s.object_name or "", names[s.source]) for name, s in zip(said, samples, strict=True)]
+    row = row_of(f"{model_name}: the likeliest name", Vocabulary(names, breeds), samples, texts)
+    # A name says neither a colour nor a side of the object, and leads nowhere.
+    return row | dict.fromkeys(("names a colour", "colour wrong", "side wrong", "found"), NO_FIGURE)
+
+
+def names_at(network: Any, samples: Sequence[Sample], show: OnProgress) -> list[str]:
+    """The likeliest name at each of samples."""
+    import torch
+
+    known = network.config.point_names
+    said: dict[str, str] = {}
+    for group in by_photo(samples):
+        photo = group[0].open_photo()
+        square = torch.from_numpy(letterbox(photo, network.segmenter.config.image_size))[None].to(network.device)
+        points = torch.from_numpy(photo_to_square([s.point_px for s in group], photo.size)).float()[None]
+        with torch.no_grad():
+            told_PF = network.segmenter.encode_points(network.segmenter(square), points.to(network.device))[0]
+        # Names come first of what is told beside the numbers; then colours, and that there is none.
+        chances_PK = told_PF[:, -(len(known) + len(network.config.point_colours) + 1) :][:, : len(known)]
+        said |= {s.sample_id: known[k] for s, k in zip(group, chances_PK.argmax(1).tolist(), strict=True)}
+        show("names", len(said), len(samples))
+    return [said[s.sample_id] for s in samples]
+
+
+def name_as_text(name: str, thing: str, objects: Iterable[str]) -> str:
+    """A name as a text that claims it. thing: whose it is, where it is no object of the set itself."""
+    return f"on the {name}" if name in objects else f"on the {thing}, on the {name}"
 
 
 def main() -> None:
@@ -103,12 +159,15 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=140, help="evenly of all sets")
     parser.add_argument("--points", type=int, default=3, help="a photo")
     parser.add_argument("--model", action="append", required=True, help="once or more")
+    parser.add_argument("--likeliest", action="store_true", help="also the likeliest names of each model's base alone")
     parser.add_argument("--device")
     parser.add_argument("--json", type=Path, help="figures, as JSON")
     given = parser.parse_args()
     try:
         drawn = list(labelled_sets(given.data, given.split, points=given.points, photos=given.photos))
         rows = [measured(name, drawn, given.device) for name in given.model]
+        if given.likeliest:
+            rows += [likeliest(name, drawn, given.device) for name in given.model]
     except (ValueError, FileNotFoundError) as error:
         parser.error(one_line(error))
     print(table(rows, {key: key for key in rows[0]}))

@@ -89,3 +89,15 @@ def test_without_a_part_sides_are_the_objects(by_labels, facts):
 def test_a_text_is_clean_where_nothing_is_wrong(by_labels, facts, text, clean):
     vocabulary = by_labels.Vocabulary(*by_labels.read_labels())
     assert by_labels.judged(vocabulary, facts, "clothing_parts", text)["clean"] == clean
+
+
+def test_a_likeliest_name_is_a_claim(by_labels):
+    vocabulary = by_labels.Vocabulary(*by_labels.read_labels())
+    objects = by_labels.read_labels()[0]["clothing_parts"]
+    for name, verdict in (("left shoe", "right"), ("right shoe", "wrong"), ("person", "vaguer"), ("hair", "wrong")):
+        text = by_labels.name_as_text(name, "person", objects)
+        found = vocabulary.verdicts(vocabulary.claim(text), "clothing_parts", "person", "left shoe")
+        assert found == (True, verdict), text
+    everyday = by_labels.read_labels()[0]["coco_objects"]
+    assert by_labels.name_as_text("bus", "kite", everyday) == "on the bus"
+    assert by_labels.name_as_text("left thigh", "person", everyday) == "on the person, on the left thigh"
