@@ -1,12 +1,13 @@
-"""What somebody who looks finds of the rules' true texts, that is how much these tell, beside what a model finds.
+r"""What somebody who looks finds of the rules' true texts, that is how much these tell, beside what a model finds.
 
-    python benchmarks/true_texts.py --data DATA --set hard --photos 105 --out runs/hard
-    python benchmarks/true_texts.py --data DATA --set hard --photos 105 --out runs/hard --read answers.jsonl
+    python benchmarks/true_texts.py --data DATA --set hard --split test --photos 140 --out runs/hard
+    python benchmarks/true_texts.py --data DATA --set hard --split test --photos 140 --out runs/hard \
+        --read answers.jsonl
 
 The first writes sheets for a reader, the second scores the answers and asks the model of the same points: one of each
-photo, those of the model card's `evaluate` (2 points a photo, 280 of a set, seed 0). A true text of the "hard" set says
-which part of which thing it means, and no place in the photo; it may fit several. Intervals are 95% bootstraps over
-photos.
+photo; with `--split test` those of the model card's `evaluate` (2 points a photo, 280 of a set, seed 0). A true text of
+the "hard" set says which part of which thing it means, mostly without a place in the photo; it may fit several.
+Intervals are 95% bootstraps over photos.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def compared(given: argparse.Namespace, samples: list[Sample], show: OnProgress)
     texts = [s.text or "" for s in samples]
     if [(line["text"], *line["point_px"]) for line in key] != [(t, *p) for t, p in zip(texts, points, strict=True)]:
         raise ValueError(f"the sheets in {given.out} are of other points; give --set, --split and --photos as for them")
+    if np.isnan(found).all():
+        raise ValueError(f"{given.read} says nowhere where a text leads; give the answers of who read `find`")
     model = load_model(given.model, localizer_only=True, device=given.device)
     errors = {
         "a reader who looks": normalised_errors(found / 100 * np.array(sizes, float), points, sizes),
@@ -62,8 +65,8 @@ def compared(given: argparse.Namespace, samples: list[Sample], show: OnProgress)
     reader, ours = errors.values()
     value, low, high = mpck_difference(ours, reader, photos)
     lines = [
-        {"photo": sample.photo_id, "point_px": sample.point_px, "text": text, "answer": answer.tolist()}
-        | {"error": round(float(one), 5), "model_error": round(float(other), 5)}
+        {"photo": sample.photo_id, "point_px": sample.point_px, "text": text, "answer": finite(answer)}
+        | {"error": finite(one), "model_error": finite(other)}
         for sample, text, answer, one, other in zip(samples, texts, found, reader, ours, strict=True)
     ]
     return {
@@ -74,6 +77,11 @@ def compared(given: argparse.Namespace, samples: list[Sample], show: OnProgress)
         "model_minus_reader": {"value": round(value, 2), "ci": [round(low, 2), round(high, 2)]},
         "answers": lines,
     }
+
+
+def finite(value: Any) -> Any:
+    """Numbers for JSON, which has none for what was not answered: null then."""
+    return np.round(value, 5).tolist() if np.isfinite(value).all() else None
 
 
 def main(words: list[str] | None = None) -> None:
@@ -88,6 +96,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--device", help="default: a GPU if there is one, else the CPU")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures with every answer there, too")
     given = parser.parse_args(words)
+    if given.photos < 1:
+        parser.error(f"--photos is {given.photos}; allowed: 1 and more")
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         try:
             samples = drawn(given.data, given.set, given.split, given.photos, progress.show)
