@@ -87,11 +87,9 @@ def judged(vocabulary: Vocabulary, facts: PointFacts, source: str, text: str) ->
     }
 
 
-def measured(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | None) -> dict[str, Any]:
+def measured(model_name: str, model: Any, samples: Sequence[Sample]) -> dict[str, Any]:
     """A model's row."""
     vocabulary = Vocabulary(*read_labels())
-    model = load_model(model_name, localizer_only=False, device=device)
-    samples = [sample for _, some in drawn for sample in some]
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         texts = described(model, samples, progress.show, f"texts of {model_name}")
         errors = errors_of(samples, located(model, samples, texts, progress.show, "finding them"))
@@ -108,18 +106,9 @@ def row_of(name: str, vocabulary: Vocabulary, samples: Sequence[Sample], texts: 
     }
 
 
-def likeliest(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | None) -> dict[str, Any]:
-    """The row of the names that a model's base finds likeliest.
-
-    Raises:
-        ValueError: it knows no names.
-    """
+def likeliest(model_name: str, network: Any, samples: Sequence[Sample]) -> dict[str, Any]:
+    """The row of the names that a model's base finds likeliest. network: one that knows names."""
     names, breeds = read_labels()
-    network = load_model(model_name, localizer_only=False, device=device).descriptor.network
-    known = network.config.point_names
-    if not known:
-        raise ValueError(f"{model_name} knows no names; leave out --likeliest")
-    samples = [sample for _, some in drawn for sample in some]
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         said = names_at(network, samples, progress.show)
     texts = [name_as_text(name, s.object_name or "", names[s.source]) for name, s in zip(said, samples, strict=True)]
@@ -130,18 +119,21 @@ def likeliest(model_name: str, drawn: Iterable[tuple[str, Any]], device: str | N
 
 def names_at(network: Any, samples: Sequence[Sample], show: OnProgress) -> list[str]:
     """The likeliest name at each of samples."""
+    # Not at the top: torch takes seconds, and wrong arguments are to be told at once.
     import torch
 
-    known = network.config.point_names
+    known, segmenter = network.config.point_names, network.segmenter
     said: dict[str, str] = {}
     for group in by_photo(samples):
         photo = group[0].open_photo()
-        square = torch.from_numpy(letterbox(photo, network.segmenter.config.image_size))[None].to(network.device)
+        square = torch.from_numpy(letterbox(photo, segmenter.config.image_size))[None].to(network.device)
         points = torch.from_numpy(photo_to_square([s.point_px for s in group], photo.size)).float()[None]
+        points = points.to(network.device)
         with torch.no_grad():
-            told_PF = network.segmenter.encode_points(network.segmenter(square), points.to(network.device))[0]
-        # Names come first of what is told beside the numbers; then colours, and that there is none.
-        chances_PK = told_PF[:, -(len(known) + len(network.config.point_colours) + 1) :][:, : len(known)]
+            features = segmenter(square)
+            seen = segmenter.seen_at(features, segmenter.encode_keypoints(features, points), points)
+            # Names come first; then colours, and that there is none.
+            chances_PK = segmenter.point_names(*seen)[0, :, : len(known)]
         said |= {s.sample_id: known[k] for s, k in zip(group, chances_PK.argmax(1).tolist(), strict=True)}
         show("names", len(said), len(samples))
     return [said[s.sample_id] for s in samples]
@@ -164,10 +156,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="figures, as JSON")
     given = parser.parse_args()
     try:
-        drawn = list(labelled_sets(given.data, given.split, points=given.points, photos=given.photos))
-        rows = [measured(name, drawn, given.device) for name in given.model]
-        if given.likeliest:
-            rows += [likeliest(name, drawn, given.device) for name in given.model]
+        drawn = labelled_sets(given.data, given.split, points=given.points, photos=given.photos)
+        samples = [sample for _, some in drawn for sample in some]
+        rows = []
+        for name in given.model:
+            model = load_model(name, localizer_only=False, device=given.device)
+            if given.likeliest and not model.descriptor.network.config.point_names:
+                raise ValueError(f"{name} knows no names; leave out --likeliest")
+            rows.append(measured(name, model, samples))
+            if given.likeliest:
+                rows.append(likeliest(name, model.descriptor.network, samples))
     except (ValueError, FileNotFoundError) as error:
         parser.error(one_line(error))
     print(table(rows, {key: key for key in rows[0]}))

@@ -46,15 +46,26 @@ def drawn(data: Path, name: str, split: str, photos: int, show: OnProgress) -> l
     return [groups[k][0] for k in sorted(some.tolist())]
 
 
-def compared(given: argparse.Namespace, samples: list[Sample], show: OnProgress) -> dict[str, Any]:
-    """A reader's answers and a model's to the same texts."""
-    key, found, _, _ = read_answers(given.out, given.read)
+def read_found(out: Path, answers: Path) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The key of sheets, and where a reader found the texts, as `read_answers` has them; ValueError if nowhere."""
+    key, found, _, _ = read_answers(out, answers)
+    if np.isnan(found).all():
+        raise ValueError(f"{answers} says nowhere where a text leads; give the answers of who read `find`")
+    return key, found
+
+
+def compared(
+    given: argparse.Namespace,
+    key: list[dict[str, Any]],
+    found: np.ndarray,
+    samples: list[Sample],
+    show: OnProgress,
+) -> dict[str, Any]:
+    """A reader's answers, as `read_found` has them, and a model's to the same texts."""
     points, sizes = [s.point_px for s in samples], [s.size_wh for s in samples]
     texts = [s.text or "" for s in samples]
     if [(line["text"], *line["point_px"]) for line in key] != [(t, *p) for t, p in zip(texts, points, strict=True)]:
         raise ValueError(f"the sheets in {given.out} are of other points; give --set, --split and --photos as for them")
-    if np.isnan(found).all():
-        raise ValueError(f"{given.read} says nowhere where a text leads; give the answers of who read `find`")
     model = load_model(given.model, localizer_only=True, device=given.device)
     errors = {
         "a reader who looks": normalised_errors(found / 100 * np.array(sizes, float), points, sizes),
@@ -100,12 +111,14 @@ def main(words: list[str] | None = None) -> None:
         parser.error(f"--photos is {given.photos}; allowed: 1 and more")
     with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
         try:
+            # Before the photos are read, which takes a while.
+            read = None if given.read is None else read_found(given.out, given.read)
             samples = drawn(given.data, given.set, given.split, given.photos, progress.show)
-            if given.read is None:
+            if read is None:
                 write_sheets(given.out, samples, [sample.text or "" for sample in samples], "rules")
                 print(f"{len(samples)} texts in {given.out}: `find` is for a reader")
                 return
-            result = compared(given, samples, progress.show)
+            result = compared(given, *read, samples, progress.show)
         except (ValueError, FileNotFoundError) as error:
             parser.error(one_line(error))
     columns = {"read by": "read by", "n": "texts", "mpck": "mPCK", "pck@0.1": "PCK@0.1", "pck@0.2": "PCK@0.2"}
