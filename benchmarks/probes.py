@@ -4,7 +4,7 @@
 
 Probes learn from points of train photos, and name the parts of points of the `val` split's. Each reads the keypoint's
 numbers, and all but the first also what lies at the point elsewhere in the network. If no probe beats the first, more
-is not to be had without other eyes. A last row needs no probe: the likeliest of the names that the descriptor is told.
+is not to be had without other eyes. A last row needs no probe: the likeliest name of the heads of names.
 
 DATA holds the sets of `mini_data.SETS`. Means are over sets, intervals 95% bootstraps over photos.
 """
@@ -42,7 +42,7 @@ SEEN = {
     "and the trunk there": ("keypoint", "trunk"),
 }
 """Row to what its probe reads, of what `seen_at` gives."""
-TOLD = "nothing: the likeliest name that it is told"
+TOLD = "nothing: the likeliest name of its heads"
 BATCH, EPOCHS, RATE, DROPOUT = 256, 40, 1e-3, 0.3
 
 

@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from recipes.mini import points
-from recipes.mini.points import SURE_COLOUR, Known, known_at, only_sure
+from recipes.mini.names import encode
+from recipes.mini.points import Told, as_told, told_at
 from recipes.mini.scenes import write
 from talking_points.dataset.facts import PointFacts
 from talking_points.dataset.places import Place
 from talking_points.dataset.scene import Scene
+from talking_points.model import point_names
 from talking_points.model.checkpoint import save_checkpoint
 from tests.dataset.scenes import point_facts
 from tests.tiny import tiny_naming_network, tiny_network
@@ -30,27 +33,41 @@ def facts(person: Scene) -> PointFacts:
     )
 
 
-def sure(**chances: float) -> Known:
-    return Known(names={name.replace("_", " "): chance for name, chance in chances.items()}, colour=0.9)
+def told(*names: str, colour: str | None = "red") -> Told:
+    return Told(names=frozenset(names), colour=colour)
+
+
+def said_of(facts: PointFacts, known: Told) -> PointFacts:
+    said = as_told(facts, known)
+    assert said is not None
+    return said
 
 
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (sure(left_shoe=0.8, right_shoe=0.1), "left shoe"),
-        (sure(left_shoe=0.5, right_shoe=0.4), "shoe"),
-        # Wrong, but sure: the label is learned.
-        (sure(left_shoe=0.1, right_shoe=0.8), "left shoe"),
-        # A shoe of either side.
-        (sure(left_shoe=0.2, right_shoe=0.2, sock=0.2), "shoe"),
-        (sure(left_shoe=0.2, right_shoe=0.05, sock=0.2), "person"),
-        # Sure of a shoe, not of its side; and a shoe is no name that it knows.
-        (sure(shoe=0.7, left_shoe=0.2), "shoe"),
-        (sure(sock=0.8), "shoe"),
+        (told("left shoe"), "left shoe"),
+        # The side is not told.
+        (told("left shoe", "right shoe"), "shoe"),
+        (told("shoe", "left shoe", "right shoe"), "shoe"),
+        (told("shoe"), "shoe"),
+        # Nothing is sure.
+        (told(), "person"),
+        # Wrong, but sure: such a point teaches not to listen.
+        (told("right shoe"), None),
+        (told("sock"), None),
+        (told("left sock", "right sock"), None),
+        (told("person"), None),
     ],
 )
-def test_a_part_or_its_side_that_the_base_is_not_sure_of_is_left_out(facts, known, said):
-    assert only_sure(facts, known).part_name == said
+def test_a_text_says_the_part_and_the_side_that_are_told(facts, known, said):
+    found = as_told(facts, known)
+    assert (None if found is None else found.part_name) == said
+
+
+@pytest.mark.parametrize("known", [told("left shoe"), told("right shoe")])
+def test_a_side_that_the_label_lacks_is_not_to_be_left_out_of_what_is_told(facts, known):
+    assert as_told(replace(facts, part_name="shoe"), known) is None
 
 
 @pytest.mark.parametrize(
@@ -59,40 +76,75 @@ def test_a_part_or_its_side_that_the_base_is_not_sure_of_is_left_out(facts, know
 )
 def test_a_side_is_left_out_wherever_it_stands_in_a_name(facts, part, without):
     ordered = replace(facts, part_name=part, part_order="left")
-    said = only_sure(ordered, sure(sock=0.9))
+    said = said_of(ordered, told("front left door", "front right door", "tip of the right middle finger"))
     assert (said.part_name, said.part_order) == (without, None)
+
+
+def test_an_order_stays_where_the_side_is_told(facts):
+    ordered = replace(facts, part_order="left")
+    assert said_of(ordered, told("left shoe")).part_order == "left"
 
 
 def test_what_is_said_of_the_object_alone_is_where_it_was(facts):
     """0.4 to the left in the shoe is 0.2 in the person, whose middle is another 0.2 away."""
-    whole = only_sure(facts, sure(sock=0.1))
+    whole = said_of(facts, told())
     assert whole.is_whole and whole.point_place == Place(dx=-0.4, dy=pytest.approx(0.45))
     assert whole.place_in_photo == facts.place_in_photo
-    assert only_sure(whole, sure(sock=0.1)) == whole
+    assert said_of(whole, told()) == whole == said_of(whole, told("person"))
 
 
-def test_a_colour_that_the_base_is_not_sure_of_is_left_out(facts):
-    known = sure(left_shoe=0.9)
-    assert only_sure(facts, known) == facts
-    assert only_sure(facts, replace(known, colour=SURE_COLOUR)) == facts
-    without = replace(facts, look=replace(facts.look, colour_share=0.0))
-    assert only_sure(facts, replace(known, colour=SURE_COLOUR - 0.01)) == without
+@pytest.mark.parametrize(
+    ("colour", "second", "told_of", "said"),
+    [
+        ("red", None, "red", "red"),
+        # A shade of it, and the other of two.
+        ("red", None, "dark red", "dark red"),
+        ("dark red", "blue", "light blue", "light blue"),
+        ("red", None, "blue", None),
+        ("dark red", None, "dark blue", None),
+    ],
+)
+def test_a_text_says_the_colour_that_is_told_where_it_is_seen(facts, colour, second, told_of, said):
+    facts = replace(facts, look=replace(facts.look, colour=colour, second_colour=second, colour_share=0.4))
+    found = as_told(facts, told("left shoe", colour=told_of))
+    if said is None:
+        assert found is None
+    else:
+        assert found == replace(facts, look=replace(facts.look, colour=said, second_colour=None, colour_share=1.0))
 
 
-@pytest.mark.parametrize(("part", "share"), [("nose", 0.0), ("leg", 0.9)])
+def test_no_colour_is_said_where_none_is_told(facts):
+    said = said_of(facts, told("left shoe", colour=None))
+    assert said == replace(facts, look=replace(facts.look, colour_share=0.0))
+
+
+@pytest.mark.parametrize(("part", "share"), [("nose", 0.0), ("leg", 1.0)])
 def test_the_colour_of_a_nose_is_not_said_of_the_fur(facts, part, share):
-    said = only_sure(replace(facts, object_name="dog", part_name=part), sure(sock=0.1))
+    said = said_of(replace(facts, object_name="dog", part_name=part), told())
     assert said.part_name == "dog" and said.look.colour_share == share
 
 
-def test_what_a_base_knows_has_its_names_in_the_points_order(person):
+@torch.no_grad()
+def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person):
+    """Heads are set by hand: at first they say the same everywhere, then the hood at the second point."""
     network = tiny_naming_network()
-    first, second = known_at(network, person, [(30.5, 40.5), (20.5, 20.5)])
-    assert tuple(first.names) == network.config.point_names
-    assert sum(first.names.values()) == pytest.approx(1.0, abs=1e-4) and 1 / 3 < first.colour < 1
-    again_second, again_first = known_at(network, person, [(20.5, 20.5), (30.5, 40.5)])
-    assert again_first.names == pytest.approx(first.names, abs=1e-5) != pytest.approx(second.names, abs=1e-5)
-    assert again_second.names == pytest.approx(second.names, abs=1e-5)
+    heads = network.segmenter.point_names
+    assert heads is not None
+    for parameter in heads.parameters():
+        parameter.zero_()
+    points_px = [(30.5, 40.5), (20.5, 20.5)]
+    # A third each.
+    assert told_at(network, person, points_px) == [told("left shoe", colour="red")] * 2
+    heads.parts[2].bias[2] = heads.colours[2].bias[2] = 5.0
+    assert told_at(network, person, points_px) == [told("car", colour=None)] * 2
+    first, second = network.segmenter.encode_keypoints(*encode(network.segmenter, person, points_px))[0]
+    towards = second - first
+    heads.parts[0].weight[0, : len(towards)] = 40 * towards / towards.square().sum()
+    heads.parts[0].bias[0] = -heads.parts[0].weight[0, : len(towards)] @ (first + second) / 2
+    heads.parts[2].weight[1, 0] = 1.0
+    mixed = [told("car", colour=None), told("hood", colour=None)]
+    assert told_at(network, person, points_px) == mixed
+    assert told_at(network, person, points_px[::-1]) == mixed[::-1]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
@@ -105,6 +157,9 @@ def test_points_are_written_with_a_base_that_knows_names(person, tmp_path, monke
     save_checkpoint(tiny_naming_network(), tmp_path / "base")
     monkeypatch.setattr(points, "TURNS", {"coco_people": 1})
     monkeypatch.setattr(points, "COMPOSED", 0.0)
+    # Weights that have learned nothing are sure of what is not there, and such points are left out.
+    monkeypatch.setattr(point_names, "SURE_NAME", 1.0)
+    monkeypatch.setattr(point_names, "SURE_COLOUR", 1.0)
     given = ("--scenes", tmp_path / "some.scenes", "--base", tmp_path / "base", "--out", tmp_path / "out")
     run(monkeypatch, *given, "--count", 2)
     lines = (tmp_path / "out" / "points.jsonl").read_text().splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +17,10 @@ from PIL import Image
 from recipes.mini.examples import READ_DIALECTS, SIDE, Maker, Names, read_lines, sentence_case
 from recipes.mini.names import encode
 from recipes.mini.scenes import read
-from talking_points.dataset.checks import words_of
-from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Place, has_side, mirror_words, without_side
+from talking_points.dataset.places import DIALECTS, Place, has_side, without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.dataset.wordings import KINDS
@@ -45,68 +43,63 @@ WRITTEN = DIALECTS["clear"]
 """What the descriptor learns to write."""
 COMPOSED = 0.35
 """Of the photos are crops and mosaics."""
-COLOURLESS_LEFT_OUT = 0.6
-"""Of the points whose text has no word for a colour (skin has none), so that more of what is learned has one."""
-COLOUR_WORDS = frozenset(word for colour in COLOURS for word in colour.split(" ")) - {"light", "dark"}
-SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.3, 0.65, 0.4
-"""What a text says where `--base` is given has at least these chances: of all names the likeliest, both sides together;
-of the part's own name the likelier side; of all colours, and of none, the likeliest."""
 QUALITY = 90
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a base that knows names and colours makes of one point."""
+class Told:
+    """What a descriptor is told of one point by its base."""
 
-    names: dict[str, float]
-    """Chances of parts and things, which sum to 1."""
-    colour: float
-    """Chance of the likeliest colour, or of none, whichever is more."""
-
-    @property
-    def likeliest(self) -> float:
-        """Chance of the likeliest name, both sides together."""
-        chances: Counter[str] = Counter()
-        for name, chance in self.names.items():
-            chances[without_side(name)] += chance
-        return max(chances.values())
+    names: frozenset[str]
+    """One name, or all its sides; empty where no name is sure."""
+    colour: str | None
 
 
 @torch.no_grad()
-def known_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Known]:
-    """What a network that knows names makes of points, in their order; in pixels of the scene's photo."""
-    names = network.config.point_names
-    told = len(names) + len(network.config.point_colours) + 1
-    chances_PK = network.segmenter.encode_points(*encode(network.segmenter, scene, points_px))[0, :, -told:]
-    return [
-        Known(names=dict(zip(names, parts, strict=True)), colour=max(colours))
-        for parts, colours in zip(
-            chances_PK[:, : len(names)].tolist(), chances_PK[:, len(names) :].tolist(), strict=True
-        )
-    ]
+def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Told]:
+    """What a network that knows names says of points, in their order; in pixels of the scene's photo."""
+    names, colours = network.config.point_names, (*network.config.point_colours, None)
+    numbers_PF = network.encode_points(*encode(network.segmenter, scene, points_px))[0]
+    told: list[Told] = []
+    for chances in numbers_PF[:, -len(names) - len(colours) :].tolist():
+        found = frozenset(name for name, chance in zip(names, chances, strict=False) if chance)
+        is_sure = len({without_side(name) for name in found}) == 1
+        colour = colours[chances[len(names) :].index(1.0)]
+        told.append(Told(names=found if is_sure else frozenset(), colour=colour))
+    return told
 
 
-def only_sure(facts: PointFacts, known: Known) -> PointFacts:
-    """The facts without the part, the part's side and the point's colour that a base is not sure of.
+def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
+    """The facts without the part, the part's side and the colour that are not told; None where they contradict it.
 
-    What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed.
+    What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed. And what they
+    do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not.
     """
-    part = facts.part_name
-    says_colour = known.colour >= SURE_COLOUR
-    if known.likeliest < SURE_NAME and not facts.is_whole:
+    part, colour = facts.part_name, told.colour
+    if told.names:
+        if without_side(part) not in {without_side(name) for name in told.names}:
+            return None
+        if told.names != {part} and len(told.names) == 1 and has_side(*told.names):
+            return None
+        if has_side(part) and told.names != {part}:
+            # Which of several it is was counted among those of its side.
+            facts = replace(facts, part_name=without_side(part), part_order=None)
+    elif not facts.is_whole:
         # The part that is the object itself has the object's frame.
         whole = Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0)
         facts = replace(
             facts, part_name=facts.object_name, part_order=None, part_place=whole, point_place=facts.place_in_object
         )
         # Of a dog's nose alone it is true that it is black: its fur may not be.
-        says_colour = says_colour and KINDS["bare"].isdisjoint(part.split(" "))
-    elif has_side(part):
-        sides = [known.names.get(name, 0.0) for name in (part, mirror_words(part))]
-        if max(sides) <= SURE_SIDE * (sum(sides) + known.names.get(without_side(part), 0.0)):
-            # Which of several it is was counted among those of its side.
-            facts = replace(facts, part_name=without_side(part), part_order=None)
-    return facts if says_colour else replace(facts, look=replace(facts.look, colour_share=0.0))
+        if not KINDS["bare"].isdisjoint(part.split(" ")):
+            colour = None
+    look = facts.look
+    if colour is None:
+        return replace(facts, look=replace(look, colour_share=0.0))
+    seen = {one.split(" ")[-1] for one in (look.colour, look.second_colour) if one is not None}
+    if colour.split(" ")[-1] not in seen:
+        return None
+    return replace(facts, look=replace(look, colour=colour, second_colour=None, colour_share=1.0))
 
 
 def main() -> None:
@@ -120,7 +113,7 @@ def main() -> None:
         nargs="*",
         help="free texts; with them the rules' are of every dialect, for a localizer",
     )
-    parser.add_argument("--base", type=Path, help="checkpoint that knows names: what it is not sure of is left out")
+    parser.add_argument("--base", type=Path, help="checkpoint that knows names: texts say what it tells")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, required=True, help="folder of photos and points.jsonl")
     given = parser.parse_args()
@@ -162,18 +155,16 @@ def main() -> None:
                 scene = of_set[name][order[name][taken[name] % len(order[name])]]
                 scene = mirror(scene) if rng.random() < 0.5 else scene
                 taken[name] += 1
-            # Of the descriptor's some are left out.
+            # Of the descriptor's those are left out that contradict what it is told.
             drawn = sample_points(scene, given.points if given.texts else 2 * given.points, rng, sift_share=0.3)
             lines: list[tuple[float, float, str]] = []
             points_px = [(one.x, one.y) for one in drawn]
-            facts = facts_of_points(scene, points_px)
-            if network is not None and facts:
-                facts = [only_sure(*each) for each in zip(facts, known_at(network, scene, points_px), strict=True)]
-            for one, said in zip(drawn, facts, strict=True):
-                dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
-                text = write_point_text(said, dialect, rng)
-                if given.texts or not COLOUR_WORDS.isdisjoint(words_of(text)) or rng.random() >= COLOURLESS_LEFT_OUT:
-                    lines.append((one.x, one.y, sentence_case(text)))
+            told = [None] * len(drawn) if network is None or not drawn else told_at(network, scene, points_px)
+            for one, facts, some in zip(drawn, facts_of_points(scene, points_px), told, strict=True):
+                said = facts if some is None else as_told(facts, some)
+                if said is not None:
+                    dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
+                    lines.append((one.x, one.y, sentence_case(write_point_text(said, dialect, rng))))
             write(f"{k:05d}.jpg", scene, lines[: given.points])
             progress.show("photos", k + 1, given.count)
         if given.texts:

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import NAME_SCALE
-from talking_points.model.point_names import at_points, looks_at_points
-from tests.tiny import COLOURS, NAMES, tiny_naming_network, tiny_vision
+from talking_points.model.point_names import SURE_COLOUR, SURE_NAME, SURE_SIDE, at_points, decided, looks_at_points
+from tests.tiny import COLOURS, NAMES, tiny_naming_network, tiny_network, tiny_vision
 
 
 def test_a_map_at_points_by_hand() -> None:
@@ -62,6 +62,72 @@ def test_chances_of_parts_and_of_colours_follow_the_keypoints_numbers() -> None:
     assert segmenter.point_names is not None
     torch.testing.assert_close(told[..., 64:67], segmenter.point_names.parts(seen).softmax(-1))
     torch.testing.assert_close(told[..., 67:], segmenter.point_names.colours(looks).softmax(-1))
+
+
+SHOES = ("left shoe", "hood", "right shoe", "shoe", "right hood of a car")
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        # The likeliest by itself is the hood, but a shoe of either side is likelier; which side is not sure.
+        ([0.25, 0.4, 0.2, 0.15, 0.0], [1 / 3, 0, 1 / 3, 1 / 3, 0]),
+        ([0.5, 0.3, 0.1, 0.1, 0.0], [1, 0, 0, 0, 0]),
+        ([0.1, 0.3, 0.1, 0.5, 0.0], [0, 0, 0, 1, 0]),
+        ([0.2, 0.6, 0.1, 0.1, 0.0], [0, 1, 0, 0, 0]),
+        # It has a side, and no other is known.
+        ([0.1, 0.1, 0.1, 0.1, 0.6], [0, 0, 0, 0, 1]),
+    ],
+)
+def test_one_name_is_told_or_all_its_sides(parts: list[float], told: list[float]) -> None:
+    found = decided(torch.tensor([[[*parts, 0.0, 1.0]]]), SHOES)
+    torch.testing.assert_close(found[0, 0], torch.tensor([*told, 0.0, 1.0]))
+
+
+def test_names_of_which_none_is_sure_are_told_as_they_are() -> None:
+    names = tuple(f"name {k}" for k in range(5))
+    unsure = torch.tensor([SURE_NAME - 0.01, 0.2, 0.2, 0.2, 0.16])
+    sure = torch.tensor([SURE_NAME + 0.01, 0.2, 0.2, 0.2, 0.14])
+    colours = torch.tensor([[0.0, 1.0]] * 2)
+    found = decided(torch.cat([torch.stack([unsure, sure]), colours], dim=1)[None], names)[0]
+    torch.testing.assert_close(found[0, :5], unsure)
+    assert found[1, :5].tolist() == [1, 0, 0, 0, 0]
+
+
+def test_a_side_is_told_from_its_chance_on() -> None:
+    for chance, told in ((SURE_SIDE + 0.01, [1.0, 0.0]), (SURE_SIDE - 0.01, [0.5, 0.5])):
+        found = decided(torch.tensor([[[chance, 1 - chance, 1.0]]]), ("left shoe", "right shoe"))
+        assert found[0, 0].tolist() == [*told, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("colours", "told"),
+    [
+        # None is likeliest, and a colour is told all the same.
+        ([SURE_COLOUR + 0.01, 0.1, 0.89 - SURE_COLOUR], [1, 0, 0]),
+        ([0.1, SURE_COLOUR + 0.01, 0.89 - SURE_COLOUR], [0, 1, 0]),
+        ([SURE_COLOUR - 0.01, 0.1, 0.91 - SURE_COLOUR], [0, 0, 1]),
+        ([1.0], [1]),
+    ],
+)
+def test_one_colour_is_told_or_none(colours: list[float], told: list[float]) -> None:
+    found = decided(torch.tensor([[[1.0, *colours]]]), ("hood",))
+    assert found[0, 0].tolist() == [1.0, *told]
+
+
+@torch.no_grad()
+def test_the_descriptor_is_told_what_is_decided() -> None:
+    """Each photo's and point's own; a network without names adds nothing."""
+    network = tiny_naming_network()
+    features, points = network.encode_photos(torch.randn(2, 3, 64, 64)), torch.rand(2, 3, 2)
+    numbers = network.segmenter.encode_points(features, points)
+    told = network.encode_points(features, points)
+    torch.testing.assert_close(told[..., :64], numbers[..., :64])
+    torch.testing.assert_close(told[..., 64:], decided(numbers[..., 64:], NAMES))
+    assert ((told[..., 67:] == 0) | (told[..., 67:] == 1)).all() and (told[..., 67:].sum(-1) == 1).all()
+    plain = tiny_network()
+    features = plain.encode_photos(torch.randn(2, 3, 64, 64))
+    assert plain.encode_points(features, points).shape == (2, 3, 64)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
 from talking_points.model.language import Adapters, LlamaLike, adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
+from talking_points.model.point_names import SURE_COLOUR, SURE_NAME, SURE_SIDE, decided
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.roles import ROLES, role_missing
@@ -233,9 +234,14 @@ class PointNetwork(nn.Module):
             return first.join(others)
 
     def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
-        """(B, P, F) numbers of keypoints, `Segmenter.encode_points`'s. points_BP2: [0, 1]^2 of the square."""
+        """(B, P, F): `Segmenter.encode_points`, the names and colours `decided`. points_BP2: [0, 1]^2 of the square."""
+        names = self.config.point_names
         with torch.autocast(self.device.type, enabled=False):
-            return self.segmenter.encode_points(features, points_BP2, region=region)
+            numbers_BPF = self.segmenter.encode_points(features, points_BP2, region=region)
+            if not names:
+                return numbers_BPF
+            features_BPF, chances_BPK = numbers_BPF.tensor_split([2 * self.config.vision.width], dim=-1)
+            return torch.cat([features_BPF, decided(chances_BPK, names)], dim=-1)
 
     def grid(self, features: ImageFeatures) -> Tensor:
         """The mask feature, at stride 4."""
@@ -357,7 +363,9 @@ class PointNetwork(nn.Module):
 
     def features_key(self, role: str) -> str:
         read = " ".join(sorted(MAPS + TOKENS if self._reads_maps(role) else TOKENS))
-        return f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
+        key = f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
+        names = self.config.point_names
+        return f"{key} {names} {SURE_NAME} {SURE_SIDE} {SURE_COLOUR}" if names else key
 
     def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
         """Tokens in the projector's type, which casts them so in any case; maps only for a head that reads them."""

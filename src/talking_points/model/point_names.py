@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,9 @@ WINDOWS = (3, 5)
 """Cells a side of the windows around a point, beside its own cell."""
 LOOKS = 3 * (2 + len(WINDOWS))
 """Numbers of a point's look."""
+SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.25, 0.6, 0.15
+"""What is decided for the descriptor has more than these chances: of all names the likeliest, both its sides together;
+of its side, among those of the name; of the colours the likeliest, beside none."""
 
 
 class PointNames(nn.Module):
@@ -79,3 +84,29 @@ def at_points(map_BCHW: Tensor, points_BP2: Tensor) -> Tensor:
     grid_BP12 = 2 * points_BP2[:, :, None] - 1
     found_BCP1 = F.grid_sample(map_BCHW, grid_BP12, padding_mode="border", align_corners=False)
     return found_BCP1[..., 0].transpose(1, 2)
+
+
+def decided(chances_BPK: Tensor, names: Sequence[str]) -> Tensor:
+    """(B, P, K + M + 1): what the descriptor is told of chances, decided where they are sure enough.
+
+    One name; or, where its side is not sure, all sides of it in equal shares; or, where no name is sure, the chances of
+    names as they are. And one colour, or none. A writer that is told chances weighs them against what it sees itself,
+    which on new photos is right less often.
+
+    Args:
+        chances_BPK: of `PointNames`.
+        names: the K names, in their order; sides are the words "left" and "right" in them.
+    """
+    parts_BPK, colours_BPM = chances_BPK.split([len(names), chances_BPK.shape[-1] - len(names)], dim=-1)
+    plain = [" ".join(word for word in name.split(" ") if word not in ("left", "right")) for name in names]
+    index = {name: k for k, name in enumerate(dict.fromkeys(plain))}
+    plain_K = torch.tensor([index[name] for name in plain], device=chances_BPK.device)
+    chance_BPN = parts_BPK.new_zeros(*parts_BPK.shape[:-1], len(index)).index_add(-1, plain_K, parts_BPK)
+    likeliest_BP1, which_BP1 = chance_BPN.max(-1, keepdim=True)
+    is_named_BPK = plain_K == which_BP1
+    sided_BPK = is_named_BPK & (parts_BPK > SURE_SIDE * likeliest_BP1)
+    told_BPK = torch.where(sided_BPK.any(-1, keepdim=True), sided_BPK, is_named_BPK).to(parts_BPK)
+    told_BPK = torch.where(likeliest_BP1 > SURE_NAME, told_BPK / told_BPK.sum(-1, keepdim=True), parts_BPK)
+    none = colours_BPM.shape[-1] - 1
+    colour_BP = F.pad(colours_BPM[..., :none], (0, 1), value=SURE_COLOUR).argmax(-1)
+    return torch.cat([told_BPK, F.one_hot(colour_BP, none + 1).to(told_BPK)], dim=-1)
