@@ -42,7 +42,7 @@ SEEN = {
     "and the trunk there": ("keypoint", "trunk"),
 }
 """Row to what its probe reads, of what `seen_at` gives."""
-TOLD = "nothing: the likeliest name of its heads"
+LIKELIEST = "nothing: the likeliest name of its heads"
 BATCH, EPOCHS, RATE, DROPOUT = 256, 40, 1e-3, 0.3
 
 
@@ -73,7 +73,7 @@ def seen_at(segmenter: Any, photo: Any, points_px: Sequence[tuple[float, float]]
     if segmenter.point_names is not None:
         names = slice(2 * segmenter.config.width, 2 * segmenter.config.width + segmenter.config.num_point_names)
         features = replace(features, pixels_B3HW=F.avg_pool2d(pixels_13SS, PIXEL_STRIDE))
-        seen["told"] = segmenter.encode_points(features, points_1P2)[0][:, names]
+        seen["names"] = segmenter.encode_points(features, points_1P2)[0][:, names]
     return seen
 
 
@@ -122,8 +122,8 @@ def compared(given: argparse.Namespace) -> dict[str, Any]:
     for row, read in SEEN.items():
         train_NC, asked_MC = (torch.cat([seen[name] for name in read], dim=1) for seen in (learned, asked))
         said_of[row] = [names[k] for k in probed(train_NC, parts_N, asked_MC, len(names), given.seed).tolist()]
-    if "told" in asked:
-        said_of[TOLD] = [network.config.point_names[k] for k in asked["told"].argmax(1).tolist()]
+    if "names" in asked:
+        said_of[LIKELIEST] = [network.config.point_names[k] for k in asked["names"].argmax(1).tolist()]
     rows: list[dict[str, Any]] = []
     for row, said in said_of.items():
         right = [name == _part(sample) for name, sample in zip(said, samples, strict=True)]

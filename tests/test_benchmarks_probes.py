@@ -47,7 +47,7 @@ def test_the_chances_of_names_are_the_networks_own(probes: ModuleType) -> None:
     network = tiny_naming_network()
     side = network.side
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8))
-    told = probes.seen_at(network.segmenter, photo, [(20.5, 30.5)])["told"]
+    told = probes.seen_at(network.segmenter, photo, [(20.5, 30.5)])["names"]
     features = network.encode_photos(torch.from_numpy(letterbox(photo, side))[None])
     numbers = network.segmenter.encode_points(features, torch.tensor([[[20.5 / side, 30.5 / side]]]))
     torch.testing.assert_close(told, numbers[0, :, 64 : 64 + len(network.config.point_names)])

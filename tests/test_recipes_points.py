@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from recipes.mini.names import encode
 from recipes.mini.points import Told, as_told, told_at
 from recipes.mini.scenes import write
 from talking_points.dataset.facts import PointFacts
-from talking_points.dataset.places import Place
+from talking_points.dataset.places import Place, mirror_words
 from talking_points.dataset.scene import Scene
 from talking_points.model import point_names
 from talking_points.model.checkpoint import save_checkpoint
@@ -66,8 +67,9 @@ def test_a_text_says_the_part_and_the_side_that_are_told(facts, known, said):
 
 
 @pytest.mark.parametrize("known", [told("left shoe"), told("right shoe")])
-def test_a_side_that_the_label_lacks_is_not_to_be_left_out_of_what_is_told(facts, known):
+def test_a_point_whose_label_lacks_the_side_that_is_told_is_left_out(facts, known):
     assert as_told(replace(facts, part_name="shoe"), known) is None
+    assert said_of(replace(facts, part_name="shoe"), told("left shoe", "right shoe")).part_name == "shoe"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_side_that_the_label_lacks_is_not_to_be_left_out_of_what_is_told(facts
 )
 def test_a_side_is_left_out_wherever_it_stands_in_a_name(facts, part, without):
     ordered = replace(facts, part_name=part, part_order="left")
-    said = said_of(ordered, told("front left door", "front right door", "tip of the right middle finger"))
+    said = said_of(ordered, told(part, mirror_words(part)))
     assert (said.part_name, said.part_order) == (without, None)
 
 
@@ -147,6 +149,11 @@ def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person)
     assert told_at(network, person, points_px[::-1]) == mixed[::-1]
 
 
+def claimed(names: set[str], lines: list[str]) -> set[str]:
+    """The names that texts put a point on, as in "on the person's jeans", but not in "the person in jeans"."""
+    return {name for name in names for line in lines if re.search(rf"\b(?:the|their|own|person's) {name}\b", line)}
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
     monkeypatch.setattr(sys, "argv", ["points", *map(str, words)])
     points.main()
@@ -164,6 +171,23 @@ def test_points_are_written_with_a_base_that_knows_names(person, tmp_path, monke
     run(monkeypatch, *given, "--count", 2)
     lines = (tmp_path / "out" / "points.jsonl").read_text().splitlines()
     assert lines and all('"photo": "0000' in line and "person" in line for line in lines)
+    # Neither a part nor a colour is told.
+    assert not claimed({part.name for part in person.parts} - {"person"}, lines)
+    assert not any(word in line for line in lines for word in ("surface", "fabric"))
+
+
+def test_points_whose_labels_say_another_part_than_is_told_are_not_written(person, tmp_path, monkeypatch):
+    write([replace(person, source="coco_people")], tmp_path / "some.scenes")
+    monkeypatch.setattr(points, "TURNS", {"coco_people": 1})
+    monkeypatch.setattr(points, "COMPOSED", 0.0)
+    parts = {part.name for part in person.parts}
+    said = max(parts, key=len)
+    monkeypatch.setattr(points, "told_at", lambda network, scene, some: [told(said, colour=None)] * len(some))
+    save_checkpoint(tiny_naming_network(), tmp_path / "base")
+    given = ("--scenes", tmp_path / "some.scenes", "--base", tmp_path / "base", "--out", tmp_path / "out")
+    run(monkeypatch, *given, "--count", 4)
+    lines = (tmp_path / "out" / "points.jsonl").read_text().splitlines()
+    assert claimed(parts, lines) == {said}
 
 
 @pytest.mark.parametrize("wrong", ["no base", "no names", "texts", "there already"])

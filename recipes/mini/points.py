@@ -70,10 +70,11 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
 
 
 def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
-    """The facts without the part, the part's side and the colour that are not told; None where they contradict it.
+    """The facts less the part and the side that are not told, with the colour that is; None where they say otherwise.
 
     What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed. And what they
-    do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not.
+    do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not. Of
+    a colour that the label sees, the shade is the one told.
     """
     part, colour = facts.part_name, told.colour
     if told.names:

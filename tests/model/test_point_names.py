@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from talking_points.model import network as network_module
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import NAME_SCALE
@@ -127,7 +129,19 @@ def test_the_descriptor_is_told_what_is_decided() -> None:
     assert ((told[..., 67:] == 0) | (told[..., 67:] == 1)).all() and (told[..., 67:].sum(-1) == 1).all()
     plain = tiny_network()
     features = plain.encode_photos(torch.randn(2, 3, 64, 64))
-    assert plain.encode_points(features, points).shape == (2, 3, 64)
+    assert torch.equal(plain.encode_points(features, points), plain.segmenter.encode_points(features, points))
+
+
+def test_features_that_were_kept_are_not_those_of_other_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of points hold what was decided: by other names or thresholds they are other numbers."""
+    network, plain = tiny_naming_network(), tiny_network(roles=("descriptor",))
+    before = network.features_key("descriptor"), plain.features_key("descriptor")
+    monkeypatch.setattr(network_module, "SURE_SIDE", 0.9)
+    assert network.features_key("descriptor") != before[0] and plain.features_key("descriptor") == before[1]
+    monkeypatch.undo()
+    assert network.features_key("descriptor") == before[0]
+    network.config = replace(network.config, point_names=NAMES[::-1])
+    assert network.features_key("descriptor") != before[0]
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ class VisionConfig:
     """Where a cell of a level is judged to be in the Gaussian region: "centre", at its centre, and the cell that holds
     the point is always inside; "nearest", at its top left pixel, as PyTorch resizes a mask. Ours are at centres."""
     num_point_names: int = 0
-    """Of how many names the descriptor is told how likely its point is on each (ours); 0: of none, as in the paper."""
+    """How many names a point may have, of which the descriptor is told (ours); 0: of none, as in the paper."""
     num_point_colours: int = 0
     """Of how many colours it is told, beside the names; without names nothing reads it."""
 

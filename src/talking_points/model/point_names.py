@@ -1,6 +1,6 @@
 """What a keypoint is on, and its colour, out of lists of names. Ours: the descriptor is told of both."""
 
-# B photos, P points, Q queries, C channels, S numbers read of a point, K names, M colours
+# B photos, P points, Q queries, C channels, S numbers read of a point, K names, N names without their sides, M colours
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOKS = 3 * (2 + len(WINDOWS))
 """Numbers of a point's look."""
 SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.25, 0.6, 0.15
 """What is decided for the descriptor has more than these chances: of all names the likeliest, both its sides together;
-of its side, among those of the name; of the colours the likeliest, beside none."""
+of its side, among those of the name; of the colours the likeliest, however likely none is."""
 
 
 class PointNames(nn.Module):
@@ -91,10 +91,10 @@ def decided(chances_BPK: Tensor, names: Sequence[str]) -> Tensor:
 
     One name; or, where its side is not sure, all sides of it in equal shares; or, where no name is sure, the chances of
     names as they are. And one colour, or none. A writer that is told chances weighs them against what it sees itself,
-    which on new photos is right less often.
+    and on new photos what it sees is right less often.
 
     Args:
-        chances_BPK: of `PointNames`.
+        chances_BPK: of `PointNames`, with the colours behind them.
         names: the K names, in their order; sides are the words "left" and "right" in them.
     """
     parts_BPK, colours_BPM = chances_BPK.split([len(names), chances_BPK.shape[-1] - len(names)], dim=-1)

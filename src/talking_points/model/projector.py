@@ -50,13 +50,13 @@ class Projector(nn.Module):
         return self.query_mlp(self.query_proj(query_feat_pos.to(self.separator.weight.dtype)))
 
     def project_points(self, points_PF: Tensor) -> Tensor:
-        """(P, D) keypoint's tokens. points_PF: of `Segmenter.encode_points`; chances of names are added as the mean of
-        the names' vectors, where the projector has them, and some points' features are left out while it learns."""
-        numbers, chances = points_PF.tensor_split([self.query_proj.in_features], dim=1)
+        """(P, D) keypoint's tokens. points_PF: of `PointNetwork.encode_points`; what it tells of names is added as the
+        mean of the names' vectors, where the projector has them. While it learns some points' features are left out."""
+        numbers, told = points_PF.tensor_split([self.query_proj.in_features], dim=1)
         if self.names is None:
             return self.project_queries(numbers)
         features, positions = numbers.chunk(2, dim=1)
         if self.training:
             features = features * (torch.rand(len(features), 1, device=features.device) >= FEATURES_LEFT_OUT)
         tokens_PD = self.project_queries(torch.cat([features, positions], dim=1))
-        return tokens_PD + self.names(chances.to(tokens_PD.dtype))
+        return tokens_PD + self.names(told.to(tokens_PD.dtype))
