@@ -62,7 +62,7 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
     numbers_PF = network.encode_points(*encode(network.segmenter, scene, points_px))[0]
     told: list[Told] = []
     for chances in numbers_PF[:, -len(names) - len(colours) :].tolist():
-        found = frozenset(name for name, chance in zip(names, chances, strict=False) if chance)
+        found = frozenset(name for name, chance in zip(names, chances[: len(names)], strict=True) if chance)
         is_sure = len({without_side(name) for name in found}) == 1
         colour = colours[chances[len(names) :].index(1.0)]
         told.append(Told(names=found if is_sure else frozenset(), colour=colour))
