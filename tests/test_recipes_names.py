@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from recipes.mini.names import PARTS, learn, with_names
+from recipes.mini.names import PARTS, learn, objects_of, with_names
+from talking_points.dataset.scene import Scene
 from talking_points.model.checkpoint import load_checkpoint, load_joined, save_checkpoint
 from talking_points.model.hugging_face import attach_role, lora_config
 from talking_points.model.point_names import PointNames
@@ -23,12 +25,24 @@ def test_names_are_learned_of_numbers_as_they_are() -> None:
         assert (parts(read_NS).argmax(-1) == names_N).float().mean() > 0.98
 
 
+def test_a_name_is_of_what_it_is_a_part_of_in_the_scenes(person: Scene) -> None:
+    """Where that has no name, or it is no part of anything, of itself."""
+    cow = replace(person, objects=[replace(one, name="cow") for one in person.objects])
+    part = next(part.name for part in person.parts if part.name != "person")
+    names = [part, "person", "cow", "kite"]
+    assert objects_of([person, cow], names) == (("cow", "person"), ("person",), ("cow",), ("kite",))
+    assert objects_of([person, cow], [part, "cow"]) == (("cow",), ("cow",))
+    assert objects_of([person], [part, "cow"]) == ((part,), ("cow",))
+
+
 def test_a_network_that_is_to_know_names_is_otherwise_as_it_was() -> None:
     network = tiny_network(roles=("localizer",))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with_names(network, ["hood", "left shoe"], ["red"])
+    with_names(network, ["hood", "car"], [("car",), ("car",)], ["red"])
     after = network.state_dict()
-    assert network.config.point_names == ("hood", "left shoe") and network.config.point_colours == ("red",)
+    config = network.config
+    assert (config.point_names, config.point_objects) == (("hood", "car"), (("car",), ("car",)))
+    assert config.point_colours == ("red",)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert {name.split(".")[1] for name in after.keys() - before.keys()} == {"point_names"}
 
@@ -37,7 +51,7 @@ def test_a_localizer_joins_whether_or_not_its_base_knew_names(tmp_path: Path) ->
     """What names are read of stays as it is, and no localizer reads names."""
     save_checkpoint(tiny_network(roles=("localizer",)), tmp_path / "localizer")
     network = load_checkpoint(tmp_path / "localizer", roles=())
-    with_names(network, ["hood"], ["red"])
+    with_names(network, ["hood"], [("hood",)], ["red"])
     attach_role(network, "descriptor", lora_config("descriptor", rank=4, alpha=8, dropout=0.0), projector=True)
     save_checkpoint(network, tmp_path / "descriptor")
     joined = load_joined(tmp_path / "descriptor", tmp_path / "localizer")

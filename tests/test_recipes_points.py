@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from recipes.mini import points
 from recipes.mini.names import encode
@@ -52,13 +54,14 @@ def said_of(facts: PointFacts, known: Told) -> PointFacts:
         (told("left shoe", "right shoe"), "shoe"),
         (told("shoe", "left shoe", "right shoe"), "shoe"),
         (told("shoe"), "shoe"),
-        # Nothing is sure.
-        (told(), "person"),
+        # The object alone, or several that it may be.
+        (told("person"), "person"),
+        (told("dog", "person"), "person"),
         # Wrong, but sure: such a point teaches not to listen.
         (told("right shoe"), None),
         (told("sock"), None),
         (told("left sock", "right sock"), None),
-        (told("person"), None),
+        (told("dog"), None),
     ],
 )
 def test_a_text_says_the_part_and_the_side_that_are_told(facts, known, said):
@@ -89,10 +92,10 @@ def test_an_order_stays_where_the_side_is_told(facts):
 
 def test_what_is_said_of_the_object_alone_is_where_it_was(facts):
     """0.4 to the left in the shoe is 0.2 in the person, whose middle is another 0.2 away."""
-    whole = said_of(facts, told())
+    whole = said_of(facts, told("person"))
     assert whole.is_whole and whole.point_place == Place(dx=-0.4, dy=pytest.approx(0.45))
     assert whole.place_in_photo == facts.place_in_photo
-    assert said_of(whole, told()) == whole == said_of(whole, told("person"))
+    assert said_of(whole, told("person")) == whole == said_of(whole, told("dog", "person"))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_no_colour_is_said_where_none_is_told(facts):
 
 @pytest.mark.parametrize(("part", "share"), [("nose", 0.0), ("leg", 1.0)])
 def test_the_colour_of_a_nose_is_not_said_of_the_fur(facts, part, share):
-    said = said_of(replace(facts, object_name="dog", part_name=part), told())
+    said = said_of(replace(facts, object_name="dog", part_name=part), told("dog"))
     assert said.part_name == "dog" and said.look.colour_share == share
 
 
@@ -135,8 +138,8 @@ def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person)
     for parameter in heads.parameters():
         parameter.zero_()
     points_px = [(30.5, 40.5), (20.5, 20.5)]
-    # A third each.
-    assert told_at(network, person, points_px) == [told("left shoe", colour="red")] * 2
+    # A third each, and two are a car's.
+    assert told_at(network, person, points_px) == [told("car", colour="red")] * 2
     heads.parts[2].bias[2] = heads.colours[2].bias[2] = 5.0
     assert told_at(network, person, points_px) == [told("car", colour=None)] * 2
     first, second = network.segmenter.encode_keypoints(*encode(network.segmenter, person, points_px))[0]
@@ -147,6 +150,34 @@ def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person)
     mixed = [told("car", colour=None), told("hood", colour=None)]
     assert told_at(network, person, points_px) == mixed
     assert told_at(network, person, points_px[::-1]) == mixed[::-1]
+
+
+def test_hues_are_turned_and_lightness_and_labels_stay(person):
+    turned = points.turn_hues(person, np.random.default_rng(0))
+    before, after = (np.asarray(Image.fromarray(one.photo).convert("HSV")).astype(int) for one in (person, turned))
+    vivid = (before[..., 1] > 100) & (before[..., 2] > 100)
+    assert vivid.any()
+    # One angle for all, of 256 steps a circle.
+    angles = (after - before)[vivid][:, 0] % 256
+    assert np.ptp(angles) <= 3 and angles.min() >= 19 and angles.max() <= 237
+    assert np.abs(after - before)[..., 2].max() <= 1
+    assert turned.parts == person.parts and turned.objects == person.objects
+
+
+@pytest.mark.parametrize(("named", "turned"), [("person", False), ("car", True)])
+def test_hues_are_turned_where_nobody_is_seen_and_a_base_is_given(person, tmp_path, monkeypatch, named, turned):
+    things = [replace(one, name=named) for one in person.objects]
+    write([replace(person, objects=things, source="coco_people")], tmp_path / "some.scenes")
+    save_checkpoint(tiny_naming_network(), tmp_path / "base")
+    monkeypatch.setattr(points, "TURNS", {"coco_people": 1})
+    monkeypatch.setattr(points, "HUES_TURNED", 1.0)
+    seen = []
+    monkeypatch.setattr(points, "turn_hues", lambda scene, rng: seen.append(scene) or scene)
+    given = ("--scenes", tmp_path / "some.scenes", "--count", 2)
+    run(monkeypatch, *given, "--out", tmp_path / "without")
+    assert not seen
+    run(monkeypatch, *given, "--base", tmp_path / "base", "--out", tmp_path / "out")
+    assert len(seen) == (2 if turned else 0)
 
 
 def claimed(names: set[str], lines: list[str]) -> set[str]:
@@ -161,11 +192,19 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
 
 def test_points_are_written_with_a_base_that_knows_names(person, tmp_path, monkeypatch):
     write([replace(person, source="coco_people")], tmp_path / "some.scenes")
-    save_checkpoint(tiny_naming_network(), tmp_path / "base")
+    network = tiny_naming_network()
+    assert network.segmenter.point_names is not None
+    for parameter in network.segmenter.point_names.parameters():
+        parameter.data.zero_()
+    # A third each, so that a person is told.
+    network.config = replace(
+        network.config,
+        point_names=("left shoe", "person", "car"),
+        point_objects=(("person",), ("person",), ("car",)),
+    )
+    save_checkpoint(network, tmp_path / "base")
     monkeypatch.setattr(points, "TURNS", {"coco_people": 1})
     monkeypatch.setattr(points, "COMPOSED", 0.0)
-    # Weights that have learned nothing are sure of what is not there, and such points are left out.
-    monkeypatch.setattr(point_names, "SURE_NAME", 1.0)
     monkeypatch.setattr(point_names, "SURE_COLOUR", 1.0)
     given = ("--scenes", tmp_path / "some.scenes", "--base", tmp_path / "base", "--out", tmp_path / "out")
     run(monkeypatch, *given, "--count", 2)

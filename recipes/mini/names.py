@@ -125,10 +125,29 @@ def learn(
         first.weight /= spread
 
 
-def with_names(network: PointNetwork, parts: Sequence[str], colours: Sequence[str]) -> PointNames:
+def objects_of(scenes: Sequence[Scene], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """`ModelConfig.point_objects`: of what each name is a part in the scenes; where that has no name, of itself."""
+    found: dict[str, set[str]] = {name: set() for name in names}
+    for scene in scenes:
+        for part in scene.parts:
+            thing = scene.objects[part.object_index].name
+            if part.name in found and thing in found:
+                found[part.name].add(thing)
+    return tuple(tuple(sorted(found[name] or {name})) for name in names)
+
+
+def with_names(
+    network: PointNetwork, parts: Sequence[str], objects: Sequence[tuple[str, ...]], colours: Sequence[str]
+) -> PointNames:
     """Let a network know names, of which it has learned nothing yet."""
     vision = replace(network.config.vision, num_point_names=len(parts), num_point_colours=len(colours))
-    network.config = replace(network.config, vision=vision, point_names=tuple(parts), point_colours=tuple(colours))
+    network.config = replace(
+        network.config,
+        vision=vision,
+        point_names=tuple(parts),
+        point_objects=tuple(objects),
+        point_colours=tuple(colours),
+    )
     network.segmenter.config = vision
     network.segmenter.point_names = PointNames(vision)
     return network.segmenter.point_names
@@ -150,7 +169,7 @@ def main() -> None:
         raise SystemExit(f"names: {error}") from None
     torch.manual_seed(given.seed)
     names = read_names().sided
-    head = with_names(network, names, COLOURS)
+    head = with_names(network, names, objects_of(scenes, names), COLOURS)
     looked = look(network.segmenter, scenes, given.points, given.seed, mirrored=True)
     known = [k for k, name in enumerate(looked.parts) if name in names]
     parts_N = torch.tensor([names.index(looked.parts[k]) for k in known])

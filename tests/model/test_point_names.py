@@ -12,7 +12,7 @@ from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import NAME_SCALE
 from talking_points.model.point_names import SURE_COLOUR, SURE_NAME, SURE_SIDE, at_points, decided, looks_at_points
-from tests.tiny import COLOURS, NAMES, tiny_naming_network, tiny_network, tiny_vision
+from tests.tiny import COLOURS, NAMES, OBJECTS, tiny_naming_network, tiny_network, tiny_vision
 
 
 def test_a_map_at_points_by_hand() -> None:
@@ -82,23 +82,47 @@ SHOES = ("left shoe", "hood", "right shoe", "shoe", "right hood of a car")
     ],
 )
 def test_one_name_is_told_or_all_its_sides(parts: list[float], told: list[float]) -> None:
-    found = decided(torch.tensor([[[*parts, 0.0, 1.0]]]), SHOES)
+    found = decided(torch.tensor([[[*parts, 0.0, 1.0]]]), SHOES, [[name] for name in SHOES])
     torch.testing.assert_close(found[0, 0], torch.tensor([*told, 0.0, 1.0]))
 
 
-def test_names_of_which_none_is_sure_are_told_as_they_are() -> None:
-    names = tuple(f"name {k}" for k in range(5))
-    unsure = torch.tensor([SURE_NAME - 0.01, 0.2, 0.2, 0.2, 0.16])
-    sure = torch.tensor([SURE_NAME + 0.01, 0.2, 0.2, 0.2, 0.14])
-    colours = torch.tensor([[0.0, 1.0]] * 2)
-    found = decided(torch.cat([torch.stack([unsure, sure]), colours], dim=1)[None], names)[0]
-    torch.testing.assert_close(found[0, :5], unsure)
-    assert found[1, :5].tolist() == [1, 0, 0, 0, 0]
+ANIMALS = {
+    "ear": ("cow", "sheep"),
+    "left hoof": ("cow", "sheep"),
+    "nose": ("person",),
+    "cow": ("cow",),
+    "kite": ("kite",),
+    "person": ("person",),
+    "sheep": ("sheep",),
+}
+
+
+@pytest.mark.parametrize(
+    ("chances", "told"),
+    [
+        # A nose is likeliest, but not sure, and a person is less likely than a cow.
+        ({"nose": SURE_NAME - 0.01, "cow": 0.35, "ear": 0.15, "kite": 0.11}, {"cow": 1.0}),
+        ({"nose": 0.25, "person": 0.25, "cow": 0.3, "kite": 0.2}, {"person": 1.0}),
+        # Parts do not tell which animal, and what the animals have of their own is about the same.
+        ({"ear": 0.35, "left hoof": 0.3, "cow": 0.05, "kite": 0.3}, {"cow": 0.5, "sheep": 0.5}),
+        ({"ear": 0.3, "left hoof": 0.2, "cow": 0.2, "kite": 0.3}, {"cow": 1.0}),
+        ({"kite": 0.3, "cow": 0.26, "sheep": 0.26, "person": 0.18}, {"kite": 1.0}),
+        ({"nose": SURE_NAME + 0.01, "ear": 0.3, "left hoof": 0.29}, {"nose": 1.0}),
+    ],
+)
+def test_where_no_name_is_sure_the_object_is_told(chances: dict[str, float], told: dict[str, float]) -> None:
+    assert sum(chances.values()) == pytest.approx(1)
+    given = torch.tensor([[[*(chances.get(name, 0.0) for name in ANIMALS), 1.0]]])
+    found = decided(given, list(ANIMALS), list(ANIMALS.values()))
+    torch.testing.assert_close(found[0, 0], torch.tensor([*(told.get(name, 0.0) for name in ANIMALS), 1.0]))
+
+
+TWO_SHOES = (("left shoe", "right shoe"), (("left shoe",), ("right shoe",)))
 
 
 def test_a_side_is_told_from_its_chance_on() -> None:
     for chance, told in ((SURE_SIDE + 0.01, [1.0, 0.0]), (SURE_SIDE - 0.01, [0.5, 0.5])):
-        found = decided(torch.tensor([[[chance, 1 - chance, 1.0]]]), ("left shoe", "right shoe"))
+        found = decided(torch.tensor([[[chance, 1 - chance, 1.0]]]), *TWO_SHOES)
         assert found[0, 0].tolist() == [*told, 1.0]
 
 
@@ -113,7 +137,7 @@ def test_a_side_is_told_from_its_chance_on() -> None:
     ],
 )
 def test_one_colour_is_told_or_none(colours: list[float], told: list[float]) -> None:
-    found = decided(torch.tensor([[[1.0, *colours]]]), ("hood",))
+    found = decided(torch.tensor([[[1.0, *colours]]]), ["hood"], [["hood"]])
     assert found[0, 0].tolist() == [1.0, *told]
 
 
@@ -125,7 +149,7 @@ def test_the_descriptor_is_told_what_is_decided() -> None:
     numbers = network.segmenter.encode_points(features, points)
     told = network.encode_points(features, points)
     torch.testing.assert_close(told[..., :64], numbers[..., :64])
-    torch.testing.assert_close(told[..., 64:], decided(numbers[..., 64:], NAMES))
+    torch.testing.assert_close(told[..., 64:], decided(numbers[..., 64:], NAMES, OBJECTS))
     assert ((told[..., 67:] == 0) | (told[..., 67:] == 1)).all() and (told[..., 67:].sum(-1) == 1).all()
     plain = tiny_network()
     features = plain.encode_photos(torch.randn(2, 3, 64, 64))
@@ -140,8 +164,9 @@ def test_features_that_were_kept_are_not_those_of_other_decisions(monkeypatch: p
     assert network.features_key("descriptor") != before[0] and plain.features_key("descriptor") == before[1]
     monkeypatch.undo()
     assert network.features_key("descriptor") == before[0]
-    network.config = replace(network.config, point_names=NAMES[::-1])
-    assert network.features_key("descriptor") != before[0]
+    for other in ({"point_names": NAMES[::-1]}, {"point_objects": (("car",),) * 3}):
+        network.config = replace(tiny_naming_network().config, **other)
+        assert network.features_key("descriptor") != before[0]
 
 
 @torch.no_grad()
@@ -207,7 +232,8 @@ def test_a_checkpoint_keeps_names(tmp_path: Path, answers_only: bool) -> None:
     own.names.weight.normal_()
     save_checkpoint(network, tmp_path / "saved")
     read = load_checkpoint(tmp_path / "saved", roles=("descriptor",), answers_only=answers_only)
-    assert (read.config.point_names, read.config.point_colours) == (NAMES, COLOURS)
+    config = read.config
+    assert (config.point_names, config.point_objects, config.point_colours) == (NAMES, OBJECTS, COLOURS)
     pixels, points = torch.randn(1, 3, 64, 64), torch.tensor([[[0.4, 0.4]]])
     marks = []
     for one in (network, read):
@@ -223,3 +249,23 @@ def test_names_are_as_many_as_the_sizes_say() -> None:
         ModelConfig(vision=tiny_vision(num_point_colours=1))
     with pytest.raises(ValueError, match=r"num_point_names is -1; allowed: a whole number of 0 to"):
         tiny_vision(num_point_names=-1)
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        ((), "a list of names for each of point_names"),
+        (5, "a list of names for each of point_names"),
+        ((("car",), ()), "one or more of point_names"),
+        ((("car",), "car"), "one or more of point_names"),
+        ((("car",), ("boat",)), "one or more of point_names"),
+        ((("car",), (["car"],)), "one or more of point_names"),
+    ],
+)
+def test_each_name_has_objects_among_the_names(objects: object, said: str) -> None:
+    with pytest.raises(ValueError, match=f"point_objects is .*; allowed: {said}"):
+        ModelConfig(
+            vision=tiny_vision(num_point_names=2),
+            point_names=("hood", "car"),
+            point_objects=objects,  # type: ignore[arg-type]
+        )

@@ -125,6 +125,8 @@ class ModelConfig:
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     point_names: tuple[str, ...] = ()
     """Parts and things that the descriptor is told of; num_point_names long."""
+    point_objects: tuple[tuple[str, ...], ...] = ()
+    """For each of these the objects that it may be a part of, which are among them, too; of an object itself."""
     point_colours: tuple[str, ...] = ()
     """Colours that it is told of; num_point_colours long."""
     recipe: str | None = None
@@ -155,6 +157,12 @@ class ModelConfig:
             count, wanted = len(getattr(self, name)), getattr(self.vision, f"num_{name}")
             if count != wanted:
                 _fail(name, f"{count} names", f"num_{name} ({wanted})")
+        objects: Any = self.point_objects  # of a file, it may be anything
+        if not isinstance(objects, tuple) or len(objects) != len(self.point_names):
+            _fail("point_objects", objects, "a list of names for each of point_names")
+        for some in objects:
+            if not isinstance(some, tuple) or not some or any(name not in self.point_names for name in some):
+                _fail("point_objects", some, "one or more of point_names")
         if self.coordinate_head not in COORDINATE_HEADS:
             _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
 
@@ -217,7 +225,11 @@ def _checked(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(data.keys() - known)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return {key: _as_tuples(value) for key, value in data.items()}
+
+
+def _as_tuples(value: object) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def _is_count(value: object, least: int = 1) -> bool:

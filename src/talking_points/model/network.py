@@ -19,7 +19,7 @@ from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
 from talking_points.model.language import Adapters, LlamaLike, adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
-from talking_points.model.point_names import SURE_COLOUR, SURE_NAME, SURE_SIDE, decided
+from talking_points.model.point_names import AS_LIKELY, SURE_COLOUR, SURE_NAME, SURE_SIDE, decided
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.roles import ROLES, role_missing
@@ -241,7 +241,7 @@ class PointNetwork(nn.Module):
             if not names:
                 return numbers_BPF
             features_BPF, chances_BPK = numbers_BPF.tensor_split([2 * self.config.vision.width], dim=-1)
-            return torch.cat([features_BPF, decided(chances_BPK, names)], dim=-1)
+            return torch.cat([features_BPF, decided(chances_BPK, names, self.config.point_objects)], dim=-1)
 
     def grid(self, features: ImageFeatures) -> Tensor:
         """The mask feature, at stride 4."""
@@ -364,8 +364,8 @@ class PointNetwork(nn.Module):
     def features_key(self, role: str) -> str:
         read = " ".join(sorted(MAPS + TOKENS if self._reads_maps(role) else TOKENS))
         key = f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
-        names = self.config.point_names
-        return f"{key} {names} {SURE_NAME} {SURE_SIDE} {SURE_COLOUR}" if names else key
+        names, objects = self.config.point_names, self.config.point_objects
+        return f"{key} {names} {objects} {SURE_NAME} {SURE_SIDE} {SURE_COLOUR} {AS_LIKELY}" if names else key
 
     def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
         """Tokens in the projector's type, which casts them so in any case; maps only for a head that reads them."""

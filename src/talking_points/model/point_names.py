@@ -20,9 +20,11 @@ WINDOWS = (3, 5)
 """Cells a side of the windows around a point, beside its own cell."""
 LOOKS = 3 * (2 + len(WINDOWS))
 """Numbers of a point's look."""
-SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.25, 0.6, 0.15
+SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.4, 0.6, 0.15
 """What is decided for the descriptor has more than these chances: of all names the likeliest, both its sides together;
 of its side, among those of the name; of the colours the likeliest, however likely none is."""
+AS_LIKELY = 0.9
+"""Of the likeliest object's chance: objects with more are told beside it."""
 
 
 class PointNames(nn.Module):
@@ -86,16 +88,18 @@ def at_points(map_BCHW: Tensor, points_BP2: Tensor) -> Tensor:
     return found_BCP1[..., 0].transpose(1, 2)
 
 
-def decided(chances_BPK: Tensor, names: Sequence[str]) -> Tensor:
-    """(B, P, K + M + 1): what the descriptor is told of chances, decided where they are sure enough.
+def decided(chances_BPK: Tensor, names: Sequence[str], objects: Sequence[Sequence[str]]) -> Tensor:
+    """(B, P, K + M + 1): what the descriptor is told of chances.
 
-    One name; or, where its side is not sure, all sides of it in equal shares; or, where no name is sure, the chances of
-    names as they are. And one colour, or none. A writer that is told chances weighs them against what it sees itself,
-    and on new photos what it sees is right less often.
+    One name; or, where its side is not sure, all sides of it in equal shares. Where no name is sure, the object that
+    has most of the chances, by its own name and by those of its parts; or several in equal shares, where that does not
+    tell them apart: an ear may be a cow's or a sheep's. And one colour, or none. A writer that is told chances weighs
+    them against what it sees itself, and on new photos what it sees is right less often.
 
     Args:
         chances_BPK: of `PointNames`, with the colours behind them.
         names: the K names, in their order; sides are the words "left" and "right" in them.
+        objects: `ModelConfig.point_objects`.
     """
     parts_BPK, colours_BPM = chances_BPK.split([len(names), chances_BPK.shape[-1] - len(names)], dim=-1)
     plain = [" ".join(word for word in name.split(" ") if word not in ("left", "right")) for name in names]
@@ -105,8 +109,14 @@ def decided(chances_BPK: Tensor, names: Sequence[str]) -> Tensor:
     likeliest_BP1, which_BP1 = chance_BPN.max(-1, keepdim=True)
     is_named_BPK = plain_K == which_BP1
     sided_BPK = is_named_BPK & (parts_BPK > SURE_SIDE * likeliest_BP1)
-    told_BPK = torch.where(sided_BPK.any(-1, keepdim=True), sided_BPK, is_named_BPK).to(parts_BPK)
-    told_BPK = torch.where(likeliest_BP1 > SURE_NAME, told_BPK / told_BPK.sum(-1, keepdim=True), parts_BPK)
+    part_BPK = torch.where(sided_BPK.any(-1, keepdim=True), sided_BPK, is_named_BPK)
+    at = {name: k for k, name in enumerate(names)}
+    of_object_KK = parts_BPK.new_zeros(len(names), len(names))
+    of_object_KK[[k for k, some in enumerate(objects) for _ in some], [at[one] for some in objects for one in some]] = 1
+    object_BPK = parts_BPK @ of_object_KK
+    object_BPK = object_BPK > AS_LIKELY * object_BPK.amax(-1, keepdim=True)
+    told_BPK = torch.where(likeliest_BP1 > SURE_NAME, part_BPK, object_BPK).to(parts_BPK)
     none = colours_BPM.shape[-1] - 1
     colour_BP = F.pad(colours_BPM[..., :none], (0, 1), value=SURE_COLOUR).argmax(-1)
+    told_BPK = told_BPK / told_BPK.sum(-1, keepdim=True)
     return torch.cat([told_BPK, F.one_hot(colour_BP, none + 1).to(told_BPK)], dim=-1)
