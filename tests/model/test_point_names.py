@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -262,10 +263,10 @@ def test_names_are_as_many_as_the_sizes_say() -> None:
         ((("car",), (["car"],)), "one or more of point_names"),
     ],
 )
-def test_each_name_has_objects_among_the_names(objects: object, said: str) -> None:
+def test_each_name_has_objects_among_the_names(objects: Any, said: str) -> None:
     with pytest.raises(ValueError, match=f"point_objects is .*; allowed: {said}"):
         ModelConfig(
             vision=tiny_vision(num_point_names=2),
             point_names=("hood", "car"),
-            point_objects=objects,  # type: ignore[arg-type]
+            point_objects=objects,
         )
