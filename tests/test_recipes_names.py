@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from recipes.mini.names import PARTS, learn, objects_of, with_names
+from recipes.mini.names import PARTS, learn, objects_of, wider_of, with_names
 from talking_points.dataset.scene import Scene
 from talking_points.model.checkpoint import load_checkpoint, load_joined, save_checkpoint
 from talking_points.model.hugging_face import attach_role, lora_config
@@ -35,13 +35,22 @@ def test_a_name_is_of_what_it_is_a_part_of_in_the_scenes(person: Scene) -> None:
     assert objects_of([person], [part, "cow"]) == ((part,), ("cow",))
 
 
+def test_a_name_is_of_wider_parts_that_are_names() -> None:
+    names = ["tip of the left thumb", "hand", "right hand", "person", "corner of the mouth"]
+    assert wider_of(names) == (("hand",), (), (), (), ())
+    assert wider_of([*names, "left arm", "face"]) == (("hand", "arm"), ("arm",), ("arm",), (), ("face",), (), ())
+    # People's elbows have sides, and those without are farm animals'.
+    assert wider_of(["left elbow", "elbow", "right arm", "leg"]) == (("arm",), ("leg",), (), ())
+
+
 def test_a_network_that_is_to_know_names_is_otherwise_as_it_was() -> None:
     network = tiny_network(roles=("localizer",))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with_names(network, ["hood", "car"], [("car",), ("car",)], ["red"])
+    with_names(network, ["left wrist", "right arm"], [("left wrist",), ("right arm",)], ["red"])
     after = network.state_dict()
     config = network.config
-    assert (config.point_names, config.point_objects) == (("hood", "car"), (("car",), ("car",)))
+    assert (config.point_names, config.point_wider) == (("left wrist", "right arm"), (("arm",), ()))
+    assert config.point_objects == (("left wrist",), ("right arm",))
     assert config.point_colours == ("red",)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert {name.split(".")[1] for name in after.keys() - before.keys()} == {"point_names"}

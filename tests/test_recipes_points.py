@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from recipes.mini import points
 from recipes.mini.names import encode
 from recipes.mini.points import Told, as_told, told_at
 from recipes.mini.scenes import write
-from talking_points.dataset.facts import PointFacts
+from talking_points.dataset.facts import PointFacts, facts_of_points
+from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.places import Place, mirror_words
 from talking_points.dataset.scene import Scene
 from talking_points.model import point_names
@@ -36,8 +39,12 @@ def facts(person: Scene) -> PointFacts:
     )
 
 
-def told(*names: str, colour: str | None = "red") -> Told:
-    return Told(names=frozenset(names), colour=colour)
+def told(*names: str, holds: Sequence[str] = (), colour: str | None = "red") -> Told:
+    return Told(names=frozenset(names), holds=frozenset(holds), colour=colour)
+
+
+def told_arm(*holds: str, colour: str | None = "red") -> Told:
+    return told("left arm", "right arm", holds=holds, colour=colour)
 
 
 def said_of(facts: PointFacts, known: Told) -> PointFacts:
@@ -99,6 +106,51 @@ def test_what_is_said_of_the_object_alone_is_where_it_was(facts):
 
 
 @pytest.mark.parametrize(
+    ("part", "known", "said"),
+    [
+        ("left elbow", told_arm("left elbow", "right elbow"), "arm"),
+        ("tip of the right thumb", told("hand", holds=["tip of the right thumb"]), "hand"),
+        ("left elbow", told_arm("right elbow"), None),
+        # An arm of a side is a name, and this is no such point.
+        ("left elbow", told("left arm"), None),
+        ("left arm", told_arm("left elbow"), "arm"),
+        ("person", told_arm("left elbow"), None),
+    ],
+)
+def test_a_wider_part_is_said_of_what_it_holds(facts, part, known, said):
+    found = as_told(replace(facts, part_name=part, part_order="left"), known)
+    assert (None if found is None else found.part_name) == said
+
+
+def test_a_wider_part_is_said_where_the_point_is(facts):
+    """0.4 to the left in the shoe is 0.2 in the person; where in the leg that is, is not known."""
+    said = said_of(facts, told("left leg", "right leg", holds=["left shoe"]))
+    assert said.part_name == "leg" and said.part_order is None and not said.is_whole
+    assert said.place_in_photo == facts.place_in_photo and said.place_in_object == facts.place_in_object
+    texts = [write_point_text(said, points.WRITTEN, np.random.default_rng(seed)) for seed in range(20)]
+    assert not any("of the leg" in text for text in texts) and any("of the person" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("thing", "part", "seen", "colour", "is_said"),
+    [
+        ("person", "left elbow", ("brown", None), "brown", False),
+        ("person", "left elbow", ("blue", None), "blue", True),
+        # The colour that is told counts, and the label's where none is.
+        ("person", "left elbow", ("blue", "brown"), "brown", False),
+        ("person", "left elbow", ("brown", "blue"), "blue", True),
+        ("person", "left elbow", ("brown", None), None, False),
+        ("person", "left hand", ("brown", None), "brown", True),
+        ("cow", "left elbow", ("brown", None), "brown", True),
+    ],
+)
+def test_of_an_arm_that_may_be_covered_nothing_bare_is_said(facts, thing, part, seen, colour, is_said):
+    look = replace(facts.look, colour=seen[0], second_colour=seen[1])
+    facts = replace(facts, object_name=thing, part_name=part, look=look)
+    assert (as_told(facts, told_arm("left elbow", "left hand", colour=colour)) is not None) == is_said
+
+
+@pytest.mark.parametrize(
     ("colour", "second", "told_of", "said"),
     [
         ("red", None, "red", "red"),
@@ -123,10 +175,14 @@ def test_no_colour_is_said_where_none_is_told(facts):
     assert said == replace(facts, look=replace(facts.look, colour_share=0.0))
 
 
-@pytest.mark.parametrize(("part", "share"), [("nose", 0.0), ("leg", 1.0)])
-def test_the_colour_of_a_nose_is_not_said_of_the_fur(facts, part, share):
-    said = said_of(replace(facts, object_name="dog", part_name=part), told("dog"))
-    assert said.part_name == "dog" and said.look.colour_share == share
+@pytest.mark.parametrize(
+    ("part", "known", "share"),
+    [("nose", "dog", 0.0), ("leg", "dog", 1.0), ("nose", "face", 0.0), ("chin", "face", 1.0), ("nose", "nose", 1.0)],
+)
+def test_the_colour_of_a_nose_is_not_said_of_the_fur(facts, part, known, share):
+    holds = ("nose", "chin") if known == "face" else ()
+    said = said_of(replace(facts, object_name="dog", part_name=part), told(known, holds=holds))
+    assert said.part_name == known and said.look.colour_share == share
 
 
 @torch.no_grad()
@@ -138,16 +194,17 @@ def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person)
     for parameter in heads.parameters():
         parameter.zero_()
     points_px = [(30.5, 40.5), (20.5, 20.5)]
-    # A third each, and two are a car's.
-    assert told_at(network, person, points_px) == [told("car", colour="red")] * 2
+    # A third each, and hood and car are a car's.
+    a_car = told("car", holds=["hood"], colour="red")
+    assert told_at(network, person, points_px) == [a_car] * 2
     heads.parts[2].bias[2] = heads.colours[2].bias[2] = 5.0
-    assert told_at(network, person, points_px) == [told("car", colour=None)] * 2
+    assert told_at(network, person, points_px) == [replace(a_car, colour=None)] * 2
     first, second = network.segmenter.encode_keypoints(*encode(network.segmenter, person, points_px))[0]
     towards = second - first
     heads.parts[0].weight[0, : len(towards)] = 40 * towards / towards.square().sum()
     heads.parts[0].bias[0] = -heads.parts[0].weight[0, : len(towards)] @ (first + second) / 2
     heads.parts[2].weight[1, 0] = 1.0
-    mixed = [told("car", colour=None), told("hood", colour=None)]
+    mixed = [replace(a_car, colour=None), told("hood", colour=None)]
     assert told_at(network, person, points_px) == mixed
     assert told_at(network, person, points_px[::-1]) == mixed[::-1]
 
@@ -200,6 +257,7 @@ def test_points_are_written_with_a_base_that_knows_names(person, tmp_path, monke
     network.config = replace(
         network.config,
         point_names=("left shoe", "person", "car"),
+        point_wider=((), (), ()),
         point_objects=(("person",), ("person",), ("car",)),
     )
     save_checkpoint(network, tmp_path / "base")
@@ -213,6 +271,28 @@ def test_points_are_written_with_a_base_that_knows_names(person, tmp_path, monke
     # Neither a part nor a colour is told.
     assert not claimed({part.name for part in person.parts} - {"person"}, lines)
     assert not any(word in line for line in lines for word in ("surface", "fabric"))
+
+
+def test_points_that_are_told_less_than_their_label_says_come_first(person, tmp_path, monkeypatch):
+    write([replace(person, source="coco_people")], tmp_path / "some.scenes")
+    monkeypatch.setattr(points, "TURNS", {"coco_people": 1})
+    monkeypatch.setattr(points, "COMPOSED", 0.0)
+    last = max(part.name for part in person.parts if part.name != "person")
+
+    def told_of(network, scene, some):
+        # What is a person alone is left out.
+        instead = {last: "person", "person": "dog"}
+        labels = [one.part_name for one in facts_of_points(scene, some)]
+        return [told(instead.get(name, name), colour=None) for name in labels]
+
+    monkeypatch.setattr(points, "told_at", told_of)
+    save_checkpoint(tiny_naming_network(), tmp_path / "base")
+    given = ("--scenes", tmp_path / "some.scenes", "--base", tmp_path / "base", "--out", tmp_path / "out")
+    run(monkeypatch, *given, "--count", 1)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "points.jsonl").read_text().splitlines()]
+    facts = facts_of_points(person, [(line["x"], line["y"]) for line in lines])
+    is_whole = [one.part_name == last for one in facts]
+    assert is_whole == sorted(is_whole, reverse=True) and set(is_whole) == {False, True}
 
 
 def test_points_whose_labels_say_another_part_than_is_told_are_not_written(person, tmp_path, monkeypatch):

@@ -65,6 +65,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 NAMES, COLOURS = ("left shoe", "hood", "car"), ("red", "light blue")
+WIDER = ((), ("car",), ())
 OBJECTS = (("left shoe",), ("car",), ("car",))
 HEADS = ("regression", "mixture", "heatmap", "pointer")
 
@@ -115,7 +116,14 @@ def tiny_naming_network() -> PointNetwork:
     """Knows names and colours; its descriptor has a projector of its own."""
     plain = tiny_network(roles=())
     vision = tiny_vision(num_point_names=3, num_point_colours=2)
-    config = ModelConfig(name="tiny", vision=vision, point_names=NAMES, point_objects=OBJECTS, point_colours=COLOURS)
+    config = ModelConfig(
+        name="tiny",
+        vision=vision,
+        point_names=NAMES,
+        point_wider=WIDER,
+        point_objects=OBJECTS,
+        point_colours=COLOURS,
+    )
     network = PointNetwork(config, plain.language, plain.prompts.tokenizer)
     attach_role(network, "descriptor", lora_config("descriptor", rank=4, alpha=8, dropout=0.0), projector=True)
     return network.eval()

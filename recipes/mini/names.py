@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.grammar import has_clear_colour
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.looks import look_at
+from talking_points.dataset.places import without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
@@ -36,6 +37,20 @@ COLOURED = {"rate": 1e-2, "dropout": 0.0, "smoothing": 0.0}
 """Colours are read of twelve numbers, none of which can be spared."""
 LARGEST = 5.0
 """Standardised numbers are cut there while names are learned: few points are far out."""
+
+FINGERS = ("thumb", "index finger", "middle finger", "ring finger", "little finger")
+WIDER: Mapping[str, tuple[str, ...]] = {
+    **{name: ("hand", "arm") for finger in FINGERS for name in (finger, f"tip of the {finger}")},
+    **dict.fromkeys(("hand", "wrist", "forearm", "left elbow", "right elbow", "upper arm"), ("arm",)),
+    **dict.fromkeys(("thigh", "knee", "lower leg", "ankle"), ("leg",)),
+    # Farm animals', whose elbows have no side in the labels.
+    "elbow": ("leg",),
+    **dict.fromkeys(("front foot", "front knee", "lower foreleg", "upper foreleg"), ("leg",)),
+    **dict.fromkeys(("hind foot", "hind knee", "hock", "lower hind leg", "upper hind leg"), ("leg",)),
+    **dict.fromkeys(("eye", "eyebrow", "nose", "mouth", "cheek", "chin", "forehead"), ("face",)),
+    **dict.fromkeys(("tip of the nose", "corner of the mouth"), ("face",)),
+}
+"""A name, mostly without its side, and the wider parts that it is a part of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +140,13 @@ def learn(
         first.weight /= spread
 
 
+def wider_of(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """`ModelConfig.point_wider` of names: those of `WIDER` that are among them."""
+    plain = {without_side(name) for name in names}
+    wider = (WIDER.get(name, WIDER.get(without_side(name), ())) for name in names)
+    return tuple(tuple(one for one in some if one in plain) for some in wider)
+
+
 def objects_of(scenes: Sequence[Scene], names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """`ModelConfig.point_objects`: of what each name is a part in the scenes; where that has no name, of itself."""
     found: dict[str, set[str]] = {name: set() for name in names}
@@ -139,12 +161,13 @@ def objects_of(scenes: Sequence[Scene], names: Sequence[str]) -> tuple[tuple[str
 def with_names(
     network: PointNetwork, parts: Sequence[str], objects: Sequence[tuple[str, ...]], colours: Sequence[str]
 ) -> PointNames:
-    """Let a network know names, of which it has learned nothing yet."""
+    """Let a network know names, of which it has learned nothing yet. objects: of each part."""
     vision = replace(network.config.vision, num_point_names=len(parts), num_point_colours=len(colours))
     network.config = replace(
         network.config,
         vision=vision,
         point_names=tuple(parts),
+        point_wider=wider_of(parts),
         point_objects=tuple(objects),
         point_colours=tuple(colours),
     )

@@ -54,19 +54,27 @@ class Told:
     """What a descriptor is told of one point by its base."""
 
     names: frozenset[str]
-    """A part, or all its sides; or, where no part is sure, the object, or several that it may be."""
+    """A part, or all its sides; where none is sure, a wider part; else the object, or several that it may be."""
+    holds: frozenset[str]
+    """Of a wider part, the names that are parts of it; empty of anything else."""
     colour: str | None
 
 
 @torch.no_grad()
 def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float, float]]) -> list[Told]:
     """What a network that knows names says of points, in their order; in pixels of the scene's photo."""
-    names, colours = network.config.point_names, (*network.config.point_colours, None)
+    config = network.config
+    names, colours = config.point_names, (*config.point_colours, None)
     numbers_PF = network.encode_points(*encode(network.segmenter, scene, points_px))[0]
     told: list[Told] = []
     for shares in numbers_PF[:, -len(names) - len(colours) :].tolist():
         found = frozenset(name for name, share in zip(names, shares[: len(names)], strict=True) if share)
-        told.append(Told(names=found, colour=colours[shares[len(names) :].index(1.0)]))
+        # A wider part is told with all its sides.
+        plain = {without_side(name) for name in found}
+        is_plain = plain and found == {name for name in names if without_side(name) in plain}
+        holds = {name for name, wider in zip(names, config.point_wider, strict=True) if is_plain and plain <= {*wider}}
+        colour = colours[shares[len(names) :].index(1.0)]
+        told.append(Told(names=found, holds=frozenset(holds), colour=colour))
     return told
 
 
@@ -77,31 +85,40 @@ def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
     do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not. Of
     a colour that the label sees, the shade is the one told.
     """
-    part, colour = facts.part_name, told.colour
+    part, look, colour = facts.part_name, facts.look, told.colour
     if without_side(part) in {without_side(name) for name in told.names}:
         if told.names != {part} and len(told.names) == 1 and has_side(*told.names):
             return None
         if has_side(part) and told.names != {part}:
             # Which of several it is was counted among those of its side.
             facts = replace(facts, part_name=without_side(part), part_order=None)
+    elif part in told.holds:
+        # Where the wider part ends is labelled nowhere: the point stands for it.
+        here, middle = facts.place_in_object, Place(dx=0.0, dy=0.0)
+        wider = without_side(min(told.names))
+        facts = replace(facts, part_name=wider, part_order=None, part_place=here, point_place=middle)
     elif facts.object_name in told.names:
         # The part that is the object itself has the object's frame.
         whole = Place(dx=0.0, dy=0.0, span_x=1.0, span_y=1.0)
         facts = replace(
             facts, part_name=facts.object_name, part_order=None, part_place=whole, point_place=facts.place_in_object
         )
-        # Of a dog's nose alone it is true that it is black: its fur may not be.
-        if not KINDS["bare"].isdisjoint(part.split(" ")):
-            colour = None
     else:
         return None
-    look = facts.look
+    # Of a dog's nose alone it is true that it is black: its fur may not be.
+    if without_side(part) != without_side(facts.part_name) and not KINDS["bare"].isdisjoint(part.split(" ")):
+        colour = None
     if colour is None:
-        return replace(facts, look=replace(look, colour_share=0.0))
-    seen = {one.split(" ")[-1] for one in (look.colour, look.second_colour) if one is not None}
-    if colour.split(" ")[-1] not in seen:
+        look = replace(look, colour_share=0.0)
+    elif colour.split(" ")[-1] in {one.split(" ")[-1] for one in (look.colour, look.second_colour) if one is not None}:
+        look = replace(look, colour=colour, second_colour=None, colour_share=1.0)
+    else:
         return None
-    return replace(facts, look=replace(look, colour=colour, second_colour=None, colour_share=1.0))
+    # An arm of skin's colour is called bare, and a forearm of it may be in a sleeve.
+    is_bare = facts.object_name in KINDS["people"] and look.colour in KINDS["skin_colours"]
+    if is_bare and facts.part_name in ("arm", "leg") and without_side(part) not in KINDS["skin"]:
+        return None
+    return replace(facts, look=look)
 
 
 def turn_hues(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -170,13 +187,18 @@ def main() -> None:
             # Of the descriptor's those are left out that contradict what it is told.
             drawn = sample_points(scene, given.points if given.texts else 2 * given.points, rng, sift_share=0.3)
             lines: list[tuple[float, float, str]] = []
+            vaguer: list[tuple[float, float, str]] = []
             points_px = [(one.x, one.y) for one in drawn]
             told = [None] * len(drawn) if network is None or not drawn else told_at(network, scene, points_px)
             for one, facts, some in zip(drawn, facts_of_points(scene, points_px), told, strict=True):
                 said = facts if some is None else as_told(facts, some)
                 if said is not None:
                     dialect = READ_DIALECTS[int(rng.integers(len(READ_DIALECTS)))] if given.texts else WRITTEN
-                    lines.append((one.x, one.y, sentence_case(write_point_text(said, dialect, rng))))
+                    line = (one.x, one.y, sentence_case(write_point_text(said, dialect, rng)))
+                    is_same = without_side(said.part_name) == without_side(facts.part_name)
+                    (lines if is_same else vaguer).append(line)
+            # On photos that the heads have learned of, few points are told less than the label says: they come first.
+            lines = vaguer + lines
             write(f"{k:05d}.jpg", scene, lines[: given.points])
             progress.show("photos", k + 1, given.count)
         if given.texts:

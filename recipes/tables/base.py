@@ -75,6 +75,7 @@ def untrained(eyes: PointNetwork, words: PointNetwork, names: Names, side: int) 
         vision=vision,
         class_names=names.classes,
         point_names=(),
+        point_wider=(),
         point_objects=(),
         point_colours=(),
         coordinate_head="regression",

@@ -12,8 +12,16 @@ from talking_points.model import network as network_module
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.config import ModelConfig
 from talking_points.model.network import NAME_SCALE
-from talking_points.model.point_names import SURE_COLOUR, SURE_NAME, SURE_SIDE, at_points, decided, looks_at_points
-from tests.tiny import COLOURS, NAMES, OBJECTS, tiny_naming_network, tiny_network, tiny_vision
+from talking_points.model.point_names import (
+    SURE_COLOUR,
+    SURE_NAME,
+    SURE_SIDE,
+    SURE_WIDER,
+    at_points,
+    decided,
+    looks_at_points,
+)
+from tests.tiny import COLOURS, NAMES, OBJECTS, WIDER, tiny_naming_network, tiny_network, tiny_vision
 
 
 def test_a_map_at_points_by_hand() -> None:
@@ -83,7 +91,7 @@ SHOES = ("left shoe", "hood", "right shoe", "shoe", "right hood of a car")
     ],
 )
 def test_one_name_is_told_or_all_its_sides(parts: list[float], told: list[float]) -> None:
-    found = decided(torch.tensor([[[*parts, 0.0, 1.0]]]), SHOES, [[name] for name in SHOES])
+    found = decided(torch.tensor([[[*parts, 0.0, 1.0]]]), SHOES, [()] * 5, [[name] for name in SHOES])
     torch.testing.assert_close(found[0, 0], torch.tensor([*told, 0.0, 1.0]))
 
 
@@ -114,11 +122,48 @@ ANIMALS = {
 def test_where_no_name_is_sure_the_object_is_told(chances: dict[str, float], told: dict[str, float]) -> None:
     assert sum(chances.values()) == pytest.approx(1)
     given = torch.tensor([[[*(chances.get(name, 0.0) for name in ANIMALS), 1.0]]])
-    found = decided(given, list(ANIMALS), list(ANIMALS.values()))
+    found = decided(given, list(ANIMALS), [()] * len(ANIMALS), list(ANIMALS.values()))
     torch.testing.assert_close(found[0, 0], torch.tensor([*(told.get(name, 0.0) for name in ANIMALS), 1.0]))
 
 
-TWO_SHOES = (("left shoe", "right shoe"), (("left shoe",), ("right shoe",)))
+LIMBS = {
+    "left arm": (),
+    "right thumb": ("hand", "arm", "hand"),
+    "elbow": ("arm",),
+    "person": (),
+    "right arm": (),
+    "right hand": ("arm",),
+    "left hand": ("arm",),
+    "nose": ("face",),
+    "face": ("face",),
+}
+
+
+@pytest.mark.parametrize(
+    ("chances", "told"),
+    [
+        ({"elbow": 0.3, "right hand": SURE_WIDER - 0.29, "person": 0.99 - SURE_WIDER}, {"left arm", "right arm"}),
+        ({"elbow": 0.3, "right hand": SURE_WIDER - 0.31, "person": 1.01 - SURE_WIDER}, {"person"}),
+        # The arm's own chance counts, and of two that are sure the one of fewer names is told, with both sides.
+        ({"left arm": 0.3, "elbow": 0.35, "person": 0.35}, {"left arm", "right arm"}),
+        ({"right thumb": 0.35, "left hand": 0.3, "elbow": 0.35}, {"left hand", "right hand"}),
+        ({"right thumb": 0.3, "left hand": 0.25, "elbow": 0.35, "person": 0.1}, {"left arm", "right arm"}),
+        ({"nose": 0.31, "face": 0.31, "person": 0.38}, {"face"}),
+        # A name counts once, however often it is listed.
+        ({"face": 0.35, "right thumb": 0.35, "person": 0.3}, {"person"}),
+        # A name is sure by itself.
+        ({"right thumb": SURE_NAME + 0.01, "left hand": 0.3, "person": 0.29}, {"right thumb"}),
+    ],
+)
+def test_where_no_name_is_sure_a_wider_part_that_is_sure_is_told(chances: dict[str, float], told: set[str]) -> None:
+    assert sum(chances.values()) == pytest.approx(1)
+    given = torch.tensor([[[*(chances.get(name, 0.0) for name in LIMBS), 1.0]]])
+    found = decided(given, list(LIMBS), list(LIMBS.values()), [["person"]] * len(LIMBS))
+    expected = [1 / len(told) if name in told else 0.0 for name in LIMBS]
+    torch.testing.assert_close(found[0, 0], torch.tensor([*expected, 1.0]))
+
+
+TWO_SHOES = (("left shoe", "right shoe"), ((), ()), (("left shoe",), ("right shoe",)))
 
 
 def test_a_side_is_told_from_its_chance_on() -> None:
@@ -138,7 +183,7 @@ def test_a_side_is_told_from_its_chance_on() -> None:
     ],
 )
 def test_one_colour_is_told_or_none(colours: list[float], told: list[float]) -> None:
-    found = decided(torch.tensor([[[1.0, *colours]]]), ["hood"], [["hood"]])
+    found = decided(torch.tensor([[[1.0, *colours]]]), ["hood"], [()], [["hood"]])
     assert found[0, 0].tolist() == [1.0, *told]
 
 
@@ -150,7 +195,7 @@ def test_the_descriptor_is_told_what_is_decided() -> None:
     numbers = network.segmenter.encode_points(features, points)
     told = network.encode_points(features, points)
     torch.testing.assert_close(told[..., :64], numbers[..., :64])
-    torch.testing.assert_close(told[..., 64:], decided(numbers[..., 64:], NAMES, OBJECTS))
+    torch.testing.assert_close(told[..., 64:], decided(numbers[..., 64:], NAMES, WIDER, OBJECTS))
     assert ((told[..., 67:] == 0) | (told[..., 67:] == 1)).all() and (told[..., 67:].sum(-1) == 1).all()
     plain = tiny_network()
     features = plain.encode_photos(torch.randn(2, 3, 64, 64))
@@ -165,7 +210,11 @@ def test_features_that_were_kept_are_not_those_of_other_decisions(monkeypatch: p
     assert network.features_key("descriptor") != before[0] and plain.features_key("descriptor") == before[1]
     monkeypatch.undo()
     assert network.features_key("descriptor") == before[0]
-    for other in ({"point_names": NAMES[::-1]}, {"point_objects": (("car",),) * 3}):
+    for other in (
+        {"point_names": NAMES[::-1]},
+        {"point_wider": (("hood",),) * 3},
+        {"point_objects": (("car",),) * 3},
+    ):
         network.config = replace(tiny_naming_network().config, **other)
         assert network.features_key("descriptor") != before[0]
 
@@ -234,7 +283,8 @@ def test_a_checkpoint_keeps_names(tmp_path: Path, answers_only: bool) -> None:
     save_checkpoint(network, tmp_path / "saved")
     read = load_checkpoint(tmp_path / "saved", roles=("descriptor",), answers_only=answers_only)
     config = read.config
-    assert (config.point_names, config.point_objects, config.point_colours) == (NAMES, OBJECTS, COLOURS)
+    assert (config.point_names, config.point_wider) == (NAMES, WIDER)
+    assert (config.point_objects, config.point_colours) == (OBJECTS, COLOURS)
     pixels, points = torch.randn(1, 3, 64, 64), torch.tensor([[[0.4, 0.4]]])
     marks = []
     for one in (network, read):
@@ -253,6 +303,23 @@ def test_names_are_as_many_as_the_sizes_say() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wider", "said"),
+    [
+        ((), "a list of names for each of point_names"),
+        (((), "hood"), "some of point_names, without left and right"),
+        (((), ("left hood",)), "some of point_names, without left and right"),
+        (((), ("boat",)), "some of point_names, without left and right"),
+    ],
+)
+def test_wider_parts_are_names_without_their_sides(wider: Any, said: str) -> None:
+    given = {"vision": tiny_vision(num_point_names=2), "point_names": ("left hood", "car")}
+    objects = (("car",), ("car",))
+    with pytest.raises(ValueError, match=f"point_wider is .*; allowed: {said}"):
+        ModelConfig(**given, point_wider=wider, point_objects=objects)
+    assert ModelConfig(**given, point_wider=((), ("hood",)), point_objects=objects).point_wider == ((), ("hood",))
+
+
+@pytest.mark.parametrize(
     ("objects", "said"),
     [
         ((), "a list of names for each of point_names"),
@@ -268,5 +335,6 @@ def test_each_name_has_objects_among_the_names(objects: Any, said: str) -> None:
         ModelConfig(
             vision=tiny_vision(num_point_names=2),
             point_names=("hood", "car"),
+            point_wider=((), ()),
             point_objects=objects,
         )

@@ -125,8 +125,11 @@ class ModelConfig:
     """Words of the class embedding's rows, when known; empty or num_classes long."""
     point_names: tuple[str, ...] = ()
     """Parts and things that the descriptor is told of; num_point_names long."""
+    point_wider: tuple[tuple[str, ...], ...] = ()
+    """For each of point_names the wider parts that it is a part of, without sides: of a thumb hand and arm. Each of
+    these is among point_names, with sides or without."""
     point_objects: tuple[tuple[str, ...], ...] = ()
-    """For each of these the objects that it may be a part of, which are among them, too; of an object itself."""
+    """For each of point_names the objects that it may be a part of, which are among them, too; of an object itself."""
     point_colours: tuple[str, ...] = ()
     """Colours that it is told of; num_point_colours long."""
     recipe: str | None = None
@@ -157,12 +160,17 @@ class ModelConfig:
             count, wanted = len(getattr(self, name)), getattr(self.vision, f"num_{name}")
             if count != wanted:
                 _fail(name, f"{count} names", f"num_{name} ({wanted})")
-        objects: Any = self.point_objects  # of a file, it may be anything
-        if not isinstance(objects, tuple) or len(objects) != len(self.point_names):
-            _fail("point_objects", objects, "a list of names for each of point_names")
-        for some in objects:
-            if not isinstance(some, tuple) or not some or any(name not in self.point_names for name in some):
-                _fail("point_objects", some, "one or more of point_names")
+        plain = tuple(without_side(name) for name in self.point_names)
+        for list_name, known, least, allowed in (
+            ("point_wider", plain, 0, "some of point_names, without left and right"),
+            ("point_objects", self.point_names, 1, "one or more of point_names"),
+        ):
+            told: Any = getattr(self, list_name)  # of a file, it may be anything
+            if not isinstance(told, tuple) or len(told) != len(self.point_names):
+                _fail(list_name, told, "a list of names for each of point_names")
+            for some in told:
+                if not isinstance(some, tuple) or len(some) < least or any(one not in known for one in some):
+                    _fail(list_name, some, allowed)
         if self.coordinate_head not in COORDINATE_HEADS:
             _fail("coordinate_head", self.coordinate_head, " or ".join(map(repr, COORDINATE_HEADS)))
 
@@ -238,3 +246,8 @@ def _is_count(value: object, least: int = 1) -> bool:
 
 def _fail(name: str, value: object, allowed: str) -> None:
     raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+def without_side(name: str) -> str:
+    """A part's name without the words "left" and "right", wherever they stand."""
+    return " ".join(word for word in name.split(" ") if word not in ("left", "right"))

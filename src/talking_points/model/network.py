@@ -19,7 +19,7 @@ from talking_points.model.generation import GeneratedText, generate
 from talking_points.model.heads import HEADS_OF_KIND, kept_numbers
 from talking_points.model.language import Adapters, LlamaLike, adapter_weights, embed_suffixes
 from talking_points.model.localizer_head import LocalizerParts, LocatedPoints, TextToVision
-from talking_points.model.point_names import AS_LIKELY, SURE_COLOUR, SURE_NAME, SURE_SIDE, decided
+from talking_points.model.point_names import AS_LIKELY, SURE_COLOUR, SURE_NAME, SURE_SIDE, SURE_WIDER, decided
 from talking_points.model.projector import Projector
 from talking_points.model.prompts import Prompts
 from talking_points.model.roles import ROLES, role_missing
@@ -235,13 +235,14 @@ class PointNetwork(nn.Module):
 
     def encode_points(self, features: ImageFeatures, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
         """(B, P, F): `Segmenter.encode_points`, the names and colours `decided`. points_BP2: [0, 1]^2 of the square."""
-        names = self.config.point_names
+        config = self.config
         with torch.autocast(self.device.type, enabled=False):
             numbers_BPF = self.segmenter.encode_points(features, points_BP2, region=region)
-            if not names:
+            if not config.point_names:
                 return numbers_BPF
-            features_BPF, chances_BPK = numbers_BPF.tensor_split([2 * self.config.vision.width], dim=-1)
-            return torch.cat([features_BPF, decided(chances_BPK, names, self.config.point_objects)], dim=-1)
+            features_BPF, chances_BPK = numbers_BPF.tensor_split([2 * config.vision.width], dim=-1)
+            told_BPK = decided(chances_BPK, config.point_names, config.point_wider, config.point_objects)
+            return torch.cat([features_BPF, told_BPK], dim=-1)
 
     def grid(self, features: ImageFeatures) -> Tensor:
         """The mask feature, at stride 4."""
@@ -364,8 +365,10 @@ class PointNetwork(nn.Module):
     def features_key(self, role: str) -> str:
         read = " ".join(sorted(MAPS + TOKENS if self._reads_maps(role) else TOKENS))
         key = f"{fingerprint(self.segmenter.state_dict().values())} {self.config.vision} {self.dtype} {read}"
-        names, objects = self.config.point_names, self.config.point_objects
-        return f"{key} {names} {objects} {SURE_NAME} {SURE_SIDE} {SURE_COLOUR} {AS_LIKELY}" if names else key
+        if not self.config.point_names:
+            return key
+        names = f"{self.config.point_names} {self.config.point_wider} {self.config.point_objects}"
+        return f"{key} {names} {SURE_NAME} {SURE_SIDE} {SURE_WIDER} {SURE_COLOUR} {AS_LIKELY}"
 
     def pack_photos(self, features: ImageFeatures, role: str) -> list[dict[str, Tensor]]:
         """Tokens in the projector's type, which casts them so in any case; maps only for a head that reads them."""

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from talking_points.model.config import VisionConfig
+from talking_points.model.config import VisionConfig, without_side
 from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs
 
 HIDDEN, COLOUR_HIDDEN = 128, 64
@@ -20,9 +21,10 @@ WINDOWS = (3, 5)
 """Cells a side of the windows around a point, beside its own cell."""
 LOOKS = 3 * (2 + len(WINDOWS))
 """Numbers of a point's look."""
-SURE_NAME, SURE_SIDE, SURE_COLOUR = 0.4, 0.6, 0.15
+SURE_NAME, SURE_SIDE, SURE_WIDER, SURE_COLOUR = 0.4, 0.6, 0.6, 0.15
 """What is decided for the descriptor has more than these chances: of all names the likeliest, both its sides together;
-of its side, among those of the name; of the colours the likeliest, however likely none is."""
+of its side, among those of the name; of a wider part, all its parts together; of the colours the likeliest, however
+likely none is."""
 AS_LIKELY = 0.9
 """Of the likeliest object's chance: objects with more are told beside it."""
 
@@ -88,10 +90,13 @@ def at_points(map_BCHW: Tensor, points_BP2: Tensor) -> Tensor:
     return found_BCP1[..., 0].transpose(1, 2)
 
 
-def decided(chances_BPK: Tensor, names: Sequence[str], objects: Sequence[Sequence[str]]) -> Tensor:
+def decided(
+    chances_BPK: Tensor, names: Sequence[str], wider: Sequence[Sequence[str]], objects: Sequence[Sequence[str]]
+) -> Tensor:
     """(B, P, K + M + 1): what the descriptor is told of chances.
 
-    One name; or, where its side is not sure, all sides of it in equal shares. Where no name is sure, the object that
+    One name; or, where its side is not sure, all sides of it in equal shares. Where no name is sure, the wider part
+    of the fewest names that is, with all its sides: of a wrist or a forearm, the arm. Where none is, the object that
     has most of the chances, by its own name and by those of its parts; or several in equal shares, where that does not
     tell them apart: an ear may be a cow's or a sheep's. And one colour, or none. A writer that is told chances weighs
     them against what it sees itself, and on new photos what it sees is right less often.
@@ -99,10 +104,11 @@ def decided(chances_BPK: Tensor, names: Sequence[str], objects: Sequence[Sequenc
     Args:
         chances_BPK: of `PointNames`, with the colours behind them.
         names: the K names, in their order; sides are the words "left" and "right" in them.
+        wider: `ModelConfig.point_wider`.
         objects: `ModelConfig.point_objects`.
     """
     parts_BPK, colours_BPM = chances_BPK.split([len(names), chances_BPK.shape[-1] - len(names)], dim=-1)
-    plain = [" ".join(word for word in name.split(" ") if word not in ("left", "right")) for name in names]
+    plain = [without_side(name) for name in names]
     index = {name: k for k, name in enumerate(dict.fromkeys(plain))}
     plain_K = torch.tensor([index[name] for name in plain], device=chances_BPK.device)
     chance_BPN = parts_BPK.new_zeros(*parts_BPK.shape[:-1], len(index)).index_add(-1, plain_K, parts_BPK)
@@ -114,8 +120,17 @@ def decided(chances_BPK: Tensor, names: Sequence[str], objects: Sequence[Sequenc
     of_object_KK = parts_BPK.new_zeros(len(names), len(names))
     of_object_KK[[k for k, some in enumerate(objects) for _ in some], [at[one] for some in objects for one in some]] = 1
     object_BPK = parts_BPK @ of_object_KK
-    object_BPK = object_BPK > AS_LIKELY * object_BPK.amax(-1, keepdim=True)
-    told_BPK = torch.where(likeliest_BP1 > SURE_NAME, part_BPK, object_BPK).to(parts_BPK)
+    told_BPK = object_BPK > AS_LIKELY * object_BPK.amax(-1, keepdim=True)
+    held: dict[str, list[int]] = defaultdict(list)
+    for k, (name, some) in enumerate(zip(plain, wider, strict=True)):
+        for one in dict.fromkeys((name, *some)):
+            held[one].append(k)
+    # The one of the fewest names comes last, and stays where it is sure.
+    wider_names = dict.fromkeys(one for some in wider for one in some)
+    for one in sorted(wider_names, key=lambda one: len(held[one]), reverse=True):
+        is_sure_BP1 = parts_BPK[..., held[one]].sum(-1, keepdim=True) > SURE_WIDER
+        told_BPK = torch.where(is_sure_BP1, plain_K == index[one], told_BPK)
+    told_BPK = torch.where(likeliest_BP1 > SURE_NAME, part_BPK, told_BPK).to(parts_BPK)
     none = colours_BPM.shape[-1] - 1
     colour_BP = F.pad(colours_BPM[..., :none], (0, 1), value=SURE_COLOUR).argmax(-1)
     told_BPK = told_BPK / told_BPK.sum(-1, keepdim=True)
