@@ -46,7 +46,7 @@ WIDER: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("face", "hair", "ear"), ("head", "skin")),
     **dict.fromkeys(FINGERS, ("hand", "finger")),
     **dict.fromkeys(("finger", "wrist", "palm"), ("hand", "arm")),
-    **dict.fromkeys(("hand", "forearm", "upper arm", "elbow"), ("arm",)),
+    **dict.fromkeys(("hand", "forearm", "upper arm"), ("arm",)),
     **dict.fromkeys(("thigh", "knee", "lower leg", "ankle", "foot"), ("leg",)),
     **dict.fromkeys(("front foot", "front knee", "lower foreleg", "upper foreleg", "elbow"), ("front leg", "arm")),
     **dict.fromkeys(("hind foot", "hind knee", "hock", "lower hind leg", "upper hind leg"), ("hind leg",)),
@@ -226,10 +226,17 @@ class Vocabulary:
         return "vaguer" if said.base in (*_around(true.base), whole) else "wrong"
 
     def _lifted(self, base: str, labelled: frozenset[str], thing: str) -> str:
-        """The nearest name that is labelled, of a part and what it is a part of; another object's name as it is."""
+        """The nearest name that is labelled, of a part and what it is a part of; another object's name as it is.
+
+        Of what is finer than the labels that is the whole object; but not of what holds labelled parts, as an arm does
+        where forearms are labelled: a point on the person alone is on none of them.
+        """
         if base in self.objects and base not in self.parts:
             return base
-        return next((name for name in (base, *_around(base)) if name in labelled), thing if base in FINER else base)
+        near = next((name for name in (base, *_around(base)) if name in labelled), None)
+        if near is None and base in FINER and not any(base in _around(name) for name in labelled):
+            near = thing
+        return base if near is None else near
 
 
 def _around(base: str) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recipes.mini.names import WIDER
 from recipes.mini.scenes import SETS as RECIPE_SETS
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
@@ -113,6 +114,11 @@ def test_the_claim_alone_is_read(benchmark: SimpleNamespace, text: str, thing: s
         ("pets", "dog/dog", "on the dog, on its left ear", (True, "wrong")),
         ("pets", "dog/dog", "on the dog, on its hind leg", (True, "right")),
         ("pets", "dog/head", "on the dog, on its left ear", (True, "right")),
+        # On a person alone is on no upper arm, and so on no arm; legs are not labelled.
+        ("coco_people", "person/person", "on the person, on their upper arm", (True, "wrong")),
+        ("coco_people", "person/person", "on the person, on the person's arm", (True, "wrong")),
+        ("coco_people", "person/person", "on the person, on the person's leg", (True, "right")),
+        ("coco_people", "person/left upper arm", "on the person, on the person's arm", (True, "vaguer")),
         ("coco_objects", "tie/tie", "on the tie of the person", (True, "right")),
         ("coco_objects", "dog/dog", "", (False, "wrong")),
     ],
@@ -123,6 +129,13 @@ def test_verdicts_count_sides_at_the_finest_labelled_level(
     vocabulary = benchmark.mini_claims.Vocabulary(LABELS, {"pug": "dog"})
     thing, _, part = label.partition("/")
     assert vocabulary.verdicts(vocabulary.claim(text), where, thing, part) == wanted
+
+
+@pytest.mark.parametrize(("part", "wider"), [(part, one) for part, some in WIDER.items() for one in some])
+def test_the_wider_parts_that_mini_says_are_vaguer(benchmark: SimpleNamespace, part: str, wider: str) -> None:
+    vocabulary = benchmark.mini_claims.Vocabulary({"people": {"person": [part]}}, {})
+    claim = vocabulary.claim(f"on the person, on the person's {wider}")
+    assert vocabulary.verdicts(claim, "people", "person", part) == (True, "vaguer")
 
 
 def test_all_that_the_rules_write_is_right(benchmark: SimpleNamespace, tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ from talking_points.dataset.places import Place, mirror_words
 from talking_points.dataset.scene import Scene
 from talking_points.model import point_names
 from talking_points.model.checkpoint import save_checkpoint
+from talking_points.model.config import ModelConfig
+from talking_points.model.network import PointNetwork
 from tests.dataset.scenes import point_facts
-from tests.tiny import tiny_naming_network, tiny_network
+from tests.tiny import tiny_naming_network, tiny_network, tiny_vision
 
 
 @pytest.fixture
@@ -141,13 +143,20 @@ def test_a_wider_part_is_said_where_the_point_is(facts):
         ("person", "left elbow", ("brown", "blue"), "blue", True),
         ("person", "left elbow", ("brown", None), None, False),
         ("person", "left hand", ("brown", None), "brown", True),
+        ("person", "thumb", ("brown", None), "brown", True),
+        ("person", "eye", ("brown", None), "brown", False),
+        ("person", "eye", ("brown", None), None, False),
+        ("person", "eye", ("blue", None), "blue", True),
+        ("person", "nose", ("brown", None), None, True),
         ("cow", "left elbow", ("brown", None), "brown", True),
     ],
 )
-def test_of_an_arm_that_may_be_covered_nothing_bare_is_said(facts, thing, part, seen, colour, is_said):
+def test_of_what_may_be_covered_or_is_no_skin_nothing_bare_is_said(facts, thing, part, seen, colour, is_said):
     look = replace(facts.look, colour=seen[0], second_colour=seen[1])
     facts = replace(facts, object_name=thing, part_name=part, look=look)
-    assert (as_told(facts, told_arm("left elbow", "left hand", colour=colour)) is not None) == is_said
+    name = {"thumb": "hand", "eye": "face", "nose": "face"}.get(part, "left arm")
+    known = told(name, *(["right arm"] if name == "left arm" else []), holds=[part], colour=colour)
+    assert (as_told(facts, known) is not None) == is_said
 
 
 @pytest.mark.parametrize(
@@ -207,6 +216,40 @@ def test_what_is_told_is_what_the_descriptor_is_told_in_the_points_order(person)
     mixed = [replace(a_car, colour=None), told("hood", colour=None)]
     assert told_at(network, person, points_px) == mixed
     assert told_at(network, person, points_px[::-1]) == mixed[::-1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("likely", "names", "holds"),
+    [
+        # An arm of either side, as no name is sure; then a sure one, of one side.
+        ({"left elbow": 0.38, "left arm": 0.34, "nose": 0.28}, {"left arm", "right arm"}, {"left elbow"}),
+        ({"left arm": 0.99}, {"left arm"}, set()),
+        ({"left elbow": 0.99}, {"left elbow"}, set()),
+        ({"face": 0.99}, {"face"}, {"nose"}),
+        ({"cow": 0.35, "sheep": 0.35, "face": 0.3}, {"cow", "sheep"}, set()),
+    ],
+)
+def test_what_is_told_with_all_its_sides_holds_its_parts(person, likely, names, holds):
+    wider = {"left arm": (), "right arm": (), "left elbow": ("arm",), "face": (), "nose": ("face",)}
+    wider |= {"cow": (), "sheep": (), "hoof": ("cow",)}
+    plain = tiny_network(roles=())
+    vision = tiny_vision(num_point_names=len(wider), num_point_colours=1)
+    config = ModelConfig(
+        vision=vision,
+        point_names=tuple(wider),
+        point_wider=tuple(wider.values()),
+        point_objects=tuple((name,) for name in wider),
+        point_colours=("red",),
+    )
+    network = PointNetwork(config, plain.language, plain.prompts.tokenizer).eval()
+    heads = network.segmenter.point_names
+    assert heads is not None
+    for parameter in heads.parameters():
+        parameter.zero_()
+    heads.parts[2].bias[:] = torch.tensor([likely.get(name, 1e-4) for name in wider]).log()
+    [found] = told_at(network, person, [(30.5, 40.5)])
+    assert (found.names, found.holds) == (names, holds)
 
 
 def test_hues_are_turned_and_lightness_and_labels_stay(person):

@@ -56,7 +56,7 @@ class Told:
     names: frozenset[str]
     """A part, or all its sides; where none is sure, a wider part; else the object, or several that it may be."""
     holds: frozenset[str]
-    """Of a wider part, the names that are parts of it; empty of anything else."""
+    """Of a part that is told with all its sides, the names that are parts of it."""
     colour: str | None
 
 
@@ -71,7 +71,7 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
         found = frozenset(name for name, share in zip(names, shares[: len(names)], strict=True) if share)
         # A wider part is told with all its sides.
         plain = {without_side(name) for name in found}
-        is_plain = plain and found == {name for name in names if without_side(name) in plain}
+        is_plain = found == {name for name in names if without_side(name) in plain}
         holds = {name for name, wider in zip(names, config.point_wider, strict=True) if is_plain and plain <= {*wider}}
         colour = colours[shares[len(names) :].index(1.0)]
         told.append(Told(names=found, holds=frozenset(holds), colour=colour))
@@ -81,6 +81,8 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
 def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
     """The facts less the part and the side that are not told, with the colour that is; None where they say otherwise.
 
+    Of a part that is told to be a wider one, such as a nose that is told as the face, they say the wider one, whether
+    that is told because no name is sure or because its own is.
     What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed. And what they
     do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not. Of
     a colour that the label sees, the shade is the one told.
@@ -114,9 +116,9 @@ def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
         look = replace(look, colour=colour, second_colour=None, colour_share=1.0)
     else:
         return None
-    # An arm of skin's colour is called bare, and a forearm of it may be in a sleeve.
+    # An arm or a face of skin's colour is called bare, and a forearm may be in a sleeve, an eye is no skin.
     is_bare = facts.object_name in KINDS["people"] and look.colour in KINDS["skin_colours"]
-    if is_bare and facts.part_name in ("arm", "leg") and without_side(part) not in KINDS["skin"]:
+    if is_bare and facts.part_name in KINDS["skin"] - {"hand"} and without_side(part) not in KINDS["skin"]:
         return None
     return replace(facts, look=look)
 

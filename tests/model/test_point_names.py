@@ -202,11 +202,14 @@ def test_the_descriptor_is_told_what_is_decided() -> None:
     assert torch.equal(plain.encode_points(features, points), plain.segmenter.encode_points(features, points))
 
 
-def test_features_that_were_kept_are_not_those_of_other_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threshold", ["SURE_NAME", "SURE_SIDE", "SURE_WIDER", "SURE_COLOUR", "AS_LIKELY"])
+def test_features_that_were_kept_are_not_those_of_other_decisions(
+    threshold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Numbers of points hold what was decided: by other names or thresholds they are other numbers."""
     network, plain = tiny_naming_network(), tiny_network(roles=("descriptor",))
     before = network.features_key("descriptor"), plain.features_key("descriptor")
-    monkeypatch.setattr(network_module, "SURE_SIDE", 0.9)
+    monkeypatch.setattr(network_module, threshold, 0.95)
     assert network.features_key("descriptor") != before[0] and plain.features_key("descriptor") == before[1]
     monkeypatch.undo()
     assert network.features_key("descriptor") == before[0]

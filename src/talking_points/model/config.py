@@ -126,7 +126,7 @@ class ModelConfig:
     point_names: tuple[str, ...] = ()
     """Parts and things that the descriptor is told of; num_point_names long."""
     point_wider: tuple[tuple[str, ...], ...] = ()
-    """For each of point_names the wider parts that it is a part of, without sides: of a thumb hand and arm. Each of
+    """For each of point_names the wider parts that it is a part of, without sides: of a thumb: hand and arm. Each of
     these is among point_names, with sides or without."""
     point_objects: tuple[tuple[str, ...], ...] = ()
     """For each of point_names the objects that it may be a part of, which are among them, too; of an object itself."""

@@ -23,8 +23,8 @@ LOOKS = 3 * (2 + len(WINDOWS))
 """Numbers of a point's look."""
 SURE_NAME, SURE_SIDE, SURE_WIDER, SURE_COLOUR = 0.4, 0.6, 0.6, 0.15
 """What is decided for the descriptor has more than these chances: of all names the likeliest, both its sides together;
-of its side, among those of the name; of a wider part, all its parts together; of the colours the likeliest, however
-likely none is."""
+of its side, among those of the name; of a wider part, its own name and those of all its parts together; of the colours
+the likeliest, however likely none is."""
 AS_LIKELY = 0.9
 """Of the likeliest object's chance: objects with more are told beside it."""
 
@@ -95,11 +95,11 @@ def decided(
 ) -> Tensor:
     """(B, P, K + M + 1): what the descriptor is told of chances.
 
-    One name; or, where its side is not sure, all sides of it in equal shares. Where no name is sure, the wider part
-    of the fewest names that is, with all its sides: of a wrist or a forearm, the arm. Where none is, the object that
-    has most of the chances, by its own name and by those of its parts; or several in equal shares, where that does not
-    tell them apart: an ear may be a cow's or a sheep's. And one colour, or none. A writer that is told chances weighs
-    them against what it sees itself, and on new photos what it sees is right less often.
+    One name; or, where its side is not sure, all sides of it in equal shares. Where no name is sure, a wider part that
+    is, with all its sides: of a wrist or a forearm, the arm; of several the one that holds the fewest names. Where none
+    is, the object that has most of the chances, by its own name and by those of its parts; or several in equal shares,
+    where that does not tell them apart: an ear may be a cow's or a sheep's. And one colour, or none. A writer that is
+    told chances weighs them against what it sees itself, and on new photos what it sees is right less often.
 
     Args:
         chances_BPK: of `PointNames`, with the colours behind them.
