@@ -71,8 +71,10 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
         found = frozenset(name for name, share in zip(names, shares[: len(names)], strict=True) if share)
         # A wider part is told with all its sides.
         plain = {without_side(name) for name in found}
-        is_plain = found == {name for name in names if without_side(name) in plain}
-        holds = {name for name, wider in zip(names, config.point_wider, strict=True) if is_plain and plain <= {*wider}}
+        has_all_sides = found == {name for name in names if without_side(name) in plain}
+        holds = {
+            name for name, wider in zip(names, config.point_wider, strict=True) if has_all_sides and plain <= {*wider}
+        }
         colour = colours[shares[len(names) :].index(1.0)]
         told.append(Told(names=found, holds=frozenset(holds), colour=colour))
     return told
@@ -81,8 +83,9 @@ def told_at(network: PointNetwork, scene: Scene, points_px: Sequence[tuple[float
 def as_told(facts: PointFacts, told: Told) -> PointFacts | None:
     """The facts less the part and the side that are not told, with the colour that is; None where they say otherwise.
 
-    Of a part that is told to be a wider one, such as a nose that is told as the face, they say the wider one, whether
-    that is told because no name is sure or because its own is.
+    Of a nose that is told as the face they say the face: the two ways to tell it, as a wider part where no name is sure
+    and as a name that is, look the same.
+
     What these eyes cannot tell, such as a cow's left from its right leg, is better left out than guessed. And what they
     do tell is said: of texts that say something else a descriptor would learn to trust itself, which it should not. Of
     a colour that the label sees, the shade is the one told.
