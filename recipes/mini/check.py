@@ -41,8 +41,9 @@ def check(network: PointNetwork, validation: Path, texts: Sequence[Path], device
             at = (line["x"] * scene.size_wh[0] / line["width"], line["y"] * scene.size_wh[1] / line["height"])
             asked.append(("long", scene, Wanted(text=line["long"], point=at), scene.source))
             asked.append(("short", scene, Wanted(text=line["short"], point=at), scene.source))
-            other = everything[int(rng.integers(len(everything)))]
-            asked.append(("other", scene, Wanted(text=other["long"], there=False), scene.source))
+            for length in ("long", "short"):  # of both: a length must not tell
+                other = everything[int(rng.integers(len(everything)))]
+                asked.append(("other", scene, Wanted(text=other[length], there=False), scene.source))
         if not some and rng.random() < 0.5:
             continue
         drawn = sample_points(scene, 2, rng, sift_share=0.5)

@@ -43,6 +43,11 @@ COLOURS = (
     *("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray", "grey"),
     *("beige", "tan", "teal", "navy", "silver", "golden", "cream", "turquoise", "maroon"),
 )
+LENGTHS = ("long", "short")
+"""Of free texts."""
+RECOLOURED = (0.1, 0.3)
+"""How often an own text of each length is tried in other colours: of long ones nine in ten name a colour, of short ones
+three."""
 FAR_COLOURS = {
     "red": ("green", "blue", "white"),
     "green": ("red", "purple", "white"),
@@ -247,35 +252,34 @@ class Maker:
             example.wanted.append(Wanted(text=_thinned(long, rng), point=at, free=True))
             example.wanted.append(Wanted(text=short, point=at, free=True))
         for _ in range(self.others):
-            example.wanted.append(self._negative(scene, key, rng, said))
+            example.wanted.append(self._negative(key, rng, said))
         if absent:
             example.wanted.append(Wanted(text=absent[int(rng.integers(len(absent)))], there=False, free=True))
         if scene.parts:
             example.wanted.append(self._phrase(scene, rng))
         return _filled(example, self.points, self.wanted, rng)
 
-    def _negative(
-        self,
-        scene: Scene,
-        key: tuple[str, str],
-        rng: np.random.Generator,
-        said: Sequence[tuple[str, str]],
-    ) -> Wanted:
-        """Another photo's text, half of the time of the same set; or an own one in another colour."""
-        if rng.random() < 0.3:
-            text = said[int(rng.integers(len(said)))][int(rng.integers(2))]
+    def _negative(self, key: tuple[str, str], rng: np.random.Generator, said: Sequence[tuple[str, str]]) -> Wanted:
+        """Another photo's text, or an own one in other colours; long and short ones as often, as of true texts.
+
+        A length that tells would be learnt in place of what is said.
+        """
+        length = int(rng.integers(2))
+        if rng.random() < RECOLOURED[length]:
+            text = _thinned(said[int(rng.integers(len(said)))][length], rng)
             changed = _other_colours(text, rng)
             if changed != text:
                 return Wanted(text=changed, there=False, free=True)
-        while True:
-            other = self.free_keys[int(rng.integers(len(self.free_keys)))]
-            if other != key and (rng.random() < 0.5 or other[0] == key[0]):
-                break
-        lines = self.free[other]
-        line = lines[int(rng.integers(len(lines)))]
-        # Short texts of the same set often fit: "left eye" does on any face.
-        name = "long" if other[0] == key[0] or rng.random() < 0.5 else "short"
-        return Wanted(text=line[name], there=False, free=True)
+        return Wanted(text=_thinned(self.other_text(key, LENGTHS[length], rng), rng), there=False, free=True)
+
+    def other_text(self, key: tuple[str, str], length: str, rng: np.random.Generator) -> str:
+        """A free text of another photo. length: one of `LENGTHS`."""
+        others = [other for other in self.free_keys if other != key]
+        if not others:
+            raise ValueError("all free texts are of one photo; give texts of two or more")
+        lines = self.free[others[int(rng.integers(len(others)))]]
+        text: str = lines[int(rng.integers(len(lines)))][length]
+        return text
 
     # --- Photos with labels
 

@@ -85,7 +85,8 @@ class Batch:
 
 def draw_examples(maker: Maker, photos: int, seed: Sequence[int], *, shares: Sequence[float] = SHARES) -> list[Example]:
     """Photos of a batch: a function of the seed. shares: of `KINDS`."""
-    kinds = np.random.default_rng([*seed, 1]).choice(len(KINDS), size=photos, p=shares)
+    # Past the photos' own seeds: what is drawn of one does not hang on its kind.
+    kinds = np.random.default_rng([*seed, photos]).choice(len(KINDS), size=photos, p=shares)
     examples = [maker.draw([*seed, k], KINDS[kind]) for k, kind in enumerate(kinds)]
     return [one for one in examples if one.points]
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipes.mini.layers import learn_layers
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
 from talking_points.dataset.colours import COLOURS
@@ -31,12 +33,9 @@ from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
 from talking_points.progress import Progress
 
-EPOCHS, BATCH, DECAY = 15, 256, 0.05
-PARTS = {"rate": 1e-3, "dropout": 0.3, "smoothing": 0.05}
-COLOURED = {"rate": 1e-2, "dropout": 0.0, "smoothing": 0.0}
+PARTS = {"epochs": 15, "rate": 1e-3, "dropout": 0.3, "smoothing": 0.05}
+COLOURED = {"epochs": 15, "rate": 1e-2, "dropout": 0.0, "smoothing": 0.0}
 """Colours are read of twelve numbers, none of which can be spared."""
-LARGEST = 5.0
-"""Standardised numbers are cut there while names are learned: few points are far out."""
 
 FINGERS = ("thumb", "index finger", "middle finger", "ring finger", "little finger")
 WIDER: Mapping[str, tuple[str, ...]] = {
@@ -105,39 +104,21 @@ def _clear_colour(scene: Scene, point_px: tuple[float, float]) -> int:
 
 
 def learn(
-    mlp: nn.Sequential,
-    read_NS: Tensor,
-    wanted_N: Tensor,
-    sets: Sequence[str],
-    *,
-    rate: float,
-    dropout: float,
-    smoothing: float,
+    mlp: nn.Sequential, read_NS: Tensor, wanted_N: Tensor, sets: Sequence[str], *, smoothing: float, **how: Any
 ) -> None:
-    """Teach two layers to tell classes. A set weighs as the root of its points, so that large ones are not all."""
-    first, second = mlp[0], mlp[2]
-    assert isinstance(first, nn.Linear) and isinstance(second, nn.Linear)
-    mean, spread = read_NS.mean(0), read_NS.std(0) + 1e-3
-    read_NS = ((read_NS - mean) / spread).clamp(-LARGEST, LARGEST)
+    """Teach two layers to tell classes. A set weighs as the root of its points, so that large ones are not all.
+
+    how: of `learn_layers`.
+    """
     counts = Counter(sets)
     weight_N = torch.tensor([counts[one] ** -0.5 for one in sets])
     weight_N /= weight_N.mean()
-    steps = EPOCHS * len(read_NS) // BATCH
-    optimizer = torch.optim.AdamW(mlp.parameters(), lr=rate, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    for _ in range(steps):
-        some = torch.randint(len(read_NS), (BATCH,))
-        hidden = F.dropout(F.gelu(first(F.dropout(read_NS[some], dropout))), dropout)
-        loss_N = F.cross_entropy(second(hidden), wanted_N[some], label_smoothing=smoothing, reduction="none")
-        loss = (loss_N * weight_N[some]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    with torch.no_grad():
-        # What is read comes as it is from now on.
-        first.bias -= first.weight @ (mean / spread)
-        first.weight /= spread
+
+    def loss(out: Tensor, some: Tensor) -> Tensor:
+        each = F.cross_entropy(out, wanted_N[some], label_smoothing=smoothing, reduction="none")
+        return (each * weight_N[some]).mean()
+
+    learn_layers(mlp, read_NS, loss, **how)
 
 
 def wider_of(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:

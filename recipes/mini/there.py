@@ -1,0 +1,230 @@
+"""Whether what a text names is there, learned last, over everything frozen: `python -m recipes.mini.there`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recipes.mini.examples import LENGTHS, LOCALIZER_DIALECTS, Example, Maker, mirrored_text, read_lines
+from recipes.mini.layers import learn_layers
+from recipes.mini.learn import normalised
+from recipes.mini.scenes import read
+from recipes.mini.seed import read_names
+from talking_points.dataset.scene_edits import mirror
+from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from talking_points.model.network import PointNetwork
+from talking_points.progress import Progress, one_line
+
+LINES, ABSENT = 4, 4
+"""Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
+KINDS = (*LENGTHS, "absent", "rules")
+"""Of texts: free ones by length, those of `--absent`, the rules' and names alone."""
+RULES_EVERY = 5
+"""A labelled photo with the rules' texts comes after so many with free ones."""
+POINTS, WANTED = 6, 16
+"""Of a labelled photo: points drawn; texts drawn about them and about what is not there, some of them asked."""
+LAYERS = {"epochs": 16, "rate": 1e-3, "dropout": 0.4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Texts and what the layers read of them."""
+
+    read_NF: Tensor
+    there_N: Tensor
+    """bool."""
+    kind_N: list[str]
+    """Of `KINDS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    text: str
+    there: bool
+    kind: str
+
+
+def free_questions(maker: Maker, key: tuple[str, str], rng: np.random.Generator, *, mirrored: bool) -> list[Question]:
+    """A photo's own texts, for each another photo's of the same length, and some that do not fit it.
+
+    mirrored: the photo is; all texts are then, so that no word for a side tells.
+    """
+    lines = [maker.free[key][k] for k in rng.permutation(len(maker.free[key]))[:LINES]]
+    asked = [Question(text=line[length], there=True, kind=length) for line in lines for length in LENGTHS]
+    asked += [Question(text=maker.other_text(key, one.kind, rng), there=False, kind=one.kind) for one in list(asked)]
+    absent = maker.absent[key]
+    asked += [Question(text=absent[k], there=False, kind="absent") for k in rng.permutation(len(absent))[:ABSENT]]
+    if mirrored:
+        asked = [Question(text=mirrored_text(one.text), there=one.there, kind=one.kind) for one in asked]
+    return asked
+
+
+def rules_questions(example: Example, rng: np.random.Generator) -> list[Question]:
+    """The rules' texts about a labelled photo: as many that fit as do not, each once."""
+    there = {wanted.text: wanted.there for wanted in example.wanted}
+    yes, no = ([text for text, fits in there.items() if fits is one] for one in (True, False))
+    yes = [yes[k] for k in rng.permutation(len(yes))[: len(no)]]
+    return [Question(text=text, there=there[text], kind="rules") for text in (*yes, *no)]
+
+
+def draw(maker: Maker, seed: int, *, training: bool) -> Iterator[tuple[Example, list[Question]]]:
+    """Every photo with free texts, once; while training mirrored half of the time, and labelled ones between them."""
+    rng = np.random.default_rng(seed)
+    for done, k in enumerate(rng.permutation(len(maker.free_keys)), 1):
+        key = maker.free_keys[k]
+        mirrored = training and rng.random() < 0.5
+        scene = maker.of_photo[key]
+        example, _ = maker._square(mirror(scene) if mirrored else scene, rng)
+        yield example, free_questions(maker, key, rng, mirrored=mirrored)
+        if training and done % RULES_EVERY == 0:
+            example = maker.draw((seed, done), "whole")
+            yield example, rules_questions(example, rng)
+
+
+@torch.no_grad()
+def read_questions(network: PointNetwork, example: Example, questions: list[Question]) -> Tensor:
+    """(P, F): what the layers that say whether a thing is there read of questions about a photo."""
+    read: list[Tensor] = []
+    hook = there_layers(network).register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    square, inside = torch.from_numpy(example.square)[None], torch.tensor([example.inside])
+    features = network.encode_photos(normalised(square, inside, jitter=False))
+    _, prefix = network.read_prefix(*network.embed_prefix(features, "localizer"))
+    photo_P = torch.zeros(len(questions), dtype=torch.long)
+    network.locate(features, prefix, photo_P, [network.prompts.localize(one.text) for one in questions])
+    hook.remove()
+    return torch.cat(read)
+
+
+def there_layers(network: PointNetwork) -> nn.Sequential:
+    """Of the localizer's head, a heatmap.
+
+    Raises:
+        ValueError: there is none.
+    """
+    layers = None if network.localizer is None else getattr(network.localizer.head.ours, "there", None)
+    if not isinstance(layers, nn.Sequential):
+        raise ValueError("the checkpoint has no localizer with a heatmap; give one that has, as mini does")
+    return layers
+
+
+def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> Asked:
+    """Read every question that is drawn."""
+    read: list[Tensor] = []
+    questions: list[Question] = []
+    photos = len(maker.free_keys)
+    photos += photos // RULES_EVERY if training else 0
+    with Progress(lambda line: print(line, flush=True)) as progress:
+        for done, (example, some) in enumerate(draw(maker, seed, training=training), 1):
+            if some:
+                read.append(read_questions(network, example, some))
+                questions += some
+            progress.show("photos", done, photos)
+    there_N = torch.tensor([one.there for one in questions])
+    return Asked(read_NF=torch.cat(read), there_N=there_N, kind_N=[one.kind for one in questions])
+
+
+def learn(layers: nn.Sequential, asked: Asked) -> None:
+    """Teach the layers anew, from chance."""
+    layers.requires_grad_(True)
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+
+    def loss(out: Tensor, some: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(out[:, 0], asked.there_N[some].float())
+
+    learn_layers(layers, asked.read_NF, loss, **LAYERS)
+    layers.requires_grad_(False)
+
+
+@torch.no_grad()
+def fit(layers: nn.Sequential, asked: Asked) -> None:
+    """Scale and shift what the layers say to what is so of texts about photos that they have not seen.
+
+    Platt, "Probabilistic outputs for support vector machines", 1999. True and other texts weigh the same.
+    """
+    said_N, there_N = layers(asked.read_NF)[:, 0], asked.there_N.float()
+    weight_N = torch.where(asked.there_N, 0.5 / there_N.mean(), 0.5 / (1 - there_N.mean()))
+    scale_shift = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale_shift], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(scale_shift[0] * said_N + scale_shift[1], there_N, weight_N)
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    scale, shift = scale_shift.tolist()
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.weight *= scale
+    last.bias.mul_(scale).add_(shift)
+
+
+@torch.no_grad()
+def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
+    """How well true texts are told from those that do not fit: for each kind of these, against true ones like them."""
+    said_N, there_N = layers(asked.read_NF)[:, 0].numpy(), asked.there_N.numpy()
+    kind_N = np.array(asked.kind_N)
+    for title, of_yes, of_no in (
+        ("long, other photos'", ("long",), ("long",)),
+        ("short, other photos'", ("short",), ("short",)),
+        ("both", LENGTHS, LENGTHS),
+        ("both, absent things'", LENGTHS, ("absent",)),
+    ):
+        yes, no = said_N[there_N & np.isin(kind_N, of_yes)], said_N[~there_N & np.isin(kind_N, of_no)]
+        if not len(no):  # nothing need be known not to fit
+            continue
+        auroc = (rankdata([*yes, *no])[: len(yes)].sum() - len(yes) * (len(yes) + 1) / 2) / (len(yes) * len(no))
+        yield (
+            f"{title}: AUROC {auroc:.3f}; said to be absent {100 * (yes < 0).mean():.1f}% of {len(yes)} true ones, "
+            f"{100 * (no < 0).mean():.1f}% of {len(no)} others"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint with a localizer")
+    parser.add_argument("--scenes", type=Path, nargs="+", required=True)
+    parser.add_argument("--validation", type=Path, nargs="+", required=True, help="scenes of the val split")
+    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="of the photos of both")
+    parser.add_argument("--absent", type=Path, nargs="+", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="the checkpoint, else as it was")
+    given = parser.parse_args()
+    try:
+        network = load_checkpoint(given.model).eval()
+        layers = there_layers(network)
+        free, absent = read_lines(given.texts), read_lines(given.absent)
+        scenes, unseen = (
+            [scene for path in paths for scene in read(path)] for paths in (given.scenes, given.validation)
+        )
+        drawn = {"points": POINTS, "wanted": WANTED}
+        makers = [
+            Maker(some, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS) for some in (scenes, unseen)
+        ]
+        if any(len(maker.free_keys) < 2 for maker in makers):
+            raise ValueError("--texts holds texts of fewer than two photos of --scenes or of --validation; give more")
+    except (ValueError, OSError) as error:
+        parser.error(one_line(error))
+    torch.manual_seed(given.seed)
+    asked, checked = (ask(network, maker, given.seed, training=maker is makers[0]) for maker in makers)
+    print("before:", *told(layers, checked), sep="\n")
+    learn(layers, asked)
+    fit(layers, checked)
+    save_checkpoint(network, given.out, dtype=torch.float16)
+    print(f"{given.out}, fitted to these texts:", *told(layers, checked), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

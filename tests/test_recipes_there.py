@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from recipes.mini.examples import Example, Maker, Names
+from recipes.mini.there import RULES_EVERY, Asked, Question, draw, fit, learn, read_questions, there_layers, told
+from talking_points.dataset.scene import Scene
+from tests.tiny import tiny_network
+
+LONG, SHORT = "Photo {} is red. It is left of all.", "left of {}"
+
+
+@pytest.fixture
+def maker(person: Scene) -> Maker:
+    """Photos with a long and a short text each, and one that does not fit."""
+    scenes = [replace(person, photo_id=str(k)) for k in range(10)]
+    width, height = person.size_wh
+    place = {"set": person.source, "x": width / 2, "y": height / 2, "width": width, "height": height, "voice": "plain"}
+    names = [scene.photo_id for scene in scenes]
+    free = [{**place, "photo": f"{n}.jpg", "long": LONG.format(n), "short": SHORT.format(n)} for n in names]
+    absent = [{"set": person.source, "photo": f"{n}.jpg", "text": f"left zebra of {n}"} for n in names]
+    return Maker(scenes, free, absent, Names.of([person] * 6), points=4, wanted=12, others=10, cuts=False)
+
+
+def free(maker: Maker, *, training: bool) -> list[tuple[Example, list[Question]]]:
+    """What is asked about photos with free texts."""
+    return [(example, some) for example, some in draw(maker, 3, training=training) if some and some[0].kind != "rules"]
+
+
+def negatives(maker: Maker) -> list[str]:
+    examples = [maker.draw((7, k), "free") for k in range(80)]
+    some = [wanted.text for one in examples for wanted in one.wanted if wanted.free and not wanted.there]
+    return [text for text in some if "zebra" not in text]
+
+
+def test_long_and_short_texts_are_as_often_negatives(maker: Maker) -> None:
+    """A length must not tell which are true."""
+    short = sum(text.startswith(("left of", "right of")) for text in negatives(maker))
+    assert 0.42 < short / len(negatives(maker)) < 0.58
+
+
+def test_a_text_in_other_colours_is_not_true(maker: Maker) -> None:
+    """The sentence that names the colour is not the one that is left out."""
+    own = {wanted.text for k in range(80) for wanted in maker.draw((7, k), "free").wanted if wanted.there}
+    recoloured = [text for text in negatives(maker) if text.startswith("Photo") and " red" not in text]
+    assert recoloured and not own & set(recoloured)
+
+
+def test_each_true_text_has_another_photos_of_its_length(maker: Maker) -> None:
+    for _, questions in free(maker, training=False):
+        of_length = Counter((one.kind, one.there) for one in questions)
+        assert of_length == {
+            ("long", True): 1,
+            ("long", False): 1,
+            ("short", True): 1,
+            ("short", False): 1,
+            ("absent", False): 1,
+        }
+        assert len({one.text for one in questions}) == 5
+
+
+def test_a_side_does_not_tell_what_is_true(maker: Maker) -> None:
+    """All texts about a mirrored photo are mirrored, others' as well."""
+    sides = []
+    for _, questions in free(maker, training=True):
+        sides.append({"left" in one.text for one in questions})
+    assert len(sides) == 10 and all(len(side) == 1 for side in sides) and len({*map(frozenset, sides)}) == 2
+
+
+def test_of_the_rules_texts_as_many_fit_as_do_not(maker: Maker) -> None:
+    drawn = list(draw(maker, 3, training=True))[RULES_EVERY :: RULES_EVERY + 1]
+    assert len(drawn) == 2 and all(some for _, some in drawn)
+    for example, some in drawn:
+        assert {one.kind for one in some} == {"rules"}
+        there = {wanted.text: wanted.there for wanted in example.wanted}
+        assert all(there[one.text] == one.there for one in some)
+        counts = Counter(one.there for one in some)
+        assert counts[True] <= counts[False] == sum(not fits for fits in there.values())
+
+
+def test_what_is_read_of_texts_is_what_says_whether_their_things_are_there(maker: Maker) -> None:
+    network = tiny_network(roles=("localizer",))
+    example, questions = next(draw(maker, 3, training=False))
+    example = replace(example, square=example.square[:64, :64], inside=(0, 0, 64, 64))
+    read_PF = read_questions(network, example, questions)
+    assert not torch.allclose(read_PF[0], read_PF[1], atol=1e-4)
+    told_P = []
+    hook = there_layers(network).register_forward_hook(lambda _, __, out: told_P.append(out))
+    read_questions(network, example, questions)
+    hook.remove()
+    assert torch.allclose(there_layers(network)(read_PF), torch.cat(told_P), atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["regression", "pointer"])
+def test_a_head_without_the_layers_is_refused(head: str) -> None:
+    with pytest.raises(ValueError, match="no localizer with a heatmap"):
+        there_layers(tiny_network(roles=("localizer",), head=head))
+
+
+def test_layers_of_a_frozen_network_learn_whether_a_thing_is_there() -> None:
+    layers = there_layers(tiny_network(roles=("localizer",)))
+    torch.manual_seed(0)
+    there_N = torch.arange(4000) % 2 == 0
+    read_NF = torch.randn(4000, layers[0].in_features)
+    read_NF[:, :20] = 300 + 10 * there_N[:, None]
+    kinds = [("long", "long", "short", "short", "absent", "absent")[k % 6] for k in range(4000)]
+    asked = Asked(read_NF=read_NF, there_N=there_N, kind_N=kinds)
+    learn(layers, asked)
+    lines = list(told(layers, asked))
+    assert len(lines) == 4 and all("AUROC 1.000; said to be absent 0.0% of" in line for line in lines)
+    assert not any(parameter.requires_grad for parameter in layers.parameters())
+
+
+def test_what_is_said_is_fitted_to_texts_of_unseen_photos() -> None:
+    """True and other ones count the same, however many there are of each."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(1, 1), nn.GELU(), nn.Linear(1, 1))
+    with torch.no_grad():
+        for layer, weight, bias in ((layers[0], 1.0, 50.0), (layers[2], 4.0, -180.0)):
+            layer.weight.fill_(weight)
+            layer.bias.fill_(bias)
+    # The layers say 4 z + 20 of a number z. Of a true text z is 1 higher on average: then the log of odds is z - 1/2.
+    there_N = torch.rand(40_000) < 0.2
+    z_N = torch.randn(40_000) + there_N.float()
+    fit(layers, Asked(read_NF=z_N[:, None], there_N=there_N, kind_N=["long"] * 40_000))
+    with torch.no_grad():
+        said = layers(torch.tensor([[0.0], [1.0], [2.0]]))[:, 0]
+    assert said.tolist() == pytest.approx([-0.5, 0.5, 1.5], abs=0.06)
