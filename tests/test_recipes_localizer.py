@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
-from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Maker, Names, Wanted
-from recipes.mini.learn import target_of
+from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted
+from recipes.mini.learn import KINDS, draw_examples, target_of
 from recipes.mini.localizer import WANTED, LocalizerBatches, interpolate
 from talking_points.dataset.scene import Scene
 from talking_points.training.settings import LocalizerSettings
@@ -58,3 +60,18 @@ def test_a_share_of_the_way_is_kept_and_none_of_what_says_there() -> None:
     interpolate(learned, start, 0.25)
     assert learned["head.mlp.weight"].tolist() == [1.0, 3.0]
     assert learned["head.there.weight"].tolist() == [1.0]
+
+
+def test_what_is_drawn_of_a_photo_does_not_depend_on_its_kind(batches: LocalizerBatches) -> None:
+    """Kinds and photos have seeds of their own."""
+    drawn: dict[tuple[int, ...], str] = {}
+
+    class Recorder:
+        def draw(self, seed: Sequence[int], kind: str) -> Example:
+            drawn[tuple(seed)] = kind
+            return batches.maker.draw(seed, kind)
+
+    draw_examples(cast("Maker", Recorder()), 4, (1, 2), shares=(0.4, 0.3, 0.3))
+    assert sorted(drawn) == [(1, 2, k) for k in range(4)]
+    kinds = np.random.default_rng([1, 2, 4]).choice(3, size=4, p=(0.4, 0.3, 0.3))
+    assert [drawn[1, 2, k] for k in range(4)] == [KINDS[k] for k in kinds]

@@ -134,6 +134,7 @@ def interpolate(parameters: Mapping[str, nn.Parameter], start: Mapping[str, Tens
     """Leave parameters at a share of the way from where they started.
 
     The last layers, which say whether a thing is there, stay at the start: learned, they call more true texts absent.
+    `there` teaches them last.
     """
     for name, parameter in parameters.items():
         parameter.copy_(torch.lerp(start[name], parameter, 0.0 if ".there." in name else share))

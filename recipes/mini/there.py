@@ -68,7 +68,7 @@ def free_questions(maker: Maker, key: tuple[str, str], rng: np.random.Generator,
 
 
 def rules_questions(example: Example, rng: np.random.Generator) -> list[Question]:
-    """The rules' texts about a labelled photo: as many that fit as do not, each once."""
+    """The rules' texts about a labelled photo, each once: those that do not fit, and no more that do."""
     there = {wanted.text: wanted.there for wanted in example.wanted}
     yes, no = ([text for text, fits in there.items() if fits is one] for one in (True, False))
     yes = [yes[k] for k in rng.permutation(len(yes))[: len(no)]]
@@ -132,7 +132,7 @@ def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> As
 
 
 def learn(layers: nn.Sequential, asked: Asked) -> None:
-    """Teach the layers anew, from chance."""
+    """Teach the layers anew, from random weights."""
     layers.requires_grad_(True)
     for layer in layers:
         if isinstance(layer, nn.Linear):

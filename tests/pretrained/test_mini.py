@@ -52,7 +52,7 @@ def test_a_person_is_called_a_person(mini: TalkingPoints) -> None:
 
 
 def test_words_of_anybody_lead_there_and_what_is_not_there_is_told(mini: TalkingPoints) -> None:
-    """Of 512 x 600 pixels, by eye. `there` is a chance, fitted to texts of which half are of other photos."""
+    """Of 512 x 600 pixels, by eye. `there` is a chance, fitted to texts of which half do not fit."""
     nose, ear, zebra = mini.locate(HOPPER, ["her nose", "Where is her left ear?", "a zebra"])
     assert math.dist(nose.point_px, (265, 230)) < 40 and math.dist(ear.point_px, (367, 205)) < 40
     assert nose.there is not None and ear.there is not None and zebra.there is not None
