@@ -184,17 +184,21 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     unfit = [(kind, one) for kind, one in read_absent(given.absent, given.data) if one.photo_id in photos]
     borrowed = [true[k] for k in shuffled(samples[: len(texts)], seed=0)]
     borrowed += [true[len(texts) + k] for k in shuffled(samples[: len(texts)], seed=1)]
-    asked = [*samples, *samples, *(one for _, one in unfit)]
-    words = [*true, *borrowed, *(one.text or "" for _, one in unfit)]
+    # On other photos neither these nor true texts fit: what tells them apart there is how they are worded.
+    pool = [*samples[: len(texts)], *(one for _, one in unfit)]
+    moved = [pool[k] for k in shuffled(pool, seed=2)[len(texts) :]]
+    asked = [*samples, *samples, *(one for _, one in unfit), *moved]
+    words = [*true, *borrowed, *(one.text or "" for _, one in [*unfit, *unfit])]
     model = load_model(given.model, localizer_only=True, device=given.device)
     found = located(model, asked, words, on_progress, "texts")
     there = np.array([np.nan if one is None or one.there is None else one.there for one in found])
     if np.isnan(there).all():
         raise ValueError(f"{given.model} does not tell whether a thing is there; give a model that was taught it")
     there = np.nan_to_num(there, nan=0.0)
-    kinds = np.array(["true"] * len(true) + ["other photo"] * len(true) + [kind for kind, _ in unfit])
+    unfit_kinds = [kind for kind, _ in unfit] + [f"{kind}, moved" for kind, _ in unfit]
+    kinds = np.array(["true"] * len(true) + ["other photo"] * len(true) + unfit_kinds)
     of = np.array([one.photo_id for one in asked])
-    length_of = np.array(lengths + lengths + [""] * len(unfit))
+    length_of = np.array(lengths + lengths + [""] * len(unfit_kinds))
     # A text of another photo may fit by chance: a sample of them was looked at.
     verdicts = read_fitting(FITTING)
     verdict = np.array([verdicts.get(pair, "") for pair in zip(of.tolist(), words, strict=True)])
@@ -221,6 +225,15 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         row["said absent"] = share(there[no] < 0.5, of[no].tolist())
         row["true said absent"] = share(there[(kinds == "true") & shown] < 0.5, of[(kinds == "true") & shown].tolist())
         rows.append(row)
+    by_words = []
+    for title, kind in (("absent things", "absent, moved"), ("wrong part or look", "wrong, moved")):
+        no = kinds == kind
+        if no.any():
+            row = {"against": title, "true": int(borrowed_ones.sum()), "negatives": int(no.sum())}
+            for name, kept in (("auroc", lengths), ("auroc of long", ("long",)), ("auroc of short", ("short",))):
+                some = np.flatnonzero(no | (borrowed_ones & np.isin(length_of, kept)))
+                row[name] = auroc_figure(there[some], borrowed_ones[some].tolist(), of[some].tolist())
+            by_words.append(row)
     columns = {"against": "true texts against", "true": "true", "negatives": "negatives", "auroc": "AUROC"}
     columns |= {"auroc of long": "long ones", "auroc of short": "short ones"}
     told_columns = {"against": "texts", "said absent": "said to be absent, %", "true said absent": "true ones, %"}
@@ -228,8 +241,9 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
         {"kind": str(kind), "photo": str(photo), "text": text, "there": round(float(value), 5)}
         for kind, photo, text, value in zip(kinds, of, words, there, strict=True)
     ]
-    tables = [table(rows, columns, digits=3), table(rows, told_columns)]
-    return {"photos": len(photos), "rows": rows, "tables": tables, "answers": lines}
+    by_words_columns = columns | {"against": "on other photos, true texts against"}
+    tables = [table(rows, columns, digits=3), table(rows, told_columns), table(by_words, by_words_columns, digits=3)]
+    return {"photos": len(photos), "rows": rows, "by_words": by_words, "tables": tables, "answers": lines}
 
 
 # Parts

@@ -295,6 +295,12 @@ def test_absent_things(benchmark: SimpleNamespace, data: Path, tmp_path: Path, m
     assert rows["absent things"]["auroc"]["value"] == 1.0 and rows["absent things"]["said absent"]["value"] == 100.0
     assert rows["wrong part or look"]["auroc"]["value"] == 0.5 and rows["wrong part or look"]["true"] == 2
     assert rows["texts of other photos"]["negatives"] == 6 and "a sample of these" not in rows
+    # On other photos: "a cat far away" is not there by its words, the wrong one is as likely there as true short ones.
+    worded = {row["against"]: row for row in result["by_words"]}
+    moved = {line["kind"]: line for line in result["answers"] if line["kind"].endswith(", moved")}
+    assert len(moved) == 2 and not any(line["photo"].endswith("b.jpg") for line in moved.values())
+    assert worded["absent things"]["auroc of short"]["value"] == 1.0
+    assert worded["wrong part or look"]["auroc of short"]["value"] == 0.5
     borrowed = [line for line in result["answers"] if line["kind"] == "other photo"]
     looked_at = [
         {"photo": line["photo"], "text": line["text"], "there": verdict}
