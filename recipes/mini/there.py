@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,8 +25,6 @@ from talking_points.progress import Progress, one_line
 
 LINES, ABSENT = 4, 4
 """Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
-KINDS = (*LENGTHS, "absent", "rules")
-"""Of texts: free ones by length, those of `--absent`, the rules' and names alone."""
 RULES_EVERY = 5
 """A labelled photo with the rules' texts comes after so many with free ones."""
 POINTS, WANTED = 6, 16
@@ -42,14 +40,17 @@ class Asked:
     there_N: Tensor
     """bool."""
     kind_N: list[str]
-    """Of `KINDS`."""
+    """As of a `Question`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
+    """A text, and whether what it names is in the photo."""
+
     text: str
     there: bool
     kind: str
+    """One of `LENGTHS` of a free text; "absent" of one of `--absent`; "rules" of the rules' and of a name alone."""
 
 
 def free_questions(maker: Maker, key: tuple[str, str], rng: np.random.Generator, *, mirrored: bool) -> list[Question]:
@@ -151,24 +152,18 @@ def fit(layers: nn.Sequential, asked: Asked) -> None:
 
     Platt, "Probabilistic outputs for support vector machines", 1999. True and other texts weigh the same.
     """
-    said_N, there_N = layers(asked.read_NF)[:, 0], asked.there_N.float()
-    weight_N = torch.where(asked.there_N, 0.5 / there_N.mean(), 0.5 / (1 - there_N.mean()))
-    scale_shift = torch.tensor([1.0, 0.0], requires_grad=True)
-    optimizer = torch.optim.LBFGS([scale_shift], max_iter=100, line_search_fn="strong_wolfe")
+    said_N, there_N = layers(asked.read_NF)[:, 0].double().numpy(), asked.there_N.numpy()
+    weight_N = np.where(there_N, 0.5 / there_N.sum(), 0.5 / (~there_N).sum())
+    sign_N = np.where(there_N, 1.0, -1.0)
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(scale_shift[0] * said_N + scale_shift[1], there_N, weight_N)
-        loss.backward()
-        return loss
+    def cross_entropy(scale_shift: np.ndarray) -> float:
+        return float(weight_N @ np.logaddexp(0, -sign_N * (scale_shift[0] * said_N + scale_shift[1])))
 
-    with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-    scale, shift = scale_shift.tolist()
+    scale, shift = minimize(cross_entropy, (1.0, 0.0), tol=1e-10).x
     last = layers[-1]
     assert isinstance(last, nn.Linear)
-    last.weight *= scale
-    last.bias.mul_(scale).add_(shift)
+    last.weight *= float(scale)
+    last.bias.mul_(float(scale)).add_(float(shift))
 
 
 @torch.no_grad()
@@ -185,7 +180,7 @@ def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
         yes, no = said_N[there_N & np.isin(kind_N, of_yes)], said_N[~there_N & np.isin(kind_N, of_no)]
         if not len(no):  # nothing need be known not to fit
             continue
-        auroc = (rankdata([*yes, *no])[: len(yes)].sum() - len(yes) * (len(yes) + 1) / 2) / (len(yes) * len(no))
+        auroc = (yes[:, None] > no).mean()
         yield (
             f"{title}: AUROC {auroc:.3f}; said to be absent {100 * (yes < 0).mean():.1f}% of {len(yes)} true ones, "
             f"{100 * (no < 0).mean():.1f}% of {len(no)} others"
