@@ -2,6 +2,8 @@
 
     python benchmarks/mini.py free --texts DATA/texts/test.jsonl --data DATA --model mini
     python benchmarks/mini.py absent --texts DATA/texts/test.jsonl --data DATA --model mini
+    python benchmarks/mini.py phrases --data DATA --model mini
+    python benchmarks/mini.py phrases --data DATA --read benchmarks/data/phrases_read.jsonl
     python benchmarks/mini.py parts --data DATA --model mini
     python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --out runs/points
     python benchmarks/mini.py parts --data DATA --photos 105 --points 1 --out runs/points --read names.jsonl
@@ -29,15 +31,19 @@ from mini_claims import Vocabulary
 from mini_data import (
     ABSENT,
     FITTING,
+    KINDS,
+    PHRASES,
     SETS,
     FreeText,
     is_joint_disc,
     labelled_sets,
     labels_of,
     read_absent,
+    read_answers,
     read_fitting,
     read_free_texts,
     read_labels,
+    read_phrases,
     some_photos,
     source_of,
 )
@@ -55,6 +61,10 @@ from talking_points.progress import OnProgress, Progress
 
 NEAR = 0.1
 """A short text on no labelled part is found within this, in the photo's normalised coordinates."""
+
+
+AGAINST = (("absent things", ("absent",)), ("a wrong part or look", ("wrong",)), ("both", KINDS))
+"""Phrases that do not fit, by kind."""
 
 
 # Free texts
@@ -246,6 +256,81 @@ def absent(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]
     return {"photos": len(photos), "rows": rows, "by_words": by_words, "tables": tables, "answers": lines}
 
 
+# What people ask for
+
+
+def phrases(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
+    """Phrases as people ask, of anything in a photo: how near it is found, and how well `there` tells what is not."""
+    asked = read_phrases(given.phrases, given.data)
+    wanted = some_photos((one.photo_id for _, one in asked), given.photos)
+    asked = [(kind, one) for kind, one in asked if one.photo_id in wanted]
+    samples, words = [one for _, one in asked], [one.text or "" for _, one in asked]
+    # On another photo hardly any fits: what tells them apart there is how they are worded.
+    moved = [samples[k] for k in shuffled(samples, seed=0)]
+    found: Found
+    if given.read is not None:
+        answers = read_answers(given.read)
+        found = [answers.get((one.photo_id, text)) for one, text in zip(samples, words, strict=True)]
+        if None in found:
+            raise ValueError(f"{given.read} has no answer to {words[found.index(None)]!r}; give one to every phrase")
+    elif given.model is not None:
+        model = load_model(given.model, localizer_only=True, device=given.device)
+        found = located(model, [*samples, *moved], words * 2, on_progress, "phrases")
+    else:
+        raise ValueError("phrases needs --model, or --read for a reader's answers")
+    kinds, sets = (np.array(some) for some in ([kind for kind, _ in asked], [one.source for one in samples]))
+    photos = np.array([one.photo_id for one in samples])
+    true = kinds == "true"
+    errors = errors_of(samples, found[: len(samples)])
+    rows = rows_by_set("phrases", [samples[k] for k in np.flatnonzero(true)], errors[true], {})
+    there = np.array([np.nan if one is None or one.there is None else one.there for one in found])
+    told = [] if np.isnan(there).all() else told_of_phrases(kinds, sets, photos, np.nan_to_num(there, nan=0.0))
+    lines = [
+        {"kind": kind, "photo": one.photo_id, "size_wh": one.size_wh, "text": text}
+        | ({"point_px": one.point_px} if kind == "true" else {})
+        | ({} if at is None else {"there": at.there, "confidence": at.confidence})
+        | ({} if at is None or not np.isfinite(at.point_px[0]) else {"found_px": at.point_px})
+        for (kind, one), text, at in zip(asked, words, found, strict=False)
+    ]
+    columns = {"set": "set", "n": "true phrases", "mpck": "mPCK"}
+    columns |= {f"pck@{t}": f"PCK@{t}" for t in ("0.05", "0.1", "0.2")}
+    titles = {
+        "set": "set",
+        "against": "true phrases against",
+        "auroc": "AUROC",
+        "by words": "the same, on other photos",
+    }
+    shares = {
+        "set": "set",
+        "against": "against",
+        "true said absent": "true ones said to be absent, %",
+        "said absent": "the others, %",
+    }
+    tables = [table(rows, columns)] + ([table(told, titles, digits=3), table(told, shares)] if told else [])
+    return {"photos": len(wanted), "rows": rows, "there": told, "tables": tables, "answers": lines}
+
+
+def told_of_phrases(kinds: np.ndarray, sets: np.ndarray, photos: np.ndarray, there: np.ndarray) -> list[dict[str, Any]]:
+    """How well `there` tells N true phrases from others, and how many of each it calls absent.
+
+    there: (N,) of the phrases on their photos; or (2 N,), with those of the same phrases on other photos behind them.
+    """
+    there, moved = there[: len(kinds)], there[len(kinds) :]
+    told = []
+    for name in ("all", *(one for one in SETS if (sets == one).any())):
+        for against, no in AGAINST if name == "all" else AGAINST[-1:]:
+            some = np.isin(kinds, ("true", *no)) & ((sets == name) | (name == "all"))
+            true, of = kinds[some] == "true", photos[some]
+            row = {"set": name, "against": against, "n": int(some.sum())}
+            row["auroc"] = auroc_figure(there[some], true.tolist(), of.tolist())
+            if len(moved):
+                row["by words"] = auroc_figure(moved[some], true.tolist(), of.tolist())
+            row["true said absent"] = share(there[some][true] < 0.5, of[true].tolist())
+            row["said absent"] = share(there[some][~true] < 0.5, of[~true].tolist())
+            told.append(row)
+    return told
+
+
 # Parts
 
 
@@ -350,7 +435,13 @@ def own(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, run in (("free", free), ("absent", absent), ("parts", parts), ("own", own)):
+    for name, run in (
+        ("free", free),
+        ("absent", absent),
+        ("phrases", phrases),
+        ("parts", parts),
+        ("own", own),
+    ):
         one = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         one.add_argument("--data", type=Path, required=name != "own", metavar="DIR", help="folder of the seven sets")
         needed = name in ("free", "absent")
@@ -368,17 +459,22 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     commands.choices["absent"].add_argument(
         "--absent", type=Path, default=ABSENT, metavar="FILE", help="texts that do not fit"
     )
+    commands.choices["phrases"].add_argument(
+        "--phrases", type=Path, default=PHRASES, metavar="FILE", help="that fit a photo, and that do not"
+    )
     for name, points in (("parts", 3), ("own", 1)):
         commands.choices[name].add_argument("--split", default="test", choices=("train", "val", "test"))
         commands.choices[name].add_argument("--points", type=int, default=points, help="of a photo")
-    for name, photos in (("free", None), ("absent", None), ("parts", None), ("own", 120)):
+    for name, photos in (("free", None), ("absent", None), ("phrases", None), ("parts", None), ("own", 120)):
         commands.choices[name].add_argument(
             "--photos", type=int, default=photos, metavar="N", help="at most so many, evenly of all sets"
         )
     for name in ("parts", "own"):
-        one = commands.choices[name]
-        one.add_argument("--out", type=Path, required=name == "own", metavar="DIR", help="folder of the sheets")
-        one.add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
+        commands.choices[name].add_argument(
+            "--out", type=Path, required=name == "own", metavar="DIR", help="folder of the sheets"
+        )
+    for name in ("parts", "own", "phrases"):
+        commands.choices[name].add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
     labels = commands.add_parser("labels", help="what is labelled in the sets")
     labels.add_argument("--data", type=Path, required=True, metavar="DIR")
     return parser.parse_args(words)
@@ -389,7 +485,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if given.command == "labels":
         print(json.dumps(labels_of(given.data), indent=1))
         return
-    run = {"free": free, "absent": absent, "parts": parts, "own": own}[given.command]
+    run = {"free": free, "absent": absent, "phrases": phrases, "parts": parts, "own": own}[given.command]
     try:
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = run(given, progress.show)

@@ -23,6 +23,7 @@ from talking_points.evaluation.sets import make_set
 from talking_points.labels.coco import read_coco
 from talking_points.photos import open_photo
 from talking_points.points import check_point
+from talking_points.samples import FoundPoint
 
 SETS = {
     "clothing_parts": "label-map",
@@ -39,6 +40,7 @@ ABSENT = Path(__file__).with_name("data") / "absent.jsonl"
 KINDS = ("absent", "wrong")
 """Of texts that do not fit: a thing that the photo does not show; a thing that it shows, with a wrong part or look."""
 FITTING = Path(__file__).with_name("data") / "fitting.jsonl"
+PHRASES = Path(__file__).with_name("data") / "phrases.jsonl"
 VERDICTS = ("no", "elsewhere", "yes")
 """Of a text on another photo: nothing there is meant by it; the thing is there, but not where it says; it fits."""
 
@@ -180,6 +182,57 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
             source=name,
         )
         found.append((kind, sample))
+    return found
+
+
+def read_phrases(path: Path, data: Path) -> list[tuple[str, Sample]]:
+    """Kinds, and samples with their texts, of phrases that fit a photo ("true") or not (`KINDS`), worded alike.
+
+    The file has lines of `set`, `split`, `photo`, `width`, `height`, `kind`, `text` and, of true ones, `x` and `y`. The
+    other samples' points mean nothing. Errors as `read_free_texts`.
+    """
+    found = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            name, split, photo, kind, text = (str(line[key]) for key in ("set", "split", "photo", "kind", "text"))
+            if kind not in ("true", *KINDS):
+                raise ValueError(f"kind is {kind!r}; allowed: {', '.join(('true', *KINDS))}")
+            size_wh = int(line["width"]), int(line["height"])
+            point = check_point((float(line["x"]), float(line["y"])), size_wh) if kind == "true" else (0.5, 0.5)
+            photo_path = source_of(data, name, split).paths[photo_id_of(data, name, split, photo)]
+        except KeyError as error:
+            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        sample = Sample(
+            sample_id=f"phrase {number}",
+            photo_id=f"{name}/{photo}",
+            open_photo=partial(open_at_size, photo_path, size_wh),
+            size_wh=size_wh,
+            point_px=point,
+            text=text,
+            source=name,
+        )
+        found.append((kind, sample))
+    return found
+
+
+def read_answers(path: Path) -> dict[tuple[str, str], FoundPoint]:
+    """What a reader who looked answered to phrases, by photo id and text: `there`, and `x`, `y` where it is true."""
+    found = {}
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            key, is_there = (str(line["photo"]), str(line["text"])), line["there"]
+            if not isinstance(is_there, bool):
+                raise ValueError(f"there is {is_there!r}; allowed: true, false")
+            if key in found:
+                raise ValueError(f"a second answer to {key[1]!r} of {key[0]}; give one")
+            at = (float(line["x"]), float(line["y"])) if is_there else (math.nan, math.nan)
+            found[key] = FoundPoint(point_px=at, confidence=None, runner_up_px=None, there=float(is_there))
+        except KeyError as error:
+            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
     return found
 
 

@@ -441,6 +441,59 @@ def test_wrong_lines_are_named(
         result_of(benchmark, tmp_path, "free", "--texts", data / "texts.jsonl", "--data", data, "--model", "m")
 
 
+def test_phrases(benchmark: SimpleNamespace, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = {"set": "clothing_parts", "split": "test", "width": 60, "height": 120}
+    lines = [
+        # The middle is found, 0.5 px from the first, 58 px from the second; the cat is not there, the red jeans are.
+        photo | {"photo": "b.jpg", "kind": "true", "text": "the shirt", "x": 30.5, "y": 60.5},
+        photo | {"photo": "c.jpg", "kind": "true", "text": "a shoe", "x": 30.5, "y": 118.5},
+        photo | {"photo": "b.jpg", "kind": "absent", "text": "a cat far away"},
+        photo | {"photo": "c.jpg", "kind": "wrong", "text": "the red jeans"},
+    ]
+    phrases = tmp_path / "phrases.jsonl"
+
+    def told(*changed: dict[str, Any]) -> dict[str, Any]:
+        phrases.write_text("".join(f"{json.dumps(line)}\n" for line in (*lines, *changed)))
+        return result_of(benchmark, tmp_path, "phrases", "--phrases", phrases, "--data", data, "--model", "m")
+
+    result = told()
+    rows = rows_of(result)
+    assert set(rows) == {"all", "mean over sets", "clothing_parts"}
+    assert (rows["all"]["n"], rows["all"]["pck@0.05"]["value"], rows["all"]["mpck"]["value"]) == (2, 50.0, 50.0)
+    there = {(row["set"], row["against"]): row for row in result["there"]}
+    assert set(there) == {("all", "absent things"), ("all", "a wrong part or look"), ("all", "both")} | {
+        ("clothing_parts", "both")
+    }
+    assert there["all", "absent things"]["auroc"]["value"] == 1.0
+    assert there["all", "a wrong part or look"]["auroc"]["value"] == 0.5 and there["all", "both"]["n"] == 4
+    assert there["all", "both"]["true said absent"]["value"] == 0.0
+    assert there["all", "both"]["said absent"]["value"] == 50.0
+    assert [line["kind"] for line in result["answers"]] == ["true", "true", "absent", "wrong"]
+    with pytest.raises(SystemExit, match="line 5: kind is 'fits'; allowed: true, absent, wrong"):
+        told(lines[0] | {"kind": "fits"})
+    with pytest.raises(SystemExit, match="line 5: 'x' is missing"):
+        told(lines[2] | {"kind": "true"})
+    monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
+    assert told()["there"] == []
+    read = tmp_path / "read.jsonl"
+    # A reader who finds the shirt alone, 6 px away.
+    answers = [{"photo": f"clothing_parts/{one['photo']}", "text": one["text"], "there": False} for one in lines]
+    answers[0] |= {"there": True, "x": 30.5, "y": 66.5}
+    read.write_text("".join(f"{json.dumps(line)}\n" for line in answers))
+    words = ("phrases", "--phrases", phrases, "--data", data, "--read", read)
+    result = result_of(benchmark, tmp_path, *words)
+    assert rows_of(result)["all"]["pck@0.1"]["value"] == 50.0
+    assert [set(line) >= {"there", "found_px"} for line in result["answers"]] == [True, False, False, False]
+    assert result["there"][2]["true said absent"]["value"] == 50.0 and result["there"][2]["auroc"]["value"] == 0.75
+    read.write_text(json.dumps(answers[0]))
+    with pytest.raises(SystemExit, match="has no answer to 'a shoe'"):
+        result_of(benchmark, tmp_path, *words)
+    for wrong, message in ((answers[1] | {"there": "no"}, "line 2: there is 'no'"), (answers[0], "line 2: a second")):
+        read.write_text(f"{json.dumps(answers[0])}\n{json.dumps(wrong)}")
+        with pytest.raises(SystemExit, match=message):
+            result_of(benchmark, tmp_path, *words)
+
+
 def test_a_joints_disc_is_told_by_name_and_size(benchmark: SimpleNamespace) -> None:
     """A disc's diameter is 6% of the square root of its object's box: 6 px, here."""
     labels = np.zeros((100, 100), np.int16)
@@ -468,6 +521,19 @@ def test_texts_that_do_not_fit_are_as_many_of_each_set_and_kind(benchmark: Simpl
     assert {line["split"] for line in lines} == {"test"}
 
 
+def test_phrases_fit_as_often_as_they_do_not(benchmark: SimpleNamespace) -> None:
+    lines = benchmark.mini_data.read_lines(benchmark.mini_data.PHRASES)
+    counts = Counter((line["set"], line["kind"]) for line in lines)
+    assert counts == {
+        (name, kind): n for name in RECIPE_SETS for kind, n in (("true", 44), ("absent", 22), ("wrong", 22))
+    }
+    assert {line["split"] for line in lines} == {"test"}
+    assert all(("x" in line) == line["there"] == (line["kind"] == "true") for line in lines)
+    assert max(Counter((line["set"], line["photo"]) for line in lines).values()) == 8
+    answers = benchmark.mini_data.read_answers(benchmark.mini_data.PHRASES.with_name("phrases_read.jsonl"))
+    assert set(answers) == {(f"{line['set']}/{line['photo']}", line["text"]) for line in lines}
+
+
 def test_texts_that_may_fit_were_all_looked_at(benchmark: SimpleNamespace) -> None:
     verdicts = benchmark.mini_data.read_fitting(benchmark.mini_data.FITTING)
     assert Counter(verdicts.values()) == {"no": 292, "yes": 8}
@@ -481,3 +547,5 @@ def test_their_photos_are_there(benchmark: SimpleNamespace) -> None:
     texts = benchmark.mini_data.read_free_texts(SHARED / "data" / "texts" / "test.jsonl", SHARED / "data")
     assert {sample.photo_id for _, sample in found} <= {text.where.photo_id for text in texts}
     assert all(isinstance(text.where, Sample) for text in texts)
+    phrases = benchmark.mini_data.read_phrases(benchmark.mini_data.PHRASES, SHARED / "data")
+    assert {sample.photo_id for _, sample in phrases} == {sample.photo_id for _, sample in found}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted
-from recipes.mini.learn import KINDS, draw_examples, target_of
+from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted, misspelt
+from recipes.mini.learn import draw_examples, target_of
 from recipes.mini.localizer import WANTED, LocalizerBatches, interpolate
 from talking_points.dataset.scene import Scene
+from talking_points.points import square_padding
 from talking_points.training.settings import LocalizerSettings
 
 
@@ -25,17 +27,25 @@ def batches(person: Scene, tmp_path: Path) -> LocalizerBatches:
         {**place, "photo": f"{scene.photo_id}.jpg", "long": f"Photo {scene.photo_id}, amid all.", "short": "amid all"}
         for scene in scenes
     ]
-    maker = Maker(scenes, free, [], Names.of([person] * 6), points=4, wanted=WANTED, dialects=LOCALIZER_DIALECTS)
+    phrases = [
+        {**place, "photo": f"{scene.photo_id}.jpg", "there": there, "kind": kind, "text": f"a {kind} thing"}
+        for scene in scenes
+        for there, kind in ((True, "true"), (False, "absent"), (False, "wrong"))
+    ]
+    names = Names.of([person] * 6)
+    maker = Maker(scenes, free, [], names, phrases=phrases, points=4, wanted=WANTED, dialects=LOCALIZER_DIALECTS)
     settings = LocalizerSettings(base="mini", out=tmp_path, steps=3, photos=4, seed=1)
     return LocalizerBatches(maker, settings)
 
 
 def test_a_step_is_the_same_however_many_share_it(batches: LocalizerBatches) -> None:
     whole, halves = batches.part(1, 0, 1), [batches.part(1, k, 2) for k in (0, 1)]
-    texts = [whole.texts[k : k + WANTED] for k in range(0, 4 * WANTED, WANTED)]
-    assert [halves[k % 2].texts[k // 2 * WANTED :][:WANTED] for k in range(4)] == texts
-    targets = whole.targets_PN.split(WANTED)
-    assert all(torch.equal(halves[k % 2].targets_PN[k // 2 * WANTED :][:WANTED], targets[k]) for k in range(4))
+    for photo in range(4):
+        asked, half = whole.photo_P == photo, halves[photo % 2]
+        asked_of_half = half.photo_P == photo // 2
+        texts = [text for text, is_asked in zip(whole.texts, asked, strict=True) if is_asked]
+        assert [text for text, is_asked in zip(half.texts, asked_of_half, strict=True) if is_asked] == texts
+        assert torch.equal(half.targets_PN[asked_of_half], whole.targets_PN[asked])
     assert batches.part(2, 0, 1).texts != whole.texts
 
 
@@ -71,7 +81,44 @@ def test_what_is_drawn_of_a_photo_does_not_depend_on_its_kind(batches: Localizer
             drawn[tuple(seed)] = kind
             return batches.maker.draw(seed, kind)
 
-    draw_examples(cast("Maker", Recorder()), 4, (1, 2), shares=(0.4, 0.3, 0.3))
+    shares = {"free": 0.4, "whole": 0.3, "composed": 0.3}
+    draw_examples(cast("Maker", Recorder()), 4, (1, 2), shares=shares)
     assert sorted(drawn) == [(1, 2, k) for k in range(4)]
     kinds = np.random.default_rng([1, 2, 4]).choice(3, size=4, p=(0.4, 0.3, 0.3))
-    assert [drawn[1, 2, k] for k in range(4)] == [KINDS[k] for k in kinds]
+    assert [drawn[1, 2, k] for k in range(4)] == [list(shares)[k] for k in kinds]
+
+
+def test_phrases_are_asked_as_they_are_meant(person: Scene) -> None:
+    """A mirrored photo has mirrored phrases and points; of what does not fit no place is wanted."""
+    width, height = person.size_wh
+    photo = {"set": person.source, "photo": f"{person.photo_id}.jpg", "width": 2 * width, "height": 2 * height}
+    phrases = [
+        {**photo, "there": True, "kind": "true", "text": "the right cuff", "x": 0.5 * width, "y": 0.4 * height},
+        {**photo, "there": False, "kind": "absent", "text": "a hat"},
+        {**photo, "there": False, "kind": "wrong", "text": "red left shoe"},
+    ]
+    maker = Maker([person], [], [], Names.of([person] * 6), phrases=phrases, cuts=False)
+    pad_x, pad_y, long_side = square_padding(person.size_wh)
+    places = {
+        side: ((pad_x + share * width) / long_side, (pad_y + 0.2 * height) / long_side)
+        for side, share in (("right", 0.25), ("left", 0.75))
+    }
+    slips: Counter[bool] = Counter()
+    for k in range(200):
+        first, *others = maker.draw((3, k), "phrases").wanted
+        # A slip of the keys is not mirrored: the side is what the letters stand for.
+        side = "left" if "left" in first.text else "right"
+        slips[first.text not in ("the left cuff", "the right cuff")] += 1
+        assert first.there and first.point == pytest.approx(places[side])
+        assert first.text == "the left cuff" or side == "right"
+        assert not any(one.there or one.point or one.cells is not None for one in others)
+    assert 5 < slips[True] < 60
+
+
+def test_a_slip_of_the_keys_is_in_one_longer_word() -> None:
+    rng = np.random.default_rng(0)
+    slips = {misspelt("the red wheel", rng) for _ in range(60)}
+    swapped, left_out, doubled = {"hweel", "wehel", "whele"}, {"weel", "whel"}, {"whheel", "wheeel"}
+    assert {text.removeprefix("the red ") for text in slips} <= swapped | left_out | doubled | {"wheel"}
+    assert len(slips) > 4 and all(text.startswith("the red w") for text in slips)
+    assert misspelt("her hat", rng) == "her hat"

@@ -48,6 +48,26 @@ LENGTHS = ("long", "short")
 RECOLOURED = (0.1, 0.3)
 """How often an own text of each length is tried in other colours: of long ones nine in ten name a colour, of short ones
 three."""
+MISSPELT = 0.15
+"""How many of the phrases have a slip of the keys."""
+OTHER_PHRASES = 3
+"""Of a photo with phrases: other photos' phrases that are asked about it, too."""
+PLAIN_WORDS = frozenset(COLOURS) | frozenset(
+    re.findall(
+        r"\w+",
+        "the a an of on in at by with to and or from for that which is are it its his her their he she where can could "
+        "you me find show tap point click mark see please there this one two pair under over above below behind beside "
+        "next near nearest closest against around off out up down front back rear top bottom left right leftmost "
+        "rightmost topmost lower lowest upper middle center centre side edge corner end tip part bit thing spot first "
+        "second last big small large little tiny long short tall round square dark light bright lit open closed raised "
+        "lying standing sitting hanging leaning holding held resting parked wooden metal ground background foreground "
+        "photo picture image",
+    )
+)
+"""Words that name no thing."""
+PLURALS = {"feet": "foot", "teeth": "tooth", "leaves": "leaf", "men": "man", "women": "woman", "knives": "knife"}
+PLURALS |= {"logo": "emblem", "badge": "emblem", "cap": "hat", "spectacles": "glasse", "glasses": "glasse"}
+"""Of words that `things_in` reads; and other words for the same thing."""
 FAR_COLOURS = {
     "red": ("green", "blue", "white"),
     "green": ("red", "purple", "white"),
@@ -172,6 +192,7 @@ class Maker:
         absent: Sequence[Mapping[str, Any]],
         names: Names,
         *,
+        phrases: Sequence[Mapping[str, Any]] = (),
         points: int = 4,
         wanted: int = 7,
         others: int = 2,
@@ -183,6 +204,7 @@ class Maker:
             scenes: of the training split.
             free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
+            phrases: lines of texts/phrases.jsonl.
             others: how many texts of other photos are drawn for one with free texts.
             dialects: of the rules' texts to find, with their shares.
             cuts: photos with free texts are cut a little, differently each time.
@@ -199,6 +221,13 @@ class Maker:
         self.absent: dict[tuple[str, str], list[str]] = defaultdict(list)
         for line in absent:
             self.absent[(line["set"], _stem(line["photo"]))].append(line["text"])
+        self.phrases: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for line in phrases:
+            key = (line["set"], _stem(line["photo"]))
+            if key in self.of_photo:
+                self.phrases[key].append(line)
+        self.phrase_keys = sorted(self.phrases)
+        self._things_of: dict[tuple[str, str], frozenset[str]] = {}
         self.sets: dict[str, list[Scene]] = defaultdict(list)
         for scene in scenes:
             self.sets[scene.source].append(scene)
@@ -207,10 +236,15 @@ class Maker:
         self.object_index = {name: k for k, name in enumerate(names.objects)}
 
     def draw(self, seed: Sequence[int], kind: str) -> Example:
-        """kind: "free", "whole" (a photo as it is) or "composed" (crops and mosaics)."""
+        """kind: "free", "phrases", "whole" (a photo as it is) or "composed" (crops and mosaics).
+
+        Of "phrases" only the texts to find are drawn: they are no descriptions, and nobody is to write them.
+        """
         rng = np.random.default_rng(list(seed))
         if kind == "free":
             return self._free(rng)
+        if kind == "phrases":
+            return self._phrases(rng)
         if kind == "whole":
             # Sets take turns: the small ones are seen as often as the large ones.
             pool = self.sets[list(self.sets)[int(rng.integers(len(self.sets)))]]
@@ -229,8 +263,7 @@ class Maker:
         scene = self.of_photo[key]
         lines = self.free[key]
         lines = [lines[k] for k in rng.permutation(len(lines))[: self.points]]
-        scale = [scene.size_wh[k] / lines[0][("width", "height")[k]] for k in (0, 1)]
-        points = [(line["x"] * scale[0], line["y"] * scale[1]) for line in lines]
+        points = [point_in(scene, line) for line in lines]
         said = [(line["long"], line["short"]) for line in lines]
         absent = list(self.absent[key])
         if rng.random() < 0.5:
@@ -256,7 +289,7 @@ class Maker:
         if absent:
             example.wanted.append(Wanted(text=absent[int(rng.integers(len(absent)))], there=False, free=True))
         if scene.parts:
-            example.wanted.append(self._phrase(scene, rng))
+            example.wanted.append(self._name_of_some(scene, rng))
         return _filled(example, self.points, self.wanted, rng)
 
     def _negative(self, key: tuple[str, str], rng: np.random.Generator, said: Sequence[tuple[str, str]]) -> Wanted:
@@ -281,6 +314,67 @@ class Maker:
         text: str = lines[int(rng.integers(len(lines)))][length]
         return text
 
+    # --- Photos with phrases
+
+    def _phrases(self, rng: np.random.Generator) -> Example:
+        key = self.phrase_keys[int(rng.integers(len(self.phrase_keys)))]
+        scene, lines = self.of_photo[key], self.phrases_about(key, rng)
+        words = [line["text"] for line in lines]
+        points = [point_in(scene, line) for line in lines if line["there"]]
+        if rng.random() < 0.5:
+            scene, words = mirror(scene), [mirrored_text(text) for text in words]
+            points = [(scene.size_wh[0] - x, y) for x, y in points]
+        words = [misspelt(text, rng) if rng.random() < MISSPELT else text for text in words]
+        if self.cuts and rng.random() < 0.6:
+            scene, points = _cut_a_little(scene, points, rng)
+        example, to_square = self._square(scene, rng)
+        example.points = [to_square(point) for point in points]
+        at = iter(example.points)
+        example.wanted = [
+            Wanted(text=text, point=next(at) if line["there"] else None, there=line["there"], free=True)
+            for text, line in zip(words, lines, strict=True)
+        ]
+        return example
+
+    def phrases_about(self, key: tuple[str, str], rng: np.random.Generator) -> list[Mapping[str, Any]]:
+        """Phrases that fit a photo, and half as many again that do not.
+
+        Who writes of things that are not there writes of "a wheelbarrow" more often than others do: words would tell.
+        So few of these are asked, and other photos' phrases besides, which name what is there elsewhere.
+        """
+        of_kind: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for line in self.phrases[key]:
+            of_kind[line["kind"]].append(line)
+        absent = [of_kind["absent"][k] for k in rng.permutation(len(of_kind["absent"]))[:1]]
+        others = [self._other_phrase(key, rng) for _ in range(OTHER_PHRASES)]
+        return [*of_kind["true"], *of_kind["wrong"], *absent, *(one for one in others if one is not None)]
+
+    def _other_phrase(self, key: tuple[str, str], rng: np.random.Generator) -> Mapping[str, Any] | None:
+        """One of another photo that names something of which nothing written or labelled of this one speaks.
+
+        None where ten draws found none.
+        """
+        known = self._things(key)
+        near = [other for other in self.phrase_keys if other[0] == key[0]] if rng.random() < 0.5 else self.phrase_keys
+        for _ in range(10):
+            lines = [line for line in self.phrases[near[int(rng.integers(len(near)))]] if line["there"]]
+            if lines:
+                text = lines[int(rng.integers(len(lines)))]["text"]
+                if things_in(text) - known:
+                    return {"text": text, "there": False, "kind": "other"}
+        return None
+
+    def _things(self, key: tuple[str, str]) -> frozenset[str]:
+        """Words for the things of a photo, in all that is written or labelled of it."""
+        if key not in self._things_of:
+            scene = self.of_photo[key]
+            names = {part.name for part in scene.parts} | {thing.name for thing in scene.objects}
+            texts = [way for name in names for way in ways_to_say(name)]
+            texts += [line[length] for line in self.free.get(key, ()) for length in LENGTHS]
+            texts += [line["text"] for line in self.phrases[key] if line["there"]]
+            self._things_of[key] = frozenset().union(*map(things_in, texts))
+        return self._things_of[key]
+
     # --- Photos with labels
 
     def _labelled(self, scene: Scene, rng: np.random.Generator) -> Example:
@@ -303,11 +397,11 @@ class Maker:
                 if changed != text:
                     example.wanted.append(Wanted(text=changed, there=False))
         for _ in range(2):
-            example.wanted.append(self._phrase(scene, rng))
+            example.wanted.append(self._name_of_some(scene, rng))
         example.wanted.append(self._absent(scene, rng))
         return _filled(example, self.points, self.wanted, rng)
 
-    def _phrase(self, scene: Scene, rng: np.random.Generator) -> Wanted:
+    def _name_of_some(self, scene: Scene, rng: np.random.Generator) -> Wanted:
         """The name of a part or an object; what it fits is the target."""
         k = int(rng.integers(len(scene.parts)))
         part = scene.parts[k]
@@ -442,6 +536,37 @@ def _cut_a_little(
     stretched = resize(cut, scaled_size((round(w * rng.uniform(0.92, 1.08)), h), 1.0))
     fx, fy = stretched.size_wh[0] / w, stretched.size_wh[1] / h
     return stretched, [(x * fx, y * fy) for x, y in moved]
+
+
+def point_in(scene: Scene, line: Mapping[str, Any]) -> tuple[float, float]:
+    """A line's point, in pixels of the scene's photo, which may be smaller than the line's."""
+    return line["x"] * scene.size_wh[0] / line["width"], line["y"] * scene.size_wh[1] / line["height"]
+
+
+def things_in(text: str) -> frozenset[str]:
+    """Words that may name a thing, without plural or owner's s.
+
+    Example:
+        >>> sorted(things_in("Where are the dog's white feet, on the right-hand side of the benches?"))
+        ['bench', 'dog', 'foot']
+    """
+    said = re.sub(r"\b(left|right)-hand\b", "", text.lower())
+    words = (re.sub(r"('s|s')$", "", word) for word in re.findall(r"[a-z']+", said))
+    plain = (PLURALS.get(word) or re.sub(r"(?<=ch|sh|.x|ss)es$|(?<=[^s])s$", "", word) for word in words)
+    return frozenset(word for word in plain if len(word) > 2 and word not in PLAIN_WORDS)
+
+
+def misspelt(text: str, rng: np.random.Generator) -> str:
+    """With two letters of a word swapped, or one left out or doubled; as it is, where no word has five letters."""
+    words = text.split(" ")
+    long = [k for k, word in enumerate(words) if len(word) > 4 and word.isalpha()]
+    if not long:
+        return text
+    k = long[int(rng.integers(len(long)))]
+    word, at = words[k], int(rng.integers(1, len(words[k]) - 1))
+    before, letter, after = word[:at], word[at], word[at + 1 :]
+    words[k] = (before + after[0] + letter + after[1:], before + after, before + 2 * letter + after)[rng.integers(3)]
+    return " ".join(words)
 
 
 def _thinned(text: str, rng: np.random.Generator) -> str:

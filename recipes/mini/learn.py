@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from torch.nn import functional as F
 from recipes.mini import feed
 from recipes.mini.examples import HEAT, Example, Maker, Wanted
 from recipes.mini.seed import read_names
+from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.localizer_head import read_texts
 from talking_points.model.network import PointNetwork
 from talking_points.model.prompts import Prompts
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB
 
-KINDS, SHARES = ("free", "whole", "composed"), (0.36, 0.30, 0.34)
+SHARES = {"free": 0.36, "whole": 0.30, "composed": 0.34}
+"""Of the kinds of examples."""
 DESCRIBED, CAPTIONED = 3, 2
 """Of a photo's points, those whose long and whose short texts are learnt to be written."""
 TARGET_SIGMA = 0.03
@@ -83,11 +85,14 @@ class Batch:
     is_mask: Tensor
 
 
-def draw_examples(maker: Maker, photos: int, seed: Sequence[int], *, shares: Sequence[float] = SHARES) -> list[Example]:
-    """Photos of a batch: a function of the seed. shares: of `KINDS`."""
+def draw_examples(
+    maker: Maker, photos: int, seed: Sequence[int], *, shares: Mapping[str, float] = SHARES
+) -> list[Example]:
+    """Photos of a batch: a function of the seed. shares: of the kinds of `Maker.draw`."""
     # Past the photos' own seeds: what is drawn of one does not hang on its kind.
-    kinds = np.random.default_rng([*seed, photos]).choice(len(KINDS), size=photos, p=shares)
-    examples = [maker.draw([*seed, k], KINDS[kind]) for k, kind in enumerate(kinds)]
+    rng = np.random.default_rng([*seed, photos])
+    kinds = rng.choice(list(shares), size=photos, p=list(shares.values()))
+    examples = [maker.draw([*seed, k], str(kind)) for k, kind in enumerate(kinds)]
     return [one for one in examples if one.points]
 
 
@@ -306,6 +311,7 @@ def rate_at(done: float) -> float:
 
 
 def main() -> None:
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=Path, required=True, help="checkpoint: the seed, or a mini to go on from")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)

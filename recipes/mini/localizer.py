@@ -18,6 +18,7 @@ from recipes.mini.examples import LOCALIZER_DIALECTS, Example, Maker, read_lines
 from recipes.mini.learn import MASK_WEIGHT, draw_examples, heat_losses, is_near, normalised, target_of
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
+from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.weights import fingerprint
@@ -27,10 +28,11 @@ from talking_points.training.loop import Metrics, is_main_process, train
 from talking_points.training.roles import attach, role_parameters, with_held_adapter
 from talking_points.training.settings import LocalizerSettings
 
-SHARES = (0.30, 0.22, 0.48)
-"""Of photos with free texts, of labelled ones as they are, of crops and mosaics."""
+SHARES = {"free": 0.20, "phrases": 0.50, "whole": 0.08, "composed": 0.22}
+"""Of photos with free texts, of those with phrases, of labelled ones as they are, of crops and mosaics."""
 POINTS, WANTED, OTHERS = 8, 12, 8
-"""Points drawn of a photo; texts kept of it; other photos' texts among its candidates, where it has free texts."""
+"""Points drawn of a photo; texts kept of it, of one with phrases all, seven to ten; other photos' texts among the
+candidates of one with free texts."""
 ABSENCE_WEIGHT = 0.7
 """Of the cross-entropy of whether a text's thing is there."""
 KEPT = 0.5
@@ -67,7 +69,9 @@ class LocalizerBatches(Batches[LocalizerBatch]):
         self.samples, self.most_parts = settings.photos * WANTED, settings.photos
 
     def __str__(self) -> str:
-        drawn = f"{len(self.maker.scenes)} scenes, {len(self.maker.free_keys)} of them with free texts"
+        maker = self.maker
+        drawn = f"{len(maker.scenes)} scenes, {len(maker.free_keys)} of them with free texts"
+        drawn += f", {len(maker.phrase_keys)} with phrases ({SHARES['phrases']:.0%} of what is drawn)"
         step = f"{self.settings.photos} x {WANTED} a step"
         return f"texts about {drawn}, {step}, seed {self.settings.seed}{self.told}"
 
@@ -107,7 +111,7 @@ def batch_of(examples: Sequence[Example], record_id: str) -> LocalizerBatch:
 
 
 def objective(network: PointNetwork, batch: LocalizerBatch) -> tuple[Tensor, Metrics]:
-    """Cross-entropy of the heatmap where a text fits, and of whether it does; means of what this process has."""
+    """Cross-entropy of the heatmap where a text fits, the mean of what this process has, and of whether it does."""
     with torch.no_grad():
         features = network.encode_photos(batch.pixels_B3SS)
     prompts = [network.prompts.localize(text) for text in batch.texts]
@@ -126,6 +130,7 @@ def objective(network: PointNetwork, batch: LocalizerBatch) -> tuple[Tensor, Met
         "absence": absence.item(),
         "within_0.1": float(near_P[pointed_P].float().mean()) if pointed_P.any() else 0.0,
         "there_right": float(there_right),
+        "weight": len(batch.texts),
     }
 
 
@@ -141,11 +146,13 @@ def interpolate(parameters: Mapping[str, nn.Parameter], start: Mapping[str, Tens
 
 
 def main() -> None:
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True, help="checkpoint with a localizer, which goes on")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
     parser.add_argument("--absent", type=Path, nargs="*", default=[])
+    parser.add_argument("--phrases", type=Path, nargs="+", required=True, help="that fit a photo, and that do not")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--photos", type=int, default=4, help="of a step, of all processes together")
     parser.add_argument("--rate", type=float, default=6e-4)
@@ -169,11 +176,13 @@ def main() -> None:
         settings = with_held_adapter(settings, given.base)
         network = load_checkpoint(given.base, roles=("localizer",))
         scenes = [scene for path in given.scenes for scene in read(path)]
-        free, absent = read_lines(given.texts), read_lines(given.absent)
+        free, absent, phrases = read_lines(given.texts), read_lines(given.absent), read_lines(given.phrases)
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
-    drawn = {"points": POINTS, "wanted": WANTED, "others": OTHERS}
+    drawn = {"phrases": phrases, "points": POINTS, "wanted": WANTED, "others": OTHERS}
     maker = Maker(scenes, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS)
+    if not (maker.free_keys and maker.phrase_keys):
+        parser.error("--texts or --phrases are of no photo of --scenes; give those of the same photos")
     attach(network, settings)
     told = f", further from {fingerprint(network.role_weights('localizer').values())}"
     parameters = role_parameters(network, "localizer")

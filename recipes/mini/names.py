@@ -25,6 +25,7 @@ from talking_points.dataset.looks import look_at
 from talking_points.dataset.places import without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
+from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.point_names import PointNames
@@ -158,6 +159,7 @@ def with_names(
 
 
 def main() -> None:
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=Path, required=True, help="checkpoint whose base is to know names")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recipes.mini.examples import LENGTHS, LOCALIZER_DIALECTS, Example, Maker, mirrored_text, read_lines
+from recipes.mini.examples import (
+    LENGTHS,
+    LOCALIZER_DIALECTS,
+    MISSPELT,
+    Example,
+    Maker,
+    mirrored_text,
+    misspelt,
+    read_lines,
+)
 from recipes.mini.layers import learn_layers
 from recipes.mini.learn import normalised
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
+from recipes.mini.wording import platt, weights_against_words
 from talking_points.dataset.scene_edits import mirror
+from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.progress import Progress, one_line
 
-LINES, ABSENT = 4, 4
+LINES, ABSENT = 3, 4
 """Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
+PHRASES = {"true": "phrase", "absent": "absent thing", "wrong": "wrong part or look", "other": "other photo's"}
+"""Kinds of the file's phrases, and of others', to kinds of questions."""
+OWN = ("short", "absent", "phrase", "absent thing", "wrong part or look")
+"""Kinds of questions that were written for the photo that they are asked about, but for others' short texts."""
 RULES_EVERY = 5
 """A labelled photo with the rules' texts comes after so many with free ones."""
 POINTS, WANTED = 6, 16
@@ -41,6 +55,9 @@ class Asked:
     """bool."""
     kind_N: list[str]
     """As of a `Question`."""
+    text_N: list[str]
+    photo_N: list[str]
+    """The same of all texts about a photo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +67,35 @@ class Question:
     text: str
     there: bool
     kind: str
-    """One of `LENGTHS` of a free text; "absent" of one of `--absent`; "rules" of the rules' and of a name alone."""
+    """One of `LENGTHS` of a free text; "absent" of one of `--absent`; "rules" of the rules' and of a name alone.
+
+    Of a phrase a value of `PHRASES`.
+    """
 
 
-def free_questions(maker: Maker, key: tuple[str, str], rng: np.random.Generator, *, mirrored: bool) -> list[Question]:
-    """A photo's own texts, for each another photo's of the same length, and some that do not fit it.
+def free_questions(
+    maker: Maker, key: tuple[str, str], rng: np.random.Generator, *, mirrored: bool, misspelling: bool
+) -> list[Question]:
+    """A photo's own texts, for each another photo's of the same length, some that do not fit it, and its phrases.
 
-    mirrored: the photo is; all texts are then, so that no word for a side tells.
+    Args:
+        mirrored: the photo is; all texts are then, so that no word for a side tells.
+        misspelling: of the phrases some have a slip of the keys.
     """
     lines = [maker.free[key][k] for k in rng.permutation(len(maker.free[key]))[:LINES]]
     asked = [Question(text=line[length], there=True, kind=length) for line in lines for length in LENGTHS]
     asked += [Question(text=maker.other_text(key, one.kind, rng), there=False, kind=one.kind) for one in list(asked)]
     absent = maker.absent[key]
     asked += [Question(text=absent[k], there=False, kind="absent") for k in rng.permutation(len(absent))[:ABSENT]]
+    for line in maker.phrases_about(key, rng) if key in maker.phrases else ():
+        asked.append(Question(text=line["text"], there=line["there"], kind=PHRASES[line["kind"]]))
     if mirrored:
-        asked = [Question(text=mirrored_text(one.text), there=one.there, kind=one.kind) for one in asked]
+        asked = [replace(one, text=mirrored_text(one.text)) for one in asked]
+    if misspelling:
+        slips = [one.kind in PHRASES.values() and rng.random() < MISSPELT for one in asked]
+        asked = [
+            replace(one, text=misspelt(one.text, rng)) if slip else one for one, slip in zip(asked, slips, strict=True)
+        ]
     return asked
 
 
@@ -77,17 +108,23 @@ def rules_questions(example: Example, rng: np.random.Generator) -> list[Question
 
 
 def draw(maker: Maker, seed: int, *, training: bool) -> Iterator[tuple[Example, list[Question]]]:
-    """Every photo with free texts, once; while training mirrored half of the time, and labelled ones between them."""
+    """Every photo of which texts were written, once; in training half of them mirrored, with labelled ones between."""
     rng = np.random.default_rng(seed)
-    for done, k in enumerate(rng.permutation(len(maker.free_keys)), 1):
-        key = maker.free_keys[k]
+    keys = written_of(maker)
+    for done, k in enumerate(rng.permutation(len(keys)), 1):
+        key = keys[k]
         mirrored = training and rng.random() < 0.5
         scene = maker.of_photo[key]
         example, _ = maker._square(mirror(scene) if mirrored else scene, rng)
-        yield example, free_questions(maker, key, rng, mirrored=mirrored)
+        yield example, free_questions(maker, key, rng, mirrored=mirrored, misspelling=training)
         if training and done % RULES_EVERY == 0:
             example = maker.draw((seed, done), "whole")
             yield example, rules_questions(example, rng)
+
+
+def written_of(maker: Maker) -> list[tuple[str, str]]:
+    """Set and photo of the photos with free texts or phrases."""
+    return sorted({*maker.free_keys, *maker.phrase_keys})
 
 
 @torch.no_grad()
@@ -120,27 +157,44 @@ def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> As
     """Read every question that is drawn."""
     read: list[Tensor] = []
     questions: list[Question] = []
-    photos = len(maker.free_keys)
+    photo_N: list[str] = []
+    photos = len(written_of(maker))
     photos += photos // RULES_EVERY if training else 0
     with Progress(lambda line: print(line, flush=True)) as progress:
         for done, (example, some) in enumerate(draw(maker, seed, training=training), 1):
             if some:
                 read.append(read_questions(network, example, some))
                 questions += some
+                photo_N += [str(done)] * len(some)
             progress.show("photos", done, photos)
-    there_N = torch.tensor([one.there for one in questions])
-    return Asked(read_NF=torch.cat(read), there_N=there_N, kind_N=[one.kind for one in questions])
+    return Asked(
+        read_NF=torch.cat(read),
+        there_N=torch.tensor([one.there for one in questions]),
+        kind_N=[one.kind for one in questions],
+        text_N=[one.text for one in questions],
+        photo_N=photo_N,
+    )
+
+
+def weights_of(asked: Asked) -> Tensor:
+    """(N,): of texts written for their photo, those under which words alone tell next to nothing; 1 of all others."""
+    there_N, weight_N = asked.there_N.numpy(), torch.ones(len(asked.text_N))
+    own = [k for k, kind in enumerate(asked.kind_N) if kind in OWN and (there_N[k] or kind != "short")]
+    texts, photos = ([some[k] for k in own] for some in (asked.text_N, asked.photo_N))
+    weight_N[own] = torch.from_numpy(weights_against_words(texts, there_N[own], photos)).float()
+    return weight_N
 
 
 def learn(layers: nn.Sequential, asked: Asked) -> None:
-    """Teach the layers anew, from random weights."""
+    """Teach the layers anew, from random weights; texts weigh as `weights_of` says."""
+    weight_N = weights_of(asked)
     layers.requires_grad_(True)
     for layer in layers:
         if isinstance(layer, nn.Linear):
             layer.reset_parameters()
 
     def loss(out: Tensor, some: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(out[:, 0], asked.there_N[some].float())
+        return F.binary_cross_entropy_with_logits(out[:, 0], asked.there_N[some].float(), weight_N[some])
 
     learn_layers(layers, asked.read_NF, loss, **LAYERS)
     layers.requires_grad_(False)
@@ -148,22 +202,12 @@ def learn(layers: nn.Sequential, asked: Asked) -> None:
 
 @torch.no_grad()
 def fit(layers: nn.Sequential, asked: Asked) -> None:
-    """Scale and shift what the layers say to what is so of texts about photos that they have not seen.
-
-    Platt, "Probabilistic outputs for support vector machines", 1999. True and other texts weigh the same.
-    """
-    said_N, there_N = layers(asked.read_NF)[:, 0].double().numpy(), asked.there_N.numpy()
-    weight_N = np.where(there_N, 0.5 / there_N.sum(), 0.5 / (~there_N).sum())
-    sign_N = np.where(there_N, 1.0, -1.0)
-
-    def cross_entropy(scale_shift: np.ndarray) -> float:
-        return float(weight_N @ np.logaddexp(0, -sign_N * (scale_shift[0] * said_N + scale_shift[1])))
-
-    scale, shift = minimize(cross_entropy, (1.0, 0.0), tol=1e-10).x
+    """Scale and shift what the layers say to what is so of texts about photos that they have not seen."""
+    scale, shift = platt(layers(asked.read_NF)[:, 0].double().numpy(), asked.there_N.numpy())
     last = layers[-1]
     assert isinstance(last, nn.Linear)
-    last.weight *= float(scale)
-    last.bias.mul_(float(scale)).add_(float(shift))
+    last.weight *= scale
+    last.bias.mul_(scale).add_(shift)
 
 
 @torch.no_grad()
@@ -176,6 +220,9 @@ def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
         ("short, other photos'", ("short",), ("short",)),
         ("both", LENGTHS, LENGTHS),
         ("both, absent things'", LENGTHS, ("absent",)),
+        ("phrases, absent things'", ("phrase",), ("absent thing",)),
+        ("phrases, a wrong part or look", ("phrase",), ("wrong part or look",)),
+        ("phrases, other photos'", ("phrase",), ("other photo's",)),
     ):
         yes, no = said_N[there_N & np.isin(kind_N, of_yes)], said_N[~there_N & np.isin(kind_N, of_no)]
         if not len(no):  # nothing need be known not to fit
@@ -188,28 +235,32 @@ def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
 
 
 def main() -> None:
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="checkpoint with a localizer")
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, nargs="+", required=True, help="scenes of the val split")
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="of the photos of both")
     parser.add_argument("--absent", type=Path, nargs="+", required=True)
+    parser.add_argument("--phrases", type=Path, nargs="+", required=True, help="that fit a photo, and that do not")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint, else as it was")
     given = parser.parse_args()
     try:
         network = load_checkpoint(given.model).eval()
         layers = there_layers(network)
-        free, absent = read_lines(given.texts), read_lines(given.absent)
+        free, absent, phrases = read_lines(given.texts), read_lines(given.absent), read_lines(given.phrases)
         scenes, unseen = (
             [scene for path in paths for scene in read(path)] for paths in (given.scenes, given.validation)
         )
-        drawn = {"points": POINTS, "wanted": WANTED}
+        drawn = {"phrases": phrases, "points": POINTS, "wanted": WANTED}
         makers = [
             Maker(some, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS) for some in (scenes, unseen)
         ]
-        if any(len(maker.free_keys) < 2 for maker in makers):
-            raise ValueError("--texts holds texts of fewer than two photos of --scenes or of --validation; give more")
+        if any(min(len(maker.free_keys), len(maker.phrase_keys)) < 2 for maker in makers):
+            raise ValueError(
+                "--texts or --phrases are of fewer than two photos of --scenes or of --validation; give more"
+            )
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
     torch.manual_seed(given.seed)
