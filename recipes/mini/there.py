@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -33,7 +36,7 @@ from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.progress import Progress, one_line
 
-LINES, ABSENT = 3, 4
+LINES, ABSENT = 2, 4
 """Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
 PHRASES = {"true": "phrase", "absent": "absent thing", "wrong": "wrong part or look", "other": "other photo's"}
 """Kinds of the file's phrases, and of others', to kinds of questions."""
@@ -43,6 +46,8 @@ RULES_EVERY = 5
 """A labelled photo with the rules' texts comes after so many with free ones."""
 POINTS, WANTED = 6, 16
 """Of a labelled photo: points drawn; texts drawn about them and about what is not there, some of them asked."""
+THREADS, WINDOW = 2, 16
+"""Photos read at once, and drawn before they are. With OMP_NUM_THREADS=1 each thread keeps a core busy."""
 LAYERS = {"epochs": 16, "rate": 1e-3, "dropout": 0.4}
 
 
@@ -131,7 +136,13 @@ def written_of(maker: Maker) -> list[tuple[str, str]]:
 def read_questions(network: PointNetwork, example: Example, questions: list[Question]) -> Tensor:
     """(P, F): what the layers that say whether a thing is there read of questions about a photo."""
     read: list[Tensor] = []
-    hook = there_layers(network).register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    thread = get_ident()
+
+    def keep(_: nn.Module, given: tuple[Tensor]) -> None:
+        if get_ident() == thread:  # others may read with the same network
+            read.append(given[0])
+
+    hook = there_layers(network).register_forward_pre_hook(keep)
     square, inside = torch.from_numpy(example.square)[None], torch.tensor([example.inside])
     features = network.encode_photos(normalised(square, inside, jitter=False))
     _, prefix = network.read_prefix(*network.embed_prefix(features, "localizer"))
@@ -154,18 +165,21 @@ def there_layers(network: PointNetwork) -> nn.Sequential:
 
 
 def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> Asked:
-    """Read every question that is drawn."""
+    """Read every question that is drawn, photos side by side."""
     read: list[Tensor] = []
     questions: list[Question] = []
     photo_N: list[str] = []
     photos = len(written_of(maker))
     photos += photos // RULES_EVERY if training else 0
-    with Progress(lambda line: print(line, flush=True)) as progress:
-        for done, (example, some) in enumerate(draw(maker, seed, training=training), 1):
-            if some:
-                read.append(read_questions(network, example, some))
+    drawn, done = draw(maker, seed, training=training), 0
+    with Progress(lambda line: print(line, flush=True)) as progress, ThreadPoolExecutor(THREADS) as pool:
+        while window := list(islice(drawn, WINDOW)):
+            done += len(window)
+            window = [(example, some) for example, some in window if some]
+            read += pool.map(lambda one: read_questions(network, *one), window)
+            for _, some in window:
                 questions += some
-                photo_N += [str(done)] * len(some)
+                photo_N += [str(len(photo_N))] * len(some)
             progress.show("photos", done, photos)
     return Asked(
         read_NF=torch.cat(read),
