@@ -525,7 +525,7 @@ def test_phrases_fit_as_often_as_they_do_not(benchmark: SimpleNamespace) -> None
     lines = benchmark.mini_data.read_lines(benchmark.mini_data.PHRASES)
     counts = Counter((line["set"], line["kind"]) for line in lines)
     assert counts == {
-        (name, kind): n for name in RECIPE_SETS for kind, n in (("true", 44), ("absent", 22), ("wrong", 22))
+        (name, kind): n for name in RECIPE_SETS for kind, n in (("true", 88), ("absent", 44), ("wrong", 44))
     }
     assert {line["split"] for line in lines} == {"test"}
     assert all(("x" in line) == line["there"] == (line["kind"] == "true") for line in lines)
@@ -548,4 +548,4 @@ def test_their_photos_are_there(benchmark: SimpleNamespace) -> None:
     assert {sample.photo_id for _, sample in found} <= {text.where.photo_id for text in texts}
     assert all(isinstance(text.where, Sample) for text in texts)
     phrases = benchmark.mini_data.read_phrases(benchmark.mini_data.PHRASES, SHARED / "data")
-    assert {sample.photo_id for _, sample in phrases} == {sample.photo_id for _, sample in found}
+    assert {sample.photo_id for _, sample in phrases} > {sample.photo_id for _, sample in found}
