@@ -184,6 +184,8 @@ def test_gradients_reach_what_trains_and_nothing_else(folder: Path, role: str, h
         loss, _ = objective(base, batch(), FrozenVision(base, role))
         loss.backward()
     unreached = {name for name, p in parameters.items() if p.grad is None or not p.grad.any()}
+    # A bias of all cells alike: the softmax over them takes it away, and its gradient is 0 but for rounding.
+    unreached -= {"localizer.head.ours.answer.2.bias"}
     # The paper's MLP answers beside every head.
     assert not unreached
     learning = {id(parameter) for parameter in parameters.values()}
