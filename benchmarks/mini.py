@@ -61,8 +61,6 @@ from talking_points.progress import OnProgress, Progress
 
 NEAR = 0.1
 """A short text on no labelled part is found within this, in the photo's normalised coordinates."""
-
-
 AGAINST = (("absent things", ("absent",)), ("a wrong part or look", ("wrong",)), ("both", KINDS))
 """Phrases that do not fit, by kind."""
 
@@ -290,7 +288,7 @@ def phrases(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any
         | ({"point_px": one.point_px} if kind == "true" else {})
         | ({} if at is None else {"there": at.there, "confidence": at.confidence})
         | ({} if at is None or not np.isfinite(at.point_px[0]) else {"found_px": at.point_px})
-        for (kind, one), text, at in zip(asked, words, found, strict=False)
+        for (kind, one), text, at in zip(asked, words, found[: len(asked)], strict=True)
     ]
     columns = {"set": "set", "n": "true phrases", "mpck": "mPCK"}
     columns |= {f"pck@{t}": f"PCK@{t}" for t in ("0.05", "0.1", "0.2")}

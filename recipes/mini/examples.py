@@ -66,7 +66,7 @@ PLAIN_WORDS = frozenset(COLOURS) | frozenset(
 )
 """Words that name no thing."""
 PLURALS = {"feet": "foot", "teeth": "tooth", "leaves": "leaf", "men": "man", "women": "woman", "knives": "knife"}
-PLURALS |= {"logo": "emblem", "badge": "emblem", "cap": "hat", "spectacles": "glasse", "glasses": "glasse"}
+PLURALS |= {"logo": "emblem", "badge": "emblem", "cap": "hat", "spectacles": "glasses", "glasses": "glasses"}
 """Of words that `things_in` reads; and other words for the same thing."""
 FAR_COLOURS = {
     "red": ("green", "blue", "white"),

@@ -78,7 +78,7 @@ class Question:
     """
 
 
-def free_questions(
+def questions_about(
     maker: Maker, key: tuple[str, str], rng: np.random.Generator, *, mirrored: bool, misspelling: bool
 ) -> list[Question]:
     """A photo's own texts, for each another photo's of the same length, some that do not fit it, and its phrases.
@@ -121,7 +121,7 @@ def draw(maker: Maker, seed: int, *, training: bool) -> Iterator[tuple[Example, 
         mirrored = training and rng.random() < 0.5
         scene = maker.of_photo[key]
         example, _ = maker._square(mirror(scene) if mirrored else scene, rng)
-        yield example, free_questions(maker, key, rng, mirrored=mirrored, misspelling=training)
+        yield example, questions_about(maker, key, rng, mirrored=mirrored, misspelling=training)
         if training and done % RULES_EVERY == 0:
             example = maker.draw((seed, done), "whole")
             yield example, rules_questions(example, rng)
