@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -125,6 +126,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+@contextmanager
+def named_line(path: Path, number: int) -> Iterator[None]:
+    """Errors in what a line holds say which line it is, as ValueError."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}, line {number}: {error}") from None
+
+
 def read_free_texts(path: Path, data: Path) -> list[FreeText]:
     """Free texts about points: lines of `set`, `split`, `photo`, `width`, `height`, `x`, `y`, `long`, `short`.
 
@@ -133,16 +145,12 @@ def read_free_texts(path: Path, data: Path) -> list[FreeText]:
     """
     found = []
     for number, line in enumerate(read_lines(path), start=1):
-        try:
+        with named_line(path, number):
             name, split, photo = (str(line[key]) for key in ("set", "split", "photo"))
             size_wh = int(line["width"]), int(line["height"])
             point = check_point((float(line["x"]), float(line["y"])), size_wh)
             long, short = (str(line[key]) for key in ("long", "short"))
             photo_id = photo_id_of(data, name, split, photo)
-        except KeyError as error:
-            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
         where = Sample(
             sample_id=f"line {number}",
             photo_id=f"{name}/{photo}",
@@ -163,15 +171,11 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
     """
     found = []
     for number, line in enumerate(read_lines(path), start=1):
-        try:
+        with named_line(path, number):
             name, split, photo, kind, text = (str(line[key]) for key in ("set", "split", "photo", "kind", "text"))
             if kind not in KINDS:
                 raise ValueError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
             photo_path = source_of(data, name, split).paths[photo_id_of(data, name, split, photo)]
-        except KeyError as error:
-            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
         sample = Sample(
             sample_id=f"absent {number}",
             photo_id=f"{name}/{photo}",
@@ -193,17 +197,13 @@ def read_phrases(path: Path, data: Path) -> list[tuple[str, Sample]]:
     """
     found = []
     for number, line in enumerate(read_lines(path), start=1):
-        try:
+        with named_line(path, number):
             name, split, photo, kind, text = (str(line[key]) for key in ("set", "split", "photo", "kind", "text"))
             if kind not in ("true", *KINDS):
                 raise ValueError(f"kind is {kind!r}; allowed: {', '.join(('true', *KINDS))}")
             size_wh = int(line["width"]), int(line["height"])
             point = check_point((float(line["x"]), float(line["y"])), size_wh) if kind == "true" else (0.5, 0.5)
             photo_path = source_of(data, name, split).paths[photo_id_of(data, name, split, photo)]
-        except KeyError as error:
-            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
         sample = Sample(
             sample_id=f"phrase {number}",
             photo_id=f"{name}/{photo}",
@@ -221,7 +221,7 @@ def read_answers(path: Path) -> dict[tuple[str, str], FoundPoint]:
     """What a reader who looked answered to phrases, by photo id and text: `there`, and `x`, `y` where it is true."""
     found = {}
     for number, line in enumerate(read_lines(path), start=1):
-        try:
+        with named_line(path, number):
             key, is_there = (str(line["photo"]), str(line["text"])), line["there"]
             if not isinstance(is_there, bool):
                 raise ValueError(f"there is {is_there!r}; allowed: true, false")
@@ -229,10 +229,6 @@ def read_answers(path: Path) -> dict[tuple[str, str], FoundPoint]:
                 raise ValueError(f"a second answer to {key[1]!r} of {key[0]}; give one")
             at = (float(line["x"]), float(line["y"])) if is_there else (math.nan, math.nan)
             found[key] = FoundPoint(point_px=at, confidence=None, runner_up_px=None, there=float(is_there))
-        except KeyError as error:
-            raise ValueError(f"{path}, line {number}: {error.args[0]!r} is missing") from None
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
     return found
 
 
