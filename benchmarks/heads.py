@@ -41,7 +41,7 @@ from talking_points.files import sha256_of
 from talking_points.memory import keep_freed_memory
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.pointing.pretrained import find_checkpoint
-from talking_points.progress import unheard
+from talking_points.progress import one_line, unheard
 from talking_points.training.roles import own_device
 
 log = logging.getLogger("heads")
@@ -146,7 +146,7 @@ def rounded(errors: Errors) -> list[float | None]:
     return [round(float(one), 3) if np.isfinite(one) else None for one in errors]
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     train_parser = commands.add_parser("train", help=train_heads.__doc__)
@@ -180,20 +180,21 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     for one in (train_parser, table_parser, own_parser):
         one.add_argument("--photos", type=int, metavar="N", help="at most so many")
         one.add_argument("--device", help="default: a GPU if there is one, else the CPU")
-    return parser.parse_args(words)
+    return parser
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    given = arguments(words)
+    parser = command_line()
+    given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     keep_freed_memory()
-    if given.command == "train":
-        train_heads(given)
-        return
     try:
+        if given.command == "train":
+            train_heads(given)
+            return
         result = measure_heads(given) if given.command == "table" else measure_own(given)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"heads.py {given.command}: {error}") from None
+        parser.error(f"{given.command}: {one_line(error)}")
     command = " ".join(["heads.py", *(sys.argv[1:] if words is None else words)])
     result = {"command": command, "versions": versions(), **result}
     print(result.pop("table"))

@@ -57,7 +57,7 @@ from talking_points.evaluation.protocol import shuffled
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample
 from talking_points.files import sha256_of
-from talking_points.progress import OnProgress, Progress
+from talking_points.progress import OnProgress, Progress, one_line
 
 NEAR = 0.1
 """A short text on no labelled part is found within this, in the photo's normalised coordinates."""
@@ -430,7 +430,7 @@ def own(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any]:
 # The command
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run in (
@@ -475,11 +475,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         commands.choices[name].add_argument("--read", type=Path, metavar="FILE", help="a reader's answers")
     labels = commands.add_parser("labels", help="what is labelled in the sets")
     labels.add_argument("--data", type=Path, required=True, metavar="DIR")
-    return parser.parse_args(words)
+    return parser
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    given = arguments(words)
+    parser = command_line()
+    given = parser.parse_args(words)
     if given.command == "labels":
         print(json.dumps(labels_of(given.data), indent=1))
         return
@@ -488,7 +489,7 @@ def main(words: Sequence[str] | None = None) -> None:
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = run(given, progress.show)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"mini.py {given.command}: {error}") from None
+        parser.error(f"{given.command}: {one_line(error)}")
     tables, answers = result.pop("tables"), result.pop("answers", None)
     header = {
         "command": " ".join(["mini.py", *(sys.argv[1:] if words is None else words)]),

@@ -33,7 +33,7 @@ from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.model.point_names import PIXEL_STRIDE
 from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
-from talking_points.progress import Progress
+from talking_points.progress import Progress, one_line
 
 SEEN = {
     "keypoint": ("keypoint",),
@@ -164,7 +164,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         result = compared(given)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"probes: {error}") from None
+        parser.error(one_line(error))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
     print(result["table"])

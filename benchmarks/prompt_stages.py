@@ -36,6 +36,7 @@ from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.config import REGIONS
 from talking_points.model.network import PointNetwork
 from talking_points.points import square_to_photo
+from talking_points.progress import one_line
 
 
 @torch.no_grad()
@@ -145,7 +146,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         result = compared(given)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"prompt_stages: {error}") from None
+        parser.error(one_line(error))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1) + "\n")
     print(result["table"])

@@ -36,7 +36,7 @@ from talking_points.dataset.scene import Scene
 from talking_points.evaluation.metrics import mpck_difference
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample
-from talking_points.progress import OnProgress, Progress
+from talking_points.progress import OnProgress, Progress, one_line
 
 THIN = 0.25
 """Parts that are less compact than this are thin."""
@@ -129,7 +129,7 @@ def compared(given: argparse.Namespace, show: OnProgress) -> dict[str, Any]:
     return {"rows": rows, "table": table(rows, titles), "answers": lines}
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the sets")
     parser.add_argument("--split", choices=("train", "val", "test"), default="val")
@@ -140,20 +140,20 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--descriptor", action="append", required=True, metavar="NAME=DIR", help="repeatable")
     parser.add_argument("--device", help="default: a GPU if there is one, else the CPU")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="figures and every answer, JSON")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = command_line()
     given = parser.parse_args(words)
     given.descriptor = dict(one.partition("=")[::2] for one in given.descriptor)
     if wrong := [name for name, folder in given.descriptor.items() if not folder]:
         parser.error(f"--descriptor is {wrong[0]!r}; give NAME=DIR")
-    return given
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    given = arguments(words)
     try:
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = compared(given, progress.show)
     except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"regions.py: {error}") from None
+        parser.error(one_line(error))
     shown = result.pop("table")
     header = {
         "command": " ".join(["regions.py", *(sys.argv[1:] if words is None else words)]),

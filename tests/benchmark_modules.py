@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -19,3 +22,12 @@ def load_benchmark(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
     for path in BENCHMARKS.glob("*.py"):
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
     return importlib.import_module(name)
+
+
+@contextmanager
+def refused(capsys: pytest.CaptureFixture[str], message: str) -> Iterator[None]:
+    """A command ends with status 2, and its last line holds the message, a pattern."""
+    with pytest.raises(SystemExit) as left:
+        yield
+    assert left.value.code == 2
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])

@@ -27,6 +27,7 @@ from talking_points.evaluation.sets import make_set
 from talking_points.model.checkpoint import save_checkpoint
 from talking_points.progress import unheard
 from talking_points.samples import FoundPoint
+from tests.benchmark_modules import refused
 from tests.conftest import write_coco, write_label_map
 from tests.shared import SHARED, needs_photos
 from tests.tiny import tiny_network
@@ -281,7 +282,13 @@ def test_free_texts(benchmark: SimpleNamespace, data: Path, tmp_path: Path, caps
     assert again["rows"][: len(result["rows"])] == result["rows"]
 
 
-def test_absent_things(benchmark: SimpleNamespace, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_things(
+    benchmark: SimpleNamespace,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lines = [
         {"set": "clothing_parts", "split": "test", "photo": "b.jpg", "kind": "absent", "text": "a cat far away"},
         {"set": "clothing_parts", "split": "test", "photo": "b.jpg", "kind": "wrong", "text": "the red jeans"},
@@ -314,11 +321,11 @@ def test_absent_things(benchmark: SimpleNamespace, data: Path, tmp_path: Path, m
     only = rows["of the sample, those not there by a reader"]
     assert (only["negatives"], only["said absent"]["value"]) == (1, 100.0 * (borrowed[0]["there"] < 0.5))
     fitting.write_text(json.dumps(looked_at[0] | {"there": "maybe"}))
-    with pytest.raises(SystemExit, match="there is 'maybe'; allowed: no, elsewhere, yes"):
+    with refused(capsys, "there is 'maybe'; allowed: no, elsewhere, yes"):
         result_of(benchmark, tmp_path, *words)
     monkeypatch.setattr(benchmark.mini, "FITTING", benchmark.mini_data.FITTING)
     monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
-    with pytest.raises(SystemExit, match="does not tell whether a thing is there"):
+    with refused(capsys, "does not tell whether a thing is there"):
         result_of(benchmark, tmp_path, *words)
 
 
@@ -337,7 +344,9 @@ def test_parts(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
     }
 
 
-def test_whoever_looks_names_points(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
+def test_whoever_looks_names_points(
+    benchmark: SimpleNamespace, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, answers = tmp_path / "points", tmp_path / "names.jsonl"
     words = ("parts", "--data", data, "--points", 8, "--out", out)
     count = result_of(benchmark, tmp_path, *words)["points"]
@@ -360,18 +369,20 @@ def test_whoever_looks_names_points(benchmark: SimpleNamespace, data: Path, tmp_
         ([said[0] | {"part": "left sho"}], "names of .*names.json"),
     ):
         answers.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        with pytest.raises(SystemExit, match=message):
+        with refused(capsys, message):
             result_of(benchmark, tmp_path, *words, "--read", answers)
-    with pytest.raises(SystemExit, match="are of other points; give --split, --photos"):
+    with refused(capsys, "are of other points; give --split, --photos"):
         result_of(benchmark, tmp_path, *words[:3], "--points", 7, "--out", out, "--read", answers)
-    with pytest.raises(SystemExit, match="is not empty"):
+    with refused(capsys, "is not empty"):
         result_of(benchmark, tmp_path, *words)
     for more in ((), ("--model", "m", "--out", out)):
-        with pytest.raises(SystemExit, match="parts needs either --model, or --out"):
+        with refused(capsys, "parts needs either --model, or --out"):
             result_of(benchmark, tmp_path, *words[:5], *more)
 
 
-def test_own_texts_are_drawn_and_read(benchmark: SimpleNamespace, data: Path, tmp_path: Path) -> None:
+def test_own_texts_are_drawn_and_read(
+    benchmark: SimpleNamespace, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, answers = tmp_path / "own", tmp_path / "answers.jsonl"
     words = ("own", "--data", data, "--model", "m", "--out", out, "--photos", 2)
     assert result_of(benchmark, tmp_path, *words)["texts"] == 2
@@ -406,9 +417,9 @@ def test_own_texts_are_drawn_and_read(benchmark: SimpleNamespace, data: Path, tm
         ({"n": 0}, "answers nothing"),
     ):
         answers.write_text(json.dumps(line))
-        with pytest.raises(SystemExit, match=message):
+        with refused(capsys, message):
             result_of(benchmark, tmp_path, *read)
-    with pytest.raises(SystemExit, match="holds sheets already"):
+    with refused(capsys, "holds sheets already"):
         result_of(benchmark, tmp_path, *words)
 
 
@@ -433,15 +444,26 @@ def test_the_point_is_ringed_for_the_judge_alone(benchmark: SimpleNamespace) -> 
     ],
 )
 def test_wrong_lines_are_named(
-    benchmark: SimpleNamespace, data: Path, tmp_path: Path, change: dict[str, Any], message: str
+    benchmark: SimpleNamespace,
+    data: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     line = json.loads((data / "texts.jsonl").read_text().splitlines()[0]) | change
     (data / "texts.jsonl").write_text(json.dumps({key: value for key, value in line.items() if value is not None}))
-    with pytest.raises(SystemExit, match=message):
+    with refused(capsys, message):
         result_of(benchmark, tmp_path, "free", "--texts", data / "texts.jsonl", "--data", data, "--model", "m")
 
 
-def test_phrases(benchmark: SimpleNamespace, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phrases(
+    benchmark: SimpleNamespace,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     photo = {"set": "clothing_parts", "split": "test", "width": 60, "height": 120}
     lines = [
         # The middle is found, 0.5 px from the first, 58 px from the second; the cat is not there, the red jeans are.
@@ -469,9 +491,9 @@ def test_phrases(benchmark: SimpleNamespace, data: Path, tmp_path: Path, monkeyp
     assert there["all", "both"]["true said absent"]["value"] == 0.0
     assert there["all", "both"]["said absent"]["value"] == 50.0
     assert [line["kind"] for line in result["answers"]] == ["true", "true", "absent", "wrong"]
-    with pytest.raises(SystemExit, match="line 5: kind is 'fits'; allowed: true, absent, wrong"):
+    with refused(capsys, "line 5: kind is 'fits'; allowed: true, absent, wrong"):
         told(lines[0] | {"kind": "fits"})
-    with pytest.raises(SystemExit, match="line 5: 'x' is missing"):
+    with refused(capsys, "line 5: 'x' is missing"):
         told(lines[2] | {"kind": "true"})
     monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
     assert told()["there"] == []
@@ -486,11 +508,11 @@ def test_phrases(benchmark: SimpleNamespace, data: Path, tmp_path: Path, monkeyp
     assert [set(line) >= {"there", "found_px"} for line in result["answers"]] == [True, False, False, False]
     assert result["there"][2]["true said absent"]["value"] == 50.0 and result["there"][2]["auroc"]["value"] == 0.75
     read.write_text(json.dumps(answers[0]))
-    with pytest.raises(SystemExit, match="has no answer to 'a shoe'"):
+    with refused(capsys, "has no answer to 'a shoe'"):
         result_of(benchmark, tmp_path, *words)
     for wrong, message in ((answers[1] | {"there": "no"}, "line 2: there is 'no'"), (answers[0], "line 2: a second")):
         read.write_text(f"{json.dumps(answers[0])}\n{json.dumps(wrong)}")
-        with pytest.raises(SystemExit, match=message):
+        with refused(capsys, message):
             result_of(benchmark, tmp_path, *words)
 
 

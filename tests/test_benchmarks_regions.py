@@ -15,7 +15,7 @@ from PIL import Image
 from talking_points.dataset.scene import make_scene
 from talking_points.pointing.descriptor import PointDescriptor
 from talking_points.samples import FoundPoint
-from tests.benchmark_modules import load_benchmark, needs_benchmarks
+from tests.benchmark_modules import load_benchmark, needs_benchmarks, refused
 from tests.conftest import write_coco, write_label_map
 
 pytestmark = needs_benchmarks
@@ -97,6 +97,5 @@ def test_the_comparison(
 
 
 def test_a_descriptor_needs_a_name(regions: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        regions.arguments(["--data", "d", "--out", "o", "--descriptor", "runs/one"])
-    assert "give NAME=DIR" in capsys.readouterr().err
+    with refused(capsys, "give NAME=DIR"):
+        regions.main(["--data", "d", "--out", "o", "--descriptor", "runs/one"])

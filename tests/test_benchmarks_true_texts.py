@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from talking_points.samples import FoundPoint
-from tests.benchmark_modules import load_benchmark, needs_benchmarks
+from tests.benchmark_modules import load_benchmark, needs_benchmarks, refused
 from tests.conftest import write_coco, write_label_map
 
 pytestmark = needs_benchmarks
@@ -99,7 +99,5 @@ def test_sheets_of_other_points_are_refused(
         ([], "holds sheets already"),
         (["--photos", "0"], "1 and more"),
     ):
-        with pytest.raises(SystemExit) as left:
+        with refused(capsys, message):
             benchmark.main([*words, "--set", "plain", *more])
-        assert left.value.code == 2
-        assert message in capsys.readouterr().err.splitlines()[-1]
