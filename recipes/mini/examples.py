@@ -211,19 +211,19 @@ class Maker:
         """
         self.scenes, self.names, self.points, self.wanted, self.cuts = scenes, names, points, wanted, cuts
         self.others, self.dialects, self.shares = others, tuple(dialects), list(dialects.values())
-        self.of_photo = {(one.source, _stem(one.photo_id)): one for one in scenes}
+        self.of_photo = {(one.source, stem(one.photo_id)): one for one in scenes}
         self.free: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for line in free:
-            key = (line["set"], _stem(line["photo"]))
+            key = (line["set"], stem(line["photo"]))
             if key in self.of_photo and line["voice"] != UNSEEN_VOICE:
                 self.free[key].append(line)
         self.free_keys = sorted(self.free)
         self.absent: dict[tuple[str, str], list[str]] = defaultdict(list)
         for line in absent:
-            self.absent[(line["set"], _stem(line["photo"]))].append(line["text"])
+            self.absent[(line["set"], stem(line["photo"]))].append(line["text"])
         self.phrases: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for line in phrases:
-            key = (line["set"], _stem(line["photo"]))
+            key = (line["set"], stem(line["photo"]))
             if key in self.of_photo:
                 self.phrases[key].append(line)
         self.phrase_keys = sorted(self.phrases)
@@ -607,5 +607,5 @@ def read_lines(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip()]
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
