@@ -12,7 +12,7 @@ import torch
 
 from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted, misspelt
 from recipes.mini.learn import draw_examples, target_of
-from recipes.mini.localizer import WANTED, LocalizerBatches, batch_of, interpolate, weighed
+from recipes.mini.localizer import WANTED, LocalizerBatches, interpolate
 from talking_points.dataset.scene import Scene
 from talking_points.points import square_padding
 from talking_points.training.settings import LocalizerSettings
@@ -113,28 +113,6 @@ def test_phrases_are_asked_as_they_are_meant(person: Scene) -> None:
         assert first.text == "the left cuff" or side == "right"
         assert not any(one.there or one.point or one.cells is not None for one in others)
     assert 5 < slips[True] < 60
-
-
-def test_what_words_give_away_counts_less(person: Scene) -> None:
-    """Of whether a phrase fits: of ten photos all have "a bell" that is not there, and half of them a hat."""
-    width, height = person.size_wh
-    scenes = [replace(person, photo_id=str(k)) for k in range(10)]
-    phrases = []
-    for k, scene in enumerate(scenes):
-        photo = {"set": person.source, "photo": f"{scene.photo_id}.jpg", "width": width, "height": height}
-        bell = {**photo, "there": False, "kind": "absent", "text": "a bell"}
-        hat = {**photo, "there": k % 2 == 0, "kind": "true" if k % 2 == 0 else "absent", "text": "a hat"}
-        phrases += [bell, hat | ({"x": 5, "y": 5} if k % 2 == 0 else {})]
-    weight = {(line["text"], line["there"]): line["weight"] for line in weighed(phrases)}
-    assert weight["a bell", False] < 0.5 * weight["a hat", False]
-    maker = Maker(scenes, [], [], Names.of([person] * 6), phrases=weighed(phrases), cuts=False)
-    batch = batch_of([maker.draw((3, k), "phrases") for k in range(20)], "0/0")
-    asked = [*zip(batch.texts, batch.there_P.bool().tolist(), batch.there_weight_P.tolist(), strict=True)]
-    for text, fits in (("a bell", False), ("a hat", True)):
-        some = [one for *what, one in asked if what == [text, fits]]
-        assert some and some == pytest.approx([weight[text, fits]] * len(some), rel=0.05)
-    # Another photo's hat, of a photo without one, counts as it is.
-    assert 1.0 in {one for *what, one in asked if what == ["a hat", False]}
 
 
 def test_a_slip_of_the_keys_is_in_one_longer_word() -> None:

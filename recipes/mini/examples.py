@@ -156,8 +156,6 @@ class Wanted:
     cells: np.ndarray | None = None
     """(HEAT, HEAT) bool: any of these; where the text names no point."""
     there: bool = True
-    weight: float = 1.0
-    """Of learning whether it is there."""
     free: bool = False
 
 
@@ -206,7 +204,7 @@ class Maker:
             scenes: of the training split.
             free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
-            phrases: lines of texts/phrases.jsonl. Where one has a `weight` it counts so much in whether it fits.
+            phrases: lines of texts/phrases.jsonl.
             others: how many texts of other photos are drawn for one with free texts.
             dialects: of the rules' texts to find, with their shares.
             cuts: photos with free texts are cut a little, differently each time.
@@ -332,9 +330,10 @@ class Maker:
         example, to_square = self._square(scene, rng)
         example.points = [to_square(point) for point in points]
         at = iter(example.points)
-        for text, line in zip(words, lines, strict=True):
-            point, weight = next(at) if line["there"] else None, line.get("weight", 1.0)
-            example.wanted.append(Wanted(text=text, point=point, there=line["there"], weight=weight, free=True))
+        example.wanted = [
+            Wanted(text=text, point=next(at) if line["there"] else None, there=line["there"], free=True)
+            for text, line in zip(words, lines, strict=True)
+        ]
         return example
 
     def phrases_about(self, key: tuple[str, str], rng: np.random.Generator) -> list[Mapping[str, Any]]:

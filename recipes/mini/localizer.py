@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ from recipes.mini.examples import LOCALIZER_DIALECTS, Example, Maker, read_lines
 from recipes.mini.learn import MASK_WEIGHT, draw_examples, heat_losses, is_near, normalised, target_of
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
-from recipes.mini.wording import weights_against_words
 from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
@@ -59,8 +57,6 @@ class LocalizerBatch:
     """1 where a text fits its photo, else 0."""
     weight_P: Tensor
     """Of each text's heatmap."""
-    there_weight_P: Tensor
-    """Of whether each text fits."""
     record_ids: list[str]
 
 
@@ -110,17 +106,8 @@ def batch_of(examples: Sequence[Example], record_id: str) -> LocalizerBatch:
         weight_P=torch.tensor(
             [wanted.there * (MASK_WEIGHT if wanted.cells is not None else 1.0) for _, wanted in asked]
         ),
-        there_weight_P=torch.tensor([wanted.weight for _, wanted in asked]),
         record_ids=[record_id],
     )
-
-
-def weighed(phrases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Phrases with weights by which their words alone tell next to nothing of whether they fit."""
-    fits_N = np.array([line["there"] for line in phrases])
-    photos = [f"{line['set']}/{line['photo']}" for line in phrases]
-    weight_N = weights_against_words([line["text"] for line in phrases], fits_N, photos)
-    return [{**line, "weight": weight} for line, weight in zip(phrases, weight_N.tolist(), strict=True)]
 
 
 def objective(network: PointNetwork, batch: LocalizerBatch) -> tuple[Tensor, Metrics]:
@@ -133,7 +120,7 @@ def objective(network: PointNetwork, batch: LocalizerBatch) -> tuple[Tensor, Met
     assert located.heatmap_logits_Phw is not None and located.there_P is not None
     heat_P = heat_losses(located.heatmap_logits_Phw, batch.targets_PN)
     heat = (heat_P * batch.weight_P).sum() / batch.weight_P.sum().clamp(min=1)
-    absence = F.binary_cross_entropy_with_logits(located.there_P, batch.there_P, batch.there_weight_P)
+    absence = F.binary_cross_entropy_with_logits(located.there_P, batch.there_P)
     loss = heat + ABSENCE_WEIGHT * absence
     pointed_P, near_P = batch.weight_P == 1, is_near(located.points_P2, batch.targets_PN)
     there_right = ((located.there_P > 0) == batch.there_P.bool()).float().mean()
@@ -192,7 +179,7 @@ def main() -> None:
         free, absent, phrases = read_lines(given.texts), read_lines(given.absent), read_lines(given.phrases)
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
-    drawn = {"phrases": weighed(phrases), "points": POINTS, "wanted": WANTED, "others": OTHERS}
+    drawn = {"phrases": phrases, "points": POINTS, "wanted": WANTED, "others": OTHERS}
     maker = Maker(scenes, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS)
     if not (maker.free_keys and maker.phrase_keys):
         parser.error("--texts or --phrases are of no photo of --scenes; give those of the same photos")
