@@ -21,9 +21,7 @@ from recipes.mini.there import (
     read_questions,
     there_layers,
     told,
-    weights_of,
 )
-from recipes.mini.wording import chances_by_words
 from talking_points.dataset.scene import Scene
 from talking_points.pointing.localizer import PointLocalizer
 from tests.tiny import tiny_network
@@ -169,9 +167,7 @@ def test_layers_of_a_frozen_network_learn_whether_a_thing_is_there() -> None:
     read_NF = torch.randn(4000, layers[0].in_features)
     read_NF[:, :20] = 300 + 10 * there_N[:, None]
     kinds = [("long", "long", "short", "short", "absent", "absent")[k % 6] for k in range(4000)]
-    photos = [str(k // 8) for k in range(4000)]
-    asked = Asked(read_NF=read_NF, there_N=there_N, kind_N=kinds, text_N=["the hood"] * 4000, photo_N=photos)
-    assert weights_of(asked).min() > 0.5 and weights_of(asked).max() < 2
+    asked = Asked(read_NF=read_NF, there_N=there_N, kind_N=kinds)
     learn(layers, asked)
     lines = list(told(layers, asked))
     assert len(lines) == 4 and all("AUROC 1.000; said to be absent 0.0% of" in line for line in lines)
@@ -189,47 +185,7 @@ def test_what_is_said_is_fitted_to_texts_of_unseen_photos() -> None:
     # The layers say 4 z + 20 of a number z. Of a true text z is 1 higher on average: then the log of odds is z - 1/2.
     there_N = torch.rand(40_000) < 0.2
     z_N = torch.randn(40_000) + there_N.float()
-    same = ["long"] * 40_000
-    fit(layers, Asked(read_NF=z_N[:, None], there_N=there_N, kind_N=same, text_N=same, photo_N=same))
+    fit(layers, Asked(read_NF=z_N[:, None], there_N=there_N, kind_N=["long"] * 40_000))
     with torch.no_grad():
         said = layers(torch.tensor([[0.0], [1.0], [2.0]]))[:, 0]
     assert said.tolist() == pytest.approx([-0.5, 0.5, 1.5], abs=0.06)
-
-
-def test_words_alone_tell_little_under_the_weights() -> None:
-    """Eight of ten "bell" are not there, and eight of ten "hand" are; every text is borrowed for another photo."""
-    questions = []
-    for photo in range(200):
-        fits = photo % 10 < 8
-        own = [(f"a bell {photo}", not fits), (f"his hand {photo}", fits), ("the door", True), ("the door", False)]
-        questions += [(text, there, "phrase" if there else "wrong part or look", photo) for text, there in own]
-        questions += [(text, False, "other photo's", (photo + 7) % 200) for text, there in own if there]
-        questions += [
-            (f"long ago {photo}", True, "long", photo),
-            (f"long ago {photo}", False, "long", (photo + 9) % 200),
-        ]
-    texts, there, kinds, photos = (list(some) for some in zip(*questions, strict=True))
-    there_N = np.array(there)
-    asked = Asked(
-        read_NF=torch.zeros(len(texts), 1),
-        there_N=torch.from_numpy(there_N),
-        kind_N=kinds,
-        text_N=texts,
-        photo_N=[str(photo) for photo in photos],
-    )
-    weight_N = weights_of(asked).numpy()
-    own = np.isin(kinds, ("phrase", "wrong part or look"))
-    assert (weight_N[~own] == 1).all()
-    for word in ("bell", "hand"):
-        some = own & [word in text for text in texts]
-        plain, weighed = there_N[some].mean(), np.average(there_N[some], weights=weight_N[some])
-        assert abs(plain - 0.5) == pytest.approx(0.3) and abs(weighed - 0.5) < 0.06
-
-
-def test_chances_by_words_are_those_of_other_photos() -> None:
-    texts = ["red bell", "hand"] * 50 + ["bell", "hand"]
-    there_N = np.array([False, True] * 50 + [True, False])
-    photos = [str(k // 2) for k in range(100)] + ["odd", "odd"]
-    chance_N = chances_by_words(texts, there_N, photos)
-    assert chance_N[:100:2].max() < 0.1 and chance_N[1:100:2].min() > 0.9
-    assert chance_N[100] < 0.25 and chance_N[101] > 0.75

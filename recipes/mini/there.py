@@ -12,6 +12,8 @@ from threading import get_ident
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +31,6 @@ from recipes.mini.layers import learn_layers
 from recipes.mini.learn import normalised
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
-from recipes.mini.wording import platt, weights_against_words
 from talking_points.dataset.scene_edits import mirror
 from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
@@ -40,15 +41,13 @@ LINES, ABSENT = 2, 4
 """Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
 PHRASES = {"true": "phrase", "absent": "absent thing", "wrong": "wrong part or look", "other": "other photo's"}
 """Kinds of the file's phrases, and of others', to kinds of questions."""
-OWN = ("short", "absent", "phrase", "absent thing", "wrong part or look")
-"""Kinds of questions that were written for the photo that they are asked about, but for others' short texts."""
 RULES_EVERY = 5
 """A labelled photo with the rules' texts comes after so many with free ones."""
 POINTS, WANTED = 6, 16
 """Of a labelled photo: points drawn; texts drawn about them and about what is not there, some of them asked."""
 THREADS, WINDOW = 2, 16
 """Photos read at once, and drawn before they are. With OMP_NUM_THREADS=1 each thread keeps a core busy."""
-LAYERS = {"epochs": 16, "rate": 1e-3, "dropout": 0.4}
+LAYERS = {"epochs": 40, "rate": 2e-3, "dropout": 0.2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +59,6 @@ class Asked:
     """bool."""
     kind_N: list[str]
     """As of a `Question`."""
-    text_N: list[str]
-    photo_N: list[str]
-    """The same of all texts about a photo."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +164,6 @@ def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> As
     """Read every question that is drawn, photos side by side."""
     read: list[Tensor] = []
     questions: list[Question] = []
-    photo_N: list[str] = []
     photos = len(written_of(maker))
     photos += photos // RULES_EVERY if training else 0
     drawn, done = draw(maker, seed, training=training), 0
@@ -177,41 +172,42 @@ def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> As
             done += len(window)
             window = [(example, some) for example, some in window if some]
             read += pool.map(lambda one: read_questions(network, *one), window)
-            for _, some in window:
-                questions += some
-                photo_N += [str(len(photo_N))] * len(some)
+            questions += [one for _, some in window for one in some]
             progress.show("photos", done, photos)
     return Asked(
         read_NF=torch.cat(read),
         there_N=torch.tensor([one.there for one in questions]),
         kind_N=[one.kind for one in questions],
-        text_N=[one.text for one in questions],
-        photo_N=photo_N,
     )
 
 
-def weights_of(asked: Asked) -> Tensor:
-    """(N,): of texts written for their photo, those under which words alone tell next to nothing; 1 of all others."""
-    there_N, weight_N = asked.there_N.numpy(), torch.ones(len(asked.text_N))
-    own = [k for k, kind in enumerate(asked.kind_N) if kind in OWN and (there_N[k] or kind != "short")]
-    texts, photos = ([some[k] for k in own] for some in (asked.text_N, asked.photo_N))
-    weight_N[own] = torch.from_numpy(weights_against_words(texts, there_N[own], photos)).float()
-    return weight_N
-
-
 def learn(layers: nn.Sequential, asked: Asked) -> None:
-    """Teach the layers anew, from random weights; texts weigh as `weights_of` says."""
-    weight_N = weights_of(asked)
+    """Teach the layers anew, from random weights."""
     layers.requires_grad_(True)
     for layer in layers:
         if isinstance(layer, nn.Linear):
             layer.reset_parameters()
 
     def loss(out: Tensor, some: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(out[:, 0], asked.there_N[some].float(), weight_N[some])
+        return F.binary_cross_entropy_with_logits(out[:, 0], asked.there_N[some].float())
 
     learn_layers(layers, asked.read_NF, loss, **LAYERS)
     layers.requires_grad_(False)
+
+
+def platt(said_N: NDArray[np.float64], is_true_N: NDArray[np.bool_]) -> tuple[float, float]:
+    """Scale and shift that make what is said log odds, where true and other texts weigh the same.
+
+    Platt, "Probabilistic outputs for support vector machines", 1999.
+    """
+    weight_N = np.where(is_true_N, 0.5 / is_true_N.sum(), 0.5 / (~is_true_N).sum())
+    sign_N = np.where(is_true_N, 1.0, -1.0)
+
+    def cross_entropy(scale_shift: NDArray[np.float64]) -> float:
+        return float(weight_N @ np.logaddexp(0, -sign_N * (scale_shift[0] * said_N + scale_shift[1])))
+
+    scale, shift = minimize(cross_entropy, (1.0, 0.0), tol=1e-10).x
+    return float(scale), float(shift)
 
 
 @torch.no_grad()

@@ -52,11 +52,11 @@ def test_a_person_is_called_a_person(mini: TalkingPoints) -> None:
 
 
 def test_words_of_anybody_lead_there_and_what_is_not_there_is_told(mini: TalkingPoints) -> None:
-    """Of 512 x 600 pixels, by eye. `there` is a chance, fitted to texts of which half do not fit."""
+    """Of 512 x 600 pixels, by eye. `there` is a chance, fitted to texts and phrases of which half do not fit."""
     nose, ear, zebra = mini.locate(HOPPER, ["her nose", "Where is her left ear?", "a zebra"])
     assert math.dist(nose.point_px, (265, 230)) < 40 and math.dist(ear.point_px, (367, 205)) < 40
     assert nose.there is not None and ear.there is not None and zebra.there is not None
-    assert zebra.there < 0.01 and nose.there > 0.85 and ear.there > 0.7
+    assert zebra.there < 0.2 and nose.there > 0.75 and ear.there > 0.55
 
 
 def test_texts_and_places_are_those_of_transformers_and_peft(mini: TalkingPoints) -> None:
