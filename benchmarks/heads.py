@@ -188,12 +188,12 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     keep_freed_memory()
+    if given.command == "train":
+        train_heads(given)
+        return
     try:
-        if given.command == "train":
-            train_heads(given)
-            return
         result = measure_heads(given) if given.command == "table" else measure_own(given)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(f"{given.command}: {one_line(error)}")
     command = " ".join(["heads.py", *(sys.argv[1:] if words is None else words)])
     result = {"command": command, "versions": versions(), **result}

@@ -481,14 +481,14 @@ def command_line() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> None:
     parser = command_line()
     given = parser.parse_args(words)
-    if given.command == "labels":
-        print(json.dumps(labels_of(given.data), indent=1))
-        return
-    run = {"free": free, "absent": absent, "phrases": phrases, "parts": parts, "own": own}[given.command]
+    run = {"free": free, "absent": absent, "phrases": phrases, "parts": parts, "own": own}.get(given.command)
     try:
+        if run is None:
+            print(json.dumps(labels_of(given.data), indent=1))
+            return
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = run(given, progress.show)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(f"{given.command}: {one_line(error)}")
     tables, answers = result.pop("tables"), result.pop("answers", None)
     header = {

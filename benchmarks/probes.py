@@ -163,7 +163,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parser.parse_args(words)
     try:
         result = compared(given)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(one_line(error))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -145,7 +145,7 @@ def main(words: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     try:
         result = compared(given)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(one_line(error))
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=1) + "\n")

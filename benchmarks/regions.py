@@ -152,7 +152,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = compared(given, progress.show)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(one_line(error))
     shown = result.pop("table")
     header = {
