@@ -56,7 +56,7 @@ class LocalizerReward:
         >>> photo = demo_photos()[0].path
         >>> rewards = reward(["the cap", "the left hand", ""], photo=[photo] * 3, point=[(250, 120)] * 3)
         >>> [round(one, 3) for one in rewards]
-        [-0.008, -0.046, -1.0]
+        [-0.006, -0.041, -1.0]
     """
 
     __name__ = "localizer"
