@@ -481,11 +481,11 @@ def command_line() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> None:
     parser = command_line()
     given = parser.parse_args(words)
-    run = {"free": free, "absent": absent, "phrases": phrases, "parts": parts, "own": own}.get(given.command)
     try:
-        if run is None:
+        if given.command == "labels":
             print(json.dumps(labels_of(given.data), indent=1))
             return
+        run = {"free": free, "absent": absent, "phrases": phrases, "parts": parts, "own": own}[given.command]
         with Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress:
             result = run(given, progress.show)
     except (ValueError, OSError) as error:

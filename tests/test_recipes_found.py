@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import json
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from recipes.mini import found
 from recipes.mini.found import Answer, answers_of, texts_of, told
 from talking_points.dataset.scene import Scene
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.progress import unheard
+from tests.benchmark_modules import refused
 from tests.tiny import tiny_network
 
 
@@ -45,10 +50,27 @@ def test_a_localizer_that_cannot_say_so_is_refused(person: Scene) -> None:
         answers_of(localizer, texts_of([person], [], [phrase]), "tiny", unheard)
 
 
+def test_bad_input_is_one_line(
+    person: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that is no model, and lines of `absent.jsonl` where phrases are wanted."""
+    lines, none = tmp_path / "lines.jsonl", tmp_path / "none.jsonl"
+    line = {"set": person.source, "photo": person.photo_id, "text": "a bell", "kind": "true"}
+    none.write_text("")
+    monkeypatch.setattr(found, "read", lambda _: [person])
+    words = ["found", "--scenes", "s", "--texts", str(none), "--phrases", str(lines), "--model", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    place = {"there": True, "x": 1, "y": 1, "width": 10, "height": 10}
+    for more, message in (({}, "has no 'there'"), (place, "is no checkpoint: it has no config.json")):
+        lines.write_text(json.dumps(line | more))
+        with refused(capsys, message):
+            found.main()
+
+
 def test_figures_by_hand() -> None:
     """Of four phrases one is found within 0.1, another within 0.2; two are taken for absent."""
-    found = [(0.05, 0.9), (0.15, 0.4), (0.5, 0.8), (0.6, 0.2)]
-    answers = [Answer(photo="a", kind="true", error=error, there=there) for error, there in found]
+    errors = [(0.05, 0.9), (0.15, 0.4), (0.5, 0.8), (0.6, 0.2)]
+    answers = [Answer(photo="a", kind="true", error=error, there=there) for error, there in errors]
     answers += [Answer(photo="a", kind="absent", error=math.nan, there=there) for there in (0.3, 0.85)]
     phrases, absent = told(answers)
     assert phrases.startswith("true: mPCK 37.5 (") and phrases.endswith(

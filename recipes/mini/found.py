@@ -21,10 +21,10 @@ from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.pretrained import find_checkpoint
 from talking_points.points import Point, distance_unit
 from talking_points.progress import OnProgress, Progress, one_line
+from talking_points.samples import ABSENT_BELOW
 
 FITTING = (*LENGTHS, "true")
 """Kinds of texts that fit their photo, with a point; "true" are phrases. All others do not fit."""
-ABSENT_BELOW = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +124,18 @@ def main() -> None:
         asked = texts_of(scenes, read_lines(given.texts), read_lines(given.phrases))
         if not any(one.kind == "true" for _, texts in asked for one in texts):
             raise ValueError("--phrases has none that fit photos of --scenes; give phrases of these photos")
-        for model in given.model:
+    except KeyError as error:
+        parser.error(f"a line of --texts or --phrases has no {error}; give lines as recipes/mini/texts has them")
+    except (ValueError, OSError) as error:
+        parser.error(one_line(error))
+    for model in given.model:
+        try:
             localizer = PointLocalizer.from_pretrained(find_checkpoint(model))
             with Progress(lambda line: print(line, flush=True)) as progress:
                 answers = answers_of(localizer, asked, model, progress.show)
-            print(model, *told(answers), sep="\n  ", flush=True)
-    except (ValueError, OSError) as error:
-        parser.error(one_line(error))
+        except (ValueError, OSError) as error:
+            parser.error(one_line(error))
+        print(model, *told(answers), sep="\n  ", flush=True)
 
 
 if __name__ == "__main__":
