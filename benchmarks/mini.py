@@ -61,8 +61,13 @@ from talking_points.progress import OnProgress, Progress, one_line
 
 NEAR = 0.1
 """A short text on no labelled part is found within this, in the photo's normalised coordinates."""
-AGAINST = (("absent things", ("absent",)), ("a wrong part or look", ("wrong",)), ("both", KINDS))
-"""Phrases that do not fit, by kind."""
+AGAINST = (
+    ("absent things", ("absent",)),
+    ("a wrong part or look", ("wrong",)),
+    ("implausible things", ("implausible",)),
+    ("absent or wrong", KINDS),
+)
+"""Phrases that do not fit, by kind. The last is told of each set."""
 
 
 # Free texts

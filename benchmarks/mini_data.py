@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from talking_points.dataset.places import without_side
 from talking_points.dataset.scene import Scene, box_area
 from talking_points.dataset.sources import open_source
 from talking_points.dataset.sources.skeletons import JOINT_SHARE
@@ -22,6 +21,7 @@ from talking_points.dataset.sources.source import Source
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.sets import make_set
 from talking_points.labels.coco import read_coco
+from talking_points.part_sides import without_side
 from talking_points.photos import open_photo
 from talking_points.points import check_point
 from talking_points.samples import FoundPoint
@@ -40,6 +40,8 @@ LABELS = Path(__file__).with_name("data") / "labels.json"
 ABSENT = Path(__file__).with_name("data") / "absent.jsonl"
 KINDS = ("absent", "wrong")
 """Of texts that do not fit: a thing that the photo does not show; a thing that it shows, with a wrong part or look."""
+PHRASE_KINDS = ("true", *KINDS, "implausible")
+"""Of phrases: true ones fit; an implausible one names a thing that hardly any photo shows."""
 FITTING = Path(__file__).with_name("data") / "fitting.jsonl"
 PHRASES = Path(__file__).with_name("data") / "phrases.jsonl"
 VERDICTS = ("no", "elsewhere", "yes")
@@ -190,7 +192,7 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
 
 
 def read_phrases(path: Path, data: Path) -> list[tuple[str, Sample]]:
-    """Kinds, and samples with their texts, of phrases that fit a photo ("true") or not (`KINDS`), worded alike.
+    """Kinds, of `PHRASE_KINDS`, and samples with their texts, of phrases that fit a photo or not, worded alike.
 
     The file has lines of `set`, `split`, `photo`, `width`, `height`, `kind`, `text` and, of true ones, `x` and `y`. The
     other samples' points mean nothing. Errors as `read_free_texts`.
@@ -199,8 +201,8 @@ def read_phrases(path: Path, data: Path) -> list[tuple[str, Sample]]:
     for number, line in enumerate(read_lines(path), start=1):
         with named_line(path, number):
             name, split, photo, kind, text = (str(line[key]) for key in ("set", "split", "photo", "kind", "text"))
-            if kind not in ("true", *KINDS):
-                raise ValueError(f"kind is {kind!r}; allowed: {', '.join(('true', *KINDS))}")
+            if kind not in PHRASE_KINDS:
+                raise ValueError(f"kind is {kind!r}; allowed: {', '.join(PHRASE_KINDS)}")
             size_wh = int(line["width"]), int(line["height"])
             point = check_point((float(line["x"]), float(line["y"])), size_wh) if kind == "true" else (0.5, 0.5)
             photo_path = source_of(data, name, split).paths[photo_id_of(data, name, split, photo)]

@@ -27,10 +27,10 @@ from mini_scores import share, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from talking_points.dataset.places import without_side
 from talking_points.evaluation.run import versions
 from talking_points.evaluation.samples import Sample, by_photo
 from talking_points.model.point_names import PIXEL_STRIDE
+from talking_points.part_sides import without_side
 from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
 from talking_points.progress import Progress, one_line

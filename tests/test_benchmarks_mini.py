@@ -471,6 +471,7 @@ def test_phrases(
         photo | {"photo": "c.jpg", "kind": "true", "text": "a shoe", "x": 30.5, "y": 118.5},
         photo | {"photo": "b.jpg", "kind": "absent", "text": "a cat far away"},
         photo | {"photo": "c.jpg", "kind": "wrong", "text": "the red jeans"},
+        photo | {"photo": "c.jpg", "kind": "implausible", "text": "a comet far away"},
     ]
     phrases = tmp_path / "phrases.jsonl"
 
@@ -483,17 +484,19 @@ def test_phrases(
     assert set(rows) == {"all", "mean over sets", "clothing_parts"}
     assert (rows["all"]["n"], rows["all"]["pck@0.05"]["value"], rows["all"]["mpck"]["value"]) == (2, 50.0, 50.0)
     there = {(row["set"], row["against"]): row for row in result["there"]}
-    assert set(there) == {("all", "absent things"), ("all", "a wrong part or look"), ("all", "both")} | {
-        ("clothing_parts", "both")
+    assert set(there) == {("clothing_parts", "absent or wrong")} | {
+        ("all", against)
+        for against in ("absent things", "a wrong part or look", "implausible things", "absent or wrong")
     }
     assert there["all", "absent things"]["auroc"]["value"] == 1.0
-    assert there["all", "a wrong part or look"]["auroc"]["value"] == 0.5 and there["all", "both"]["n"] == 4
-    assert there["all", "both"]["true said absent"]["value"] == 0.0
-    assert there["all", "both"]["said absent"]["value"] == 50.0
-    assert [line["kind"] for line in result["answers"]] == ["true", "true", "absent", "wrong"]
-    with refused(capsys, "line 5: kind is 'fits'; allowed: true, absent, wrong"):
+    assert there["all", "a wrong part or look"]["auroc"]["value"] == 0.5
+    assert there["all", "implausible things"]["said absent"]["value"] == 100.0
+    both = there["all", "absent or wrong"]
+    assert (both["n"], both["true said absent"]["value"], both["said absent"]["value"]) == (4, 0.0, 50.0)
+    assert [line["kind"] for line in result["answers"]] == ["true", "true", "absent", "wrong", "implausible"]
+    with refused(capsys, "line 6: kind is 'fits'; allowed: true, absent, wrong, implausible"):
         told(lines[0] | {"kind": "fits"})
-    with refused(capsys, "line 5: 'x' is missing"):
+    with refused(capsys, "line 6: 'x' is missing"):
         told(lines[2] | {"kind": "true"})
     monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
     assert told()["there"] == []
@@ -505,8 +508,8 @@ def test_phrases(
     words = ("phrases", "--phrases", phrases, "--data", data, "--read", read)
     result = result_of(benchmark, tmp_path, *words)
     assert rows_of(result)["all"]["pck@0.1"]["value"] == 50.0
-    assert [set(line) >= {"there", "found_px"} for line in result["answers"]] == [True, False, False, False]
-    assert result["there"][2]["true said absent"]["value"] == 50.0 and result["there"][2]["auroc"]["value"] == 0.75
+    assert [set(line) >= {"there", "found_px"} for line in result["answers"]] == [True, False, False, False, False]
+    assert result["there"][3]["true said absent"]["value"] == 50.0 and result["there"][2]["auroc"]["value"] == 0.75
     read.write_text(json.dumps(answers[0]))
     with refused(capsys, "has no answer to 'a shoe'"):
         result_of(benchmark, tmp_path, *words)
@@ -543,15 +546,17 @@ def test_texts_that_do_not_fit_are_as_many_of_each_set_and_kind(benchmark: Simpl
     assert {line["split"] for line in lines} == {"test"}
 
 
-def test_phrases_fit_as_often_as_they_do_not(benchmark: SimpleNamespace) -> None:
+def test_phrases_are_as_many_of_each_set(benchmark: SimpleNamespace) -> None:
     lines = benchmark.mini_data.read_lines(benchmark.mini_data.PHRASES)
     counts = Counter((line["set"], line["kind"]) for line in lines)
     assert counts == {
-        (name, kind): n for name in RECIPE_SETS for kind, n in (("true", 88), ("absent", 44), ("wrong", 44))
+        (name, kind): n
+        for name in RECIPE_SETS
+        for kind, n in (("true", 88), ("absent", 44), ("wrong", 44), ("implausible", 44))
     }
     assert {line["split"] for line in lines} == {"test"}
     assert all(("x" in line) == line["there"] == (line["kind"] == "true") for line in lines)
-    assert max(Counter((line["set"], line["photo"]) for line in lines).values()) == 8
+    assert max(Counter((line["set"], line["photo"]) for line in lines).values()) == 10
     answers = benchmark.mini_data.read_answers(benchmark.mini_data.PHRASES.with_name("phrases_read.jsonl"))
     assert set(answers) == {(f"{line['set']}/{line['photo']}", line["text"]) for line in lines}
 

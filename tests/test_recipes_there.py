@@ -41,7 +41,7 @@ def maker(person: Scene) -> Maker:
     phrases = [
         {**place, "photo": f"{n}.jpg", "there": kind == "true", "kind": kind, "text": f"left {kind} {thing}"}
         for n, thing in (("0", "gate"), ("1", "kettle"))
-        for kind in ("true", "absent", "absent", "wrong")
+        for kind in ("true", "absent", "absent", "wrong", "implausible")
     ]
     some = Names.of([person] * 6)
     return Maker(scenes, free, absent, some, phrases=phrases, points=4, wanted=12, others=10, cuts=False)
@@ -100,9 +100,9 @@ def test_phrases_of_a_photo_and_of_another(maker: Maker) -> None:
         for _, some in free(maker, training=False)
     ]
     for here, elsewhere in (("gate", "kettle"), ("kettle", "gate")):
-        own = [(f"left true {here}", True), (f"left wrong {here}", False), (f"left absent {here}", False)]
+        own = [(f"left {kind} {here}", kind == "true") for kind in ("true", "wrong", "absent", "implausible")]
         assert [*own, *[(f"left true {elsewhere}", False)] * OTHER_PHRASES] in phrases
-    assert sum(map(len, phrases)) == 2 * (3 + OTHER_PHRASES)
+    assert sum(map(len, phrases)) == 2 * (4 + OTHER_PHRASES)
 
 
 def test_a_phrase_that_may_fit_is_not_taken_of_another_photo(maker: Maker) -> None:
@@ -118,7 +118,7 @@ def test_a_photo_with_phrases_alone_is_asked_about_them(maker: Maker) -> None:
     maker.free_keys.remove(key)
     del maker.free[key], maker.absent[key]
     texts = [{one.text for one in some} for _, some in free(maker, training=False)]
-    assert len(texts) == 10 and any("left true gate" in some and len(some) == 4 for some in texts)
+    assert len(texts) == 10 and any("left true gate" in some and len(some) == 5 for some in texts)
 
 
 def test_a_side_does_not_tell_what_is_true(maker: Maker) -> None:

@@ -16,11 +16,12 @@ import numpy as np
 from talking_points.dataset.facts import facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Dialect, without_side
+from talking_points.dataset.places import DIALECTS, Dialect
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import crop, mirror, resize
 from talking_points.dataset.wordings import ways_to_say
 from talking_points.evaluation.composing import compose
+from talking_points.part_sides import without_side
 from talking_points.photos import scaled_size
 from talking_points.points import photo_to_square, square_padding
 
@@ -204,7 +205,7 @@ class Maker:
             scenes: of the training split.
             free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
-            phrases: lines of texts/phrases.jsonl.
+            phrases: lines of texts/phrases.jsonl and of texts/implausible.jsonl.
             others: how many texts of other photos are drawn for one with free texts.
             dialects: of the rules' texts to find, with their shares.
             cuts: photos with free texts are cut a little, differently each time.
@@ -337,7 +338,7 @@ class Maker:
         return example
 
     def phrases_about(self, key: tuple[str, str], rng: np.random.Generator) -> list[Mapping[str, Any]]:
-        """Phrases that fit a photo, and half as many again that do not.
+        """Phrases that fit a photo, and nearly twice as many that do not.
 
         Who writes of things that are not there writes of "a wheelbarrow" more often than others do: words would tell.
         So few of these are asked, and other photos' phrases besides, which name what is there elsewhere.
@@ -347,7 +348,8 @@ class Maker:
             of_kind[line["kind"]].append(line)
         absent = [of_kind["absent"][k] for k in rng.permutation(len(of_kind["absent"]))[:1]]
         others = [self._other_phrase(key, rng) for _ in range(OTHER_PHRASES)]
-        return [*of_kind["true"], *of_kind["wrong"], *absent, *(one for one in others if one is not None)]
+        unfit = [*of_kind["wrong"], *absent, *of_kind["implausible"]]
+        return [*of_kind["true"], *unfit, *(one for one in others if one is not None)]
 
     def _other_phrase(self, key: tuple[str, str], rng: np.random.Generator) -> Mapping[str, Any] | None:
         """One of another photo that names something of which nothing written or labelled of this one speaks.

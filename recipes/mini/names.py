@@ -22,7 +22,6 @@ from talking_points.dataset.colours import COLOURS
 from talking_points.dataset.grammar import has_clear_colour
 from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.looks import look_at
-from talking_points.dataset.places import without_side
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.memory import keep_freed_memory
@@ -30,6 +29,7 @@ from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
 from talking_points.model.point_names import PointNames
 from talking_points.model.segmenter import ImageFeatures, Segmenter
+from talking_points.part_sides import without_side
 from talking_points.photos import letterbox
 from talking_points.points import photo_to_square
 from talking_points.progress import Progress

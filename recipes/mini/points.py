@@ -20,13 +20,14 @@ from recipes.mini.scenes import read
 from talking_points.dataset.facts import PointFacts, facts_of_points
 from talking_points.dataset.grammar import write_point_text
 from talking_points.dataset.keypoints import sample_points
-from talking_points.dataset.places import DIALECTS, Place, has_side, without_side
+from talking_points.dataset.places import DIALECTS, Place
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import mirror
 from talking_points.dataset.wordings import KINDS
 from talking_points.evaluation.composing import compose
 from talking_points.model.checkpoint import load_checkpoint
 from talking_points.model.network import PointNetwork
+from talking_points.part_sides import has_side, without_side
 from talking_points.progress import Progress, one_line
 
 TURNS = {

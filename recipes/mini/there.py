@@ -39,8 +39,14 @@ from talking_points.progress import Progress, one_line
 
 LINES, ABSENT = 2, 4
 """Of a photo with free texts: points whose texts are asked about; texts of `--absent`."""
-PHRASES = {"true": "phrase", "absent": "absent thing", "wrong": "wrong part or look", "other": "other photo's"}
-"""Kinds of the file's phrases, and of others', to kinds of questions."""
+PHRASES = {
+    "true": "phrase",
+    "absent": "absent thing",
+    "wrong": "wrong part or look",
+    "implausible": "implausible thing",
+    "other": "other photo's",
+}
+"""Kinds of the files' phrases, and of others', to kinds of questions."""
 RULES_EVERY = 5
 """A labelled photo with the rules' texts comes after so many with free ones."""
 POINTS, WANTED = 6, 16
@@ -232,6 +238,7 @@ def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
         ("both, absent things'", LENGTHS, ("absent",)),
         ("phrases, absent things'", ("phrase",), ("absent thing",)),
         ("phrases, a wrong part or look", ("phrase",), ("wrong part or look",)),
+        ("phrases, implausible things'", ("phrase",), ("implausible thing",)),
         ("phrases, other photos'", ("phrase",), ("other photo's",)),
     ):
         yes, no = said_N[there_N & np.isin(kind_N, of_yes)], said_N[~there_N & np.isin(kind_N, of_no)]

@@ -16,10 +16,10 @@ from talking_points.dataset.places import (
     order_of,
     place_of_box,
     place_of_point,
-    without_side,
 )
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.wordings import KINDS, with_article
+from talking_points.part_sides import without_side
 
 OUTLINE = "outline"
 """Stands for the background beside an object."""

@@ -21,10 +21,9 @@ from talking_points.dataset.places import (
     clear_sides,
     degree,
     extent,
-    has_side,
-    without_side,
 )
 from talking_points.dataset.wordings import FIRST_OR_LAST, KINDS, PHRASES, SIZES, WAYS, ways_to_say, with_article
+from talking_points.part_sides import has_side, without_side
 
 MAX_WORDS = 65
 """Longer texts are written anew, with other wordings; the shortest of eight stays."""

@@ -36,24 +36,6 @@ MOST_SHARE = 0.72
 """From this share of the frame's extent on, a box spans most of it."""
 WHOLE_SHARE = 0.97
 
-SIDES = frozenset({"left", "right"})
-"""In the name of a part they are the object's own sides, as if seen by the object; everywhere else the picture's."""
-
-
-def has_side(part_name: str) -> bool:
-    """Whether a part's name says on which of the object's own sides it is."""
-    return not SIDES.isdisjoint(part_name.split(" "))
-
-
-def without_side(part_name: str) -> str:
-    """A part's name without its side, wherever in it that stands.
-
-    Example:
-        >>> without_side("front left door")
-        'front door'
-    """
-    return " ".join(word for word in part_name.split(" ") if word not in SIDES)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialect:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from talking_points.model.trunks.efficientnet_lite import SCALES, channels_of
+from talking_points.part_sides import without_side
 
 FORMAT_VERSION = 2
 """Version of the checkpoint folder. A folder of another version is refused."""
@@ -246,8 +247,3 @@ def _is_count(value: object, least: int = 1) -> bool:
 
 def _fail(name: str, value: object, allowed: str) -> None:
     raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
-
-
-def without_side(name: str) -> str:
-    """A part's name without the words "left" and "right", wherever they stand."""
-    return " ".join(word for word in name.split(" ") if word not in ("left", "right"))

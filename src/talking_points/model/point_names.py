@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from talking_points.model.config import VisionConfig, without_side
+from talking_points.model.config import VisionConfig
 from talking_points.model.mask_decoder import LEVEL_STRIDES, DecoderInputs
+from talking_points.part_sides import without_side
 
 HIDDEN, COLOUR_HIDDEN = 128, 64
 PIXEL_STRIDE = 4

@@ -23,12 +23,12 @@ from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hu
 from talking_points.files import read_table
 from talking_points.labels.problems import refuse
 from talking_points.labels.reading import read_json
+from talking_points.part_sides import SIDES
 from talking_points.points import Box, Point
 
 TABLE = Path(__file__).with_name("landmarks.toml")
 
 FACE = "face"
-SIDES = ("left", "right")
 POSE_COUNT = 33
 HAND_COUNT = 21
 MIN_VISIBILITY = 0.5

@@ -13,7 +13,6 @@ from talking_points.dataset.places import mirror_words
 from talking_points.dataset.sources.landmarks import (
     FACE,
     NOTHING_FOUND,
-    SIDES,
     TABLE,
     Face,
     Hand,
@@ -26,6 +25,7 @@ from talking_points.dataset.sources.landmarks import (
 )
 from talking_points.dataset.sources.painting import NamedMask, capsule, hull, is_near
 from talking_points.files import read_table
+from talking_points.part_sides import SIDES
 from talking_points.points import Point
 
 SKIN = "skin"
