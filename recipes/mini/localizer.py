@@ -31,7 +31,7 @@ from talking_points.training.settings import LocalizerSettings
 SHARES = {"free": 0.20, "phrases": 0.50, "whole": 0.08, "composed": 0.22}
 """Of photos with free texts, of those with phrases, of labelled ones as they are, of crops and mosaics."""
 POINTS, WANTED, OTHERS = 8, 12, 8
-"""Points drawn of a photo; texts kept of it, of one with phrases all, seven to ten; other photos' texts among the
+"""Points drawn of a photo; texts kept of it, of one with phrases all; other photos' texts among the
 candidates of one with free texts."""
 ABSENCE_WEIGHT = 0.7
 """Of the cross-entropy of whether a text's thing is there."""
