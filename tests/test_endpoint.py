@@ -151,7 +151,12 @@ def test_whether_a_connection_comes_about(monkeypatch):
     assert at(server.url) == "Connection refused"
     # Looking a name up may take longer than any connection.
     release = threading.Event()
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: release.wait(30))
+
+    def connect(*_, **__):
+        release.wait(30)
+        raise OSError("too late")
+
+    monkeypatch.setattr("socket.create_connection", connect)
     assert at(server.url) == "no connection within 0.2 s"
     release.set()
 

@@ -82,7 +82,7 @@ def errors(checkpoint: Path, samples: list[Sample]) -> tuple[np.ndarray, np.ndar
     return np.linalg.norm(found_N2 - np.array([s.point_unit for s in samples]), axis=1), found_N2
 
 
-@pytest.mark.parametrize(("head", "steps"), [("regression", 300), ("pointer", 300)])
+@pytest.mark.parametrize(("head", "steps"), [("regression", 150), ("pointer", 300)])
 def test_it_learns_points_that_only_the_photo_tells(base: Path, tmp_path: Path, head: str, steps: int) -> None:
     """Eight real photos with the same six texts: all found again, by the regression and by the pointer."""
     samples = real_samples()
