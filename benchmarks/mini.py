@@ -267,6 +267,8 @@ def phrases(given: argparse.Namespace, on_progress: OnProgress) -> dict[str, Any
     asked = read_phrases(given.phrases, given.data)
     wanted = some_photos((one.photo_id for _, one in asked), given.photos)
     asked = [(kind, one) for kind, one in asked if one.photo_id in wanted]
+    if not any(kind == "true" for kind, _ in asked):
+        raise ValueError(f"{given.phrases} has no phrase that fits a photo; give some of kind true")
     samples, words = [one for _, one in asked], [one.text or "" for _, one in asked]
     # On another photo hardly any fits: what tells them apart there is how they are worded.
     moved = [samples[k] for k in shuffled(samples, seed=0)]

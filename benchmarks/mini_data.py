@@ -192,7 +192,7 @@ def read_absent(path: Path, data: Path) -> list[tuple[str, Sample]]:
 
 
 def read_phrases(path: Path, data: Path) -> list[tuple[str, Sample]]:
-    """Kinds, of `PHRASE_KINDS`, and samples with their texts, of phrases that fit a photo or not, worded alike.
+    """Kinds, of `PHRASE_KINDS`, and samples with their texts, of phrases that fit a photo or not.
 
     The file has lines of `set`, `split`, `photo`, `width`, `height`, `kind`, `text` and, of true ones, `x` and `y`. The
     other samples' points mean nothing. Errors as `read_free_texts`.

@@ -498,6 +498,10 @@ def test_phrases(
         told(lines[0] | {"kind": "fits"})
     with refused(capsys, "line 6: 'x' is missing"):
         told(lines[2] | {"kind": "true"})
+    phrases.write_text(json.dumps(lines[2]))
+    with refused(capsys, "phrases.jsonl has no phrase that fits a photo; give some of kind true"):
+        result_of(benchmark, tmp_path, "phrases", "--phrases", phrases, "--data", data, "--model", "m")
+    told()
     monkeypatch.setattr(benchmark.mini, "load_model", lambda *_, **__: a_model(there=False))
     assert told()["there"] == []
     read = tmp_path / "read.jsonl"
@@ -509,7 +513,7 @@ def test_phrases(
     result = result_of(benchmark, tmp_path, *words)
     assert rows_of(result)["all"]["pck@0.1"]["value"] == 50.0
     assert [set(line) >= {"there", "found_px"} for line in result["answers"]] == [True, False, False, False, False]
-    assert result["there"][3]["true said absent"]["value"] == 50.0 and result["there"][2]["auroc"]["value"] == 0.75
+    assert result["there"][3]["true said absent"]["value"] == 50.0 and result["there"][3]["auroc"]["value"] == 0.75
     read.write_text(json.dumps(answers[0]))
     with refused(capsys, "has no answer to 'a shoe'"):
         result_of(benchmark, tmp_path, *words)
@@ -559,6 +563,15 @@ def test_phrases_are_as_many_of_each_set(benchmark: SimpleNamespace) -> None:
     assert max(Counter((line["set"], line["photo"]) for line in lines).values()) == 10
     answers = benchmark.mini_data.read_answers(benchmark.mini_data.PHRASES.with_name("phrases_read.jsonl"))
     assert set(answers) == {(f"{line['set']}/{line['photo']}", line["text"]) for line in lines}
+
+
+def test_implausible_things_are_others_than_those_learned_from(benchmark: SimpleNamespace) -> None:
+    lines = benchmark.mini_data.read_lines(benchmark.mini_data.PHRASES)
+    learned = benchmark.mini_data.read_lines(BENCHMARKS.parent / "recipes/mini/texts/implausible.jsonl")
+    measured = [line for line in lines if line["kind"] == "implausible"]
+    assert all(line["thing"].lower() in line["text"].lower() for line in (*measured, *learned))
+    things, seen = ({line["thing"] for line in some} for some in (measured, learned))
+    assert (len(things), len(seen), things & seen) == (167, 370, set())
 
 
 def test_texts_that_may_fit_were_all_looked_at(benchmark: SimpleNamespace) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from recipes.mini import localizer, there
 from recipes.mini.examples import OTHER_PHRASES, Example, Maker, Names
 from recipes.mini.there import (
     PHRASES,
@@ -23,7 +28,9 @@ from recipes.mini.there import (
     told,
 )
 from talking_points.dataset.scene import Scene
+from talking_points.model.checkpoint import save_checkpoint
 from talking_points.pointing.localizer import PointLocalizer
+from tests.benchmark_modules import refused
 from tests.tiny import tiny_network
 
 LONG, SHORT = "Photo {0} is red. It is left of {0}.", "left of {0}"
@@ -94,7 +101,7 @@ def test_each_true_text_has_another_photos_of_its_length(maker: Maker) -> None:
 
 
 def test_phrases_of_a_photo_and_of_another(maker: Maker) -> None:
-    """Of things that are not there one alone: the words of these would tell. Others' phrases name what is not here."""
+    """Of absent things one alone: the words of these would tell. Others' phrases name what is not here."""
     phrases = [
         [(one.text, one.there) for one in some if one.kind in PHRASES.values()]
         for _, some in free(maker, training=False)
@@ -189,3 +196,36 @@ def test_what_is_said_is_fitted_to_texts_of_unseen_photos() -> None:
     with torch.no_grad():
         said = layers(torch.tensor([[0.0], [1.0], [2.0]]))[:, 0]
     assert said.tolist() == pytest.approx([-0.5, 0.5, 1.5], abs=0.06)
+
+
+@pytest.mark.parametrize("stage", [localizer, there])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"kind": "true"}, "a line of --texts, --absent or --phrases has no 'set'"),
+        (
+            {"kind": "fits", "set": "coco_people", "photo": "1.jpg"},
+            "a phrase is of kind 'fits'; allowed: true, absent, wrong, implausible",
+        ),
+    ],
+)
+def test_bad_phrases_are_one_line(
+    person: Scene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stage: ModuleType,
+    line: dict[str, str],
+    message: str,
+) -> None:
+    save_checkpoint(tiny_network(roles=("localizer",), head="heatmap"), tmp_path / "tiny")
+    lines, none = tmp_path / "lines.jsonl", tmp_path / "none.jsonl"
+    lines.write_text(json.dumps(line))
+    none.write_text("")
+    monkeypatch.setattr(stage, "read", lambda _: [person])
+    words = ["stage", "--scenes", "s", "--texts", str(none), "--absent", str(none), "--phrases", str(lines)]
+    words += ["--out", str(tmp_path / "out"), "--base" if stage is localizer else "--model", str(tmp_path / "tiny")]
+    words += ["--steps", "1"] if stage is localizer else ["--validation", "v"]
+    monkeypatch.setattr(sys, "argv", words)
+    with refused(capsys, message):
+        stage.main()

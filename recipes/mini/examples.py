@@ -51,6 +51,8 @@ RECOLOURED = (0.1, 0.3)
 three."""
 MISSPELT = 0.15
 """How many of the phrases have a slip of the keys."""
+PHRASE_KINDS = ("true", "absent", "wrong", "implausible")
+"""Of the lines of texts/phrases.jsonl and texts/implausible.jsonl."""
 OTHER_PHRASES = 3
 """Of a photo with phrases: other photos' phrases that are asked about it, too."""
 PLAIN_WORDS = frozenset(COLOURS) | frozenset(
@@ -205,10 +207,14 @@ class Maker:
             scenes: of the training split.
             free: lines of texts/train.jsonl, model-written, of photos among the scenes.
             absent: lines with `set`, `photo`, `text`, which do not fit their photo.
-            phrases: lines of texts/phrases.jsonl and of texts/implausible.jsonl.
+            phrases: lines of texts/phrases.jsonl and of texts/implausible.jsonl; of one kind of `PHRASE_KINDS` each.
             others: how many texts of other photos are drawn for one with free texts.
             dialects: of the rules' texts to find, with their shares.
             cuts: photos with free texts are cut a little, differently each time.
+
+        Raises:
+            ValueError: a phrase is of another kind.
+            KeyError: a line lacks something.
         """
         self.scenes, self.names, self.points, self.wanted, self.cuts = scenes, names, points, wanted, cuts
         self.others, self.dialects, self.shares = others, tuple(dialects), list(dialects.values())
@@ -224,6 +230,8 @@ class Maker:
             self.absent[(line["set"], stem(line["photo"]))].append(line["text"])
         self.phrases: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for line in phrases:
+            if line["kind"] not in PHRASE_KINDS:
+                raise ValueError(f"a phrase is of kind {line['kind']!r}; allowed: {', '.join(PHRASE_KINDS)}")
             key = (line["set"], stem(line["photo"]))
             if key in self.of_photo:
                 self.phrases[key].append(line)
@@ -338,10 +346,11 @@ class Maker:
         return example
 
     def phrases_about(self, key: tuple[str, str], rng: np.random.Generator) -> list[Mapping[str, Any]]:
-        """Phrases that fit a photo, and nearly twice as many that do not.
+        """Phrases that fit a photo, and about twice as many that do not.
 
         Who writes of things that are not there writes of "a wheelbarrow" more often than others do: words would tell.
-        So few of these are asked, and other photos' phrases besides, which name what is there elsewhere.
+        So one of those of absent things is asked, and other photos' phrases besides, which name what is there
+        elsewhere. Both of implausible things are: such are in hardly any photo, and their words may tell.
         """
         of_kind: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for line in self.phrases[key]:

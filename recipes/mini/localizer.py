@@ -177,12 +177,16 @@ def main() -> None:
         network = load_checkpoint(given.base, roles=("localizer",))
         scenes = [scene for path in given.scenes for scene in read(path)]
         free, absent, phrases = read_lines(given.texts), read_lines(given.absent), read_lines(given.phrases)
+        drawn = {"phrases": phrases, "points": POINTS, "wanted": WANTED, "others": OTHERS}
+        maker = Maker(scenes, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS)
+        if not (maker.free_keys and maker.phrase_keys):
+            raise ValueError("--texts or --phrases are of no photo of --scenes; give those of the same photos")
+    except KeyError as error:
+        parser.error(
+            f"a line of --texts, --absent or --phrases has no {error}; give lines as recipes/mini/texts has them"
+        )
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
-    drawn = {"phrases": phrases, "points": POINTS, "wanted": WANTED, "others": OTHERS}
-    maker = Maker(scenes, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS)
-    if not (maker.free_keys and maker.phrase_keys):
-        parser.error("--texts or --phrases are of no photo of --scenes; give those of the same photos")
     attach(network, settings)
     told = f", further from {fingerprint(network.role_weights('localizer').values())}"
     parameters = role_parameters(network, "localizer")
