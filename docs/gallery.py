@@ -80,16 +80,16 @@ not by success. Only photos that may be shown and that have texts are drawn: fiv
 of clothing and cars are not shown. These are few; [Results](results.md) has the figures of all test photos.
 
 1. **Described**: `mini`'s own words for a point (star), and where they lead back to (ring). They name a place in the
-   photo, and mostly by that they are found: a ring near its star does not mean that the words are true.
+   photo and are found mostly by that place: a ring near its star does not mean that the words are true.
 2. **Asked for**: a text of another point (star), at length or in passing, and where `mini` finds it (ring). These texts
    are model-written, by a large model that looked at the photo; those of the demo are the project's. A text in passing
    often means a whole thing, and any place on it would do: the distance is to the one point.
 3. **Not there**, on some: a text of a thing that the photo does not show, model-written too
    (`benchmarks/data/absent.jsonl`).
 
-Distances are in per cent of the photo: 100 times the distance in its normalised coordinates. What `mini` holds for less
-likely there than not it says is not in the photo, and no ring is drawn; of things that are there, the likeliest place
-is measured all the same.
+Distances are in per cent of the photo: 100 times the distance in its normalised coordinates. If `mini` thinks it less
+likely than not that a thing is there, it says that the thing is not in the photo, and no ring is drawn. If the thing is
+there all the same, the distance to its likeliest place is measured.
 
 ```sh
 python docs/gallery.py --data $DATA
