@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recipes.mini.examples import PHRASE_KINDS as RECIPE_PHRASE_KINDS
 from recipes.mini.names import WIDER
 from recipes.mini.scenes import SETS as RECIPE_SETS
 from talking_points.dataset.facts import facts_of_points
@@ -538,7 +539,7 @@ def test_a_joints_disc_is_told_by_name_and_size(benchmark: SimpleNamespace) -> N
 
 
 def test_the_sets_are_those_of_the_recipe(benchmark: SimpleNamespace) -> None:
-    assert benchmark.mini_data.SETS == RECIPE_SETS
+    assert benchmark.mini_data.SETS == RECIPE_SETS and benchmark.mini_data.PHRASE_KINDS == RECIPE_PHRASE_KINDS
     labels, breeds = benchmark.mini_data.read_labels()
     assert set(labels) == set(RECIPE_SETS) and breeds["pug"] == "dog"
 

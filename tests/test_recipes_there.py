@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from recipes.mini import localizer, there
-from recipes.mini.examples import OTHER_PHRASES, Example, Maker, Names
+from recipes.mini.examples import OTHER_PHRASES, PHRASE_KINDS, Example, Maker, Names
 from recipes.mini.there import (
     PHRASES,
     RULES_EVERY,
@@ -33,6 +34,7 @@ from talking_points.pointing.localizer import PointLocalizer
 from tests.benchmark_modules import refused
 from tests.tiny import tiny_network
 
+PHRASE = {"set": "coco_people", "photo": "1.jpg", "text": "a bell"}
 LONG, SHORT = "Photo {0} is red. It is left of {0}.", "left of {0}"
 
 
@@ -198,13 +200,18 @@ def test_what_is_said_is_fitted_to_texts_of_unseen_photos() -> None:
     assert said.tolist() == pytest.approx([-0.5, 0.5, 1.5], abs=0.06)
 
 
+def test_every_kind_of_phrase_is_asked() -> None:
+    assert set(PHRASES) == {*PHRASE_KINDS, "other"}
+
+
 @pytest.mark.parametrize("stage", [localizer, there])
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"kind": "true"}, "a line of --texts, --absent or --phrases has no 'set'"),
+        ({"kind": "true"}, "a line of --phrases has no 'set'"),
+        (PHRASE | {"kind": "true", "there": True}, "a line of --phrases has no 'x'"),
         (
-            {"kind": "fits", "set": "coco_people", "photo": "1.jpg"},
+            PHRASE | {"kind": "fits", "there": False},
             "a phrase is of kind 'fits'; allowed: true, absent, wrong, implausible",
         ),
     ],
@@ -215,7 +222,7 @@ def test_bad_phrases_are_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     stage: ModuleType,
-    line: dict[str, str],
+    line: dict[str, Any],
     message: str,
 ) -> None:
     save_checkpoint(tiny_network(roles=("localizer",), head="heatmap"), tmp_path / "tiny")

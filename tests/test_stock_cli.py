@@ -180,7 +180,7 @@ def test_check_model_says_of_mini_that_its_frame_is_right(run: Run) -> None:
     """What docs/any-photo.md says of it; another machine's arithmetic may find one thing more or less."""
     status, out, _ = run("check-model", "mini")
     assert status == 1 and re.search(r"found 6\d% of 60 within", out)
-    assert re.match(r"not passed: its frame is right \(what it finds lies [12]\.\d%", out.splitlines()[-1])
+    assert re.match(r"not passed: its frame is right \(what it finds lies (1\.[89]|2\.0)%", out.splitlines()[-1])
 
 
 def test_what_a_model_takes(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ MISSPELT = 0.15
 """How many of the phrases have a slip of the keys."""
 PHRASE_KINDS = ("true", "absent", "wrong", "implausible")
 """Of the lines of texts/phrases.jsonl and texts/implausible.jsonl."""
+PLACED = ("x", "y", "width", "height")
+NEEDED = {
+    "texts": ("set", "photo", "voice", *LENGTHS, *PLACED),
+    "absent": ("set", "photo", "text"),
+    "phrases": ("set", "photo", "kind", "text", "there"),
+}
+"""What each line of texts/train.jsonl, texts/absent.jsonl and of phrases has; a phrase that fits has `PLACED`, too."""
 OTHER_PHRASES = 3
 """Of a photo with phrases: other photos' phrases that are asked about it, too."""
 PLAIN_WORDS = frozenset(COLOURS) | frozenset(
@@ -185,6 +192,20 @@ class Example:
     wanted: list[Wanted] = field(default_factory=list)
 
 
+def check_lines(what: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse lines that lack something. what: a key of `NEEDED`.
+
+    Raises:
+        ValueError: something is missing, or a phrase is of a kind that there is not.
+    """
+    for line in lines:
+        needed = NEEDED[what] + (PLACED if line.get("there") is True else ())
+        if missing := [key for key in needed if key not in line]:
+            raise ValueError(f"a line of --{what} has no {missing[0]!r}; give lines as recipes/mini/texts has them")
+        if what == "phrases" and line["kind"] not in PHRASE_KINDS:
+            raise ValueError(f"a phrase is of kind {line['kind']!r}; allowed: {', '.join(PHRASE_KINDS)}")
+
+
 class Maker:
     """Draws examples: a function of the seed alone."""
 
@@ -213,9 +234,11 @@ class Maker:
             cuts: photos with free texts are cut a little, differently each time.
 
         Raises:
-            ValueError: a phrase is of another kind.
-            KeyError: a line lacks something.
+            ValueError: a line lacks something, or a phrase is of another kind.
         """
+        check_lines("texts", free)
+        check_lines("absent", absent)
+        check_lines("phrases", phrases)
         self.scenes, self.names, self.points, self.wanted, self.cuts = scenes, names, points, wanted, cuts
         self.others, self.dialects, self.shares = others, tuple(dialects), list(dialects.values())
         self.of_photo = {(one.source, stem(one.photo_id)): one for one in scenes}
@@ -230,8 +253,6 @@ class Maker:
             self.absent[(line["set"], stem(line["photo"]))].append(line["text"])
         self.phrases: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for line in phrases:
-            if line["kind"] not in PHRASE_KINDS:
-                raise ValueError(f"a phrase is of kind {line['kind']!r}; allowed: {', '.join(PHRASE_KINDS)}")
             key = (line["set"], stem(line["photo"]))
             if key in self.of_photo:
                 self.phrases[key].append(line)

@@ -181,10 +181,6 @@ def main() -> None:
         maker = Maker(scenes, free, absent, read_names(), **drawn, dialects=LOCALIZER_DIALECTS)
         if not (maker.free_keys and maker.phrase_keys):
             raise ValueError("--texts or --phrases are of no photo of --scenes; give those of the same photos")
-    except KeyError as error:
-        parser.error(
-            f"a line of --texts, --absent or --phrases has no {error}; give lines as recipes/mini/texts has them"
-        )
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
     attach(network, settings)

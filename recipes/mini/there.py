@@ -278,10 +278,6 @@ def main() -> None:
             raise ValueError(
                 "--texts or --phrases are of fewer than two photos of --scenes or of --validation; give more"
             )
-    except KeyError as error:
-        parser.error(
-            f"a line of --texts, --absent or --phrases has no {error}; give lines as recipes/mini/texts has them"
-        )
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
     torch.manual_seed(given.seed)
