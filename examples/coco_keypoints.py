@@ -11,6 +11,7 @@ from pathlib import Path
 from talking_points import open_photo, photo_to_coco
 from talking_points.pages import counted
 from talking_points.sample_files import read_samples
+from talking_points.samples import point_of_record
 
 
 def as_coco(path: Path) -> dict[str, list]:
@@ -23,6 +24,7 @@ def as_coco(path: Path) -> dict[str, list]:
         if one.get("problem"):
             print(f"{path}:{line.number}: left out: {one['problem']}", file=sys.stderr)
             continue
+        point_of_record(one, wants_text=False)
         if one["photo"] not in photos:
             width, height = one.get("size_wh") or open_photo(path.parent / one["photo"]).size
             photos[one["photo"]] = {"id": len(photos) + 1, "file_name": one["photo"], "width": width, "height": height}

@@ -16,6 +16,7 @@ from pathlib import Path
 from talking_points import open_photo, photo_to_unit
 from talking_points.pages import counted
 from talking_points.sample_files import read_samples
+from talking_points.samples import point_of_record
 
 
 def as_samples(path: Path) -> list[dict]:
@@ -27,6 +28,7 @@ def as_samples(path: Path) -> list[dict]:
         if one.get("problem"):
             print(f"{path}:{line.number}: left out: {one['problem']}", file=sys.stderr)
             continue
+        point_of_record(one, wants_text=False)
         if one["photo"] not in samples:
             width, height = one.get("size_wh") or open_photo(path.parent / one["photo"]).size
             samples[one["photo"]] = {

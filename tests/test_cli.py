@@ -305,6 +305,11 @@ class TestBadInput:
             (["localize", "--input", "{photo}", "--out", "o.jsonl", "--json"], "without PHOTO"),
             (["describe", "--input", "{photo}", "--out", "o.jsonl", "--engine", "spark"], "local, ray"),
             (["describe", "--input", "{photo}", "--out", "o.jsonl", "--workers", "2"], "--engine ray"),
+            (
+                ["describe", "{photo}", "--point", "1,1", "--out", "o.jsonl"],
+                "--out, --strict, --engine and --workers are",
+            ),
+            (["localize", "{photo}", "a shoe", "--strict"], "are for --input, and there is none"),
         ],
     )
     def test_files_of_lines(self, run, photo, arguments, said):
@@ -702,6 +707,10 @@ class TestWithMini:
         assert status == 1 and "0 lines answered, 3 were done before (1 of them could not be)" in err
         points.write_text('{"photo": "gone.png", "x": 1, "y": 1}\n')
         assert run("describe", "--input", points, "--out", tmp_path / "none.jsonl")[0] == 2
+        # Beside a text, x and y say nothing of where it is sought.
+        points.write_text('{"photo": "photo.png", "x": 0.4, "y": 0.3, "text": "the corner"}\n' * 2)
+        status, _, err = run("localize", "--input", points, "--out", tmp_path / "shares.jsonl")
+        assert status == 0 and "2 lines answered" in err
 
     def test_demo(self, run, tmp_path):
         status, out, _ = run("demo", "--json", "--figure", tmp_path / "demo.png", "--device", "cpu")

@@ -233,7 +233,10 @@ def test_asked_and_answered(photos: Path, run: Run) -> None:
     assert status == 2 and 'no field "file" (--fields); there are id, img, kp, caption, photo' in err
     assert "or say with --fields" in run(*asked, "--input", path, "--out", photos / "c.out")[2]
     status, _, err = run("localize", photos / "photos/0.png", "the ear", "--fields", SAID)
-    assert (status, err) == (2, "error: --fields is said of the records of --input, and there is none\n")
+    assert (status, err) == (
+        2,
+        "error: --fields, --out, --strict, --engine and --workers are for --input, and there is none\n",
+    )
 
 
 def test_trained_and_scored(photos: Path, run: Run) -> None:

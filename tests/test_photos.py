@@ -325,6 +325,9 @@ class TestErrors:
         path.write_bytes(content)
         with pytest.raises(ValueError, match="100,000,000 (are )?allowed"):
             open_photo(path)
+        if side == 20_000:
+            with pytest.raises(ValueError, match="more pixels than the 178,956,970 allowed"):
+                open_photo(path, max_pixels=500_000_000)
 
     def test_large_but_allowed_says_nothing(self, tmp_path):
         path = save(Image.new("1", (9_500, 9_500)), tmp_path / "a.png")

@@ -352,7 +352,7 @@ def test_points_whose_labels_say_another_part_than_is_told_are_not_written(perso
     assert claimed(parts, lines) == {said}
 
 
-@pytest.mark.parametrize("wrong", ["no base", "no names", "texts", "there already"])
+@pytest.mark.parametrize("wrong", ["no base", "no names", "texts", "there already", "no cars"])
 def test_points_refuse_what_is_wrong_in_one_line(person, tmp_path: Path, monkeypatch, capsys, wrong):
     write([person], tmp_path / "some.scenes")
     words = ["--scenes", tmp_path / "some.scenes", "--out", tmp_path / "out"]
@@ -360,7 +360,7 @@ def test_points_refuse_what_is_wrong_in_one_line(person, tmp_path: Path, monkeyp
         save_checkpoint(tiny_network(roles=("localizer",)), tmp_path / "base")
     if wrong == "there already":
         (tmp_path / "out").mkdir()
-    else:
+    elif wrong != "no cars":
         words += ["--base", tmp_path / "base"]
     if wrong == "texts":
         words += ["--texts", tmp_path / "texts.jsonl"]
@@ -373,5 +373,6 @@ def test_points_refuse_what_is_wrong_in_one_line(person, tmp_path: Path, monkeyp
         "no names": "knows no names",
         "texts": "give one of them",
         "there already": "choose another --out",
+        "no cars": "--scenes have no photo of car_parts, clothing_parts, coco_objects",
     }
     assert "error: " in last and said[wrong] in last

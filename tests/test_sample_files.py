@@ -278,7 +278,7 @@ def test_no_such_file(tmp_path: Path) -> None:
 def test_csv_says_what_is_hidden_and_where_boxes_are(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
     head = "photo,x,y,hidden,object_box_xyxy\n"
-    lines = 'a.png,1,2,True,"[0, 0, 9, 9]"\na.png,1,2,,\na.png,1,2,false,\na.png,1,2,perhaps,\n'
+    lines = 'a.png,1,2,True,"[0, 0, 9, 9]"\na.png,1,2,,NaN\na.png,1,2,false,\na.png,1,2,perhaps,\n'
     problems: list[str] = []
     points = read_points(written(tmp_path, head + lines, "points.csv"), on_problem=problems.append)
     assert [(one.hidden, one.object_box_xyxy) for one in points] == [(True, (0, 0, 9, 9)), (False, None), (False, None)]

@@ -68,8 +68,8 @@ def main() -> None:
     scenes = [scene for path in given.scenes for scene in read(path, share=share)]
     maker = Maker(scenes, read_lines(given.texts), read_lines(given.absent), names)
     prompts = Prompts(read_plain_tokenizer(given.start / "language_model"))
-    step = 0
-    while os.getppid() != 1:
+    step, parent = 0, os.getppid()
+    while os.getppid() == parent:
         if len(list(given.folder.glob(f"*-{given.worker}.batch"))) >= AHEAD:
             time.sleep(0.01)
             continue

@@ -160,19 +160,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="an earlier run there is gone on with")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    settings = LocalizerSettings(
-        base=str(given.base),
-        out=given.out,
-        further=True,
-        steps=given.steps,
-        photos=given.photos,
-        learning_rate=given.rate,
-        save_every=40,
-        workers=0,
-        seed=given.seed,
-    )
     logging.info("reading %s, and what is to be found in it", ", ".join(map(str, given.scenes)))
     try:
+        settings = LocalizerSettings(
+            base=str(given.base),
+            out=given.out,
+            further=True,
+            steps=given.steps,
+            photos=given.photos,
+            learning_rate=given.rate,
+            save_every=40,
+            workers=0,
+            seed=given.seed,
+        )
         settings = with_held_adapter(settings, given.base)
         network = load_checkpoint(given.base, roles=("localizer",))
         scenes = [scene for path in given.scenes for scene in read(path)]

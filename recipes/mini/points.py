@@ -155,19 +155,22 @@ def main() -> None:
         network = None if given.base is None else load_checkpoint(given.base, roles=())
         if network is not None and network.segmenter.point_names is None:
             raise ValueError(f"--base {given.base} knows no names; give a checkpoint of recipes.mini.names")
-        scenes = [scene for path in given.scenes for scene in read(path)]
         if given.out.exists():
             raise ValueError(f"{given.out} is there already; choose another --out")
+        scenes = [scene for path in given.scenes for scene in read(path)]
+        of_set: dict[str, list[Scene]] = defaultdict(list)
+        for scene in scenes:
+            of_set[scene.source].append(scene)
+        turns = [name for name, count in TURNS.items() for _ in range(count)]
+        if given.count and (missing := set(turns) - of_set.keys()):
+            raise ValueError(f"--scenes have no photo of {', '.join(sorted(missing))}; give scenes of all seven sets")
+        maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes)) if given.texts else None
         given.out.mkdir(parents=True)
     except (ValueError, OSError) as error:
         parser.error(one_line(error))
-    of_set: dict[str, list[Scene]] = defaultdict(list)
-    for scene in scenes:
-        of_set[scene.source].append(scene)
     rng = np.random.default_rng(given.seed)
     order = {name: rng.permutation(len(some)) for name, some in of_set.items()}
     taken: dict[str, int] = defaultdict(int)
-    turns = [name for name, count in TURNS.items() for _ in range(count)]
     with (
         (given.out / "points.jsonl").open("w") as out,
         Progress(lambda line: print(line, file=sys.stderr, flush=True)) as progress,
@@ -207,8 +210,7 @@ def main() -> None:
             lines = vaguer + lines
             write(f"{k:05d}.jpg", scene, lines[: given.points])
             progress.show("photos", k + 1, given.count)
-        if given.texts:
-            maker = Maker(scenes, read_lines(given.texts), [], Names.of(scenes))
+        if maker is not None:
             for k, (key, free) in enumerate(maker.free.items()):
                 scene = maker.of_photo[key]
                 fx, fy = scene.size_wh[0] / free[0]["width"], scene.size_wh[1] / free[0]["height"]

@@ -15,8 +15,8 @@ def cell_as_json(name: str, cell: str) -> Any:
         return None
     if name in _CELLS_OF_JSON:
         try:
-            return json.loads(cell.lower() if name == "hidden" else cell)
-        except ValueError:
+            return json.loads(cell.lower() if name == "hidden" else cell, parse_constant=_no_number)
+        except (ValueError, RecursionError):
             return cell
     if name not in ("x", "y"):
         return cell
@@ -29,10 +29,8 @@ def cell_as_json(name: str, cell: str) -> Any:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it; what JSON does not have, as a text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
+    return json.loads(json.dumps(value, default=str), parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    """NaN and infinities are no numbers of JSON."""

@@ -353,7 +353,7 @@ class Endpoint:
         said = f"status {status} {self._scrubbed(' '.join(response.text.split()))[:300]}".strip()
         if status >= 500 or status in (408, 409, 425, 429):
             asked = response.headers.get("Retry-After", "")
-            return _PassingError(said, float(asked) if asked.isdigit() else 0.0)
+            return _PassingError(said, float(asked) if asked.isascii() and asked.isdigit() else 0.0)
         if status in (400, 422) and (refused := refused_parameter(response.text, request)) is not None:
             return _RefusedParameterError(*refused)
         if status == 400 and _FILTER_WORDS.search(said):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from talking_points.points import ROUNDED_ONE, is_finite_number, scaled_to_photo
+from talking_points.points import is_finite_number, look_normalised, scaled_to_photo
 from talking_points.settings import flag
 
 EXPECTED = (
@@ -90,7 +90,7 @@ class Fields:
         mine = (self.image, *self.point, self.text, *_OURS)
         told: dict[str, Any] = {"photo": record[self.image]}
         if (point := self._point(record)) is not None:
-            if self.scale is None and all(0 <= number <= ROUNDED_ONE for number in point):
+            if self.scale is None and look_normalised([point]):
                 raise OtherFields(
                     f"the point {list(point)} looks normalised; add scale=1 to --fields where points go from 0 to 1 "
                     "over each side of the photo, scale=pixels where they do not"

@@ -115,13 +115,13 @@ def photo_header(photo: Path) -> tuple[tuple[int, int], int]:
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
-    with _opened(source, name) as image:
+    with _opened(source, name, max_pixels) as image:
         _check_pixels(image.size, max_pixels, name)
         return _upright_rgb(image, name)
 
 
 @contextmanager
-def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
+def _opened(source: Path | io.BytesIO, name: str, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """A photo whose header is read and none of its pixels; what is none, or holds it as a thumbnail, a ValueError."""
     head, tail = _ends(source)
     # Asked first: Pillow takes some cameras' raw files for a TIFF.
@@ -137,8 +137,9 @@ def _opened(source: Path | io.BytesIO, name: str) -> Iterator[Image.Image]:
         except UnidentifiedImageError:
             raise ValueError(f"{name} is not a photo; expected a JPEG, PNG, WebP, TIFF or the like") from None
         except Image.DecompressionBombError:
-            # The limit of Pillow itself, about 179 megapixels.
-            raise ValueError(f"{name} has more pixels than the {MAX_PIXELS:,} allowed") from None
+            # Pillow's own limit, about 179 megapixels, holds as well.
+            allowed = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+            raise ValueError(f"{name} has more pixels than the {allowed:,} allowed") from None
         except _DECODING_ERRORS as error:
             raise ValueError(f"{name} cannot be read as a photo: {error}") from None
         with image:

@@ -150,10 +150,9 @@ def _in_pixels(path: Path, lines: Iterator[Line], note: OnNote) -> Iterator[Line
 
 def count_samples(path: Path, *, fields: Fields | None = None) -> int:
     """How many lines `read_samples` gives."""
-    if fields is not None:
-        return sum(1 for _ in _kind_with_fields(path)(path, unheard))
-    if path.suffix.lower() in _KINDS:
-        return sum(1 for _ in read_samples(path))
+    reader = _KINDS.get(path.suffix.lower(), _json_lines) if fields is None else _kind_with_fields(path)
+    if reader is not _json_lines:
+        return sum(1 for _ in reader(path, unheard))
     with path.open("rb") as file:
         return sum(1 for _ in _raw_lines(file))
 
@@ -251,8 +250,11 @@ def _renamed(path: Path, lines: Iterator[Line], fields: Fields, note: OnNote) ->
 
 
 def _json_list(path: Path, note: OnNote) -> Iterator[Line]:
-    text = _decoded(path.read_bytes().removeprefix(codecs.BOM_UTF8), "file")
-    for number, record in enumerate(_loads(text, note, "JSON"), start=1):
+    try:
+        records = _loads(_decoded(path.read_bytes().removeprefix(codecs.BOM_UTF8), "file"), note, "JSON")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for number, record in enumerate(records, start=1):
         try:
             yield Line(number=number, record=_object(record))
         except ValueError as error:
@@ -447,3 +449,5 @@ _KINDS: dict[str, Callable[[Path, OnNote], Iterator[Line]]] = {
     ".json": _coco_keypoints,
     ".xml": _cvat,
 }
+OTHER_ENDINGS = tuple(_KINDS)
+"""Of files that hold no JSON lines."""

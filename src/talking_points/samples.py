@@ -47,6 +47,10 @@ class FoundPoint:
     """Why there is no answer, such as one that could not be read; None where there is one."""
 
 
+NOWHERE = FoundPoint(point_px=(math.nan, math.nan), confidence=None, runner_up_px=None)
+"""No point, for a reason that is put beside it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PhotoPoint:
     """A point of a photo, asked and answered; what is not known is None. Points are in pixels of the upright photo."""

@@ -17,6 +17,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -75,7 +76,8 @@ class Setting:
 
     def _read_one(self, value: Any) -> Any:
         if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            with suppress(OverflowError):
+                value = float(value)
         if self.kind is Path and isinstance(value, str) and value:
             value = Path(value)
         wrong = not isinstance(value, self.kind) or (isinstance(value, bool) and self.kind is not bool)

@@ -181,6 +181,16 @@ def test_counts_and_shares(sources, tmp_path):
     assert report.kept["test"]["label-map"] > report.kept["test"]["coco-parts"]
 
 
+def test_a_photo_that_is_gone_when_a_build_goes_on_is_named(tmp_path, label_map_writer):
+    label_map_writer(tmp_path / "people", [], [f"{k:02d}" for k in range(4)])
+    made = config_of({"label-map": tmp_path / "people"}, tmp_path / "set")
+    build(made)
+    splits = tmp_path / "people" / "splits.json"
+    splits.write_text(json.dumps({"train": [], "test": ["00", "01", "02"]}))
+    with pytest.raises(ValueError, match="photo 03 of label-map was there when this build began and is not any more"):
+        build(made)
+
+
 def test_dialects_are_shared_out(sources, tmp_path):
     build(config_of(sources, tmp_path / "set", dialects=("place-free", "short")))
     records = records_of(tmp_path / "set")

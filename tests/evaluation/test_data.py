@@ -107,6 +107,7 @@ def test_keypoints_in_pairs(tmp_path: Path, ap_10k_writer: Callable[..., None]) 
         other = sample.described
         assert other is not None and other.photo_id != sample.photo_id
         assert (other.object_name, other.part_name) == (sample.object_name, sample.part_name)
+        assert sample.text == other.text
     (tmp_path / "t.jsonl").write_text('{"photo": "ap/data/000000000007.jpg", "x": 1, "y": 2}')
     with pytest.raises(ValueError, match="shows no part_name of an object_name on two photos"):
         read_samples(tmp_path / "t.jsonl", "test", no_problem, cross_photo=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from talking_points.evaluation.answers import KeptAnswers
+from talking_points.evaluation.compare import compare
 from talking_points.evaluation.differs import _of_role
 from talking_points.evaluation.protocol import Row, localize_texts, true_points
 from talking_points.evaluation.report import (
@@ -21,9 +23,10 @@ from talking_points.evaluation.report import (
     pairing_said,
     write_samples,
 )
+from talking_points.evaluation.run import SampleSet, evaluate
 from talking_points.evaluation.samples import Sample
 from talking_points.pointing.pretrained import find_model
-from talking_points.samples import FoundPoint
+from talking_points.samples import NOWHERE, FoundPoint
 
 NO_TABLE: dict[str, list[object]] = {"paper": [], "paper_gains": [], "differs": []}
 
@@ -149,6 +152,35 @@ def test_answers_say_what_is_not_in_the_photo_and_are_scored_as_ever(tmp_path: P
         "10.0% of the photo off",
         "no answer",
     ]
+
+
+class Refusing:
+    """Finds everything at one place, and gives no readable answer to one text."""
+
+    def __init__(self, refused: str) -> None:
+        self.refused = refused
+
+    def locate_many(self, pairs: Sequence[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        found = FoundPoint(point_px=(3.0, 7.0), confidence=0.5, runner_up_px=None)
+        return [replace(NOWHERE, problem="no JSON") if text == self.refused else found for _, text in pairs]
+
+
+def test_what_could_not_be_read_is_in_no_picture_of_a_report_and_is_not_compared(tmp_path: Path) -> None:
+    photo = Image.new("RGB", (40, 30), "red")
+    samples = [
+        Sample(sample_id=str(n), photo_id=f"p{n}", size_wh=photo.size, point_px=(3.0, 7.0), open_photo=lambda: photo)
+        for n in range(3)
+    ]
+    one = SampleSet(name="set", samples=samples, mean_unit=np.array([0.5, 0.5]))
+    texts = {"0": "the first", "1": "the second", "2": "the third"}
+    for refused in ("the second", "the third"):
+        out = tmp_path / refused
+        evaluate([one], {"mine": texts}, {"judge": Refusing(refused)}, out, settings={}, seed=0)
+        page = (out / "report.html").read_text()
+        assert [text for text in texts.values() if text not in page] == [refused]
+    [row] = [row for row in compare(tmp_path / "the second", tmp_path / "the third") if row["describer"] == "mine"]
+    # The first alone was read in both.
+    assert (row["n"], row["mpck"]) == (1, [100.0, 100.0])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ def test_who_takes_part() -> None:
         ({"data": DATA, "describer": ("gpt",)}, "describer is 'gpt'; allowed: ground-truth"),
         ({"data": DATA, "describer": ("descriptor:",)}, "describer is 'descriptor:'; allowed"),
         ({"data": DATA, "localizer": ("molmo",)}, "localizer is 'molmo'; allowed: localizer"),
+        (
+            {"data": DATA, "localizer": ("blind:a", "blind:b")},
+            "names several blind ones, blind:a, blind:b; allowed: one",
+        ),
+        ({"source": ("a=b",), "cross_photo": True, "sets": ("plain",)}, "--cross-photo chooses the sets"),
         ({"data": DATA, "table": "3"}, "give --describer descriptor:DIR"),
     ],
 )

@@ -167,12 +167,13 @@ def test_what_is_no_pair_is_said(tp: TalkingPoints, photo: Image.Image) -> None:
         tp.locate_many([(prepare_photo(photo, 7), "a")])
 
 
-def test_a_description_without_words_is_not_looked_for(
+def test_a_description_without_words_or_of_too_many_is_not_looked_for(
     tp: TalkingPoints, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tp.descriptor, "describe_many", lambda pairs, **_: ["...", "the left shoe"])
-    nothing, trip = tp.round_trip(photo, [(1, 1), (2, 2)])
-    assert nothing.found_px is None and trip.found_px is not None
+    monkeypatch.setattr(tp.descriptor, "describe_many", lambda pairs, **_: ["...", "left " * 600, "the left shoe"])
+    nothing, too_long, trip = tp.round_trip(photo, [(1, 1), (2, 2), (3, 3)])
+    assert nothing.found_px is too_long.found_px is nothing.problem is trip.problem is None
+    assert trip.found_px is not None and str(too_long.problem).endswith("the model reads 512; shorten it")
 
 
 def test_no_points_no_texts(tp: TalkingPoints, photo: Image.Image) -> None:

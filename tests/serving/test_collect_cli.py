@@ -29,6 +29,7 @@ MINI = Path(talking_points.__file__).parent / "pretrained" / "mini" / "config.js
         (["nowhere/"], "no such file or folder: nowhere"),
         (["points.jsonl", "--out", "nowhere/texts.jsonl"], "no such folder for the texts"),
         (["points.jsonl", "--out", "texts.csv"], "JSON lines are written; name it texts.jsonl"),
+        (["points.jsonl", "--out", "texts.xml"], "JSON lines are written; name it texts.jsonl"),
         (["points.jsonl", "--out", "points.jsonl"], "--out is the set itself, points.jsonl; choose another file"),
         (["points.jsonl", "--out", "copy.jsonl"], 'copy.jsonl, line 1: expected {"sample": ID, "description": TEXT}'),
         (["points.jsonl", "--out", "other.jsonl"], "text of 'line 1', which is no point of this set; choose another"),

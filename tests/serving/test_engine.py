@@ -74,6 +74,15 @@ def test_answers_are_the_librarys(tp: TalkingPoints, engine: Engine) -> None:
         assert answer.error == pytest.approx(expected.error, abs=1e-3)
 
 
+def test_a_description_that_cannot_be_looked_for_takes_no_others_with_it(
+    tp: TalkingPoints, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tp.descriptor, "describe_many", lambda pairs, **_: ["...", "left " * 600, "the left shoe"])
+    nothing, too_long, found = engine.submit("round-trip", photo(engine), points(*POINTS)).result(60)
+    assert nothing.found_px is too_long.found_px is nothing.problem is None and "shorten it" in str(too_long.problem)
+    assert found.found_px is not None and found.description == "the left shoe"
+
+
 def test_requests_go_together_and_photos_that_look_alike_keep_their_sizes(tp: TalkingPoints) -> None:
     held = Held(tp)
     first = held.occupy()

@@ -132,7 +132,6 @@ def test_interfaces_that_do_not_fit(client: TestClient, config: str, said: str) 
         {"params": {"context": {"result": [1]}}},
         {"params": {"context": {"result": [{"id": 1, "from_name": "kp", "value": {"x": "a", "y": 1}}]}}},
         {"params": {"context": {"result": [{"id": 1, "from_name": "kp", "value": {"x": 200, "y": 1}}]}}},
-        {"params": {"context": {"result": [{"id": 1, "from_name": "words", "value": {"text": []}}]}}},
         {"params": {"context": {"result": [{"id": 1, "from_name": "words", "value": {"text": 1}}]}}},
     ],
 )
@@ -217,6 +216,12 @@ def test_a_list_of_photos_is_refused(client: TestClient) -> None:
 def test_a_keypoint_with_an_empty_text_gets_its_description(client: TestClient) -> None:
     _, text = predict(client, [keypoint("a", 5, 5), textarea("a", " ")]).json()["results"][0]["result"]
     assert text["id"] == "a" and text["value"]["text"][0].strip()
+
+
+def test_an_emptied_text_without_a_keypoint_is_left_alone(client: TestClient) -> None:
+    for nothing in (" ", ""):
+        [answer] = predict(client, [keypoint("a", 5, 5), textarea("b", nothing)]).json()["results"]
+        assert {one["id"] for one in answer["result"]} == {"a"}
 
 
 def test_relations_are_left_alone(client: TestClient) -> None:

@@ -125,7 +125,7 @@ def test_the_papers_reinforcement(
     assert planned(capsys, *grpo, "--device", "cuda")["memory_gb"]["photos_kept"] == round(15 * photo / 1e9, 3) == 1.45
     assert planned(capsys, *grpo, "--device", "cpu")["memory_gb"]["photos_kept"] == round(2**30 / 1e9, 3)
     assert plan["memory_is"].startswith("an upper bound")
-    assert memory["frozen_weights"] - quarter == pytest.approx(6.979 * (2 - 0.52), abs=0.01)
+    assert memory["frozen_weights"] - quarter == pytest.approx(6.979 * (2 - 0.5625), abs=0.01)
     assert planned(capsys, *grpo, "--precision", "fp32")["memory_gb"]["all"] > memory["all"] + 15
     assert not (tmp_path / "out").exists()
 

@@ -11,11 +11,12 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from talking_points.bases.qwen3_vl import MOST_TOKENS, key_bytes
 from talking_points.files import read_json
+from talking_points.model.hugging_face import BYTES_QUANTIZED, naming
 
 CONFIGS = Path(__file__).with_name("configs")
 """Of the published sizes, so that nothing is downloaded to tell what they take."""
-BYTES_OF_LINEAR = {"bf16": 2.0, "int8": 1.0, "nf4": 0.5625}
-"""Of a weight in a block's linear layers; nf4 with a 4-byte scale for each 64."""
+BYTES_OF_LINEAR = {"bf16": 2.0, "int8": BYTES_QUANTIZED["int8"], "nf4": BYTES_QUANTIZED["nf4"]}
+"""Of a weight in a block's linear layers."""
 QUESTION_TOKENS = 256 + 196 + 180 + 220
 """Of a point: the photo with a ring, its surroundings, the words, the longest answer."""
 CARDS_GB = (8, 12, 16, 24, 80)
@@ -38,8 +39,8 @@ def plan(config_file: Path) -> dict[str, Any]:
     said = read_json(config_file)
     if (family := said.get("model_type")) != "qwen3_vl":
         raise ValueError(f"{config_file}: model_type is {family!r:.60}; what a model takes is known of qwen3_vl alone")
-    config = Qwen3VLConfig.from_dict(said)
-    with torch.device("meta"):
+    with naming(config_file), torch.device("meta"):
+        config = Qwen3VLConfig.from_dict(said)
         model = Qwen3VLForConditionalGeneration(config)
     model.tie_weights()
     counts = {name: p.numel() for name, p in model.named_parameters()}

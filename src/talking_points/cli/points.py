@@ -83,8 +83,9 @@ class AskSettings(AnswerSettings, FieldSettings):
         if self.input is None:
             if self.photo is None or not asked:
                 raise ValueError(f"expected PHOTO and one {what} or more, or --input FILE.jsonl --out OUT.jsonl")
-            if self.fields is not None:
-                raise ValueError("--fields is said of the records of --input, and there is none")
+            of_files = (self.fields, self.out, self.strict or None, self.engine != "local" or None)
+            if any(given is not None for given in of_files) or self.workers != 1:
+                raise ValueError("--fields, --out, --strict, --engine and --workers are for --input, and there is none")
         elif self.photo or asked or self.as_json or self.figure:
             raise ValueError(f"--input comes without PHOTO, {what}, --json and --figure: its lines say what to do")
         elif self.out is None:
@@ -256,7 +257,7 @@ def _answer_file(task: Task, settings: AskSettings) -> None:
     assert settings.input is not None and settings.out is not None
     # Before the model is loaded: a file of another kind is refused at once.
     fields = settings.named_fields
-    next(read_samples(settings.input, fields=fields), None)
+    next(read_samples(settings.input, wants_text=task == "localize", fields=fields), None)
     expect_model(settings.model)
     from talking_points.pages import counted
     from talking_points.pointing.files import run_bulk

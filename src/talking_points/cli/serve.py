@@ -24,6 +24,8 @@ def serve(settings: ServeSettings) -> None:
     settings.read_token()
     for name in settings.model:
         expect_model(name)
+    if len(set(settings.model)) < len(settings.model):
+        raise ValueError(f"--model names one model twice: {', '.join(settings.model)}")
     from talking_points.pointing.pretrained import load_roles, takes_style
     from talking_points.serving.engine import Engine
     from talking_points.serving.listening import open_socket

@@ -123,6 +123,12 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
 
 def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger, on_progress: OnProgress) -> None:
     scanned = ledger.scanned()
+    for name, photo_id in sorted(scanned):
+        if photo_id not in sources[name].paths:
+            raise ValueError(
+                f"photo {photo_id} of {name} was there when this build began and is not any more; put it back, or "
+                "build into another --out"
+            )
     photos = [(name, photo_id) for name in sorted(sources) for photo_id in sources[name].photo_ids]
     # Those that gave nothing are looked at again: somebody may have mended their labels.
     again = {(name, photo_id) for name, photo_id, _ in ledger.skipped()}

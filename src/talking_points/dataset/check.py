@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ def _in_both_splits(splits: list[Source]) -> list[Problem]:
     digests: dict[bool, dict[str, Path]] = {True: {}, False: {}}
     for source in splits:
         for path in (source.paths[photo_id] for photo_id in source.photo_ids):
-            if path.is_file():
+            if path.is_file() and os.access(path, os.R_OK):
                 digests[source.split == "test"].setdefault(sha256_of(path.read_bytes()), path)
     twins = {digests[True][one]: digests[False][one] for one in digests[True].keys() & digests[False].keys()}
     said = "is the same photo as {}, which is not of the test split"

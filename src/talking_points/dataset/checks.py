@@ -29,8 +29,13 @@ _LOOK_STEMS = tuple(SAID["look_stems"])
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, without marks."""
-    return re.findall(r"[a-z]+(?:['-][a-z]+)*", text.lower())
+    """The words of a text in lower case, without marks; numbers are words, too.
+
+    Example:
+        >>> words_of("The café's 2nd Tür, at leg 1.")
+        ['the', "café's", '2nd', 'tür', 'at', 'leg', '1']
+    """
+    return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower())
 
 
 def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
@@ -45,7 +50,12 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
     full = dialect.length == "full"
     least, most = MIN_WORDS["short" if dialect.only_clear else dialect.length], MAX_WORDS[dialect.length]
     length = len(text.split())
-    number, talk = number_for_a_place(text), _META_TALK.search(text)
+    # Digits of a name are no place.
+    unnamed = text
+    for name in (facts.object_name, facts.part_name):
+        if re.search(r"\d", name):
+            unnamed = re.sub(re.escape(name), " ", unnamed, flags=re.IGNORECASE)
+    number, talk = number_for_a_place(unnamed), _META_TALK.search(text)
     words = words_of(text)
     pieces = {piece for word in words for piece in word.split("-")}
     found = {
@@ -89,7 +99,7 @@ def out_of_order(text: str, object_name: str, part_name: str) -> str | None:
     """
     if object_name == part_name:
         return None
-    tokens = re.findall(r"[a-z]+(?:['’-][a-z]+)*|[.,;:!?()]", text.lower().replace("’", "'"))
+    tokens = re.findall(r"[^\W_]+(?:['-][^\W_]+)*|[.,;:!?()]", text.lower().replace("’", "'"))
     objects = [k for k, token in enumerate(tokens) if is_named(object_name, [token])]
     parts = [k for k, token in enumerate(tokens) if is_named(part_name, [token])]
     if not objects or not parts:
@@ -121,10 +131,19 @@ def _place_before(tokens: list[str], part: int, part_words: set[str]) -> int | N
 
 
 def is_named(name: str, words: list[str]) -> bool:
-    """Whether the last word of a name is among the words of a text (see `words_of`), in any number, or a synonym."""
-    options = {said.split()[-1] for said in ways_to_say(name.lower())}
+    """Whether the last word of a name is among the words of a text (see `words_of`), in any number, or a synonym.
+
+    What a name has in brackets, and a number at its end, need not be said.
+
+    Example:
+        >>> is_named("mouse (computer)", words_of("on the mouse's left button")), is_named("leg 1", ["the", "legs"])
+        (True, True)
+    """
+    bare = re.sub(r"\([^)]*\)", " ", name.lower().replace("_", " "))
+    told = [word for word in words_of(bare) if not word.isdigit()] or words_of(name)
+    options = {words_of(said)[-1] for said in ways_to_say(" ".join(told)) if words_of(said)}
     if name in KINDS["people"]:
-        options |= SAID["person"]
+        options |= KINDS["people"]
     whole = {word.removesuffix("'s") for word in words}
     said = whole | {piece for word in whole for piece in word.split("-")}
     return not {_singular(option) for option in options}.isdisjoint(map(_singular, said))

@@ -55,7 +55,7 @@ def thumbnail_of_file(path: Path) -> np.ndarray | None:
             if image.width * image.height <= MAX_PIXELS:
                 image.draft("RGB", (4 * THUMB_SIDE, 4 * THUMB_SIDE))
                 return thumbnail(np.asarray(open_photo(image)))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         # Not a JPEG, or a bad one: the careful way tells.
         pass
     try:

@@ -242,20 +242,23 @@ def read_audit(folder: Path) -> AuditResult | None:
     if not path.is_file():
         return None
     answers: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
-        if next(lines, None) != ANSWER_COLUMNS:
-            raise ValueError(f"{path}:1: expected the columns {','.join(ANSWER_COLUMNS)}")
-        for number, line in enumerate(lines, start=2):
-            if not line:
-                continue
-            answer = line[1].strip().lower() if len(line) == 2 else None
-            if answer not in ("yes", "no", ""):
-                got = ",".join(line)
-                raise ValueError(f"{path}:{number}: expected a record's id and yes, no or nothing, got {got}")
-            if line[0] in answers:
-                raise ValueError(f"{path}:{number}: {line[0]} is there twice")
-            answers[line[0]] = answer
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            if next(lines, None) != ANSWER_COLUMNS:
+                raise ValueError(f"{path}:1: expected the columns {','.join(ANSWER_COLUMNS)}")
+            for number, line in enumerate(lines, start=2):
+                if not line:
+                    continue
+                answer = line[1].strip().lower() if len(line) == 2 else None
+                if answer not in ("yes", "no", ""):
+                    got = ",".join(line)
+                    raise ValueError(f"{path}:{number}: expected a record's id and yes, no or nothing, got {got}")
+                if line[0] in answers:
+                    raise ValueError(f"{path}:{number}: {line[0]} is there twice")
+                answers[line[0]] = answer
+    except csv.Error as error:
+        raise ValueError(f"{path}: no CSV: {error}") from None
     given = [answer for answer in answers.values() if answer]
     return AuditResult(asked=len(answers), answered=len(given), found=given.count("yes"))
 

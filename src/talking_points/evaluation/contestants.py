@@ -14,6 +14,7 @@ from PIL import Image
 from talking_points.endpoint import Budget, Endpoint, EndpointConfig, parse_endpoint
 from talking_points.evaluation.settings import ContestSettings
 from talking_points.journal import Ledger
+from talking_points.model.roles import ROLES
 from talking_points.pointing.captioner import BaseCaptioner
 from talking_points.pointing.pretrained import find_model, load_roles, over_endpoint, takes_style
 from talking_points.pointing.role import Role
@@ -24,7 +25,7 @@ from talking_points.samples import FoundPoint
 
 
 class OurModels:
-    """Our describers and localizers, loaded when first asked for; those of one checkpoint share it.
+    """Our describers and localizers, loaded when first asked for; those of `model` share it.
 
     Also what an actor on Ray holds, who is asked by name.
     """
@@ -36,9 +37,12 @@ class OurModels:
 
     @cached_property
     def _both(self) -> TalkingPoints:
+        return self._of(self._model, ROLES)
+
+    def _of(self, model: str | Path, roles: tuple[str, ...]) -> TalkingPoints:
         # A style is for those that take one: stock models and endpoints.
-        style = self._style if takes_style(self._model) else None
-        return load_roles(self._model, device=self._device, quantize=self._quantize, style=style)
+        style = self._style if takes_style(model) else None
+        return load_roles(model, device=self._device, quantize=self._quantize, roles=roles, style=style)
 
     def __getitem__(self, name: str) -> Any:
         """A describer or localizer of `settings.DESCRIBERS` and `LOCALIZERS`."""
@@ -49,11 +53,11 @@ class OurModels:
     def _load(self, name: str) -> Any:
         kind, _, where = name.partition(":")
         if kind == "chosen":
-            both = load_roles(where, device=self._device) if where else self._both
+            both = self._of(where, ROLES) if where else self._both
             return TalkingPoints(both.descriptor, both.localizer, choose=True)
         if where:
             role = "descriptor" if kind == "descriptor" else "localizer"
-            loaded = load_roles(where, device=self._device, roles=(role,))
+            loaded = self._of(where, (role,))
             one = loaded.descriptor if role == "descriptor" else loaded.localizer
             if kind == "blind" and not (isinstance(one, Role) and one.network.is_blind):
                 raise ValueError(f"{name} sees photos; give a localizer of `train localizer --blind`")

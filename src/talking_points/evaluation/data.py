@@ -63,6 +63,8 @@ def read_samples(
     Raises:
         FileNotFoundError, ValueError: there is nothing to score there; says why.
     """
+    if cross_photo and (path / "data").is_dir():
+        raise ValueError(f"--cross-photo is for files of points, SPair-71k and --source, and {path} is a built set")
     problems: list[str] = []
     samples = _read(path, split, problems.append, fields)
     for problem in problems:
@@ -167,7 +169,8 @@ def _in_pairs(samples: list[Sample]) -> list[Sample]:
         photos = list(of_photo.values())
         for here, other in zip(photos, [*photos[1:], photos[0]], strict=True):
             described |= {sample.sample_id: other[0] for sample in here if len(photos) > 1}
-    return [replace(s, described=described[s.sample_id]) for s in samples if s.sample_id in described]
+    pairs = [(s, described[s.sample_id]) for s in samples if s.sample_id in described]
+    return [replace(s, described=other, text=other.text) for s, other in pairs]
 
 
 def _spair_71k(folder: Path, split: str, on_problem: OnProblem) -> list[Sample]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,8 +24,11 @@ from talking_points.evaluation.metrics import (
     told_interval,
 )
 from talking_points.evaluation.samples import Sample, by_photo, check_texts
+from talking_points.pages import counted
 from talking_points.pointing.interfaces import Describer, Localizer, describe_pairs, locate_pairs
 from talking_points.samples import says_something
+
+log = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 THRESHOLDS = (0.05, 0.1, 0.2)
@@ -160,6 +164,29 @@ def check_asked(where: str, localizer: Localizer, samples: Sequence[Sample], tex
         check_texts(where, [samples[n] for n in asked], [texts[n] for n in asked], check)
 
 
+def readable_texts(stage: str, localizer: Localizer, texts: Sequence[str]) -> list[str]:
+    """Texts that somebody has just said, those that a localizer cannot read emptied: who says them is not understood.
+
+    stage: who is asked by whom, for the log.
+    """
+    check = getattr(localizer, "check_text", None)
+    if check is None:
+        return list(texts)
+    problems: dict[str, str] = {}
+    for text in filter(says_something, dict.fromkeys(texts)):
+        try:
+            check(text)
+        except ValueError as error:
+            problems[text] = str(error)
+    if problems:
+        count = sum(text in problems for text in texts)
+        first = next(iter(problems.values()))
+        log.warning(
+            "%s: %s cannot be read and are taken as missed; the first: %s", stage, counted(count, "text"), first
+        )
+    return ["" if text in problems else text for text in texts]
+
+
 def locate_texts(localizer: Localizer, samples: Sequence[Sample], texts: Sequence[str]) -> Located:
     """What a localizer answers to a text a sample."""
     asked = [n for n, text in enumerate(texts) if says_something(text)]
@@ -253,7 +280,8 @@ def style_panel(rows: Sequence[Row]) -> dict[str, Any]:
     judges, as it wrote. `spread`: judge -> describer -> mPCK of its best style minus that of its worst.
     """
     matrix: dict[str, dict[str, dict[str, float]]] = {}
-    styled = {row.describer for row in rows if row.style}
+    # Of what nobody could read there is no row.
+    styled = {row.describer for row in rows if row.style} & {row.describer for row in rows if not row.style}
     for row in rows:
         if row.describer in styled:
             of_style = matrix.setdefault(row.describer, {}).setdefault(row.style or "as written", {})

@@ -33,6 +33,7 @@ _SCHEMA = pa.schema(
     + [(name, pa.float64()) for name in ("width", "height", "x", "y")]
     + [("text", pa.string())]
     + [(name, pa.float64()) for name in ("found_x", "found_y", "there", "error")]
+    + [("unreadable", pa.bool_())]
 )
 
 
@@ -56,6 +57,8 @@ def markdown_tables(report: Mapping[str, Any]) -> str:
 
 def html_page(report: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """One file that needs nothing else: tables, PCK curves, breakdowns, and samples as pictures."""
+    # What could not be read is in no score, and so in no picture.
+    rows = [row.only(row.read) for row in rows]
     sets = {}
     for name in dict.fromkeys(row.set_name for row in rows):
         here = [row for row in rows if row.set_name == name]
@@ -116,13 +119,13 @@ def write_samples(path: Path, rows: Sequence[Row]) -> None:
     """Every text, point and error as Parquet: a line for each sample of each row.
 
     Points are pixels, `there` is `FoundPoint`'s, `error` the distance in normalised coordinates; null where there is
-    none, as without an answer.
+    none, as without an answer. `unreadable` is true of an answer that could not be read, which no score counts.
     """
     lines = []
     for row in rows:
         for index, (sample, error) in enumerate(zip(row.samples, row.errors.tolist(), strict=True)):
             point = row.found_px[index].tolist() if np.isfinite(error) else (None, None)
-            answer = (*point, _there(row, index), error if np.isfinite(error) else None)
+            answer = (*point, _there(row, index), error if np.isfinite(error) else None, not row.read[index])
             values: list[Any] = [
                 row.set_name,
                 row.describer,
@@ -150,7 +153,8 @@ def _curve(row: Row) -> dict[str, str]:
     sums = np.zeros((len(counts), len(at)))
     np.add.at(sums, photo_of, below)
     drawn = np.random.default_rng(0).integers(0, len(counts), (BOOTSTRAPS, len(counts)))
-    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1)[:, None], [2.5, 97.5], axis=0)
+    times = np.stack([np.bincount(some, minlength=len(counts)) for some in drawn]).astype(float)
+    low, high = np.percentile(times @ sums / (times @ counts)[:, None], [2.5, 97.5], axis=0)
 
     def path(shares: np.ndarray, x: np.ndarray = at) -> str:
         return "L".join(

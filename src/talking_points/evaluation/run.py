@@ -27,6 +27,7 @@ from talking_points.evaluation.protocol import (
     check_asked,
     constant_points,
     named_shares,
+    readable_texts,
     shuffled,
     style_panel,
     swapped,
@@ -103,7 +104,7 @@ def run(
     from talking_points.evaluation.differs import what_differs
 
     workers = settings.workers if settings.engine == "ray" else 0
-    told = {
+    told: dict[str, Any] = {
         "model": settings.model,
         "quantize": settings.quantize,
         "style": settings.style,
@@ -113,6 +114,8 @@ def run(
         "localizers": localizers,
         "sha256": hashes_of(settings.model, [*describers, *localizers]),
     }
+    if settings.cross_photo:
+        told["cross_photo"] = True
     # Before a model is loaded, too.
     check_begun(settings.out, _made_of(sets, told, settings.seed))
     with open_contestants(settings, workers=workers) as named:
@@ -336,7 +339,8 @@ def _rows(
 
     def ask(describer: str, localizer: str, texts: list[str], style: str = "", **more: Any) -> None:
         stage = f"{one.name} {describer}{f' ({style})' if style else ''} -> {localizer}"
-        found = answers.points(stage, localizers[localizer], samples, texts)
+        readable = readable_texts(stage, localizers[localizer], texts)
+        found = answers.points(stage, localizers[localizer], samples, readable)
         more |= {"there": found.there, "unreadable": found.unreadable}
         add(describer, localizer, texts, found.points_px, style=style, **more)
 
@@ -434,6 +438,9 @@ def _checks(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _hash(samples: Sequence[Sample]) -> str:
-    """Of ids, points and texts: equal for equal data."""
-    content = [(s.sample_id, s.photo_id, s.size_wh, s.point_px, s.text) for s in samples]
+    """Of ids, points and texts, and of which other photo's point is described: equal for equal data."""
+    content = [
+        (s.sample_id, s.photo_id, s.size_wh, s.point_px, s.text, *([s.described.sample_id] if s.described else []))
+        for s in samples
+    ]
     return sha256_of(content)[:16]

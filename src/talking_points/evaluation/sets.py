@@ -85,6 +85,8 @@ def labelled_points(scenes: Sequence[Scene]) -> np.ndarray:
     for scene in scenes:
         drawn = sample_points(scene, 4, np.random.default_rng(0)) if scene.parts else []
         units += [photo_to_unit([(one.x, one.y) for one in drawn], scene.size_wh)] if drawn else []
+    if not units:
+        raise ValueError("the train split has no labelled part, so there is no mean point for the constant")
     return np.concatenate(units)
 
 

@@ -52,6 +52,8 @@ class ContestSettings:
     def __post_init__(self) -> None:
         _check_positive(self, ("concurrency", "max_requests", "max_tokens", "max_answer_tokens"))
         _check_names("localizer", self.localizer, LOCALIZERS)
+        if len(blind := [name for name in self.localizer if name.startswith("blind:")]) > 1:
+            raise ValueError(f"--localizer names several blind ones, {', '.join(blind)}; allowed: one")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,8 @@ class EvaluationSettings(ContestSettings, FieldSettings):
             raise ValueError("expected --data PATH, or --source NAME=DIR, and not both")
         if self.fields is not None and self.source:
             raise ValueError("--fields is said of the records of --data, and --source has none")
+        if self.cross_photo and self.sets:
+            raise ValueError("--cross-photo chooses the sets; leave out it or --set")
         _check_positive(self, ("limit", "points", "workers"))
         _check_names("describer", self.describer, DESCRIBERS)
         if self.workers > 1 and self.engine == "local":

@@ -15,7 +15,7 @@ from typing import Any
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.settings import DESCRIBERS
 from talking_points.pages import counted
-from talking_points.sample_files import Line, read_samples
+from talking_points.sample_files import OTHER_ENDINGS, Line, read_samples
 
 REFERENCES = ("none", "swapped-photo", "shuffled")
 """What rows of a report are called that no describer wrote."""
@@ -128,7 +128,7 @@ def texts_of_file(describer: str) -> WrittenTexts:
         ValueError, FileNotFoundError: no such file, or a line of another form.
     """
     path, _ = path_and_name(describer)
-    if path.suffix.lower() in (".csv", ".json", ".parquet", ".xml"):
+    if path.suffix.lower() in OTHER_ENDINGS:
         raise ValueError(f"{path} is not JSON lines; expected {LINE} a line, in a file named .jsonl")
     every = list(read_samples(path))
     lines = last_lines(path, every)

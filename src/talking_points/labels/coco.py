@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -289,7 +290,9 @@ def _file_name(record: dict[str, Any]) -> str:
         if isinstance(value, str) and value.strip():
             name = value.strip().replace("\\", "/")
             if "://" in name:
-                name = unquote(PurePosixPath(urlsplit(name).path).name)
+                with suppress(ValueError):  # no address: a name
+                    name = urlsplit(name).path
+                name = unquote(PurePosixPath(name).name)
             return "/".join(part for part in composed(name).split("/") if part not in ("", "."))
     return ""
 

@@ -163,14 +163,22 @@ def _paths_of_photos(coco: CocoFile) -> dict[str, str]:
     paths = {photo_id: photo.file_name for photo_id, photo in coco.photos.items()}
     for photo_id, photo in coco.photos.items():
         written = photo.record.get("file_name")
-        if isinstance(written, str) and (folder / written).is_file():
+        if isinstance(written, str) and _is_file(folder / written):
             paths[photo_id] = written
-    wanted = {photo_id: name for photo_id, name in paths.items() if not (folder / name).is_file()}
+    wanted = {photo_id: name for photo_id, name in paths.items() if not _is_file(folder / name)}
     some = dict(list(wanted.items())[:PHOTOS_SOUGHT])
     for place in FOLDERS:
-        if any(path.is_file() for path in find_photos(folder / place, some).values()):
+        if any(_is_file(path) for path in find_photos(folder / place, some).values()):
             for photo_id, path in find_photos(folder / place, wanted).items():
-                if path.is_file():
+                if _is_file(path):
                     paths[photo_id] = path.relative_to(folder).as_posix()
             break
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # Longer than a name may be.
+        return False

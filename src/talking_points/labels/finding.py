@@ -24,15 +24,16 @@ def file_names(folder: Path) -> list[str]:
 
 
 def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
-    """The files of photos in a folder, by id; no file is given twice.
+    """The files of photos in a folder, by id; no file is given to two names.
 
     `wanted` is id to file name as written by somebody: with folders that may not be here, on a machine that does not
     tell capital letters apart, with accents in another form, or with "%20" for a blank. Found is the file with just
-    that name, else the one that differs only so; where there is none, or where several differ so, the path is that of
-    the name as written, which is no file.
+    that name, else the one without its folders, else the one that differs only so; where there is none, where several
+    differ so, or where one file may be of several names, the path is that of the name as written, which is no file.
     """
     listed: dict[Path, dict[str, list[str]]] = {}
     exact: dict[str, Path] = {}
+    whole: dict[str, Path] = {}
     others: dict[str, list[Path]] = {}
     for photo_id, written in wanted.items():
         # Inside the folder in any case.
@@ -50,9 +51,16 @@ def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
             for name in listed[place.parent].get(key, [])
         ]
         same = [place for place in places if place in found]
-        exact[photo_id] = same[0] if same else places[-1]
+        exact[photo_id], whole[photo_id] = same[0] if same else places[-1], places[0]
         if not same:
             others[photo_id] = found
+    names_of: dict[Path, set[Path]] = defaultdict(set)
+    for photo_id, place in exact.items():
+        names_of[place].add(whole[photo_id])
+    # Without their folders several are called so.
+    exact = {
+        one: whole[one] if len(names_of[place]) > 1 and one not in others else place for one, place in exact.items()
+    }
     taken = set(exact.values())
     claimed: dict[Path, list[str]] = defaultdict(list)
     for photo_id, found in others.items():

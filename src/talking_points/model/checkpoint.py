@@ -231,6 +231,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         ValueError: what is at `folder` is no checkpoint, nor empty.
     """
     _check_replaceable(folder)
+    folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     if old.exists() and not folder.exists():

@@ -35,6 +35,8 @@ HEAD = "lm_head"
 """The descriptor adapts it too, as OMG-LLaVA's published adapter does; the localizer never reads it."""
 QUANTIZATIONS = ("nf4", "int8")
 """Of bitsandbytes: 4 bits a weight (QLoRA's) or 8."""
+BYTES_QUANTIZED = {"nf4": 0.5625, "int8": 1.0}
+"""Of a weight in a linear layer; nf4 with a 4-byte scale for each 64."""
 
 
 class PeftAdapters:

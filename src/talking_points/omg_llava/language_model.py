@@ -104,8 +104,8 @@ def plan_language_model(folder: Path, trained: WeightFile, tokens: int) -> Langu
         raise ValueError(f"{path}: model_type is {config.get('model_type')!r}, expected 'internlm2'")
     if config.get("bias", False) or config.get("tie_word_embeddings", False):
         raise ValueError(f"{path}: biases and tied embeddings are not converted; InternLM2-chat has neither")
-    if missing := [key for key in _SIZES if not isinstance(config.get(key), int)]:
-        raise ValueError(f"{path}: no whole number under {missing}")
+    if missing := [key for key in _SIZES if not isinstance(config.get(key), int) or config[key] < 1]:
+        raise ValueError(f"{path}: no whole number above 0 under {missing}")
     width, heads, groups = (config[k] for k in ("hidden_size", "num_attention_heads", "num_key_value_heads"))
     if width % heads or heads % groups:
         raise ValueError(
@@ -239,7 +239,7 @@ def _write_configs(plan: LanguageModelPlan, dtype: torch.dtype, out: Path) -> No
     scaling = published.get("rope_scaling")
     rope: dict[str, Any] = {"rope_type": "default"}
     if scaling is not None:
-        if scaling.get("type") not in ("dynamic", "linear"):
+        if not isinstance(scaling, dict) or scaling.get("type") not in ("dynamic", "linear"):
             raise ValueError(f"config.json: rope_scaling is {scaling}; type 'dynamic' or 'linear' is converted")
         rope = {"rope_type": scaling["type"], "factor": scaling["factor"]}
     tokenizer_config = read_json(out / "tokenizer_config.json")

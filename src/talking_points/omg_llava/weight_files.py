@@ -62,7 +62,9 @@ def open_folder(folder: Path) -> WeightFile:
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(f"{folder} has no model.safetensors and no model.safetensors.index.json")
         return open_weights(folder / "model.safetensors")
-    indexed: dict[str, str] = read_json(index).get("weight_map", {})
+    indexed = read_json(index).get("weight_map")
+    if not isinstance(indexed, dict):
+        raise ValueError(f"{index} has no weight_map, which says what is in which file")
     file_of = {name: folder / file_name for name, file_name in indexed.items()}
     shapes: dict[str, tuple[int, ...]] = {}
     for path in sorted(set(file_of.values())):

@@ -25,7 +25,7 @@ from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.pointing.stock import Refusal, StockLocalizer
 from talking_points.points import Point, distance_unit
 from talking_points.progress import OnProgress, unheard
-from talking_points.samples import FoundPoint, absence, says_something
+from talking_points.samples import FoundPoint, absence
 
 SIDES_PX = (400, 900, 2000)
 """Long sides at which each photo is shown: a frame that depends on the size shows itself. Ours."""
@@ -272,13 +272,11 @@ def _describing(model: TalkingPoints, known: Sequence[KnownPoint], on_progress: 
     texts = model.describe_many([(one.photo.picture, one.point_px) for one in asked])
     seconds = time.monotonic() - begun
     on_progress("points described", len(asked), len(asked))
-    said = [(one, text) for one, text in zip(asked, texts, strict=True) if says_something(text)]
-    found = model.locate_many([(one.photo.picture, text) for one, text in said])
-    errors = [_error(one, answer) for (one, _), answer in zip(said, found, strict=True)]
-    errors += [math.inf] * (len(asked) - len(said))
+    found = model.locate_descriptions([(one.photo.picture, text) for one, text in zip(asked, texts, strict=True)])
+    errors = [math.inf if answer is None else _error(one, answer) for one, answer in zip(asked, found, strict=True)]
     return {
         "points": len(asked),
-        "empty": len(asked) - len(said),
+        "empty": sum(answer is None for answer in found),
         "found_again": round(sum(error < RIGHT_WITHIN for error in errors) / len(errors), 3),
         "median_error": _finite(errors),
         "seconds": round(seconds, 1),

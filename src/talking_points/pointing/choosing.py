@@ -93,13 +93,7 @@ def _worth(
 ) -> list[list[float]]:
     """How likely each point is meant by each of its texts; 0 for what cannot be read."""
 
-    def is_readable(text: str) -> bool:
-        try:
-            localizer.check_text(text)
-        except ValueError:
-            return False
-        return True
-
+    is_readable = localizer.network.prompts.is_readable
     # Equal texts of a point are read once.
     distinct = [(p, text) for p, some in enumerate(texts) for text in dict.fromkeys(some) if is_readable(text)]
     verdicts: Sequence[Any] = verify(localizer, photo, [(points[p], text) for p, text in distinct])

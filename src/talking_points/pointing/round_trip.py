@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from talking_points.pointing.pairs import (
 from talking_points.pointing.prepared import Photo, Prepared
 from talking_points.pointing.verify import Verdict, verify
 from talking_points.points import Point, check_point
-from talking_points.samples import FoundPoint, PhotoPoint, says_something
+from talking_points.samples import NOWHERE, FoundPoint, PhotoPoint, says_something
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,8 @@ class RoundTrip:
     """Asked, pixels of the photo."""
     description: str
     found_px: tuple[float, float] | None
-    """Found, pixels of the photo. None when the descriptor said nothing, which cannot be localized, and when the
-    localizer gave no point."""
+    """Found, pixels of the photo. None when the descriptor said nothing, or more than the localizer reads, and when
+    the localizer gave no point; `problem` says why, but where nothing was said."""
     error: float | None
     """Distance between the two in the photo's normalised coordinates (x/W, y/H), as PCK measures it."""
     confidence: float | None = None
@@ -204,6 +204,21 @@ class TalkingPoints:
         """Points of texts about many photos. See `PointLocalizer.locate_many`."""
         return self.localizer.locate_many(pairs)
 
+    def locate_descriptions(self, pairs: Sequence[tuple[Photo, str]]) -> list[FoundPoint | None]:
+        """`locate_many` of what a descriptor said: None where that is nothing, and a `problem` where it is too long."""
+        found: list[FoundPoint | None] = [None] * len(pairs)
+        readable: dict[int, tuple[Photo, str]] = {}
+        for n, (photo, text) in enumerate(pairs):
+            if says_something(text):
+                try:
+                    self.check_text(text)
+                    readable[n] = photo, text
+                except ValueError as error:
+                    found[n] = replace(NOWHERE, problem=str(error))
+        for n, one in zip(readable, self.locate_many(list(readable.values())), strict=True):
+            found[n] = one
+        return found
+
     def verify(self, photo: Photo, point_px: Point, text: str) -> Verdict:
         """Whether what lies at a point (pixels of the photo) is what a text means, and where the text leads.
 
@@ -222,12 +237,10 @@ class TalkingPoints:
 
         def there_and_back(asked: Sequence[Asked[Any, Point]]) -> list[RoundTrip]:
             texts = self.describe_many([(one.photo, one.question) for one in asked])
-            # A descriptor that says nothing leaves nothing to localize.
-            said = [(one.photo, text) for one, text in zip(asked, texts, strict=True) if says_something(text)]
-            found = iter(self.locate_many(said))
+            found = self.locate_descriptions([(one.photo, text) for one, text in zip(asked, texts, strict=True)])
             return [
-                _trip(one.question, text, next(found) if says_something(text) else None, one.photo.size_wh)
-                for one, text in zip(asked, texts, strict=True)
+                _trip(one.question, text, place, one.photo.size_wh)
+                for one, text, place in zip(asked, texts, found, strict=True)
             ]
 
         windows = opened(pairs, self.prepare, self.descriptor.photos_at_once, check_point)

@@ -6,7 +6,6 @@ The model itself is behind `Asker`: one of transformers in this process (`bases.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,7 +17,7 @@ from talking_points.pointing.pairs import Asked, OnText, answer_pairs, check_pai
 from talking_points.pointing.pictures import close_up, ringed_photo
 from talking_points.pointing.prepared import Photo, UprightPhoto, upright_photo
 from talking_points.points import Point, check_point
-from talking_points.samples import FoundPoint, says_something
+from talking_points.samples import NOWHERE, FoundPoint, says_something
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,6 @@ QUESTIONS_AT_ONCE = 32
 """Questions whose pictures are drawn at a time; what is lost where one of them ends the work. Ours."""
 MOST_TEXT_CHARS = 4000
 """Of a description that is searched for. Ours."""
-_NOWHERE = FoundPoint(point_px=(math.nan, math.nan), confidence=None, runner_up_px=None)
 _RINGED_ALONE = "The first picture is a photo with a thin red ring around one point of it. The second"
 _RINGED_TOO = (
     "The first picture is a photo. The second is the same photo with a thin red ring around one point of it. The third"
@@ -179,16 +177,16 @@ class StockLocalizer(_Role):
         A point is there, unless the answer says how likely that is.
         """
         if isinstance(answer, Refusal):
-            return replace(_NOWHERE, problem=answer.reason)
+            return replace(NOWHERE, problem=answer.reason)
         try:
             units = self.form.points(answer, self.asker.shown_wh(size_wh))
         except ValueError as error:
-            return replace(_NOWHERE, problem=f"{error}: {_one_line(answer)!r:.80}")
-        told = told_there(answer)
+            return replace(NOWHERE, problem=f"{error}: {_one_line(answer)!r:.80}")
         if not units:
-            return replace(_NOWHERE, there=told or 0.0)
+            return replace(NOWHERE, there=0.0)
         points = [(x * size_wh[0], y * size_wh[1]) for x, y in units]
         other = next((point for point in points if point != points[0]), None)
+        told = told_there(answer)
         there = 1.0 if told is None else told
         return FoundPoint(point_px=points[0], confidence=None, runner_up_px=other, there=there)
 

@@ -259,10 +259,9 @@ class Engine:
         texts = self._tp.describe_many(asked, on_text=told if listened else None)
         for (r, n, _), text in zip(described, texts, strict=True):
             answers[r][n] = replace(answers[r][n], description=text)
-        # A descriptor that says nothing leaves nothing to localize.
-        sought = [(r, n, words) for r, n in places if batch[r].task != "describe" and (words := answers[r][n].words)]
-        pairs: list[tuple[Any, str]] = [(batch[r].photo, words) for r, _, words in sought]
-        found = self._tp.locate_many(pairs)
-        for (r, n, _), one in zip(sought, found, strict=True):
-            answers[r][n] = answers[r][n].answered(one, batch[r].photo.size_wh)
+        sought = [(r, n) for r, n in places if batch[r].task != "describe"]
+        pairs: list[tuple[Any, str]] = [(batch[r].photo, answers[r][n].words or "") for r, n in sought]
+        for (r, n), one in zip(sought, self._tp.locate_descriptions(pairs), strict=True):
+            if one is not None:
+                answers[r][n] = answers[r][n].answered(one, batch[r].photo.size_wh)
         return answers

@@ -13,11 +13,9 @@ from typing import Any
 
 from talking_points.evaluation.samples import Sample
 from talking_points.evaluation.written import last_lines
-from talking_points.sample_files import read_samples
+from talking_points.sample_files import OTHER_ENDINGS, read_samples
 
 _BEGINNING = b'{"sample": "'
-_OTHER_KINDS = (".csv", ".json", ".parquet")
-"""Endings that say that a file holds no JSON lines."""
 
 
 class KeptTexts:
@@ -35,7 +33,7 @@ class KeptTexts:
             ValueError, OSError: the file holds something else or texts of other points, is another process's, or cannot
                 be written.
         """
-        if path.suffix.lower() in _OTHER_KINDS:
+        if path.suffix.lower() in OTHER_ENDINGS:
             raise ValueError(f"--out is {path}, and JSON lines are written; name it {path.with_suffix('.jsonl').name}")
         if not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"no such folder for the texts: {path.absolute().parent}")

@@ -160,7 +160,7 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     with refusing():
         points, texts = (_by_id(regions, name) for name in (keypoint, textarea))
         # A text area that was emptied says nothing.
-        texts = {name: one for name, one in texts.items() if one.value.words.strip() or name not in points}
+        texts = {name: one for name, one in texts.items() if one.value.words.strip()}
         photo = task.data.get(photo_key)
         if isinstance(photo, list) or controls.image.get("valueList"):
             raise ValueError(f"the Image {image!r:.40} shows a list of photos; expected one photo a task")

@@ -15,20 +15,19 @@ from talking_points.evaluation.samples import by_photo
 from talking_points.files import read_json
 from talking_points.model.checkpoint import PROJECTOR
 from talking_points.model.config import Sizes
+from talking_points.model.hugging_face import BYTES_QUANTIZED
 from talking_points.pointing.descriptor import MAX_NEW_TOKENS
 from talking_points.pointing.pretrained import choose_device, find_base
 from talking_points.training.batches import PointBatches
 from talking_points.training.data import check_learnt, read_points, read_texts
 from talking_points.training.reinforce import cache_bytes, check_sides
 from talking_points.training.roles import Settings, attach, role_parameters, with_held_adapter
-from talking_points.training.settings import DescriptorSettings, GRPOSettings, TrainingSettings, processes
+from talking_points.training.settings import DescriptorSettings, GRPOSettings, RoleSettings, TrainingSettings, processes
 
 BYTES_OF_TRAINED = 16
 """fp32 weight, gradient and Adam's two moments."""
 BYTES_OF_TEMPORARIES = 4
 """Of a trained weight, while the optimizer steps: AdamW for many tensors at once has one more copy."""
-BYTES_QUANTIZED = {"nf4": 0.52, "int8": 1.0}
-"""Of a weight in a block's linear layers; nf4 with its scales."""
 CARD_GB = 80
 """Of the paper's GPU, of which a tenth is left for what is not counted here."""
 PAPER_HOURS = {"descriptor": (11, 17_000 * 10), "localizer": (64, 17_000 * 15), "grpo": (22.5, 22_600 * 3)}
@@ -110,6 +109,8 @@ def plan_grpo(settings: GRPOSettings) -> dict[str, Any]:
     sizes, side = base.sizes, base.side
     check_sides(base, judge)
     bases = [sizes] if judge.sizes == sizes else [sizes, judge.sizes]
+    # Each with a base of its own, whatever it stands on.
+    bases += [load_outline(find_base(name, weights=False)).sizes for name in settings.unseen_localizers]
     learning = read_points(settings)[0]
     batches = PointBatches(learning, settings, side=side)
     ranks = {"descriptor": _rank(folder / "descriptor"), "localizer": _rank(judge_folder / "localizer")}
@@ -202,7 +203,9 @@ def _told(settings: TrainingSettings, *names: str) -> dict[str, Any]:
 
 def _frozen_bytes(sizes: Sizes, settings: TrainingSettings) -> float:
     itemsize = 2 if settings.precision == "bf16" else 4
-    of_linear = BYTES_QUANTIZED.get(settings.quantize or "", itemsize)
+    of_linear: float = itemsize if settings.quantize is None else BYTES_QUANTIZED[settings.quantize]
+    if isinstance(settings, RoleSettings) and settings.shard:
+        of_linear /= processes()
     return (sizes.weights - sizes.vision - sizes.linear) * itemsize + sizes.vision * 4 + sizes.linear * of_linear
 
 

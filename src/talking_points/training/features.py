@@ -59,7 +59,12 @@ class FeatureCache:
         path = self._path(key)
         path.parent.mkdir(exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_bytes(data)
+        try:
+            unfinished.write_bytes(data)
+        except OSError:
+            # On a full disk it would take up what room there is.
+            unfinished.unlink(missing_ok=True)
+            raise
         unfinished.replace(path)
         self.bytes += len(data)
 

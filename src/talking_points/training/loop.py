@@ -4,6 +4,7 @@ since the last save."""
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 from collections import Counter
@@ -76,7 +77,7 @@ def train(
         True when all steps are done, False when SIGTERM stopped them (the state is saved) or `on_step` (it is not).
 
     Raises:
-        FloatingPointError: the loss is not finite; names the batch's records.
+        FloatingPointError: the loss is not finite, and the batch's records are named; or the gradients are not.
         ValueError: the states in `folder` are broken, of other parameters or data, or of more steps; or a step has too
             few parts.
     """
@@ -211,6 +212,8 @@ def _update(
         # Processes' gradients were averaged, not summed.
         torch._foreach_mul_([p.grad for p in parameters.values() if p.grad is not None], scale)
     norm = float(nn.utils.clip_grad_norm_(parameters.values(), max_norm))
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"the gradients' norm is {norm}; what is kept is of the steps before")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm

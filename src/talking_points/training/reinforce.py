@@ -227,6 +227,8 @@ def _save(policy: Policy, watch: Watch, asked: tuple[Path, Path], settings: GRPO
         Steps that are in the checkpoint of a training that was stopped; else None.
     """
     out, network, steps = settings.out, policy.base, None
+    # Of an earlier run that was stopped, and has been gone on with.
+    (out / "stopped.json").unlink(missing_ok=True)
     if watch.stopped is not None:
         steps, kept = watch.newest_weights()
         policy.load(kept)

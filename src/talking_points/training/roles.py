@@ -113,12 +113,13 @@ def _save(base: Base, settings: Settings, folder: Path) -> None:
     """Write what was trained over the base in a folder."""
     if holds_base(base) and (settings.quantize is not None or settings.shard):
         # The checkpoint's base is the one on disk: a quantized one has lost something, of shards each has a part.
-        trained = base.role_weights(settings.section)
+        language = not settings.frozen_language_model
+        trained = base.role_weights(settings.section, language=language)
         roles = (settings.section,) if settings.further else ()
         base = load_base(folder, dtype=base.dtype, roles=roles, side=settings.side)
         attach(base, settings)
         with torch.no_grad():
-            for name, parameter in base.role_weights(settings.section).items():
+            for name, parameter in base.role_weights(settings.section, language=language).items():
                 parameter.copy_(trained[name])
     save_base(base, settings.out / "checkpoint")
 

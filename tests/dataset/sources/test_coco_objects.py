@@ -198,6 +198,9 @@ def test_keypoints_without_names(tmp_path):
 
 
 def test_a_skeleton_that_cannot_be(tmp_path):
+    write(tmp_path, [thing(1, (20, 20, 60, 60))], [PERSON | {"skeleton": 5}])
+    with pytest.raises(LabelError, match='category "person": its skeleton is no list of pairs'):
+        open_source("coco", tmp_path, "test")
     write(tmp_path, [thing(1, (20, 20, 60, 60))], [PERSON | {"skeleton": [[1, 12]]}])
     with pytest.raises(LabelError, match=r'category "person": its skeleton joins \[1, 12\], it has 11 joints; mend'):
         open_source("coco", tmp_path, "test")

@@ -48,6 +48,8 @@ def test_a_file_is_read_and_a_missing_one_says_nothing(tmp_path):
         ({"photos": {"a.jpg": {"hands": [{"side": "left"}]}}}, "a.jpg: not landmarks: KeyError 'points'"),
         ({"photos": {"a.jpg": {"faces": [{"face": [[1, 2], [3, float("nan")]]}]}}}, "expected rows of 2 numbers"),
         ({"photos": {"a.jpg": {"faces": [{"face": [[1, 2, 3], [3, 2, 1]]}]}}}, "expected rows of 2 numbers"),
+        ({"photos": {"a.jpg": {"faces": [{"face": [[1, 2], [3, 1e200]]}]}}}, "expected rows of 2 numbers"),
+        ({"photos": {"a.jpg": {"faces": [{"face": [[1, 2], [3, 10**400]]}]}}}, "a.jpg: not landmarks: OverflowError"),
     ],
 )
 def test_a_file_of_another_form(tmp_path, content, message):

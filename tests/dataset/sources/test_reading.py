@@ -207,6 +207,11 @@ def test_no_photo_is_given_twice(tmp_path):
     (tmp_path / "a.jpg").touch()
     found = find_photos(tmp_path, {"A": "A.jpg", "a": "a.jpg"})
     assert found == {"A": tmp_path / "A.jpg", "a": tmp_path / "a.jpg"}
+    # Without its folder a name may be of several photos.
+    found = find_photos(tmp_path, {"x": "x/a.jpg", "y": "y/a.jpg"})
+    assert found == {"x": tmp_path / "x" / "a.jpg", "y": tmp_path / "y" / "a.jpg"}
+    found = find_photos(tmp_path, {"x": "x/a.jpg", "a": "a.jpg", "again": "a.jpg"})
+    assert found == {"x": tmp_path / "x" / "a.jpg", "a": tmp_path / "a.jpg", "again": tmp_path / "a.jpg"}
     (tmp_path / "b.JPG").touch()
     (tmp_path / "b.jpg").touch()
     assert find_photos(tmp_path, {"b": "b.Jpg"}) == {"b": tmp_path / "b.Jpg"}

@@ -36,7 +36,7 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     coco, paths = open_split(folder, split, means_nothing=means_nothing)
     return Source(
         paths=paths,
-        read=partial(_read_scene, coco, paths, folder.name),
+        read=partial(_read_scene, coco, paths, folder.resolve().name),
         problems=coco.problems,
         refused=(*coco.refused, *whole_objects(coco)),
     )
@@ -123,10 +123,10 @@ def _read_scene(coco: CocoFile, paths: Mapping[str, Path], dataset: str, photo_i
     return painting.scene(
         photo.pixels,
         # A car's roof and fenders have no label.
-        [SceneObject(name=owner, outlined=False) for owner, _ in owners],
+        [SceneObject(name=called(owner), outlined=False) for owner, _ in owners],
         source=dataset,
         photo_id=photo_id,
-        uncounted=frozenset(uncounted),
+        uncounted=frozenset(map(called, uncounted)),
         problems=problems,
         notes=notes,
     )

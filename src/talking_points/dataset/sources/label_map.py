@@ -27,7 +27,7 @@ from talking_points.dataset.sources.reading import (
     split_blobs,
 )
 from talking_points.dataset.sources.source import SPLITS, Source
-from talking_points.dataset.wordings import NAMES
+from talking_points.dataset.wordings import NAMES, called
 from talking_points.files import read_table
 from talking_points.labels.finding import composed, file_names
 from talking_points.labels.frames import read_said_frame
@@ -183,8 +183,8 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     painting = Painting(photo.size_wh)
     for name, mask in parts:
         painting.part(0, name, mask)
-    thing = SceneObject(name=reading.object_name)
-    return painting.scene(photo.pixels, [thing], source=reading.folder.name, photo_id=photo_id, notes=notes)
+    thing = SceneObject(name=called(reading.object_name))
+    return painting.scene(photo.pixels, [thing], source=reading.folder.resolve().name, photo_id=photo_id, notes=notes)
 
 
 def _without_void(labels: np.ndarray, known: _Reading, path: Path) -> tuple[np.ndarray, list[int]]:

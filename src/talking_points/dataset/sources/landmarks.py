@@ -29,6 +29,8 @@ from talking_points.points import Box, Point
 TABLE = Path(__file__).with_name("landmarks.toml")
 
 FACE = "face"
+FARTHEST = 1e6
+"""Pixels from the photo's corner, beyond which a number is none of a landmark."""
 POSE_COUNT = 33
 HAND_COUNT = 21
 MIN_VISIBILITY = 0.5
@@ -125,14 +127,15 @@ def _photo_landmarks(path: Path, name: str, found: Any) -> PhotoLandmarks:
                 for hand in found.get("hands") or []
             ),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         problem = f"not landmarks: {type(error).__name__} {error}"
         raise refuse(path, name, problem, "write it as landmarks.py shows, or take it away") from None
 
 
 def _numbers(rows: Any, width: int, counts: tuple[int, ...] | None) -> tuple[Any, ...]:
     table = np.asarray(rows, dtype=np.float64).reshape(-1, width) if len(rows) else np.zeros((0, width))
-    if len(table) != len(rows) or not np.isfinite(table).all():
+    # Of the photo's width and height; NaN is no number either.
+    if len(table) != len(rows) or not (np.abs(table) < FARTHEST).all():
         raise ValueError(f"expected rows of {width} numbers")
     if counts is not None and len(table) not in counts:
         raise ValueError(f"{len(table)} points, expected {counts[-1]}")

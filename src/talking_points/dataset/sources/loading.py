@@ -63,7 +63,9 @@ def load_scenes(
     """
     scenes: list[Scene] = []
     names: set[str] = set()
-    opened, _ = protected_sources(sources, split)
+    opened, unchecked = protected_sources(sources, split)
+    for reason in unchecked:
+        log.warning("the same shots are not sought in %s", reason)
     later = [(name, other, photo_id) for (name, other), source in opened.items() for photo_id in source.photo_ids]
     others = {}
     for done, (name, other, photo_id) in enumerate(later, start=1):

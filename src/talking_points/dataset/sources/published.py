@@ -31,7 +31,7 @@ from talking_points.dataset.sources.source import Source
 from talking_points.dataset.wordings import called
 from talking_points.files import read_table
 from talking_points.labels.coco import CocoFile, is_crowd, read_coco, record_of
-from talking_points.labels.problems import LabelError, refuse
+from talking_points.labels.problems import LabelError, Problem, refuse
 from talking_points.points import Box
 
 PUBLISHED = read_table(Path(__file__).with_name("published.toml"))
@@ -222,7 +222,7 @@ def open_ade20k_part_234(folder: Path, split: str) -> Source:
     maps = folder / "annotations_detectron2_part" / own
     paths = _photos(folder / "images" / own, (maps,), split, coco.photos)
     look = partial(_look_at_ade, coco, maps)
-    return Source(paths=paths, read=partial(_read_scene, ADE, paths, look))
+    return Source(paths=paths, read=partial(_read_scene, ADE, paths, look), problems=coco.problems)
 
 
 def _look_at_ade(coco: CocoFile, maps: Path, photo: SourcePhoto) -> tuple[np.ndarray, list[Instance]]:
@@ -264,9 +264,10 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
     file, where = next(((file, where) for file, where in polygons if file.is_file()), (None, photos))
     look: Look
     listed: Collection[str]
+    problems: tuple[Problem, ...] = ()
     if file is not None:
         coco = read_coco(file)
-        listed, look = coco.photos, partial(_look_at_polygons, coco)
+        listed, look, problems = coco.photos, partial(_look_at_polygons, coco), coco.problems
     elif maps.is_dir():
         listed, look = stems(maps, ".png") | stems(photos, ".JPEG"), partial(_look_at_maps, maps)
     else:
@@ -274,7 +275,7 @@ def open_part_imagenet(folder: Path, split: str) -> Source:
         raise FileNotFoundError(f"{folder} is not PartImageNet: {wanted}")
     folders = {photo_id: where / photo_id.split("_")[0] for photo_id in listed}
     paths = {photo_id: (own if own.is_dir() else where) / f"{photo_id}.JPEG" for photo_id, own in folders.items()}
-    return Source(paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look))
+    return Source(paths=paths, read=partial(_read_scene, PART_IMAGENET, paths, look), problems=problems)
 
 
 def _class_of(path: Path) -> tuple[str, str]:

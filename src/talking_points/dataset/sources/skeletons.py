@@ -17,6 +17,7 @@ import numpy as np
 from talking_points.dataset.scene import box_area
 from talking_points.dataset.sources.coco_masks import CocoFrame
 from talking_points.dataset.sources.painting import NamedMask, capsule, disc, hull
+from talking_points.dataset.wordings import KINDS
 from talking_points.files import read_table
 from talking_points.labels.coco import keypoint_names
 from talking_points.labels.problems import refuse
@@ -66,7 +67,7 @@ class Joint:
 
 def is_person(name: str) -> bool:
     """Whether a category has a person's limbs, a face and hands."""
-    return name.lower() in read_table(TABLE)["people"]
+    return name.lower() in KINDS["people"]
 
 
 def read_skeleton(path: Path, category: Mapping[str, Any]) -> Skeleton:
@@ -74,7 +75,9 @@ def read_skeleton(path: Path, category: Mapping[str, Any]) -> Skeleton:
     names = keypoint_names(path, category)
     pairs = category.get("skeleton") or []
     record = f'category "{category.get("name")}"'
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) for k in pair) for pair in pairs):
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(k, int) for k in pair) for pair in pairs
+    ):
         raise refuse(path, record, "its skeleton is no list of pairs", "give a list as [[1, 2], ...], or take it away")
     # COCO counts joints from 1; some exporters count from 0, which shows where the first one is joined.
     first = 0 if any(0 in pair for pair in pairs) else 1

@@ -60,7 +60,7 @@ def crosspoint_bench_scores(task: PointingTask, found_px: ArrayLike) -> dict[str
 def _read(folder: Path, number: int, line: str) -> list[PointingTask]:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}") from None
     if not isinstance(record, dict):
         raise ValueError(f"expected an object, got {type(record).__name__}")

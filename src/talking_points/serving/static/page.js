@@ -114,7 +114,7 @@ function describePoint(pixel) {
     const words = point.box.querySelector("textarea");
     const description = await describe(shown, asked, point.model, text => {
       words.value = text;
-      caption(point);
+      if (points.includes(point)) caption(point);
     });
     words.value = description;
     if (description) await find(point, shown, description, {description});
