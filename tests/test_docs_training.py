@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from safetensors.torch import load_file
 
 from talking_points.cli import main
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
+from tests.processes import launch
 from tests.shades import shade_photos
 from tests.tiny import tiny_network
-from tests.training.test_loop import launch, losses
+from tests.training.test_loop import losses
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "training.md"
@@ -122,7 +124,7 @@ def test_a_training_killed_anywhere_ends_as_one_that_was_not(workplace: Path, tm
         [sys.executable, "-m", "talking_points", *command("cut")], env=environment, stderr=subprocess.DEVNULL
     )
     while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 5):
-        pass
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert run(*command("cut")) == 0
@@ -143,7 +145,7 @@ def test_over_shards_a_role_is_trained_as_in_one_process(
     settings = ["train", role, "--config", str(short), "--data", str(workplace / "built")]
     settings += ["--base", str(workplace / "tiny"), "--device", "cpu", *over, "--out"]
     assert run(*settings, tmp_path / "one") == 0
-    launch(2, f"from talking_points.cli import main; main({[*settings, str(tmp_path / 'two'), '--shard']!r})")
+    launch(2, main, [*settings, str(tmp_path / "two"), "--shard"])
     one, two = (losses(tmp_path / out / "training") for out in ("one", "two"))
     assert len(one) == 10 and two == pytest.approx(one, abs=1e-4)
     # Of shards, too, the checkpoint is a whole one.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from talking_points.training.reinforce import CachedBase, grpo_objective, train_
 from talking_points.training.roles import train_role
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 from tests.bases.tiny_qwen import write_tiny
-from tests.training.test_loop import launch
+from tests.processes import exit_code_of, launch
 
 SIDE = 128
 ADAPTER = "adapter_model.safetensors"
@@ -128,12 +127,7 @@ def train_some(base: Path, out: Path, role: str, *, die_at: int | None = None) -
 @pytest.mark.parametrize("role", ["descriptor", "localizer"])
 def test_killed_and_started_again_is_as_if_never_killed(base: Path, tmp_path: Path, role: str) -> None:
     assert train_some(base, tmp_path / "whole", role)
-    code = (
-        "from pathlib import Path; from tests.bases.test_adapted_training import train_some; "
-        f"train_some(Path({str(base)!r}), Path({str(tmp_path / 'cut')!r}), {role!r}, die_at=3)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert exit_code_of(partial(train_some, die_at=3), base, tmp_path / "cut", role) == -signal.SIGKILL
     assert train_some(base, tmp_path / "cut", role)
     files = sorted((tmp_path / "whole" / "checkpoint" / role).glob("*.safetensors"))
     assert len(files) == 2
@@ -152,8 +146,7 @@ def train_together(base: Path, out: Path, *, shard: bool = False) -> bool:
 def test_two_processes_train_as_one_does(base: Path, tmp_path: Path, shard: bool) -> None:
     """Gradients are those of the whole step, also where the frozen language model lies in shards."""
     assert train_together(base, tmp_path / "one")
-    arguments = f"Path({str(base)!r}), Path({str(tmp_path / 'two')!r}), shard={shard}"
-    launch(2, f"from pathlib import Path; from {__name__} import train_together; train_together({arguments})")
+    launch(2, partial(train_together, shard=shard), base, tmp_path / "two")
     one, two = (read_tensors(tmp_path / n / "checkpoint" / "localizer" / ADAPTER) for n in ("one", "two"))
     assert one.keys() == two.keys() and any(weight.any() for name, weight in two.items() if "lora_B" in name)
     for name, weight in one.items():

@@ -5,11 +5,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from talking_points.training.batches import Batches
 from talking_points.training.loop import train
 from talking_points.training.settings import TrainingSettings
+from tests.processes import exit_code_of, launch, start
 
 
 def told(**changes: Any) -> TrainingSettings:
@@ -74,13 +74,7 @@ def losses(folder: Path) -> dict[int, float]:
 @pytest.mark.parametrize("die_at", [1, 4, 8])
 def test_killed_and_started_again_is_as_if_never_killed(tmp_path: Path, die_at: int) -> None:
     whole, _ = run(tmp_path / "whole", 10)
-    code = (
-        "from pathlib import Path; from tests.training.test_loop import run; "
-        f"run(Path({str(tmp_path / 'cut')!r}), 10, die_at={die_at})"
-    )
-    root = Path(__file__).resolve().parents[2]
-    killed = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert exit_code_of(partial(run, die_at=die_at), tmp_path / "cut", 10) == -signal.SIGKILL
     resumed, finished = run(tmp_path / "cut", 10)
     assert finished
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
@@ -149,21 +143,16 @@ def is_running(pid: int) -> bool:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_processes_that_read_end_with_the_training_alone(sent: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C, `timeout` and schedulers signal them, too: to the main process that was a reader's death, an error."""
-    code = "from pathlib import Path; from tests.training.test_loop import train_slowly"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{code}; train_slowly(Path({str(tmp_path)!r}), 10**6)"],
-        cwd=Path(__file__).resolve().parents[2],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(train_slowly, tmp_path, 10**6, stderr=tmp_path / "stderr.txt")
+    assert process.pid is not None
     try:
         wait_until(lambda: (tmp_path / "began").exists() and len(list(tmp_path.glob("reads-*"))) == 2)
         if sent == signal.SIGKILL:
             process.kill()
         else:
             os.killpg(process.pid, sent)
-        error = process.communicate(timeout=60)[1]
+        process.join(60)
+        error = (tmp_path / "stderr.txt").read_text()
         readers = [int(path.name.removeprefix("reads-")) for path in tmp_path.glob("reads-*")]
         wait_until(lambda: not any(map(is_running, readers)))
     finally:
@@ -173,12 +162,13 @@ def test_processes_that_read_end_with_the_training_alone(sent: signal.Signals, t
     assert "DataLoader worker" not in error, error
     states = list(tmp_path.glob("state-*"))
     if sent == signal.SIGTERM:
-        assert process.returncode == 0 and "Traceback" not in error and (tmp_path / "False").exists()
+        assert process.exitcode == 0 and "Traceback" not in error and (tmp_path / "False").exists()
         [state] = states
         train_slowly(tmp_path, int(state.stem.removeprefix("state-")) + 3)
         assert (tmp_path / "True").exists()
     else:
-        assert process.returncode == -sent and not states
+        # multiprocessing tells of Ctrl-C, and ends with 1.
+        assert process.exitcode == (1 if sent == signal.SIGINT else -sent) and not states
         assert sent == signal.SIGKILL or error.count("Traceback") == error.count("KeyboardInterrupt") == 1, error
 
 
@@ -331,28 +321,6 @@ def curve(folder: Path, *, accumulate: int = 1) -> dict[int, float]:
     return losses(folder)
 
 
-def launch(count: int, code: str) -> list[str]:
-    """Run code in processes that know of each other, as torchrun and `accelerate launch` start them; their stderr."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    root = Path(__file__).resolve().parents[2]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=root,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, said
-    return said
-
-
 def train_until_sigterm(folder: Path) -> None:
     """In each of several processes; launchers hand the signal on to all."""
     layer, calls = nn.Linear(3, 1), []
@@ -368,8 +336,7 @@ def train_until_sigterm(folder: Path) -> None:
 
 
 def test_of_several_processes_one_tells_of_sigterm(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from tests.training.test_loop import train_until_sigterm"
-    said = launch(2, f"{code}; train_until_sigterm(Path({str(tmp_path)!r}))")
+    said = launch(2, train_until_sigterm, tmp_path)
     assert [one.count("SIGTERM: stopping after this step") for one in said] == [1, 0]
     assert [path.name for path in tmp_path.glob("state-*")] == ["state-00000003.pt"]
 
@@ -378,11 +345,8 @@ def test_two_processes_and_accumulated_parts_train_as_one_process_does(tmp_path:
     one = curve(tmp_path / "one")
     assert one[10] < 0.5 * one[1]
     assert curve(tmp_path / "parts", accumulate=4) == pytest.approx(one, abs=1e-6)
-    launch(
-        2,
-        "from pathlib import Path; from tests.training.test_loop import curve; "
-        f"curve(Path({str(tmp_path / 'two')!r})); curve(Path({str(tmp_path / 'both')!r}), accumulate=2)",
-    )
+    launch(2, curve, tmp_path / "two")
+    launch(2, partial(curve, accumulate=2), tmp_path / "both")
     assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
     assert losses(tmp_path / "both") == pytest.approx(one, abs=1e-6)
 
@@ -404,8 +368,7 @@ def test_two_processes_need_not_use_the_same_weights(tmp_path: Path) -> None:
     signs = {tuple(bool(Numbers(5).part(step, index, 2)[0, 0] > 0) for index in range(2)) for step in range(5)}
     assert len(signs) > 2  # in some steps both use one layer, in some each another
     one = sparse_curve(tmp_path / "one")
-    code = "from pathlib import Path; from tests.training.test_loop import sparse_curve"
-    launch(2, f"{code}; sparse_curve(Path({str(tmp_path / 'two')!r}))")
+    launch(2, sparse_curve, tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(one, abs=1e-6)
 
 

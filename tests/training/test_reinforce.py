@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,8 +28,8 @@ from talking_points.training.policy import Policy
 from talking_points.training.reinforce import CachedBase, grpo_objective, load_judged, train_grpo
 from talking_points.training.settings import GRPOSettings
 from talking_points.training.watching import Watch, stop_reason
+from tests.processes import exit_code_of, launch
 from tests.tiny import tiny_network
-from tests.training.test_loop import launch
 
 
 def told(**changes: Any) -> GRPOSettings:
@@ -120,12 +118,7 @@ def test_killed_and_started_again_is_as_if_never_killed(
     checkpoint: Path, whole: Path, tmp_path: Path, die_at: int
 ) -> None:
     """Losses, everything logged, evaluations and weights, bit for bit."""
-    code = (
-        "from pathlib import Path; from tests.training.test_reinforce import run; "
-        f"run(Path({str(checkpoint)!r}), Path({str(tmp_path)!r}), die_at={die_at})"
-    )
-    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert exit_code_of(partial(run, die_at=die_at), checkpoint, tmp_path) == -signal.SIGKILL
     assert run(checkpoint, tmp_path)
     assert lines(tmp_path) == lines(whole)
     for name in ("000000.md", "000002.json", "000006.md"):
@@ -273,11 +266,7 @@ def test_two_processes_reinforce_as_one_does(checkpoint: Path, tmp_path: Path, m
     for name in ("_choose", "COMPACT_BELOW"):
         monkeypatch.setattr(generation, name, getattr(generation, name))
     as_one_or_many(checkpoint, tmp_path / "one")
-    launch(
-        2,
-        "from pathlib import Path; from tests.training.test_reinforce import as_one_or_many; "
-        f"as_one_or_many(Path({str(checkpoint)!r}), Path({str(tmp_path / 'two')!r}))",
-    )
+    launch(2, as_one_or_many, checkpoint, tmp_path / "two")
     one, two = lines(tmp_path / "one"), lines(tmp_path / "two")
     assert len(two) == 6 and any(metrics["reward_std"] > 0.001 for metrics in one.values())
     for step, metrics in one.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from talking_points.training.loop import train
-from tests.training.test_loop import Numbers, launch, losses, told
+from tests.processes import launch
+from tests.training.test_loop import Numbers, losses, told
 
 
 class Adapted(nn.Module):
@@ -50,8 +52,7 @@ def curve(folder: Path, *, shard: bool) -> dict[int, float]:
 def test_over_shards_a_training_is_the_same(tmp_path: Path) -> None:
     one = curve(tmp_path / "one", shard=False)
     assert one[10] < 0.7 * one[1]
-    module, folder = "tests.training.test_sharding", str(tmp_path / "shards")
-    launch(2, f"from pathlib import Path; from {module} import curve; curve(Path({folder!r}), shard=True)")
+    launch(2, partial(curve, shard=True), tmp_path / "shards")
     assert losses(tmp_path / "shards") == pytest.approx(one, abs=1e-6)
 
 
