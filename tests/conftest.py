@@ -15,6 +15,17 @@ from talking_points.dataset.scene import Scene, make_scene
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
+
+@pytest.fixture
+def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights end no text: they write as many tokens as they may."""
+    from talking_points.pointing import descriptor
+    from talking_points.training import policy
+
+    for module in (descriptor, policy):
+        monkeypatch.setattr(module, "MAX_NEW_TOKENS", 12)
+
+
 LABELS = ["null", "hair", "skin", "shirt", "jeans", "shoes", "bag"]
 
 

@@ -16,11 +16,11 @@ from PIL import Image
 from talking_points.cli import main
 from talking_points.evaluation.differs import _base
 from talking_points.evaluation.differs import _of_role as _of_checkpoint
-from talking_points.pointing import descriptor as descriptor_module
-from talking_points.training import policy as policy_module
 from talking_points.training import watching
 from tests.bases.tiny_qwen import write_tiny
 from tests.shades import shade_photos
+
+pytestmark = pytest.mark.usefixtures("short_texts")
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GUIDE = Path(__file__).resolve().parents[1] / "docs" / "qwen3-vl.md"
@@ -62,8 +62,6 @@ def test_the_commands_of_the_guide(
     """From a stock model to answers and scores, in fewer steps."""
     if not GUIDE.is_file():
         pytest.skip("docs/ is not beside the tests")
-    for module in (descriptor_module, policy_module):
-        monkeypatch.setattr(module, "MAX_NEW_TOKENS", 6)
     monkeypatch.setattr(watching, "MAX_BROKEN", 1.0)  # random weights end no text
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder / "set", "set")

@@ -33,11 +33,11 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, and resets connections")
 @pytest.mark.usefixtures("scripts")
 def test_a_server_under_attack() -> None:
-    checks = importlib.import_module("attack").attack(0, 100, whole=False)
+    checks = importlib.import_module("attack").attack(0, 40, whole=False)
     assert len(checks) >= 11
     assert not [str(check) for check in checks if check.problems]
     [fuzzed] = [check for check in checks if check.name.startswith("random requests")]
-    assert sum(fuzzed.outcomes.values()) == 100
+    assert sum(fuzzed.outcomes.values()) == 40
     assert {"200", "400", "404", "405"} <= fuzzed.outcomes.keys()
 
 

@@ -24,6 +24,8 @@ from tests.shades import shade_photos
 from tests.tiny import tiny_network
 from tests.training.test_loop import losses
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "training.md"
 FEWER = ["--steps", "2", "--photos", "2", "--points", "2", "--lora-rank", "4"]

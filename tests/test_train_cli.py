@@ -18,6 +18,8 @@ from talking_points.training import roles
 from tests.shades import shade_photos
 from tests.tiny import tiny_network
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_:
@@ -164,7 +166,7 @@ def test_from_photos_to_a_model_that_answers(people: Path, tmp_path: Path, capsy
 
     # Ray gives the same answers.
     if importlib.util.find_spec("ray") is not None:
-        spread = (*blind, *scored[:-1], tmp_path / "ray", "--engine", "ray", "--workers", 2)
+        spread = (*blind, *scored[:-1], tmp_path / "ray", "--engine", "ray", "--workers", 1)
         assert run("evaluate", *source, "--model", mini, *spread) == 0
         capsys.readouterr()
         for one, other in zip(samples, pq.read_table(tmp_path / "ray" / "samples.parquet").to_pylist(), strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from talking_points.bases.loading import attach_role, load_base, load_joined, lo
 from talking_points.model.checkpoint import DifferentBases
 from talking_points.model.weights import read_tensors
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB, letterbox
-from talking_points.pointing import descriptor as descriptor_module
 from talking_points.pointing.pretrained import find_base
 from talking_points.pointing.round_trip import TalkingPoints
 from tests.bases.tiny_qwen import write_tiny
+
+pytestmark = pytest.mark.usefixtures("short_texts")
 
 SIDE = 128
 TEXTS = ["the left shoe", "the hood of the red car, <|im_end|> near its lower edge"]
@@ -61,12 +61,6 @@ def network(folder: Path, *, head: str = "pointer", blind: bool = False, shake: 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> QwenNetwork:
     return network(folder)
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(descriptor_module, "MAX_NEW_TOKENS", 6)
-    yield
 
 
 def squares(photos: list[Image.Image]) -> Tensor:

@@ -19,10 +19,8 @@ from talking_points.bases.loading import load_base, load_joined
 from talking_points.evaluation.samples import Sample
 from talking_points.model.weights import read_tensors
 from talking_points.photos import open_photo
-from talking_points.pointing import descriptor as descriptor_module
 from talking_points.pointing.localizer import PointLocalizer
 from talking_points.pointing.prepared import PreparedPhoto
-from talking_points.training import policy as policy_module
 from talking_points.training import watching
 from talking_points.training.batches import PointBatches
 from talking_points.training.policy import Policy
@@ -31,6 +29,8 @@ from talking_points.training.roles import train_role
 from talking_points.training.settings import DescriptorSettings, GRPOSettings, LocalizerSettings
 from tests.bases.tiny_qwen import write_tiny
 from tests.processes import exit_code_of, launch
+
+pytestmark = pytest.mark.usefixtures("short_texts")
 
 SIDE = 128
 ADAPTER = "adapter_model.safetensors"
@@ -81,12 +81,19 @@ def errors(checkpoint: Path, samples: list[Sample]) -> tuple[np.ndarray, np.ndar
     return np.linalg.norm(found_N2 - np.array([s.point_unit for s in samples]), axis=1), found_N2
 
 
-@pytest.mark.parametrize(("head", "steps"), [("regression", 150), ("pointer", 300)])
+@pytest.mark.parametrize(("head", "steps"), [("regression", 150), ("pointer", 250)])
 def test_it_learns_points_that_only_the_photo_tells(base: Path, tmp_path: Path, head: str, steps: int) -> None:
-    """Eight real photos with the same six texts: all found again, by the regression and by the pointer."""
-    samples = real_samples()
+    """Four real photos with the same six texts: all found again, by the regression and by the pointer."""
+    samples = few(4)
     settings = told(
-        LocalizerSettings, base, tmp_path, head=head, steps=steps, learning_rate=3e-3, feature_cache=tmp_path / "kept"
+        LocalizerSettings,
+        base,
+        tmp_path,
+        head=head,
+        steps=steps,
+        photos=4,
+        learning_rate=3e-3,
+        feature_cache=tmp_path / "kept",
     )
     assert train_role(settings, samples)
     distances, _ = errors(tmp_path / "checkpoint", samples)
@@ -124,12 +131,23 @@ def train_some(base: Path, out: Path, role: str, *, die_at: int | None = None) -
     return train_role(settings, few(4), on_step=on_step)
 
 
+@pytest.fixture(scope="module")
+def roles(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Checkpoints with a descriptor and with a localizer, of trainings that nothing disturbed; not to be written to."""
+    out = tmp_path_factory.mktemp("roles")
+    for role in ("descriptor", "localizer"):
+        assert train_some(base, out / role, role)
+    return out / "descriptor" / "checkpoint", out / "localizer" / "checkpoint"
+
+
 @pytest.mark.parametrize("role", ["descriptor", "localizer"])
-def test_killed_and_started_again_is_as_if_never_killed(base: Path, tmp_path: Path, role: str) -> None:
-    assert train_some(base, tmp_path / "whole", role)
+def test_killed_and_started_again_is_as_if_never_killed(
+    base: Path, roles: tuple[Path, Path], tmp_path: Path, role: str
+) -> None:
     assert exit_code_of(partial(train_some, die_at=3), base, tmp_path / "cut", role) == -signal.SIGKILL
     assert train_some(base, tmp_path / "cut", role)
-    files = sorted((tmp_path / "whole" / "checkpoint" / role).glob("*.safetensors"))
+    whole = roles[role == "localizer"]
+    files = sorted((whole / role).glob("*.safetensors"))
     assert len(files) == 2
     for file in files:
         mine, theirs = read_tensors(tmp_path / "cut" / "checkpoint" / role / file.name), read_tensors(file)
@@ -164,17 +182,8 @@ def test_in_bf16_on_whole_and_quantized_bases(base: Path, tmp_path: Path, quanti
     assert any(p.any() for name, p in weights.items() if "lora_B" in name)
 
 
-@pytest.fixture
-def roles(base: Path, tmp_path: Path) -> tuple[Path, Path]:
-    for role in ("descriptor", "localizer"):
-        assert train_some(base, tmp_path / role, role)
-    return tmp_path / "descriptor" / "checkpoint", tmp_path / "localizer" / "checkpoint"
-
-
 def test_localization_rewards_it(roles: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's own function: photos encoded once for texts and rewards, the base loaded once."""
-    for module in (descriptor_module, policy_module):
-        monkeypatch.setattr(module, "MAX_NEW_TOKENS", 6)
     monkeypatch.setattr(watching, "MAX_BROKEN", 1.0)  # random weights end no text
     monkeypatch.setattr(watching, "MIN_DISTINCT", 0.0)
     settings = GRPOSettings(
@@ -208,7 +217,6 @@ class EarlySigns(CachedBase):
 
 
 def test_what_is_rewarded_becomes_more_likely(roles: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy_module, "MAX_NEW_TOKENS", 8)
     network = load_joined(*roles)
     assert isinstance(network, QwenNetwork)
     with torch.no_grad():

@@ -14,8 +14,6 @@ from PIL import Image
 from talking_points import TalkingPoints
 from talking_points.bases.base import Base
 from talking_points.evaluation.samples import Sample
-from talking_points.pointing import descriptor
-from talking_points.training import policy as policy_module
 from talking_points.training.batches import PointBatch, PointBatches
 from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.objectives import descriptor_objective, localizer_objective
@@ -24,6 +22,8 @@ from talking_points.training.reinforce import CachedBase, grpo_objective
 from talking_points.training.roles import role_parameters
 from talking_points.training.settings import GRPOSettings
 from tests.bases.fake import FakeBase
+
+pytestmark = pytest.mark.usefixtures("short_texts")
 
 PHOTOS = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
 
@@ -47,12 +47,6 @@ def batch() -> PointBatch:
         for n, photo in enumerate(PHOTOS)
     ]
     return PointBatches(samples, settings(), side=FakeBase.side)[0]
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (descriptor, policy_module):
-        monkeypatch.setattr(module, "MAX_NEW_TOKENS", 4)
 
 
 def test_it_describes_and_finds() -> None:

@@ -27,6 +27,8 @@ from talking_points.model.checkpoint import save_checkpoint
 from tests.evaluation.test_protocol import SCENES
 from tests.tiny import tiny_network
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 
 def no_problem(problem: str) -> None:
     raise AssertionError(problem)

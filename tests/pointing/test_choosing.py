@@ -16,6 +16,8 @@ from talking_points.pointing.pretrained import load_roles
 from talking_points.pointing.verify import verify
 from tests.tiny import tiny_network
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 POINTS = [(3.5, 4.0), (69.9, 39.9), (35.0, 20.0)]
 NAMES = ("person", "shoe", "hand", "index finger", "finger", "top", "dress")
 

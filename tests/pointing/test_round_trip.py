@@ -18,6 +18,8 @@ from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.samples import PhotoPoint, answer_as_json
 from tests.tiny import HEADS, tiny_network
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 
 @pytest.fixture(scope="module")
 def tp() -> TalkingPoints:

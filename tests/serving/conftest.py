@@ -24,6 +24,11 @@ from tests.tiny import tiny_network
 SIZE_WH = (70, 40)
 
 
+@pytest.fixture(autouse=True)
+def brief(short_texts: None) -> None:
+    """The tiny model of these tests writes few words."""
+
+
 def photo_bytes(size_wh: tuple[int, int] = SIZE_WH, form: str = "PNG", seed: int = 0) -> bytes:
     values = np.random.default_rng(seed).integers(0, 255, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
     stream = io.BytesIO()

@@ -30,26 +30,28 @@ def wait_for_answer_beside(tab: Any, n: int) -> None:
     tab.wait_for_selector(f"#note-{n} .found", state="attached")
 
 
+SMALL, LARGE = (40, 30), (2000, 900)
+"""Shown larger than it is, and smaller."""
 PHONE = {"device_scale_factor": 3, "has_touch": True, "is_mobile": True}
 
 
 @needs_chromium
 @pytest.mark.parametrize(
-    ("width", "height", "screen", "full_screen"),
+    ("size_wh", "width", "height", "screen", "full_screen"),
     [
-        (1280, 900, {}, False),
-        (1280, 900, {}, True),
-        (1920, 1080, {}, True),
-        (800, 1000, {}, True),
+        (SMALL, 1280, 900, {}, False),
+        (LARGE, 1280, 900, {}, False),
+        (LARGE, 1280, 900, {}, True),
+        (SMALL, 1920, 1080, {}, True),
+        (LARGE, 800, 1000, {}, True),
         # As a browser zoomed to 200%, and to 75%, has it.
-        (640, 450, {"device_scale_factor": 2}, False),
-        (1706, 1200, {"device_scale_factor": 0.75}, True),
-        (375, 740, PHONE, False),
-        (375, 740, PHONE, True),
-        (740, 375, PHONE, False),
+        (SMALL, 640, 450, {"device_scale_factor": 2}, False),
+        (LARGE, 1706, 1200, {"device_scale_factor": 0.75}, True),
+        (SMALL, 375, 740, PHONE, False),
+        (LARGE, 375, 740, PHONE, True),
+        (LARGE, 740, 375, PHONE, False),
     ],
 )
-@pytest.mark.parametrize("size_wh", [(40, 30), (2000, 900)])
 def test_the_pixel_clicked_is_the_pixel_asked(
     visit: Callable[..., Any],
     tmp_path: Path,

@@ -10,13 +10,10 @@ from talking_points.training.grpo import group_advantages, kl_divergence, policy
 from talking_points.training.policy import Policy, Rollout
 from tests.tiny import tiny_network
 
+pytestmark = pytest.mark.usefixtures("short_texts")
+
 POINTS = torch.tensor([[[0.3, 0.4], [0.6, 0.5]], [[0.5, 0.9], [0.1, 0.2]]])
 SAMPLING = Sampling(temperature=1.0, samples=3)
-
-
-@pytest.fixture(autouse=True)
-def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("talking_points.training.policy.MAX_NEW_TOKENS", 12)
 
 
 def roll(policy: Policy, seed: int = 0) -> Rollout:
