@@ -25,9 +25,9 @@ def unheard(*_: Any) -> None:
     """In place of any of these where nobody listens."""
 
 
-def one_line(error: Exception) -> str:
-    """An error's message, its lines joined."""
-    return " ".join(str(error).split())
+def one_line(said: object) -> str:
+    """A text, or what an error says, its lines joined."""
+    return " ".join(str(said).split())
 
 
 class Progress:

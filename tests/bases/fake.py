@@ -88,9 +88,6 @@ class FakeBase(nn.Module):
     def encode_points(self, features: Colours, points_BP2: Tensor, *, region: str | None = None) -> Tensor:
         return points_BP2
 
-    def grid(self, features: Colours) -> Tensor:
-        return features.means_B43.transpose(1, 2).unflatten(2, (2, 2))
-
     def embed_prefix(self, features: Colours, role: str) -> tuple[Tensor, list[int]]:
         return self.colour(features.means_B43), [4] * len(features.means_B43)
 

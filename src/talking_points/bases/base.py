@@ -93,9 +93,6 @@ class Base(Protocol):
             region: where a point's query looks, where the base has a choice; None: as its config says.
         """
 
-    def grid(self, features: Any) -> Tensor:
-        """(B, C, H, W) features of cells that tile the square; (i, j) is centred at ((j + 0.5) / W, (i + 0.5) / H)."""
-
     # --- Language
 
     def embed_prefix(self, features: Any, role: str) -> tuple[Tensor, list[int]]:

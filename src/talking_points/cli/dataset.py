@@ -68,7 +68,7 @@ def _check(settings: BuildOrCheckSettings) -> None:
         found = check_sources(parse_sources(settings.sources), progress.show)
     for note, count in found.notes.items():
         log(f"noted: {count:,} x {note}")
-    for folder in (one for one in found.folders if not one.is_whole):
+    for folder in (one for one in found.folders if one.missing):
         # Beside the problems: a split that is missing may be none.
         for line in render("talking_points.cli", "folder.txt.j2", folder=folder).splitlines():
             log(line)

@@ -28,9 +28,8 @@ def serve(settings: ServeSettings) -> None:
         raise ValueError(f"--model names one model twice: {', '.join(settings.model)}")
     from talking_points.pointing.pretrained import load_roles, takes_style
     from talking_points.serving.engine import Engine
-    from talking_points.serving.listening import open_socket
+    from talking_points.serving.listening import answer_until_stopped, open_socket
     from talking_points.serving.server import make_app
-    from talking_points.serving.server import serve as run
 
     # Of several models, a style is for those that take one, and choosing for the others.
     several = len(settings.model) > 1
@@ -45,8 +44,10 @@ def serve(settings: ServeSettings) -> None:
     _say_address(f"serving {', '.join(engines)}", settings, listening.getsockname()[1])
     _say_who_is_silent(engines)
     try:
-        run(app, engines, listening)
+        answer_until_stopped(app, listening)
     finally:
+        for engine in engines.values():
+            engine.close()
         log("stopped")
 
 

@@ -51,7 +51,7 @@ def check_sources(sources: Mapping[str, Path], on_progress: OnProgress = unheard
         folders.append(look_at_folder(name, folder))
         lacking: list[Problem] = folders[-1].problems() if name.partition(".")[0] in PUBLISHED else []
         of_files += lacking
-        if lacking and folders[-1].is_another:
+        if lacking and not folders[-1].found:
             continue
         splits, found = _open_splits(name, folder, but=folders[-1].lacking if lacking else ())
         opened += splits

@@ -22,6 +22,7 @@ from talking_points.pointing.pictures import ringed_photo
 from talking_points.pointing.prepared import upright_photo
 from talking_points.pointing.stock import Asker, Question, Refusal
 from talking_points.points import Point
+from talking_points.progress import one_line
 
 Level = Literal["object", "local"]
 """What a describer speaks of: the object, from the whole photo with the point; or the surroundings of the point."""
@@ -52,7 +53,7 @@ def describe_by_endpoint(
     for task in tasks:
         picture = shown(level, photo, task.facts.point_px, endpoint.config.photo_side_px)
         try:
-            said.append(_one_line(endpoint.ask(fill_prompt(level), [picture], seed=task.seed)))
+            said.append(one_line(endpoint.ask(fill_prompt(level), [picture], seed=task.seed)))
         except RequestRefusedError as refusal:
             said.append(Refusal(str(refusal)))
     return said
@@ -77,7 +78,7 @@ def describe_by_stock_model(
                 continue
             question = Question(photo=picture, pictures=(), words=fill_prompt(level), longest=LONGEST_ANSWER_TOKENS)
             [answer] = asker.ask([question])
-            said.append(_one_line(answer) if isinstance(answer, str) else answer)
+            said.append(one_line(answer) if isinstance(answer, str) else answer)
     return said
 
 
@@ -94,7 +95,3 @@ def describe_by_descriptor(
             return [*describer.describe(photo, points_px)]
         middle = CUT_SIDE_PX / 2
         return [describer.describe(cut_out(photo, point), [(middle, middle)])[0] for point in points_px]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -40,16 +40,6 @@ class Filler:
     """The model's; "" of rules."""
     endpoint: EndpointConfig | None = None
 
-    @property
-    def shown_name(self) -> str:
-        """For the records."""
-        return {"rules": "rules", "caption": f"caption:{self.name}"}.get(self.kind, self.name)
-
-    @property
-    def is_prompted(self) -> bool:
-        """Whether it is asked with the prompts."""
-        return self.kind in ("endpoint", "stock")
-
 
 def find_fillers(settings: BuildSettings) -> dict[str, Filler]:
     """Who fills each of `ROLES`. Of a model in this process nothing but its config is read; a Hub id is downloaded.
@@ -110,7 +100,7 @@ def names_of_roles(settings: BuildSettings, fillers: Mapping[str, Filler]) -> di
 
 
 def _prompts_sha256(fillers: Mapping[str, Filler]) -> str | None:
-    return prompts_sha256() if any(one.is_prompted for one in fillers.values()) else None
+    return prompts_sha256() if any(one.kind in ("endpoint", "stock") for one in fillers.values()) else None
 
 
 def open_roles(settings: BuildSettings, fillers: Mapping[str, Filler], ledger: Ledger) -> Roles:
@@ -145,7 +135,11 @@ def open_roles(settings: BuildSettings, fillers: Mapping[str, Filler], ledger: L
         describe_object=describer("object"),
         describe_local=describer("local"),
         write=by_rules if writer is None else partial(write_by_endpoint, endpoints[writer]),
-        names={role: one.shown_name for role, one in fillers.items()},
+        # As the records tell of them.
+        names={
+            role: {"rules": "rules", "caption": f"caption:{one.name}"}.get(one.kind, one.name)
+            for role, one in fillers.items()
+        },
         endpoints=tuple(endpoints.values()),
         prompts_sha256=_prompts_sha256(fillers),
     )

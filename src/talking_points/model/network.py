@@ -244,10 +244,6 @@ class PointNetwork(nn.Module):
             told_BPK = decided(chances_BPK, config.point_names, config.point_wider, config.point_objects)
             return torch.cat([features_BPF, told_BPK], dim=-1)
 
-    def grid(self, features: ImageFeatures) -> Tensor:
-        """The mask feature, at stride 4."""
-        return features.decoder_inputs.mask_feature_BCHW
-
     # --- Language
 
     @property

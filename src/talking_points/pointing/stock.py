@@ -17,6 +17,7 @@ from talking_points.pointing.pairs import Asked, OnText, answer_pairs, check_pai
 from talking_points.pointing.pictures import close_up, ringed_photo
 from talking_points.pointing.prepared import Photo, UprightPhoto, upright_photo
 from talking_points.points import Point, check_point
+from talking_points.progress import one_line
 from talking_points.samples import NOWHERE, FoundPoint, says_something
 
 log = logging.getLogger(__name__)
@@ -104,10 +105,10 @@ class StockDescriptor(_Role):
         check_pairs(pairs, "(x, y)")
 
         def work(batch: Sequence[Asked[UprightPhoto, Point]]) -> list[str]:
-            told = None if on_text is None else lambda place, text: on_text(batch[place].index, _one_line(text))
+            told = None if on_text is None else lambda place, text: on_text(batch[place].index, one_line(text))
             answers = self.asker.ask([self.question(one.photo, one.question) for one in batch], on_text=told)
             _count(self.asker.name, [one.reason for one in answers if isinstance(one, Refusal)], len(answers))
-            return ["" if isinstance(answer, Refusal) else _one_line(answer) for answer in answers]
+            return ["" if isinstance(answer, Refusal) else one_line(answer) for answer in answers]
 
         return answer_pairs(opened(pairs, self.prepare, PHOTOS_AT_ONCE, check_point), QUESTIONS_AT_ONCE, work)
 
@@ -181,7 +182,7 @@ class StockLocalizer(_Role):
         try:
             units = self.form.points(answer, self.asker.shown_wh(size_wh))
         except ValueError as error:
-            return replace(NOWHERE, problem=f"{error}: {_one_line(answer)!r:.80}")
+            return replace(NOWHERE, problem=f"{error}: {one_line(answer)!r:.80}")
         if not units:
             return replace(NOWHERE, there=0.0)
         points = [(x * size_wh[0], y * size_wh[1]) for x, y in units]
@@ -195,7 +196,3 @@ def _count(name: str, problems: Sequence[str], asked: int) -> None:
     """Say how many answers there are none of; never silently."""
     if problems:
         log.warning("%s: no answer to %d of %d questions; the first: %s", name, len(problems), asked, problems[0])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

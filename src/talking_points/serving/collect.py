@@ -7,7 +7,6 @@ counted from 1; a client names no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -57,14 +56,6 @@ class Save(BaseModel):
     skipped: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
-    """A point's pictures as JPEG."""
-
-    photo: bytes
-    loupe: bytes
-
-
 def points_of(settings: CollectSettings, on_problem: OnNote) -> tuple[list[Sample], list[Sample]]:
     """All points of the set, and those to describe, which `evaluate` with the same limit and seed draws, too.
 
@@ -90,7 +81,7 @@ def make_collect_app(points: Sequence[Sample], kept: KeptTexts, settings: Collec
     made = lru_cache(maxsize=PHOTOS_KEPT)(lambda number: _shown(_described(points[number - 1])))
     one_at_a_time = Lock()
 
-    def shown(number: int) -> Shown:
+    def shown(number: int) -> dict[str, bytes]:
         # A point's two pictures are asked for together, and made of one photo.
         with one_at_a_time:
             return made(number)
@@ -108,7 +99,9 @@ def make_collect_app(points: Sequence[Sample], kept: KeptTexts, settings: Collec
     return OwnPagesOnly(Gate(app, settings, Metrics({})), settings.host)
 
 
-def _add_points(app: FastAPI, points: Sequence[Sample], kept: KeptTexts, shown: Callable[[int], Shown]) -> None:
+def _add_points(
+    app: FastAPI, points: Sequence[Sample], kept: KeptTexts, shown: Callable[[int], dict[str, bytes]]
+) -> None:
     """What there is of each point, by its number."""
 
     def numbered(number: int) -> Sample:
@@ -133,7 +126,7 @@ def _add_points(app: FastAPI, points: Sequence[Sample], kept: KeptTexts, shown: 
     def picture(number: int, kind: Literal["photo", "loupe"]) -> Response:
         numbered(number)
         try:
-            jpeg = getattr(shown(number), kind)
+            jpeg = shown(number)[kind]
         except (ValueError, OSError) as error:
             raise HTTPException(404, one_line(error)) from None
         # Another set may be at this address tomorrow.
@@ -184,11 +177,12 @@ def loupe_box(point_px: tuple[float, float], size_wh: tuple[int, int]) -> tuple[
     return x0, y0, x0 + sides[0], y0 + sides[1]
 
 
-def _shown(sample: Sample) -> Shown:
+def _shown(sample: Sample) -> dict[str, bytes]:
+    """A point's pictures as JPEG."""
     photo = sample.open_photo()
     loupe = photo.crop(loupe_box(sample.point_px, sample.size_wh))
     side = min(max(max(photo.size), SHOWN_LEAST_PX), SHOWN_SIDE_PX)
-    return Shown(photo=encode_photo(_scaled(photo, side)), loupe=encode_photo(_scaled(loupe, LOUPE_SIDE_PX)))
+    return {"photo": encode_photo(_scaled(photo, side)), "loupe": encode_photo(_scaled(loupe, LOUPE_SIDE_PX))}
 
 
 def _scaled(photo: Image.Image, side: int) -> Image.Image:

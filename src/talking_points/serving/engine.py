@@ -95,18 +95,14 @@ class Engine:
     @property
     def prompts(self) -> Prompts | None:
         """What counts the model's tokens; None of stock models and endpoints, whose tokens are not known here."""
-        from talking_points.pointing.role import Role
-
-        descriptor = self._tp.descriptor
-        return descriptor.network.prompts if isinstance(descriptor, Role) else None
+        network: Any = getattr(self._tp.descriptor, "network", None)
+        return None if network is None else network.prompts
 
     @property
     def knows(self) -> tuple[str, ...]:
         """Objects and parts that the model was taught by name; none where that is not known."""
-        from talking_points.pointing.role import Role
-
-        descriptor = self._tp.descriptor
-        return descriptor.network.class_names if isinstance(descriptor, Role) else ()
+        network: Any = getattr(self._tp.descriptor, "network", None)
+        return () if network is None else network.class_names
 
     def watch(self, on_batch: Callable[[int, float], None]) -> None:
         """From now on, tell the points and texts of each batch, and how long it took, in seconds."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel
-from torch import nn
 from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from talking_points.bases import hub, qwen3_vl
@@ -192,7 +191,8 @@ def load_role_into(network: QwenNetwork, role: str, folder: Path) -> None:
     assert isinstance(network.whole, PeftModel)
     set_lora(network.whole, role, folder / role)
     path = folder / role / PARTS[role]
-    load_weights(own_part(network, role), read_tensors(path), source=str(path))
+    [part] = network.own_parts(role).values()
+    load_weights(part, read_tensors(path), source=str(path))
 
 
 def save_network(network: QwenNetwork, folder: Path, *, dtype: torch.dtype | None = None) -> None:
@@ -207,14 +207,8 @@ def save_network(network: QwenNetwork, folder: Path, *, dtype: torch.dtype | Non
         for role in network.roles:
             assert isinstance(network.whole, PeftModel)
             save_lora(network.whole, role, new / role, dtype)
-            save_tensors(own_part(network, role).state_dict(), new / role / PARTS[role], dtype)
-
-
-def own_part(network: QwenNetwork, role: str) -> nn.Module:
-    """What a role owns beside its adapter."""
-    part = network.point_token if role == "descriptor" else network.localizer
-    assert part is not None
-    return part
+            [part] = network.own_parts(role).values()
+            save_tensors(part.state_dict(), new / role / PARTS[role], dtype)
 
 
 def network_of(base: Base) -> QwenNetwork:

@@ -12,14 +12,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import Qwen3VLForConditionalGeneration
 
 from talking_points.bases.adapted.features import SquareFeatures
 from talking_points.bases.adapted.parts import SIGMA_CELLS, GridLocalizer, PointToken, pooled
@@ -37,29 +36,6 @@ from talking_points.model.roles import ROLES, role_missing
 from talking_points.model.shared_prefix import SharedPrefix, read_prefix, read_suffixes
 from talking_points.model.weights import fingerprint
 from talking_points.photos import CLIP_MEAN_RGB, CLIP_STD_RGB
-
-
-@dataclass(frozen=True, slots=True)
-class QwenLanguage:
-    """The language model of a Qwen3-VL, adapters included; a `model.language.LlamaLike`."""
-
-    whole: Qwen3VLForConditionalGeneration
-
-    @property
-    def config(self) -> Any:
-        return self.whole.config.text_config
-
-    @property
-    def model(self) -> Any:
-        return self.whole.model.language_model
-
-    @property
-    def lm_head(self) -> nn.Module:
-        return self.whole.lm_head
-
-    def get_input_embeddings(self) -> nn.Module:
-        embedding: nn.Module = self.whole.get_input_embeddings()
-        return embedding
 
 
 class QwenNetwork(nn.Module):
@@ -86,7 +62,13 @@ class QwenNetwork(nn.Module):
         self.head_kind, self.blind = head, blind
         self._own_prompts = QwenPrompts(stock.tokenizer)
         self.prompts: Prompts = self._own_prompts
-        self.language = QwenLanguage(stock.model)
+        self.language: Any = SimpleNamespace(
+            config=stock.model.config.text_config,
+            model=stock.model.model.language_model,
+            lm_head=stock.model.lm_head,
+            get_input_embeddings=stock.model.get_input_embeddings,
+        )
+        """The language model, adapters included; a `model.language.LlamaLike`."""
         self.adapters: PeftAdapters | None = None
         self.point_token: PointToken | None = None
         """Of the descriptor."""
@@ -94,14 +76,6 @@ class QwenNetwork(nn.Module):
         self.origin: Any = None
         """How a checkpoint names the stock model (`checkpoint.BaseName`); None: it was not read from a folder."""
         self._acting = threading.RLock()
-
-    def new_point_token(self) -> PointToken:
-        return PointToken(self.width).to(self.device)
-
-    def new_localizer(self) -> GridLocalizer:
-        """Untrained, of the kind that is set."""
-        parts = GridLocalizer(self.width, levels=self.levels, cells=self.cells, head=self.head_kind, blind=self.blind)
-        return parts.to(self.device)
 
     # --- What it is
 
@@ -129,7 +103,7 @@ class QwenNetwork(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.language.get_input_embeddings().weight.dtype  # type: ignore[return-value]
+        return self.language.get_input_embeddings().weight.dtype
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -207,9 +181,6 @@ class QwenNetwork(nn.Module):
             raise ValueError(f"region is {region!r}; over {self.name} there is 'gaussian' alone")
         with torch.autocast(self.device.type, enabled=False):
             return torch.cat([pooled(features, points_BP2.float()), points_BP2.float()], dim=-1)
-
-    def grid(self, features: SquareFeatures) -> Tensor:
-        return features.grid_BDhw
 
     # --- Language
 
@@ -325,7 +296,7 @@ class QwenNetwork(nn.Module):
 
     # --- Training
 
-    def _parts(self, role: str) -> dict[str, nn.Module]:
+    def own_parts(self, role: str) -> dict[str, nn.Module]:
         """What a role owns beside its adapter."""
         own = {"descriptor": ("point_token", self.point_token), "localizer": ("localizer", self.localizer)}
         name, part = own[role]
@@ -335,12 +306,13 @@ class QwenNetwork(nn.Module):
     def role_weights(self, role: str, *, language: bool = True, blocks: range | None = None) -> dict[str, nn.Parameter]:
         weights = adapter_weights(self.whole, role, blocks) if language else {}
         if blocks is None:
-            weights |= {f"{part}.{n}": p for part, one in self._parts(role).items() for n, p in one.named_parameters()}
+            parts = self.own_parts(role).items()
+            weights |= {f"{part}.{n}": p for part, one in parts for n, p in one.named_parameters()}
         return weights
 
     def role_modules(self, role: str) -> dict[str, nn.Module]:
         # Without the vision tower, which nothing trains and not every process walks at every step.
-        return {"language": self.language.model, "lm_head": self.language.lm_head, **self._parts(role)}
+        return {"language": self.language.model, "lm_head": self.language.lm_head, **self.own_parts(role)}
 
     def recompute(self, on: bool) -> None:
         self.language.model.gradient_checkpointing = on
@@ -365,9 +337,11 @@ class QwenNetwork(nn.Module):
         assert role in ROLES
         self.whole, self.adapters = adapted, PeftAdapters(adapted)
         if role == "localizer":
-            self.localizer = self.new_localizer()
+            self.localizer = GridLocalizer(
+                self.width, levels=self.levels, cells=self.cells, head=self.head_kind, blind=self.blind
+            ).to(self.device)
         else:
-            self.point_token = self.new_point_token()
+            self.point_token = PointToken(self.width).to(self.device)
         self.requires_grad_(False)
 
 

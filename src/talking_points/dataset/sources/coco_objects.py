@@ -237,7 +237,8 @@ def _label(thing: _Thing, breed_of_photo: str) -> SceneObject:
 def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, Any], frame: CocoFrame) -> _Thing:
     """An annotation in pixels of the photo; LabelError where nothing of it can be used."""
     record = record_of(annotation, frame.photo_name)
-    box = _read_box(record, annotation, frame)
+    bbox = bbox_of(frame.file, record, annotation)
+    box = None if bbox is None else frame.box(bbox)
     mask = None
     problems: Sequence[Problem] = ()
     outline = annotation.get("segmentation")
@@ -273,12 +274,6 @@ def _thing(reading: _Reading, annotation: dict[str, Any], category: dict[str, An
         problems=problems,
         notes=notes,
     )
-
-
-def _read_box(record: str, annotation: Mapping[str, Any], frame: CocoFrame) -> Box | None:
-    """The box of an annotation in the photo, not cut; None where it has none or an empty one."""
-    bbox = bbox_of(frame.file, record, annotation)
-    return None if bbox is None else frame.box(bbox)
 
 
 # --- parts by category ----------------------------------------------------------------------------------------

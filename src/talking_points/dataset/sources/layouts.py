@@ -108,20 +108,10 @@ class FolderFound:
     lacking: tuple[str, ...]
     """Splits of which something is there and something is missing."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether everything that was expected is there."""
-        return not self.missing
-
-    @property
-    def is_another(self) -> bool:
-        """Whether nothing that was expected is there."""
-        return not self.found
-
     def problems(self) -> list[Problem]:
         """What is wrong with a published archive's folder; a split that is missing as a whole is not."""
         others = f"found: {', '.join(self.others)}" if self.others else "the folder is empty"
-        if self.is_another:
+        if not self.found:
             said = f"holds nothing of {self.layout}: expected {', '.join(self.missing)}; {others}"
             return [problem_of(self.folder, "", said, "give the folder into which the archive was unpacked")]
         groups = next(one for one in LAYOUTS[_kind(self.source)] if one.name == self.layout).groups
