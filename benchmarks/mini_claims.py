@@ -118,7 +118,7 @@ class Vocabulary:
         self._said: dict[tuple[str, ...], tuple[Name, ...]] = {}
         for label in sorted({*parts, *wider, *WIDER, *self.objects}):
             self._add(label)
-        for word in sorted(SAID["person"] | KINDS["people"]):
+        for word in sorted(KINDS["people"]):
             self._said[word,] = (Name(base="person"),)
         for breed, animal in breeds.items():
             self._said.setdefault(tuple(breed.lower().split(" ")), (Name(base=animal),))
