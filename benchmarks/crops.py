@@ -12,12 +12,8 @@ from talking_points.photos import open_photo
 def photos_of(count: int) -> list[Image.Image]:
     """Crops of the photo that matplotlib ships, all different."""
     whole = open_photo(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    rng = np.random.default_rng(0)
-    crops = []
-    for _ in range(count):
-        x, y = (int(v) for v in rng.integers(0, 60, size=2))
-        crops.append(whole.crop((x, y, x + 440, y + 500)))
-    return crops
+    places = np.random.default_rng(0).choice(60 * 60, size=count, replace=False)
+    return [whole.crop((x, y, x + 440, y + 500)) for y, x in (divmod(int(place), 60) for place in places)]
 
 
 def points_of(count: int) -> list[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from talking_points.evaluation.protocol import THRESHOLDS
 BINS = 5
 DRAWS = 1000
 Figure = dict[str, Any]
-"""{"value": number, "ci": [low, high]}; both None where there is nothing to score."""
+"""{"value": number, "ci": [low, high]}; both None where there is nothing to score, "ci" of a single photo."""
 NO_FIGURE: Figure = {"value": None, "ci": None}
 
 
@@ -45,6 +46,8 @@ def bootstrapped(
     statistic: given the (M,) indices of samples, each as often as it was drawn; NaN where it cannot be told.
     """
     photo_of = np.unique(np.asarray(photos), return_inverse=True)[1]
+    if not photo_of.any():
+        return _figure(statistic(np.arange(len(photo_of))), (math.nan, math.nan), digits=4)
     of_photo = [np.flatnonzero(photo_of == photo) for photo in range(int(photo_of.max()) + 1)]
     rng = np.random.default_rng(seed)
     drawn = [
@@ -106,7 +109,8 @@ def calibration(confidence: ArrayLike, right: ArrayLike, photos: Sequence[str]) 
 
 
 def _figure(value: float, interval: tuple[float, float], digits: int = 2) -> Figure:
-    return {"value": round(value, digits), "ci": [round(end, digits) for end in interval]}
+    ends = None if math.isnan(interval[0]) else [round(end, digits) for end in interval]
+    return {"value": round(value, digits), "ci": ends}
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, digits: int = 1) -> str:
@@ -123,6 +127,8 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, dict):
         if value["value"] is None:
             return ""
+        if value["ci"] is None:
+            return f"{value['value']:.{digits}f} (one photo: no interval)"
         low, high = value["ci"]
         return f"{value['value']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
     return "" if value is None else str(value)

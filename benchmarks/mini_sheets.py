@@ -228,9 +228,13 @@ def read_answers(
         if "x" in line or "y" in line:
             found[place] = _per_cent(line, f"{answers}, line {number}")
         if "wrong" in line:
-            if not (isinstance(line["wrong"], list) and set(line["wrong"]) <= set(WRONG)):
+            if place in wrong:
+                raise ValueError(f"{answers}, line {number}: n {place} is judged twice")
+            if not (isinstance(line["wrong"], list) and all(one in WRONG for one in line["wrong"])):
                 raise ValueError(f"{answers}, line {number}: wrong is {line['wrong']}; allowed: {', '.join(WRONG)}")
             wrong[place], colour[place] = line["wrong"], bool(line.get("colour"))
+    if wrong and (missing := [k for k in range(len(key)) if k not in wrong]):
+        raise ValueError(f"{answers} judges {len(wrong)} of {len(key)} sheets; the first without is {missing[0]}")
     if np.isnan(found).all() and not wrong:
         raise ValueError(f'{answers} answers nothing; expected lines such as {{"n": 0, "x": 43.5, "y": 61}}')
     return key, found, wrong, colour

@@ -12,7 +12,7 @@ from talking_points.part_sides import has_side, without_side
         ("front left door", True, "front door"),
         ("right", True, ""),
         ("leftmost window", False, "leftmost window"),
-        ("Left ear", False, "Left ear"),
+        ("Left ear", True, "ear"),
         ("", False, ""),
     ],
 )

@@ -1,4 +1,5 @@
 import io
+import struct
 import sys
 import warnings
 import zlib
@@ -509,3 +510,60 @@ def test_the_size_in_the_header_is_that_of_the_opened_photo(kind, orientation, t
     exif[0x0112] = orientation
     Image.new("RGB", (40, 30)).save(tmp_path / "photo", kind, exif=exif)
     assert photo_size(tmp_path / "photo") == open_photo(tmp_path / "photo").size
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (0x0128, 2, 2, b"i\0\0\0"),
+        (0x8298, 5, 1, struct.pack("<I", 38)),
+    ],
+    ids=["a unit in words", "a copyright that is a number"],
+)
+def test_an_odd_tag_beside_the_orientation_turns_the_photo_all_the_same(tmp_path, ending, odd):
+    tags = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHI", *odd[:3]) + odd[3]
+    raw = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + struct.pack("<I", 0) + struct.pack("<II", 7, 2)
+    upright = Image.new("RGB", (40, 60), "blue")
+    upright.paste("red", (0, 0, 40, 30))
+    path = tmp_path / f"a.{ending}"
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=raw, quality=95)
+    opened, orientation = open_turned_photo(path)
+    assert (opened.size, orientation) == photo_header(path) == ((40, 60), 6)
+    assert opened.getpixel((20, 5))[0] > 200 and opened.getpixel((20, 55))[2] > 200
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "RGB"])
+def test_a_tiff_stored_sideways_is_the_same_by_its_path_and_by_its_bytes(tmp_path, mode):
+    values = np.zeros((30, 20, 3), np.uint8)
+    values[:10, :7] = 250
+    upright = Image.fromarray(values)
+    stored = upright.transpose(Image.Transpose.ROTATE_90)
+    grey = np.asarray(stored.convert("L")).astype(np.uint16) * 257
+    stored = Image.fromarray(grey) if mode == "I;16" else stored.convert(mode)
+    path = tmp_path / "a.tif"
+    stored.save(path, tiffinfo={0x0112: 6})
+    opened = open_photo(path)
+    assert opened.size == upright.size == photo_header(path)[0]
+    assert np.array_equal(np.asarray(opened), np.asarray(decode_photo(path.read_bytes())))
+    bright = np.asarray(opened.convert("L")) > 128
+    assert bright[:10, :7].all() and bright.sum() == 70
+
+
+@pytest.mark.parametrize("colour", [(1000,), (1000, 2000, 3000)])
+def test_a_transparent_colour_of_16_bits_is_white(tmp_path, colour):
+    """A PNG of two pixels, one of them of the colour that is transparent."""
+    grey = len(colour) == 1
+    other = (40_000,) * len(colour)
+    row = b"\0" + b"".join(v.to_bytes(2, "big") for v in (*colour, *other))
+
+    def chunk(name, content):
+        return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+    head = (2).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([16, 0 if grey else 2, 0, 0, 0])
+    clear = b"".join(v.to_bytes(2, "big") for v in colour)
+    path = tmp_path / "a.png"
+    chunks = chunk(b"IHDR", head) + chunk(b"tRNS", clear) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    opened = open_photo(path)
+    assert opened.getpixel((0, 0)) == (255, 255, 255) and max(opened.getpixel((1, 0))) < 200

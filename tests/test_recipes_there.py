@@ -21,6 +21,7 @@ from recipes.mini.there import (
     RULES_EVERY,
     Asked,
     Question,
+    ask,
     draw,
     fit,
     learn,
@@ -161,6 +162,22 @@ def test_what_is_read_of_texts_is_what_says_whether_their_things_are_there(maker
     found = PointLocalizer(network).locate(photo, [one.text for one in questions])
     assert there_P.tolist() == pytest.approx([one.there for one in found], abs=1e-4)
     assert there_P.std() > 1e-3
+
+
+def test_whoever_asks_is_the_localizer_also_beside_a_descriptor(maker: Maker) -> None:
+    """Of a checkpoint with both roles, whichever acted before."""
+    network = tiny_network()
+    with torch.no_grad():
+        for name, parameter in network.role_weights("descriptor").items():
+            if "lora_B" in name:
+                parameter.add_(torch.ones_like(parameter))
+    asked = []
+    for role in ("descriptor", "localizer"):
+        with network.acting_as(role):
+            asked.append(ask(network, maker, 3, training=False).read_NF)
+            example, questions = next(draw(maker, 3, training=False))
+            asked.append(read_questions(network, example, questions))
+    assert torch.equal(asked[0], asked[2]) and not torch.allclose(asked[1], asked[3])
 
 
 @pytest.mark.parametrize("head", ["regression", "pointer"])

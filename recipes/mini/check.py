@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recipes.mini.examples import Maker, Names, Wanted, read_lines, sentence_case
+from recipes.mini.found import auroc
 from recipes.mini.learn import answered, normalised
 from recipes.mini.scenes import read
 from talking_points.dataset.facts import facts_of_points
@@ -64,7 +65,7 @@ def check(network: PointNetwork, validation: Path, texts: Sequence[Path], device
                 result[key] = round(100 * float(np.mean([(e < 0.1) / 2 + (e < 0.2) / 2 for e in errors])), 1)
     yes = np.array([there for (k, *_), (_, there) in zip(asked, found, strict=True) if k in ("long", "short")])
     no = np.array([there for (k, *_), (_, there) in zip(asked, found, strict=True) if k == "other"])
-    result["there_other"] = round(float((yes[:, None] > no).mean()), 3)
+    result["there_other"] = round(auroc(yes, no), 3)
     result["points"] = len(yes) // 2
     return result
 

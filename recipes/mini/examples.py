@@ -19,7 +19,7 @@ from talking_points.dataset.keypoints import sample_points
 from talking_points.dataset.places import DIALECTS, Dialect
 from talking_points.dataset.scene import Scene
 from talking_points.dataset.scene_edits import crop, mirror, resize
-from talking_points.dataset.wordings import ways_to_say
+from talking_points.dataset.wordings import KINDS, ways_to_say
 from talking_points.evaluation.composing import compose
 from talking_points.part_sides import without_side
 from talking_points.photos import scaled_size
@@ -71,7 +71,8 @@ PLAIN_WORDS = frozenset(COLOURS) | frozenset(
         "rightmost topmost lower lowest upper middle center centre side edge corner end tip part bit thing spot first "
         "second last big small large little tiny long short tall round square dark light bright lit open closed raised "
         "lying standing sitting hanging leaning holding held resting parked wooden metal ground background foreground "
-        "photo picture image",
+        "photo picture image touch hit press choose pick blank framed largest biggest smallest halfway somebody "
+        "someone",
     )
 )
 """Words that name no thing."""
@@ -85,6 +86,12 @@ FAR_COLOURS = {
     "white": ("red", "black", "green"),
     "black": ("white", "yellow", "red"),
     "yellow": ("blue", "purple", "black"),
+    "maroon": ("green", "blue", "white"),
+    "pink": ("green", "blue", "black"),
+    "purple": ("green", "yellow", "white"),
+    "navy": ("orange", "red", "yellow"),
+    "teal": ("red", "orange", "white"),
+    "turquoise": ("red", "orange", "black"),
 }
 _SIDED = re.compile(r"\b(left|right)(most|-hand|hand|wards|ward|-most)?\b", re.IGNORECASE)
 _AFTER_ADVERB = re.compile(
@@ -92,10 +99,17 @@ _AFTER_ADVERB = re.compile(
     r"across|over|beneath|through|inside|off|up|down|around|as|when|angles?|opposite|outside|underneath|past|beyond)\b",
     re.IGNORECASE,
 )
+_IN_PHOTO = re.compile(r"\s+(?:in|of) (?:the |our )?(?:photo|picture|image|frame|shot)\b", re.IGNORECASE)
 _BEFORE_SIDE = re.compile(
-    r"\b(the|its|his|her|their|your|my|far|lower|upper|top|bottom|rear|front|back|and|or|own|person's|photo's)\s+$",
+    r"(?:\b(?:the|its|his|her|their|your|my|far|farther|farthest|further|furthest|lower|upper|top|bottom|rear|front|back"
+    r"|own|at|facing|photo|picture|person's|photo's)\s+|-)$",
     re.IGNORECASE,
 )
+_JOINED = re.compile(r"\b(?:and|or)\s+$", re.IGNORECASE)
+_COMPARED = re.compile(r"\s+(?:above|against|behind|below|beside|next|under|where)\b", re.IGNORECASE)
+_HOURS = ("twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
+_HOUR = rf"(?:\d{{1,2}}|{'|'.join(_HOURS)})"
+_CLOCK = re.compile(rf"\b{_HOUR}(?=(?: (?:to|or|and) {_HOUR})?[ -]o['’]? ?clock\b)", re.IGNORECASE)
 
 
 def mirrored_text(text: str) -> str:
@@ -104,13 +118,24 @@ def mirrored_text(text: str) -> str:
     def swapped(match: re.Match[str]) -> str:
         word = match.group(1)
         if word.lower() == "right" and not match.group(2):
-            adverb = _AFTER_ADVERB.match(text, match.end()) and not _BEFORE_SIDE.search(text[: match.start()])
-            if adverb:
+            before = text[: match.start()]
+            is_side = _BEFORE_SIDE.search(before) or _IN_PHOTO.match(text, match.end())
+            # "left and right at the edge", but "and right beside it".
+            is_side = is_side or (_JOINED.search(before) and not _COMPARED.match(text, match.end()))
+            if _AFTER_ADVERB.match(text, match.end()) and not is_side:
                 return match.group()
         other = "right" if word.lower() == "left" else "left"
         return (other.capitalize() if word[0].isupper() else other) + (match.group(2) or "")
 
-    return _SIDED.sub(swapped, text)
+    def on_the_other_half(match: re.Match[str]) -> str:
+        said = match.group()
+        hour = int(said) if said.isdigit() else _HOURS.index(said.lower())
+        if said.isdigit():
+            return str((12 - hour) % 12 or 12)
+        other = _HOURS[(12 - hour) % 12]
+        return other.capitalize() if said[0].isupper() else other
+
+    return _SIDED.sub(swapped, _CLOCK.sub(on_the_other_half, text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -447,10 +472,14 @@ class Maker:
             members = [j for j, other in enumerate(scene.parts) if class_of(other.name) == name]
         else:
             # A "left shoe" is also in parts that are just called "shoe" or "shoes".
-            vague = {f"{name}s", without_side(name)} if without_side(name) != name else {f"{name}s"}
+            vague = {f"{name}s", without_side(name), f"{without_side(name)}s"}
             members = [j for j, other in enumerate(scene.parts) if other.name in {name} | vague]
+        text = self._said(name, None if is_object else thing.name, rng)
+        if not is_object and any(re.search(rf"\b{re.escape(way)}\b", text) for way in ways_to_say(thing.name)):
+            # "The cat's head" is not the dog's.
+            members = [j for j in members if scene.objects[scene.parts[j].object_index].name == thing.name]
         wanted = np.isin(scene.part_map, np.array(members) + 1)
-        return Wanted(text=self._said(name, None if is_object else thing.name, rng), cells=_heat_cells(wanted))
+        return Wanted(text=text, cells=_heat_cells(wanted))
 
     def _said(self, name: str, owner: str | None, rng: np.random.Generator) -> str:
         ways = ways_to_say(name)
@@ -466,12 +495,15 @@ class Maker:
         """The name of a part or thing that is labelled where it is shown, and is not here; or another photo's text."""
         shown = {class_of(part.name) for part in scene.parts} | {thing.name for thing in scene.objects}
         sources = scene.source.split("+")
-        known = frozenset.intersection(*(self.names.known[name] for name in sources))
+        known = self._told_if_shown(scene)
         # Clothes are called many things, and of whatever stands in the background nothing is labelled.
         vague = {"clothing_parts", "facades"} & set(sources)
         options = sorted(known - shown) if not vague else []
         if not options or rng.random() < 0.35:
-            others = sorted(set(self.names.objects) - shown - {"person", "plant", "street", "building", "window"})
+            unsure = {"person", "plant", "street", "building", "window"}
+            others = sorted(
+                name for name in set(self.names.objects) - shown if unsure.isdisjoint((name, *ways_to_say(name)))
+            )
             if vague or rng.random() < 0.5:
                 options = others
         if not options:
@@ -482,6 +514,16 @@ class Maker:
         things = [thing.name for thing in scene.objects]
         owner = things[int(rng.integers(len(things)))] if things and name not in self.names.objects else None
         return Wanted(text=self._said(name, owner, rng), there=False)
+
+    def _told_if_shown(self, scene: Scene) -> frozenset[str]:
+        """Classes that would be labelled if the photo showed them.
+
+        Not people's parts beside a person, of whom a detector finds some, nor animals' eyes and ears.
+        """
+        known = frozenset.intersection(*(self.names.known[name] for name in scene.source.split("+")))
+        if any(thing.name in KINDS["people"] for thing in scene.objects):
+            known -= self.names.known.get("coco_people", frozenset()) - set(self.names.objects)
+        return known - {"eye", "ear"} if scene.objects else known
 
     # --- Squares
 
@@ -503,8 +545,7 @@ class Maker:
             owners = np.array([0, *(self.index.get(one.name, -1) + 1 for one in scene.objects)], np.int16)
             labels = np.where(labels > 0, labels, owners[scene.object_map])
         known = np.zeros(len(self.names.classes), bool)
-        common = frozenset.intersection(*(self.names.known[name] for name in scene.source.split("+")))
-        known[[self.index[name] for name in common]] = True
+        known[[self.index[name] for name in self._told_if_shown(scene)]] = True
         known[np.unique(labels[labels > 0]) - 1] = True
         example = Example(
             square=square, inside=(x0, y0, x1, y1), classes=on_square(labels, MAP, "nearest"), known=known
@@ -602,18 +643,23 @@ def misspelt(text: str, rng: np.random.Generator) -> str:
 
 
 def _thinned(text: str, rng: np.random.Generator) -> str:
-    """A third of the time without one of its sentences, so that no single one is learnt by heart."""
+    """A third of the time without one of its sentences, so that no single one is learnt by heart.
+
+    Of two sentences one alone says where the point is.
+    """
     sentences = re.split(r"(?<=[.;!?])\s+", text)
-    if len(sentences) > 1 and rng.random() < 0.35:
+    if len(sentences) > 2 and rng.random() < 0.35:
         del sentences[int(rng.integers(len(sentences)))]
     return " ".join(sentences)
 
 
 def _other_colours(text: str, rng: np.random.Generator) -> str:
-    """Each colour word replaced by one of another colour."""
+    """Each colour word replaced by one of another colour, and by none that the text names."""
+    said = {one.lower() for one in re.findall(r"[A-Za-z]+", text)}
 
     def other(match: re.Match[str]) -> str:
         options = FAR_COLOURS.get(match.group().lower(), ("green", "red", "purple", "blue"))
+        options = tuple(one for one in options if one not in said) or options
         return options[int(rng.integers(len(options)))]
 
     return re.sub(rf"\b({'|'.join(COLOURS)})\b", other, text, flags=re.IGNORECASE)

@@ -107,8 +107,13 @@ def told(answers: Sequence[Answer]) -> Iterable[str]:
     yes = np.array([one.there for one in answers if one.kind == "true"])
     for kind in sorted({one.kind for one in answers} - {*FITTING}):
         no = np.array([one.there for one in answers if one.kind == kind])
-        auroc = (yes[:, None] > no).mean()
-        yield f"{kind}: AUROC {auroc:.3f}, said to be absent {100 * (no < ABSENT_BELOW).mean():.1f}% of {len(no)}"
+        score = auroc(yes, no)
+        yield f"{kind}: AUROC {score:.3f}, said to be absent {100 * (no < ABSENT_BELOW).mean():.1f}% of {len(no)}"
+
+
+def auroc(yes: np.ndarray, no: np.ndarray) -> float:
+    """How often a true one is more likely than another; ties count half."""
+    return float(((yes[:, None] > no) + 0.5 * (yes[:, None] == no)).mean())
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from recipes.mini.examples import (
     misspelt,
     read_lines,
 )
+from recipes.mini.found import auroc
 from recipes.mini.layers import learn_layers
 from recipes.mini.learn import normalised
 from recipes.mini.scenes import read
@@ -173,7 +174,12 @@ def ask(network: PointNetwork, maker: Maker, seed: int, *, training: bool) -> As
     photos = len(written_of(maker))
     photos += photos // RULES_EVERY if training else 0
     drawn, done = draw(maker, seed, training=training), 0
-    with Progress(lambda line: print(line, flush=True)) as progress, ThreadPoolExecutor(THREADS) as pool:
+    with (
+        Progress(lambda line: print(line, flush=True)) as progress,
+        ThreadPoolExecutor(THREADS) as pool,
+        # As for somebody who asks: else another role's adapter, which the checkpoint may hold, too, would read.
+        network.acting_as("localizer"),
+    ):
         while window := list(islice(drawn, WINDOW)):
             done += len(window)
             window = [(example, some) for example, some in window if some]
@@ -244,9 +250,9 @@ def told(layers: nn.Sequential, asked: Asked) -> Iterator[str]:
         yes, no = said_N[there_N & np.isin(kind_N, of_yes)], said_N[~there_N & np.isin(kind_N, of_no)]
         if not len(no):  # nothing need be known not to fit
             continue
-        auroc = (yes[:, None] > no).mean()
+        score = auroc(yes, no)
         yield (
-            f"{title}: AUROC {auroc:.3f}; said to be absent {100 * (yes < 0).mean():.1f}% of {len(yes)} true ones, "
+            f"{title}: AUROC {score:.3f}; said to be absent {100 * (yes < 0).mean():.1f}% of {len(yes)} true ones, "
             f"{100 * (no < 0).mean():.1f}% of {len(no)} others"
         )
 

@@ -41,6 +41,7 @@ _PROMPT_TOKENS, _ANSWER_TOKENS = 2000, 400
 # What content filters call themselves in a refusal: the only refusals that concern one request alone.
 _FILTER_WORDS = re.compile(r"content[ _-]?(filter|policy|management)|safety|moderation", re.IGNORECASE)
 _THOUGHTS = re.compile(r"^.*</think>\s*", re.DOTALL)
+_UNENDED = re.compile(r"\s*<think>")
 
 
 class EndpointDownError(OSError):
@@ -423,9 +424,14 @@ def _read_answer(completion: Any, request: dict[str, Any]) -> tuple[str, int, in
     content = completion.choices[0].message.content or ""
     if isinstance(content, list):
         content = "".join(part.get("text") or "" for part in content if part.get("type") == "text")
+    # Half of a character beyond the first plane can be in JSON, and in no file.
+    content = content.encode("utf-8", "replace").decode()
     if len(content) > LONGEST_ANSWER:
         raise RequestRefusedError(f"the answer has {len(content):,} characters; at most {LONGEST_ANSWER:,} are read")
     # Without a count of its own: four characters a token, as a rule of thumb.
-    prompt_tokens = getattr(completion.usage, "prompt_tokens", min(len(json.dumps(request)) // 4, _PROMPT_TOKENS))
-    answer_tokens = getattr(completion.usage, "completion_tokens", len(content) // 4)
-    return _THOUGHTS.sub("", content).strip(), int(prompt_tokens), int(answer_tokens)
+    told = [getattr(completion.usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    guessed = (min(len(json.dumps(request)) // 4, _PROMPT_TOKENS), len(content) // 4)
+    prompt_tokens, answer_tokens = (a if isinstance(a, int) else b for a, b in zip(told, guessed, strict=True))
+    answer = _THOUGHTS.sub("", content).strip()
+    # Thoughts that were cut off are no answer.
+    return "" if _UNENDED.match(answer) else answer, prompt_tokens, answer_tokens

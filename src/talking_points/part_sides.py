@@ -8,7 +8,7 @@ SIDES = ("left", "right")
 
 def has_side(part_name: str) -> bool:
     """Whether a part's name says on which of the object's own sides it is."""
-    return any(word in SIDES for word in part_name.split(" "))
+    return any(word.lower() in SIDES for word in part_name.split(" "))
 
 
 def without_side(part_name: str) -> str:
@@ -18,4 +18,4 @@ def without_side(part_name: str) -> str:
         >>> without_side("front left door")
         'front door'
     """
-    return " ".join(word for word in part_name.split(" ") if word not in SIDES)
+    return " ".join(word for word in part_name.split(" ") if word.lower() not in SIDES)

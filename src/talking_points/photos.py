@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from talking_points.file_kinds import HEAD_BYTES, kind_of
@@ -40,7 +40,20 @@ _DARK = 16
 """A photo of 16 bits a channel that is darker than this everywhere, of 255, does not use its range. Ours."""
 
 # What Pillow's decoders raise on damaged files; it has no one class for them.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error)
+_DECODING_ERRORS = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError),
+    *(AttributeError, RuntimeError, MemoryError, struct.error),
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation, what turns the stored pixels upright."""
 
 
 def open_photo(photo: str | Path | Image.Image | NDArray[Any], *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -145,6 +158,8 @@ def _opened(source: Path | io.BytesIO, name: str, max_pixels: int = MAX_PIXELS) 
         with image:
             if isinstance(image, TiffImageFile):
                 _check_first_page(image, source, name)
+                # Without a name Pillow maps no file: it would map one that is to be turned in the turned size.
+                image.filename = ""
             yield image
 
 
@@ -310,19 +325,28 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     except _DECODING_ERRORS as error:
         raise ValueError(f"{name} is truncated or damaged: {error}") from None
     try:
-        stated = before if is_tiff else _stated_orientation(image)
-        image = ImageOps.exif_transpose(image)
-        orientation = stated
+        # Not by `ImageOps.exif_transpose`, which fails on any other tag that it cannot write back.
+        left = _stated_orientation(image)
+        orientation = before if is_tiff else left
+        image = image.copy() if left == 1 else image.transpose(_UPRIGHT[left])
+        if left != 1:
+            # Else whoever opens the result turns it once more.
+            for key in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"):
+                image.info.pop(key, None)
     except _DECODING_ERRORS:
         # The pixels are fine and the EXIF block is not: the photo is shown as it was stored.
         image = image.copy()
 
     if image.mode == "F":
         raise ValueError(f"{name} has floating-point pixels; expected 8 or 16 bits a channel")
+    clear = image.info.get("transparency")
     if image.mode == "I" or image.mode.startswith("I;16"):
         # Pillow's own conversion cuts at 255 instead of scaling.
-        image = Image.fromarray(_eight_bits(np.asarray(image), name))
+        values = np.asarray(image)
+        image = Image.fromarray(np.where(values == clear, np.uint8(255), _eight_bits(values, name)))
     elif is_deep:
+        if isinstance(clear, tuple):
+            image.info["transparency"] = tuple(value >> 8 for value in clear)
         _check_range(np.asarray(image.convert("RGB")), name)
     if image.has_transparency_data:
         colour = image.convert("RGBA")

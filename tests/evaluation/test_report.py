@@ -47,7 +47,10 @@ def test_table() -> None:
     rows = [row, {**row, "localizer": "oracle"}, {**row, "style": "short"}]
     lines = markdown_tables({"rows": rows, "texts": texts, **NO_TABLE, "styles": {}}).splitlines()
     assert lines[0] == "**plain** (7 points)"
-    named = "Texts that name the right object, and the right part, as the labels call them or by a synonym"
+    named = (
+        "Texts that name the right object, and the right part, by the last word of what the labels call them or by a "
+    )
+    named += "synonym"
     assert lines[-1] == f"{named}: descriptor 99.2% and 60.0%."
     assert lines[-3] == "| ground-truth | blind | 1.2 | 50.0 | 75.0 | 62.5 | 60.0 to 65.0 |"
 

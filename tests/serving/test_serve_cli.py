@@ -25,7 +25,6 @@ from talking_points.cli import main
 from talking_points.cli import serve as serve_command
 from talking_points.demo import demo_photos
 from talking_points.serving import listening as serving_listening
-from talking_points.serving import server as serving_server
 from talking_points.serving.listening import open_socket
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
@@ -100,7 +99,8 @@ def test_the_docs_ways_to_serve(run: Callable[..., tuple[Any, str]], monkeypatch
     served: list[Any] = []
     monkeypatch.setenv("TALKING_POINTS_TOKEN", "long enough")
     monkeypatch.setattr("talking_points.pointing.round_trip.TalkingPoints.from_pretrained", lambda *_, **__: None)
-    monkeypatch.setattr(serving_server, "serve", lambda app, engines, listening: served.append((app, listening)))
+    stand_in = "answer_until_stopped"
+    monkeypatch.setattr(serving_listening, stand_in, lambda app, listening: served.append((app, listening)))
     monkeypatch.setattr(serving_listening, "open_socket", lambda host, port: open_socket("127.0.0.1", 0))
     lines = [line for block in blocks() for line in commands(block) if line.startswith("talking-points serve")]
     assert len(lines) >= 5
@@ -121,7 +121,8 @@ def test_an_endpoint_that_is_not_there_yet_is_told(
 ) -> None:
     """And the server goes on: it may come up. One that is there is told of nothing, and asked nothing."""
     ended: list[Any] = []
-    monkeypatch.setattr(serving_server, "serve", lambda app, engines, listening: ended.append(listening.close()))
+    stand_in = "answer_until_stopped"
+    monkeypatch.setattr(serving_listening, stand_in, lambda app, listening: ended.append(listening.close()))
     with open_socket("127.0.0.1", 0) as there, open_socket("127.0.0.1", 0) as closed:
         up, down = (f"http://127.0.0.1:{one.getsockname()[1]}/v1" for one in (there, closed))
         closed.close()

@@ -32,8 +32,11 @@ def download(repo_id: str, patterns: Sequence[str] = HUB_FILES, *, revision: str
     except HfHubHTTPError as error:
         said = str(error).splitlines()[0]
         raise ValueError(f"unknown model {repo_id!r}: no such folder, and the Hub says: {said}") from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        said = str(error).splitlines()[0]
+    except Exception as error:
+        # What breaks off a download is an error of the client's own, which is no OSError.
+        if not isinstance(error, LocalEntryNotFoundError | OSError) and "httpx" not in type(error).__module__:
+            raise
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{repo_id!r} is no folder here, and the Hub cannot be reached ({said}): is there a network?"
         ) from None

@@ -66,8 +66,10 @@ def compare(
     from talking_points.evaluation.report import interval_said
 
     for row in rows:
+        style = f" ({row['style']})" if "style" in row else ""
         typer.echo(
-            f"{row['set']}: {row['describer']} -> {row['localizer']}: {row['mpck'][0]:.1f} -> {row['mpck'][1]:.1f}, "
+            f"{row['set']}: {row['describer']}{style} -> {row['localizer']}: "
+            f"{row['mpck'][0]:.1f} -> {row['mpck'][1]:.1f}, "
             f"{row['difference']:+.1f} ({interval_said(row['difference_ci'], signed=True)})"
         )
 

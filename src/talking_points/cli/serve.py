@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,8 @@ from talking_points.cli.console import expect_model, log
 from talking_points.cli.options import takes
 from talking_points.serving.settings import AddressSettings, CollectSettings, ServeSettings
 
+LONGEST_CLOSING_S = 20
+"""For which a model that is at work is waited for, when all callers have had their time. Ours."""
 NEEDED = ("fastapi", "fastapi_offline", "httpx", "python_multipart", "prometheus_client", "uvicorn")
 SHOWN: tuple[str, ...] = ("model", "host", "port", "token_env", "allow_urls", "page", "label_studio", "max_megabytes")
 SHOWN += ("max_megapixels", "max_points", "max_text_chars", "max_waiting", "device")
@@ -46,9 +49,12 @@ def serve(settings: ServeSettings) -> None:
     try:
         answer_until_stopped(app, listening)
     finally:
-        for engine in engines.values():
-            engine.close()
+        closed = [engine.close(LONGEST_CLOSING_S) for engine in engines.values()]
         log("stopped")
+        if not all(closed):
+            # An endpoint that does not answer is waited for in threads that would hold the process up.
+            log("a model was still at work")
+            os._exit(1)
 
 
 @takes(CollectSettings, shown=COLLECT_SHOWN)

@@ -121,13 +121,20 @@ def train_calibrate(
 
     from talking_points.bases.loading import load_base, save_base
     from talking_points.evaluation.data import read_samples
-    from talking_points.model.checkpoint import check_same_roles, read_trainings, write_trainings
+    from talking_points.model.checkpoint import (
+        check_replaceable,
+        check_same_roles,
+        read_trainings,
+        write_trainings,
+    )
     from talking_points.model.roles import ROLES
     from talking_points.pointing.localizer import PointLocalizer
     from talking_points.pointing.pretrained import choose_device, find_checkpoint
     from talking_points.training.calibration import calibrate
 
     folder = find_checkpoint(model)
+    # Before the work, not after it.
+    check_replaceable(out)
     held = {role: folder for role in ROLES if (folder / role).is_dir()}
     # An earlier calibration of the same is what is calibrated anew.
     check_same_roles(out, held, dtype=torch.float16, passing="head.temperature")

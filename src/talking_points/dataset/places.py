@@ -309,7 +309,7 @@ def _grid(boxes: np.ndarray) -> list[str | None]:
 
 _ROW_NAMES = {"topmost": "top", "lowest": "bottom"}
 _MIRRORED = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-_SIDE_WORD = re.compile(r"\b(leftmost|rightmost|left|right)\b")
+_SIDE_WORD = re.compile(r"\b(leftmost|rightmost|left|right)\b", re.IGNORECASE)
 
 
 def mirror_words(text: str) -> str:
@@ -321,4 +321,10 @@ def mirror_words(text: str) -> str:
         >>> mirror_words("front left door of the rightmost car")
         'front right door of the leftmost car'
     """
-    return _SIDE_WORD.sub(lambda match: _MIRRORED[match.group()], text)
+
+    def other(match: re.Match[str]) -> str:
+        word = match.group()
+        swapped = _MIRRORED[word.lower()]
+        return swapped.upper() if word.isupper() else swapped.capitalize() if word[0].isupper() else swapped
+
+    return _SIDE_WORD.sub(other, text)

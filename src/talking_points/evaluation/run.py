@@ -378,7 +378,8 @@ def _rows(
     empty = [""] * len(samples)
     centres = box_centres(samples)
     if not np.isnan(centres).all():
-        add("none", "box-centre", empty, centres)
+        # A part without a known box says nothing of what boxes are worth.
+        add("none", "box-centre", empty, centres, unreadable=np.isnan(centres).any(axis=1))
     add("none", "constant", empty, constant_points(samples, one.mean_unit))
     add("none", "oracle", empty, true)
     return rows

@@ -20,6 +20,11 @@ from talking_points.dataset.places import DIALECTS, Dialect
 from talking_points.evaluation.samples import Sample
 from talking_points.files import read_table
 
+_CARS = re.compile(r"\b(?:bus|car|truck|van|vehicle)(?:e?s)?\b", re.IGNORECASE)
+_THE_POINT = re.compile(
+    r"\b((?:the|this)\s(?:marked\s|exact\s)?)(?:point|(?:mark|spot)(?=\s(?:is|lies|sits)\b))\b", re.IGNORECASE
+)
+"""The one that is described; a mark or a spot may also be seen."""
 _WORDS: dict[str, Any] = read_table(Path(__file__).with_name("style_words.json"))
 
 
@@ -27,17 +32,22 @@ def reworded(text: str, kind: str) -> str:
     """Other words for the same things. kind: "british" spelling and words, or "synonyms".
 
     Example:
-        >>> reworded("Below the center of the gray hood.", "british")
-        'Below the centre of the grey bonnet.'
-        >>> reworded("the point is slightly above the middle of the car.", "synonyms")
-        'the location is a little above the midpoint of the automobile.'
+        >>> reworded("Below the center of the gray car's hood.", "british"), reworded("the hood of his coat", "british")
+        ("Below the centre of the grey car's bonnet.", 'the hood of his coat')
+        >>> reworded("the point is slightly above the white spot in the middle of the car.", "synonyms")
+        'the location is a little above the white spot in the midpoint of the automobile.'
     """
+
+    is_of_cars = _CARS.search(text) is not None
 
     def other(match: re.Match[str]) -> str:
         word = match.group()
         found: str = _WORDS[kind].get(word.lower(), word)
+        if word.lower() in _WORDS["of_cars"] and not is_of_cars:
+            return word
         return found.capitalize() if word[0].isupper() and found is not word else found
 
+    text = _THE_POINT.sub(r"\1location", text) if kind == "synonyms" else text
     return re.sub(r"[A-Za-z]+", other, text)
 
 

@@ -230,8 +230,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     Raises:
         ValueError: what is at `folder` is no checkpoint, nor empty.
     """
-    _check_replaceable(folder)
-    folder = folder.absolute()
+    check_replaceable(folder)
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("unfinished", "replaced"))
     if old.exists() and not folder.exists():
@@ -255,7 +255,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
     """Only an empty folder or a checkpoint with nothing else in it may be replaced."""
     if not folder.exists():
         return

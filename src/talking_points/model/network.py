@@ -137,7 +137,9 @@ class PointNetwork(nn.Module):
         bf16 counts to 256: a pixel of a 1024 px square is below its resolution. OMG-LLaVA's encoder runs in fp32 too.
         """
         self.to(device=device)
-        torch.nn.Module.to(self.language, dtype=dtype)  # transformers' own `to` is for devices only
+        for parameter in self.language.parameters():  # not rotary frequencies, which transformers keeps in fp32, too
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(dtype)
         for part in (self.segmenter, self.text_to_vision, self.head, self.localizer):
             if part is not None:
                 part.float()

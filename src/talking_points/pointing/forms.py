@@ -97,18 +97,26 @@ _ABSENT = re.compile(
     r"|not in the (?:image|picture|photo)|there (?:are|is) none|none|null",
     re.IGNORECASE,
 )
-_NUMBER = r"[\"']?\s*(-?\d{1,6}(?:\.\d{1,12})?)(?![\d.])\s*[\"']?"
+_GAP = r"\s{0,9}"
+"""Bounded, as what can match in many ways takes the longer the longer it is."""
+_NUMBER = rf"[\"']?{_GAP}(-?\d{{1,6}}(?:\.\d{{1,12}})?)(?![\d.]){_GAP}[\"']?"
 _TAG = re.compile(r"<points?\b([^>]{0,2000})>", re.IGNORECASE)
 _ALT = re.compile(r"""\balt\s*=\s*(?:"[^"]{0,500}"|'[^']{0,500}')""", re.IGNORECASE)
-_TAG_X = re.compile(rf"\bx(\d*)\s*=\s*{_NUMBER}", re.IGNORECASE)
+_TAG_X = re.compile(rf"\bx(\d{{0,9}}){_GAP}={_GAP}{_NUMBER}", re.IGNORECASE)
 _COORDS = re.compile(r"<points?\b[^>]{0,200}?\bcoords\s*=\s*[\"']([\d\s;,.:]{0,4000})[\"']", re.IGNORECASE)
 _PLAIN = r"(-?\d{1,6}(?:\.\d{1,12})?)(?![\d.]*\d)"
+_IN_BRACKETS = rf"\({_GAP}{_PLAIN}{_GAP},{_GAP}{_PLAIN}{_GAP}\)"
 PAIR = re.compile(
-    rf"\bx\s*[=:]?\s*{_PLAIN}\s*[,;]?\s*(?:and\s+)?y\s*[=:]?\s*{_PLAIN}|\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)",
+    rf"\bx{_GAP}[=:]?{_GAP}{_PLAIN}{_GAP}[,;]?{_GAP}(?:and\s{{1,9}})?y{_GAP}[=:]?{_GAP}{_PLAIN}|{_IN_BRACKETS}",
     re.IGNORECASE,
 )
 """A point in words."""
-_CORNERS = re.compile(rf"\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)\s*,\s*\(\s*{_PLAIN}\s*,\s*{_PLAIN}\s*\)")
+_CORNERS = re.compile(rf"{_IN_BRACKETS}{_GAP},{_GAP}{_IN_BRACKETS}")
+_DENIED = re.compile(
+    r"\b(?:is|are)(?: not|n't|n’t) (?:in|visible|there|present|shown)\b|\b(?:cannot|can't|can’t) (?:find|see)\b",
+    re.IGNORECASE,
+)
+_BOX_IN_WORDS = re.compile(r"\b(?:w|h|width|height)\s*[=:]\s*\d", re.IGNORECASE)
 _KEYS = ("point_2d", "point", "bbox_2d", "box_2d", "points")
 """Under which of these a JSON object holds the point; or it has `x` and `y` itself."""
 _NOT_A_POINT = frozenset(
@@ -160,6 +168,8 @@ def _read_json_or_words(answer: str) -> list[Numbers]:
     """
     if any(True for _ in json_values(answer)):
         return _read_json(answer)
+    if _DENIED.search(answer) or _BOX_IN_WORDS.search(answer):
+        raise ValueError("the answer names a point and says that the thing is not there, or a box by width and height")
     boxes = [tuple(map(float, one)) for one in _CORNERS.findall(answer)]
     found = {((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes} or set(pairs_in_words(answer))
     if len(found) > 1:
@@ -302,7 +312,7 @@ FORMS: dict[str, Form] = {
 """By the names that `style` takes."""
 
 _OF_NAMES = {
-    r"qwen[-_ ]?2\.5": "qwen-pixels",
+    r"qwen[-_ ]?2[._]5|qwen-vl-(?:max|plus)": "qwen-pixels",
     r"qwen": "qwen",
     r"molmo-?2": "molmo2",
     r"molmo": "molmo",

@@ -173,4 +173,5 @@ def in_batches(items: Sequence[T], at_once: int, work: Callable[[Sequence[T]], l
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     """torch's own error by its name, as who asks an endpoint imports no torch; Apple's chips have a plain one."""
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error)
+    said = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    return type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in said)

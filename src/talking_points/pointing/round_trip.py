@@ -148,7 +148,8 @@ class TalkingPoints:
         """Upload the checkpoint folder to the Hugging Face Hub, as the user logged in there. Returns its address.
 
         Raises:
-            ValueError: as `save_pretrained`; or it stands on a stock model in a folder of this machine.
+            ValueError: as `save_pretrained`; it stands on a stock model in a folder of this machine; or the repository
+                is public, and it should be private.
         """
         import tempfile
 
@@ -160,9 +161,12 @@ class TalkingPoints:
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(Path(folder) / "checkpoint", dtype=dtype)
             check_shareable(Path(folder) / "checkpoint")
-            url = str(api.create_repo(repo_id, private=private, exist_ok=True))
-            api.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "checkpoint"))
-        return url
+            url = api.create_repo(repo_id, private=private, exist_ok=True)
+            # One that was there stays as public as it is.
+            if private and not api.repo_info(url.repo_id).private:
+                raise ValueError(f"{url.repo_id} is there already and public; give private=False, or another name")
+            api.upload_folder(repo_id=url.repo_id, folder_path=str(Path(folder) / "checkpoint"))
+        return str(url)
 
     def prepare(self, photo: Photo) -> Prepared:
         """A photo as the model sees it, which all methods take in place of the photo. Runs in any thread.

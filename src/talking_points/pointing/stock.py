@@ -163,6 +163,10 @@ class StockLocalizer(_Role):
         """ValueError where a text is empty or too long."""
         if not says_something(text):
             raise ValueError("the text is empty: expected a description of a point")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(
+                "the text holds half of a character (a lone surrogate), which cannot be sent; write it anew"
+            )
         if len(text) > MOST_TEXT_CHARS:
             raise ValueError(f"the text has {len(text):,} characters; at most {MOST_TEXT_CHARS:,} are read")
 

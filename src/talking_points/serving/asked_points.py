@@ -81,7 +81,9 @@ _OTHER_FRAME = re.compile(
     r"%|‰|\bper\s?cent\b|\b(?:thousand|hundred)ths?\b|\bnormali[sz]ed\b|\bfractions?\b|\bproportions?\b"
     r"|\b(?:in|as) shares\b|\bshares of\b|\brelative (?:coord|point|pos|to the (?:size|width))"
     r"|\bout of (?:1|100|999|1000|1024)\b|\bcounted from 0 to\b|\b0(?:\.0)?\s*(?:-|–|to|\.{2,3})\s*1(?:00|000|\.0)?\b"
-    r"|\by\s*,\s*x\b|\brows?\s*,\s*col|\bfrom (?:the )?(?:(?:bottom|lower)[- ](?:left|right)|cent(?:re|er))\b",
+    r"|\bper mille\b|\borigin\b(?!\W+(?:\w+\W+){0,3}?(?:top|upper)[- ]left)|\by\s*,\s*x\b|\brows?\s*,\s*col"
+    r"|\b(?:measured|counted|px|pixels?) from (?:the )?(?:right|bottom)\b"
+    r"|\bfrom (?:the )?(?:(?:bottom|lower)[- ](?:left|right)|(?:top|upper)[- ]right|cent(?:re|er))\b",
     re.IGNORECASE,
 )
 """What says of numbers that they are no pixels, x first, from the top left corner."""
@@ -113,6 +115,12 @@ class AskedPoint:
         return x * size_wh[0] / form.full, y * size_wh[1] / form.full
 
 
+def check_length(words: str) -> None:
+    """A ValueError for a text of more characters than are read."""
+    if len(words) > MOST_CHARS:
+        raise ValueError(f"the last message has {len(words):,} characters; at most {MOST_CHARS:,} are read")
+
+
 def asked_point(words: str) -> AskedPoint | None:
     """The one point in a text; None for a text without any.
 
@@ -122,8 +130,7 @@ def asked_point(words: str) -> AskedPoint | None:
     Raises:
         ValueError: the text is too long, there are several points, or what looks like a point is in none of these ways.
     """
-    if len(words) > MOST_CHARS:
-        raise ValueError(f"the last message has {len(words):,} characters; at most {MOST_CHARS:,} are read")
+    check_length(words)
     # Full-width digits and brackets as ours.
     rest = unicodedata.normalize("NFKC", words)
     found: set[AskedPoint] = set()

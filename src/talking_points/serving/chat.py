@@ -20,7 +20,7 @@ from starlette.responses import StreamingResponse
 from talking_points.model.prompts import Prompts
 from talking_points.pointing.forms import FORMS, words_of_prompt
 from talking_points.samples import PhotoPoint, absence, says_something
-from talking_points.serving.asked_points import EXAMPLE, AskedPoint, asked_point
+from talking_points.serving.asked_points import EXAMPLE, AskedPoint, asked_point, check_length
 from talking_points.serving.chat_ending import Ending
 from talking_points.serving.chat_schemas import (
     AssistantMessage,
@@ -174,6 +174,8 @@ def read_question(messages: list[ChatMessage]) -> Question:
             shown = photos or shown
     if not shown:
         raise ValueError(f"the chat shows no photo; {_EXPECTED}")
+    # Before anything is looked for in them, which takes the longer the longer they are.
+    check_length(words)
     # What our own evaluation asks shows the point's surroundings as well.
     if len(shown) > 1 and words_of_prompt("describe", words) is None:
         raise ValueError(f"the message shows {len(shown)} photos; ask about one at a time")

@@ -21,7 +21,7 @@ from PIL import Image
 from talking_points import memory
 from talking_points.endpoint import BudgetSpentError, EndpointDownError
 from talking_points.model.prompts import Prompts
-from talking_points.pointing.prepared import Prepared
+from talking_points.pointing.prepared import Prepared, UprightPhoto
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import Point, check_points
 from talking_points.samples import PhotoPoint
@@ -38,6 +38,10 @@ GIVE_BACK_EVERY_S = 5.0
 """Between two times that freed memory is given back. Ours."""
 MOST_TOGETHER = 128
 """Points and texts of several requests that are worked on together: more bring nothing. Ours."""
+
+
+MOST_PIXELS_WAITING = 400_000_000
+"""Of photos that wait as they were opened: 1.2 GB."""
 
 
 class BusyError(RuntimeError):
@@ -158,16 +162,21 @@ class Engine:
             # What callers left behind would else pile up, photos and all, while a batch is worked on.
             self._queue = deque(one for one in self._queue if not one.future.cancelled())
             self.check_room(len(asked))
+            # Stock models and endpoints hold each photo as it was opened.
+            held = {id(one.photo): one.photo for one in (*self._queue, request) if isinstance(one.photo, UprightPhoto)}
+            if len(held) > 1 and sum(math.prod(one.size_wh) for one in held.values()) > MOST_PIXELS_WAITING:
+                raise BusyError(self.waiting, 1)
             self._queue.append(request)
             self._changed.notify_all()
         return request.future
 
-    def close(self) -> None:
-        """Take nothing more, answer what waits, and end the thread."""
+    def close(self, longest_s: float | None = None) -> bool:
+        """Take nothing more, answer what waits, and end the thread: True; False where that takes longer than told."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(longest_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while batch := self._next_batch():

@@ -16,6 +16,8 @@ MOST_REDIRECTS = 3
 TIMEOUT_S = 15.0
 """For the whole of a photo, redirects included. Ours."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Which Python 3.11 takes for public."""
 _OWN_HEADERS = {"User-Agent": "talking-points", "Accept": "image/*", "Accept-Encoding": "identity"}
 
 
@@ -71,6 +73,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if ip.is_site_local:
             return False
+    if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 

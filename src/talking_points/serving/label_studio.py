@@ -9,6 +9,7 @@ keypoint's that is no keypoint, or of a rotated or another picture, is refused.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -16,12 +17,15 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from talking_points.annotations import check_keypoint, check_rotation, check_shape
+from talking_points.pointing.prepared import Prepared
 from talking_points.samples import PhotoPoint, absence
 from talking_points.serving.service import Service, refusing
+
+log = logging.getLogger(__name__)
 
 POINT_WIDTH_PERCENT = 0.75
 """Drawn size of a keypoint that we place, of the photo's width. Ours."""
@@ -64,6 +68,7 @@ class Drawn(BaseModel):
 
 
 class LabelTask(BaseModel):
+    id: int | str | None = None
     data: dict[str, Any]
     annotations: list[Drawn] | None = None
 
@@ -113,7 +118,14 @@ def add_routes(app: FastAPI, service: Service) -> None:
         with refusing():
             controls = read_interface(given.label_config)
         for task in given.tasks:
-            result = await _prefill(service, controls, task, given.params.context if given.params else None)
+            try:
+                result = await _prefill(service, controls, task, given.params.context if given.params else None)
+            except HTTPException as error:
+                if len(given.tasks) == 1 or error.status_code != 400:
+                    raise
+                # Label Studio would drop the answers to all tasks.
+                log.warning("task %s: %s", task.id, error.detail)
+                result = []
             results.append({"result": result, "score": 0.0, "model_version": name})
         return {"results": results, "model_version": name}
 
@@ -170,7 +182,7 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
             return []
         # Before the photo is fetched, not after it.
         engine.check_room()
-        prepared = await service.prepare(engine, await _read(service, photo))
+        prepared = await _prepare(service, photo)
         width, height = prepared.size_wh
         for one in (*points.values(), *texts.values()):
             _check_picture(one, image, prepared.size_wh)
@@ -205,16 +217,18 @@ async def _prefill(service: Service, controls: Controls, task: LabelTask, drawn:
     return result
 
 
-async def _read(service: Service, photo: str) -> str | bytes:
+async def _prepare(service: Service, photo: str) -> Prepared:
     """A task's photo; a path is one of Label Studio's own."""
+    engine = service.engine(None)
     if not photo.startswith("/"):
-        return photo
+        return await service.prepare(engine, photo)
     if service.settings.label_studio is None:
         raise ValueError("the task's photo lies in Label Studio; start the server with --label-studio URL")
     token = os.environ.get("LABEL_STUDIO_API_KEY")
-    headers = {"Authorization": f"Token {token}"} if token else {}
-    url = service.settings.label_studio.rstrip("/") + photo
-    return await service.fetch(url, trusted_headers=headers)
+    # Today's personal access tokens are JWTs, in three parts.
+    scheme = "Bearer" if token and token.count(".") == 2 else "Token"
+    headers = {"Authorization": f"{scheme} {token}"} if token else {}
+    return await service.prepare(engine, service.settings.label_studio.rstrip("/") + photo, trusted_headers=headers)
 
 
 def _by_id(regions: list[Region], control: str) -> dict[str, Region]:

@@ -46,29 +46,41 @@ class Service:
             raise HTTPException(404, f"model {model[:100]!r} is not served here; served: {', '.join(self.engines)}")
         return self.engines[model]
 
-    async def with_photo(self, source: bytes | str, work: Callable[[Image.Image], T]) -> T:
+    async def with_photo(
+        self,
+        source: bytes | str,
+        work: Callable[[Image.Image], T],
+        *,
+        trusted_headers: dict[str, str] | None = None,
+    ) -> T:
         """What `work`, in a thread, makes of a photo within the limits.
 
-        source: the photo's bytes, base64, a data URL or, where allowed, an address.
+        Args:
+            source: the photo's bytes, base64, a data URL or, where allowed, an address.
+            trusted_headers: of an address that the server's owner named; see `fetching.fetch`.
         """
         with refusing():
-            if isinstance(source, str) and source.startswith(("http://", "https://")):
-                if not self.settings.allow_urls:
-                    raise ValueError("photos are not fetched from URLs here; send the photo itself, as base64")
-                source = await self.fetch(source)
-            return await run_sync(lambda: work(open_within(source, self.settings)), limiter=self._decoders)
+            if not (isinstance(source, str) and source.startswith(("http://", "https://"))):
+                return await self._decoded(source, work)
+            if trusted_headers is None and not self.settings.allow_urls:
+                raise ValueError("photos are not fetched from URLs here; send the photo itself, as base64")
+            # Until it is decoded: what waits for that is in no request's bytes.
+            async with self._fetchers:
+                most = self.settings.max_photo_bytes
+                fetched = await fetch(source, max_bytes=most, trusted_headers=trusted_headers)
+                return await self._decoded(fetched, work)
 
-    async def fetch(self, url: str, *, trusted_headers: dict[str, str] | None = None) -> bytes:
-        """The photo at an address, so many at once; arguments as `fetching.fetch`."""
-        async with self._fetchers:
-            return await fetch(url, max_bytes=self.settings.max_photo_bytes, trusted_headers=trusted_headers)
+    async def _decoded(self, source: bytes | str, work: Callable[[Image.Image], T]) -> T:
+        return await run_sync(lambda: work(open_within(source, self.settings)), limiter=self._decoders)
 
-    async def prepare(self, engine: Engine, source: bytes | str) -> Prepared:
+    async def prepare(
+        self, engine: Engine, source: bytes | str, *, trusted_headers: dict[str, str] | None = None
+    ) -> Prepared:
         """A photo, given as `with_photo` takes it, as a model sees it."""
         with refusing():
             # Before the work of decoding, not after it.
             engine.check_room()
-        return await self.with_photo(source, engine.prepare)
+        return await self.with_photo(source, engine.prepare, trusted_headers=trusted_headers)
 
     async def answer(
         self,

@@ -68,11 +68,11 @@ def test_pixmo_points_by_hand(tmp_path: Path) -> None:
         "one thing": 50,
         "several things": 66.67,
     }
-    # One point cannot be silent, nor two.
+    # One point cannot be two.
     assert scores_of(report) == {
         "finder": row["f1"],
         "constant": 0,
-        "oracle-one-point": round((100 + 200 / 3 + 0 + 100) / 4, 2),
+        "oracle-one-point": round((100 + 200 / 3 + 100 + 100) / 4, 2),
         "oracle": 100,
     }
     assert report["checks"] == {"oracle_score": 100, "passed": True}

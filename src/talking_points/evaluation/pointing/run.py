@@ -87,18 +87,21 @@ def evaluate_pointing(
         }
     metric = LAYOUTS[layout]
     found_px = {name: _answers(found, may_be_silent=metric.silence_may_be_right) for name, found in located.items()}
-    found_px |= _references(tasks)
+    found_px |= _references(tasks, may_be_silent=metric.silence_may_be_right)
     scores = {
         name: [metric.scores(task, found) for task, found in zip(tasks, answered, strict=True)]
         for name, answered in found_px.items()
     }
+    for name, found_of in located.items():
+        for place in np.flatnonzero(found_of.unreadable):
+            # Nothing is said by it, and silence may be right.
+            scores[name][place] = dict.fromkeys(scores[name][place], 0.0)
     rows = [
         {
             "localizer": name,
             "unanswered": sum(not len(found) for found in found_px[name]),
             # Said to be not there, which is no answer where that may be right, and else none of a score's business.
             "absent": int((located[name].there < ABSENT_BELOW).sum()) if name in located else 0,
-            # The official metric scores them as no answer.
             "unreadable": int(located[name].unreadable.sum()) if name in located else 0,
             **_summary(some, tasks, by_category=metric.mean_of_categories),
         }
@@ -138,15 +141,17 @@ def _answers(found: Located, *, may_be_silent: bool) -> list[NDArray[np.float64]
     return [found.points_px[[place]][given[[place]]] for place in range(len(given))]
 
 
-def _references(tasks: Sequence[PointingTask]) -> dict[str, list[NDArray[np.float64]]]:
+def _references(tasks: Sequence[PointingTask], *, may_be_silent: bool) -> dict[str, list[NDArray[np.float64]]]:
     """Rows that no model makes: the photo's centre, and right answers.
 
     Where some ask for more points than one, or for none, also the best that a localizer's one point a text can score.
     """
     centres = [np.array([task.size_wh], float) / 2 for task in tasks]
     perfect = [np.array(task.perfect_px, float).reshape(-1, 2) for task in tasks]
-    # Where nothing is to be pointed at, one point is wrong, wherever it is.
-    one_point = [points[:1] if len(points) else centre for points, centre in zip(perfect, centres, strict=True)]
+    # Where nothing is to be pointed at, one point is wrong, wherever it is; of who may be silent, nothing is right.
+    one_point = [
+        points[:1] if len(points) or may_be_silent else centre for points, centre in zip(perfect, centres, strict=True)
+    ]
     several = any(len(points) != 1 for points in perfect)
     return {"constant": centres, **({"oracle-one-point": one_point} if several else {}), "oracle": perfect}
 
