@@ -120,6 +120,7 @@ def mirrored_text(text: str) -> str:
         if word.lower() == "right" and not match.group(2):
             before = text[: match.start()]
             is_side = _BEFORE_SIDE.search(before) or _IN_PHOTO.match(text, match.end())
+            is_side = is_side and not re.match(r"\s+angles?\b", text[match.end() :], re.IGNORECASE)
             # "left and right at the edge", but "and right beside it".
             is_side = is_side or (_JOINED.search(before) and not _COMPARED.match(text, match.end()))
             if _AFTER_ADVERB.match(text, match.end()) and not is_side:
@@ -221,12 +222,17 @@ def check_lines(what: str, lines: Sequence[Mapping[str, Any]]) -> None:
     """Refuse lines that lack something. what: a key of `NEEDED`.
 
     Raises:
-        ValueError: something is missing, or a phrase is of a kind that there is not.
+        ValueError: something is missing, it is of another split than train, or a phrase of a kind that there is not.
     """
     for line in lines:
         needed = NEEDED[what] + (PLACED if line.get("there") is True else ())
         if missing := [key for key in needed if key not in line]:
             raise ValueError(f"a line of --{what} has no {missing[0]!r}; give lines as recipes/mini/texts has them")
+        if line.get("split", "train") != "train":
+            # Photos are joined by set and name, and those of other splits have the same names.
+            raise ValueError(
+                f"a line of --{what} is of the {line['split']} split; give those of train, which val is of"
+            )
         if what == "phrases" and line["kind"] not in PHRASE_KINDS:
             raise ValueError(f"a phrase is of kind {line['kind']!r}; allowed: {', '.join(PHRASE_KINDS)}")
 

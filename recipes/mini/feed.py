@@ -14,17 +14,18 @@ from pathlib import Path
 AHEAD = 5
 """Batches that each process keeps ready."""
 SHARES = 3
-"""Of the scenes each process holds one share, and all have turns."""
+"""Of the scenes each process holds one share, and all have turns; with fewer processes there are fewer."""
 
 
 def start(folder: Path, workers: int, arguments: Sequence[str]) -> list[subprocess.Popen[bytes]]:
     """Processes that write batches into an empty folder.
 
-    arguments: those of `main` but for `--folder` and `--worker`.
+    arguments: those of `main` but for `--folder`, `--worker`, `--shares` and `--parent`.
     """
     folder.mkdir(parents=True)
     quiet = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, "-m", "recipes.mini.feed", "--folder", str(folder), *arguments]
+    command += ["--shares", str(min(SHARES, workers)), "--parent", str(os.getpid())]
     return [subprocess.Popen([*command, "--worker", str(k)], env=quiet) for k in range(workers)]
 
 
@@ -46,6 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--worker", type=int, required=True)
+    parser.add_argument("--shares", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True, help="process without which this one ends")
+    parser.add_argument("--first", type=int, required=True, help="batch: how many steps are done")
     parser.add_argument("--start", type=Path, required=True)
     parser.add_argument("--scenes", type=Path, nargs="+", required=True)
     parser.add_argument("--texts", type=Path, nargs="+", required=True)
@@ -64,12 +68,12 @@ def main() -> None:
     from talking_points.model.prompts import Prompts
 
     names = read_names()
-    share = (given.worker % SHARES, SHARES)
+    share = (given.worker % given.shares, given.shares)
     scenes = [scene for path in given.scenes for scene in read(path, share=share)]
     maker = Maker(scenes, read_lines(given.texts), read_lines(given.absent), names)
     prompts = Prompts(read_plain_tokenizer(given.start / "language_model"))
-    step, parent = 0, os.getppid()
-    while os.getppid() == parent:
+    step = given.first
+    while os.getppid() == given.parent:
         if len(list(given.folder.glob(f"*-{given.worker}.batch"))) >= AHEAD:
             time.sleep(0.01)
             continue

@@ -328,7 +328,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.memory) as held:
+        state = given.out / "state.pt"
+        # Each process makes some of the batches only: those from here on nobody has seen.
+        first = torch.load(state, map_location="cpu", weights_only=True)["step"] if state.exists() else 0
         passed = ["--start", str(given.start), "--photos", str(given.photos), "--seed", str(given.seed)]
+        passed += ["--first", str(first)]
         for name in ("scenes", "texts", "absent"):
             passed += [f"--{name}", *map(str, getattr(given, name))]
         workers = feed.start(Path(held) / "batches", given.workers, passed)

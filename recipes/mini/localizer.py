@@ -18,6 +18,7 @@ from recipes.mini.examples import LOCALIZER_DIALECTS, Example, Maker, read_lines
 from recipes.mini.learn import MASK_WEIGHT, draw_examples, heat_losses, is_near, normalised, target_of
 from recipes.mini.scenes import read
 from recipes.mini.seed import read_names
+from talking_points.files import sha256_of
 from talking_points.memory import keep_freed_memory
 from talking_points.model.checkpoint import load_checkpoint, save_checkpoint
 from talking_points.model.network import PointNetwork
@@ -74,6 +75,13 @@ class LocalizerBatches(Batches[LocalizerBatch]):
         drawn += f", {len(maker.phrase_keys)} with phrases ({SHARES['phrases']:.0%} of what is drawn)"
         step = f"{self.settings.photos} x {WANTED} a step"
         return f"texts about {drawn}, {step}, seed {self.settings.seed}{self.told}"
+
+    @property
+    def fingerprint(self) -> str:
+        maker = self.maker
+        texts = (maker.free, maker.absent, maker.phrases)
+        told = [sorted((key, lines) for key, lines in some.items() if lines) for some in texts]
+        return sha256_of([*told, sorted(maker.of_photo)])
 
     def __len__(self) -> int:
         assert self.settings.steps is not None

@@ -29,7 +29,13 @@ def cell_as_json(name: str, cell: str) -> Any:
 
 def plain(value: Any) -> Any:
     """A value as JSON has it; what JSON does not have, as a text."""
-    return json.loads(json.dumps(value, default=str), parse_constant=_no_number)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else str(value)
 
 
 def _no_number(name: str) -> None:

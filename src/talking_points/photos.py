@@ -42,7 +42,7 @@ _DARK = 16
 # What Pillow's decoders raise on damaged files; it has no one class for them.
 _DECODING_ERRORS = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError),
-    *(AttributeError, RuntimeError, MemoryError, struct.error),
+    *(AttributeError, RuntimeError, struct.error),
 )
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -158,8 +158,6 @@ def _opened(source: Path | io.BytesIO, name: str, max_pixels: int = MAX_PIXELS) 
         with image:
             if isinstance(image, TiffImageFile):
                 _check_first_page(image, source, name)
-                # Without a name Pillow maps no file: it would map one that is to be turned in the turned size.
-                image.filename = ""
             yield image
 
 
@@ -321,14 +319,17 @@ def _upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, int]:
     try:
         # Pillow turns a TIFF while it loads it, and forgets how. A PNG may say it behind the pixels.
         before = _stated_orientation(image) if is_tiff else 1
+        if isinstance(image, TiffImageFile):
+            # Without a name Pillow maps no file: it would map one that is to be turned in the turned size.
+            image.filename = ""
         image.load()
     except _DECODING_ERRORS as error:
         raise ValueError(f"{name} is truncated or damaged: {error}") from None
     try:
         # Not by `ImageOps.exif_transpose`, which fails on any other tag that it cannot write back.
         left = _stated_orientation(image)
-        orientation = before if is_tiff else left
         image = image.copy() if left == 1 else image.transpose(_UPRIGHT[left])
+        orientation = before if is_tiff else left
         if left != 1:
             # Else whoever opens the result turns it once more.
             for key in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"):

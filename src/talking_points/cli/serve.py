@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import os
+import sys
+import time
+import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,11 +52,14 @@ def serve(settings: ServeSettings) -> None:
     try:
         answer_until_stopped(app, listening)
     finally:
-        closed = [engine.close(LONGEST_CLOSING_S) for engine in engines.values()]
+        until = time.monotonic() + LONGEST_CLOSING_S
+        closed = [engine.close(max(0.0, until - time.monotonic())) for engine in engines.values()]
         log("stopped")
         if not all(closed):
             # An endpoint that does not answer is waited for in threads that would hold the process up.
             log("a model was still at work")
+            if sys.exc_info()[0] is not None:
+                traceback.print_exc()
             os._exit(1)
 
 

@@ -123,15 +123,15 @@ def build(settings: BuildSettings, on_progress: OnProgress = unheard) -> BuildRe
 
 def _scan(settings: BuildSettings, sources: Mapping[str, Source], ledger: Ledger, on_progress: OnProgress) -> None:
     scanned = ledger.scanned()
-    for name, photo_id in sorted(scanned):
+    photos = [(name, photo_id) for name in sorted(sources) for photo_id in sources[name].photo_ids]
+    # Those that gave nothing are looked at again: somebody may have mended their labels.
+    again = {(name, photo_id) for name, photo_id, _ in ledger.skipped()}
+    for name, photo_id in sorted(scanned - again):
         if photo_id not in sources[name].paths:
             raise ValueError(
                 f"photo {photo_id} of {name} was there when this build began and is not any more; put it back, or "
                 "build into another --out"
             )
-    photos = [(name, photo_id) for name in sorted(sources) for photo_id in sources[name].photo_ids]
-    # Those that gave nothing are looked at again: somebody may have mended their labels.
-    again = {(name, photo_id) for name, photo_id, _ in ledger.skipped()}
     missing = [key for key in photos if key not in scanned or key in again]
     done = len(photos) - len(missing)
     on_progress("photos", done, len(photos))

@@ -53,8 +53,9 @@ def find_problems(text: str, facts: PointFacts, dialect: Dialect) -> list[str]:
     # Digits of a name are no place.
     unnamed = text
     for name in (facts.object_name, facts.part_name):
-        if re.search(r"\d", name):
-            unnamed = re.sub(re.escape(name), " ", unnamed, flags=re.IGNORECASE)
+        if re.search(r"[a-z]", name, re.IGNORECASE) and re.search(r"\d", name):
+            said = re.escape(name.replace("_", " ")).replace("\\ ", "[ _]")
+            unnamed = re.sub(rf"(?<!\w){said}(?!\w)", " ", unnamed, flags=re.IGNORECASE)
     number, talk = number_for_a_place(unnamed), _META_TALK.search(text)
     words = words_of(text)
     pieces = {piece for word in words for piece in word.split("-")}

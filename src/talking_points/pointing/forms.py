@@ -168,8 +168,9 @@ def _read_json_or_words(answer: str) -> list[Numbers]:
     """
     if any(True for _ in json_values(answer)):
         return _read_json(answer)
-    if _DENIED.search(answer) or _BOX_IN_WORDS.search(answer):
-        raise ValueError("the answer names a point and says that the thing is not there, or a box by width and height")
+    for sentence in re.split(r"(?<=[.!?])\s+", answer):
+        if PAIR.search(sentence) and (_DENIED.search(sentence) or _BOX_IN_WORDS.search(sentence)):
+            raise ValueError("the answer names a point and says that the thing is not there, or a box by its sides")
     boxes = [tuple(map(float, one)) for one in _CORNERS.findall(answer)]
     found = {((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes} or set(pairs_in_words(answer))
     if len(found) > 1:

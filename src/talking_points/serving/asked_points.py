@@ -81,8 +81,9 @@ _OTHER_FRAME = re.compile(
     r"%|‰|\bper\s?cent\b|\b(?:thousand|hundred)ths?\b|\bnormali[sz]ed\b|\bfractions?\b|\bproportions?\b"
     r"|\b(?:in|as) shares\b|\bshares of\b|\brelative (?:coord|point|pos|to the (?:size|width))"
     r"|\bout of (?:1|100|999|1000|1024)\b|\bcounted from 0 to\b|\b0(?:\.0)?\s*(?:-|–|to|\.{2,3})\s*1(?:00|000|\.0)?\b"
-    r"|\bper mille\b|\borigin\b(?!\W+(?:\w+\W+){0,3}?(?:top|upper)[- ]left)|\by\s*,\s*x\b|\brows?\s*,\s*col"
-    r"|\b(?:measured|counted|px|pixels?) from (?:the )?(?:right|bottom)\b"
+    r"|\bper mille\b|\borigin\W+(?:\w+\W+){0,3}?(?:bottom|lower|(?:top|upper)[- ]right|cent(?:re|er))\b"
+    r"|\by\s*,\s*x\b|\brows?\s*,\s*col"
+    r"|\b(?:measured|counted) from (?:the )?(?:right|bottom)\b"
     r"|\bfrom (?:the )?(?:(?:bottom|lower)[- ](?:left|right)|(?:top|upper)[- ]right|cent(?:re|er))\b",
     re.IGNORECASE,
 )

@@ -225,9 +225,7 @@ async def _prepare(service: Service, photo: str) -> Prepared:
     if service.settings.label_studio is None:
         raise ValueError("the task's photo lies in Label Studio; start the server with --label-studio URL")
     token = os.environ.get("LABEL_STUDIO_API_KEY")
-    # Today's personal access tokens are JWTs, in three parts.
-    scheme = "Bearer" if token and token.count(".") == 2 else "Token"
-    headers = {"Authorization": f"{scheme} {token}"} if token else {}
+    headers = {"Authorization": f"Token {token}"} if token else {}
     return await service.prepare(engine, service.settings.label_studio.rstrip("/") + photo, trusted_headers=headers)
 
 

@@ -50,6 +50,8 @@ def train_role(
     Raises:
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
+    if settings.shard and processes() == 1:
+        raise ValueError("shard is for several processes, and this is the only one; launch more, or leave it out")
     role, folder = settings.section, find_base(settings.base)
     if settings.further:
         settings = with_held_adapter(settings, folder)

@@ -205,8 +205,6 @@ class RoleSettings(TrainingSettings):
             raise ValueError(f"lora_dropout is {self.lora_dropout}; allowed: 0 or more, below 1")
         if self.shard and self.quantize is not None:
             raise ValueError(f"shard goes without quantize, which is {self.quantize!r}; give one of them")
-        if self.shard and processes() == 1:
-            raise ValueError("shard is for several processes, and this is the only one; launch more, or leave it out")
 
     def check_held(self) -> None:
         """A ValueError where a role is to be trained further that the base's folder does not hold."""

@@ -92,7 +92,7 @@ class TrainingState:
             raise ValueError(f"{path} is of another training: parameter {name!r} differs; use another --out")
         if state["batches"] != self.batches:
             raise ValueError(f"{path} was trained on {state['batches']}, not on {self.batches}; use another --out")
-        if state.get("fingerprint", self.fingerprint) != self.fingerprint:
+        if (state.get("fingerprint") or self.fingerprint) != self.fingerprint:
             raise ValueError(
                 f"{path} was trained on other photos, points or texts than these {self.batches}; use another --out, or "
                 "the data as they were"

@@ -35,7 +35,7 @@ def test_whole_archives(archives):
         "seg": "PartImageNet_Seg",
     }
     for one in layouts.values():
-        assert one.is_whole and not one.lacking and one.problems() == []
+        assert not one.missing and not one.lacking and one.problems() == []
     # macOS's own files are none of the archive's.
     assert layouts["pascal"].found["images/train/*.jpg"] == 2
 
@@ -59,7 +59,7 @@ def test_a_part_that_is_missing_is_named_once_and_its_split_is_not_read(archives
     path = folder / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = look_at_folder(kind, folder)
-    assert list(found.missing) == missing and not found.is_whole
+    assert list(found.missing) == missing and found.missing
     report = check_sources({kind: folder})
     [problem] = report.problems
     assert problem.file == str(folder / missing[0]) and there in problem.problem
@@ -117,7 +117,7 @@ def test_label_maps_may_end_in_capital_letters(tmp_path, label_map_writer):
     for path in (tmp_path / "people" / "labels").iterdir():
         path.rename(path.with_suffix(".PNG"))
     found = look_at_folder("label-map", tmp_path / "people")
-    assert found.is_whole and found.found["labels/*.png"] == 3
+    assert not found.missing and found.found["labels/*.png"] == 3
 
 
 def test_archives_may_not(archives):

@@ -100,7 +100,7 @@ def open_coco(folder: Path, split: str) -> Source:
     reading = _Reading(
         labels=labels,
         paths=paths,
-        dataset=folder.resolve().name,
+        dataset=folder.name or folder.resolve().name,
         skeletons={number: read_skeleton(labels.path, one) for number, one in labels.categories.items()},
         chosen=frozenset(
             str(one["name"])

@@ -36,7 +36,7 @@ def open_coco_parts(folder: Path, split: str) -> Source:
     coco, paths = open_split(folder, split, means_nothing=means_nothing)
     return Source(
         paths=paths,
-        read=partial(_read_scene, coco, paths, folder.resolve().name),
+        read=partial(_read_scene, coco, paths, folder.name or folder.resolve().name),
         problems=coco.problems,
         refused=(*coco.refused, *whole_objects(coco)),
     )

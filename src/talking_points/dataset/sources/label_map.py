@@ -184,7 +184,13 @@ def _read_scene(reading: _Reading, photo_id: str) -> Scene:
     for name, mask in parts:
         painting.part(0, name, mask)
     thing = SceneObject(name=called(reading.object_name))
-    return painting.scene(photo.pixels, [thing], source=reading.folder.resolve().name, photo_id=photo_id, notes=notes)
+    return painting.scene(
+        photo.pixels,
+        [thing],
+        source=reading.folder.name or reading.folder.resolve().name,
+        photo_id=photo_id,
+        notes=notes,
+    )
 
 
 def _without_void(labels: np.ndarray, known: _Reading, path: Path) -> tuple[np.ndarray, list[int]]:
