@@ -48,6 +48,10 @@ class EndpointDownError(OSError):
     """The endpoint gives no usable answers, however often it is asked."""
 
 
+class RefusesRequestsError(EndpointDownError):
+    """It has called so many requests in a row bad that it seems to refuse all; those may be one caller's."""
+
+
 class BudgetSpentError(OSError):
     """The next request would exceed the budget."""
 
@@ -364,6 +368,7 @@ class Endpoint:
             self._refusals += 1
             if self._refusals < REFUSALS_IN_A_ROW:
                 return RequestRefusedError(f"{self.config.model} refuses the request: {said}")
+            return RefusesRequestsError(f"{self.config.base_url} refuses the request: {said}")
         if status in (401, 403):
             state = "not accepted" if self._key else "not set"
             said += f"; the key in the environment variable {self.config.api_key_env} is {state}"

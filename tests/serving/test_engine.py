@@ -7,6 +7,7 @@ from concurrent.futures import Future
 import pytest
 from PIL import Image
 
+from talking_points.endpoint import RefusesRequestsError
 from talking_points.pointing.prepared import PreparedPhoto
 from talking_points.pointing.round_trip import TalkingPoints
 from talking_points.points import distance_unit
@@ -171,7 +172,10 @@ def test_an_idle_engine_gives_freed_memory_back(tp: TalkingPoints, monkeypatch: 
     engine.close()
 
 
-def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("broken"), RefusesRequestsError("broken")])
+def test_one_that_fails_does_not_take_others_with_it(
+    tp: TalkingPoints, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     held = Held(tp)
     held.occupy()
     good = held.engine.submit("describe", photo(held.engine), points((1.0, 1.0)))
@@ -181,13 +185,13 @@ def test_one_that_fails_does_not_take_others_with_it(tp: TalkingPoints, monkeypa
 
     def fail(pairs: list[tuple[PreparedPhoto, tuple[float, float]]], **options: object) -> object:
         if any(one.key == marked for one, _ in pairs):
-            raise RuntimeError("broken")
+            raise error
         return describe(pairs, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tp, "describe_many", fail)
     held.go.set()
     assert good.result(60)[0].description
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(type(error), match="broken"):
         bad.result(60)
     held.engine.close()
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from talking_points import memory
-from talking_points.endpoint import BudgetSpentError, EndpointDownError
+from talking_points.endpoint import BudgetSpentError, EndpointDownError, RefusesRequestsError
 from talking_points.model.prompts import Prompts
 from talking_points.pointing.prepared import Prepared, UprightPhoto
 from talking_points.pointing.round_trip import TalkingPoints
@@ -230,6 +230,10 @@ class Engine:
         try:
             answers = self._ask_model(batch)
         except (EndpointDownError, BudgetSpentError) as error:
+            if isinstance(error, RefusesRequestsError) and len(batch) > 1:
+                for request in batch:
+                    self._answer([request])
+                return
             # It would be the same for each of them alone, and take as long each time.
             for request in batch:
                 request.future.set_exception(error)
