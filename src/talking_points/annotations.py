@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
+from talking_points.labels.finding import is_file
 from talking_points.photos import photo_size
 
 Found = tuple[dict[str, Any], str | None]
@@ -343,14 +344,7 @@ class _Photos:
                     self._named.setdefault(found, set()).add(one[0])
 
     def _sought(self, names: list[str]) -> str | None:
-        return next((at + one for one in names for at in _FOLDERS if one and self._is_file(at + one)), None)
-
-    def _is_file(self, name: str) -> bool:
-        try:
-            return (self._folder / name).is_file()
-        except OSError:
-            # Longer than a name may be.
-            return False
+        return next((at + one for one in names for at in _FOLDERS if one and is_file(self._folder / (at + one))), None)
 
     def find(self, names: list[str]) -> str:
         """Where the photo that may be called so lies, seen from the folder.

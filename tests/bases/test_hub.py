@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import sys
+
 import httpx
 import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from talking_points.bases.hub import download
 
 ANSWER = httpx.Response(404, request=httpx.Request("GET", "https://huggingface.co/api/models/a/b"))
+
+
+def broken_off() -> Exception:
+    """As the Hub's HTTP client tells of a download that breaks off."""
+    client = sys.modules[HfHubHTTPError.__mro__[1].__module__.partition(".")[0]]
+    error: Exception = client.ReadTimeout("the read timed out")
+    return error
 
 
 @pytest.mark.parametrize(
@@ -18,6 +27,7 @@ ANSWER = httpx.Response(404, request=httpx.Request("GET", "https://huggingface.c
             LocalEntryNotFoundError("no name of this host\nmore"),
             r"'a/b' is no folder here, .*reached \(no name",
         ),
+        (broken_off(), r"the Hub cannot be reached \(the read timed out\): is there a network\?"),
         (OSError("the network is down"), r"cannot be reached \(the network is down\): is there a network\?"),
     ],
 )

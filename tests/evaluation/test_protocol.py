@@ -297,7 +297,7 @@ def test_a_describer_that_says_nothing_or_too_much_misses_and_ends_no_evaluation
     samples = make_set("plain", SCENES, points=2, seed=0)
     one = SampleSet(name="plain", samples=samples, mean_unit=np.array([0.5, 0.5]))
     report = evaluate([one], {"mine": Says(said)}, {"judge": Reader()}, tmp_path, settings={}, seed=0)
-    told = f"plain mine -> judge: {len(samples)} texts cannot be read and are taken as missed; the first: the text is"
+    told = f"plain mine -> judge: {len(samples)} texts taken as missed, as unreadable; the first: the text is"
     assert (told in caplog.text) == (len(said) > 20)
     [row] = [row for row in report["rows"] if row["describer"] == "mine"]
     assert row["unanswered"] == len(samples) and row["mpck"] == 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.md")
 """What is downloaded of a Hub repository: never code, never pickles."""
@@ -27,15 +28,14 @@ def download(repo_id: str, patterns: Sequence[str] = HUB_FILES, *, revision: str
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    # What its HTTP client raises, whichever that is, when a download breaks off.
+    of_client = cast(type[Exception], HfHubHTTPError.__mro__[1])
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(patterns)))
     except HfHubHTTPError as error:
         said = str(error).splitlines()[0]
         raise ValueError(f"unknown model {repo_id!r}: no such folder, and the Hub says: {said}") from None
-    except Exception as error:
-        # What breaks off a download is an error of the client's own, which is no OSError.
-        if not isinstance(error, LocalEntryNotFoundError | OSError) and "httpx" not in type(error).__module__:
-            raise
+    except (LocalEntryNotFoundError, OSError, of_client) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{repo_id!r} is no folder here, and the Hub cannot be reached ({said}): is there a network?"

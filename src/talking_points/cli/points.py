@@ -86,8 +86,7 @@ class AskSettings(AnswerSettings, FieldSettings):
             of_files = (self.fields, self.out, self.strict or None, self.engine != "local" or None)
             if any(given is not None for given in of_files) or self.workers != 1:
                 raise ValueError("--fields, --out, --strict, --engine and --workers are for --input, and there is none")
-            there = self.figure is not None and self.figure.exists() and self.photo.exists()
-            if there and self.figure is not None and self.figure.samefile(self.photo):
+            if self.figure is not None and self.figure.resolve() == self.photo.resolve():
                 raise ValueError(f"--figure is the photo itself, {self.photo}; choose another file")
         elif self.photo or asked or self.as_json or self.figure:
             raise ValueError(f"--input comes without PHOTO, {what}, --json and --figure: its lines say what to do")

@@ -181,9 +181,7 @@ def readable_texts(stage: str, localizer: Localizer, texts: Sequence[str]) -> li
     if problems:
         count = sum(text in problems for text in texts)
         first = next(iter(problems.values()))
-        log.warning(
-            "%s: %s cannot be read and are taken as missed; the first: %s", stage, counted(count, "text"), first
-        )
+        log.warning("%s: %s taken as missed, as unreadable; the first: %s", stage, counted(count, "text"), first)
     return ["" if text in problems else text for text in texts]
 
 

@@ -20,7 +20,7 @@ from talking_points.labels.coco import (
     keypoint_names,
     record_of,
 )
-from talking_points.labels.finding import find_photos
+from talking_points.labels.finding import find_photos, is_file
 from talking_points.labels.frames import LabelFrame, frame_of_labels
 from talking_points.labels.problems import LabelError, Problem, refuse
 from talking_points.photos import photo_header
@@ -163,22 +163,14 @@ def _paths_of_photos(coco: CocoFile) -> dict[str, str]:
     paths = {photo_id: photo.file_name for photo_id, photo in coco.photos.items()}
     for photo_id, photo in coco.photos.items():
         written = photo.record.get("file_name")
-        if isinstance(written, str) and _is_file(folder / written):
+        if isinstance(written, str) and is_file(folder / written):
             paths[photo_id] = written
-    wanted = {photo_id: name for photo_id, name in paths.items() if not _is_file(folder / name)}
+    wanted = {photo_id: name for photo_id, name in paths.items() if not is_file(folder / name)}
     some = dict(list(wanted.items())[:PHOTOS_SOUGHT])
     for place in FOLDERS:
-        if any(_is_file(path) for path in find_photos(folder / place, some).values()):
+        if any(is_file(path) for path in find_photos(folder / place, some).values()):
             for photo_id, path in find_photos(folder / place, wanted).items():
-                if _is_file(path):
+                if is_file(path):
                     paths[photo_id] = path.relative_to(folder).as_posix()
             break
     return paths
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        # Longer than a name may be.
-        return False

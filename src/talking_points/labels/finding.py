@@ -23,6 +23,14 @@ def file_names(folder: Path) -> list[str]:
         return []
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; of a name that is longer than one may be there is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_photos(folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
     """The files of photos in a folder, by id; no file is given to two names.
 

@@ -27,6 +27,7 @@ from talking_points.training.features import FeatureCache, FrozenVision
 from talking_points.training.loop import Metrics, OnStep, go_on, is_main_process, train
 from talking_points.training.objectives import descriptor_objective, localizer_objective
 from talking_points.training.settings import DescriptorSettings, LocalizerSettings, TrainingSettings, processes
+from talking_points.training.sharding import check_several
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,8 @@ def train_role(
     Raises:
         ValueError: the data has no texts, the base is none, or settings do not fit them; says which.
     """
-    if settings.shard and processes() == 1:
-        raise ValueError("shard is for several processes, and this is the only one; launch more, or leave it out")
+    if settings.shard:
+        check_several(processes())
     role, folder = settings.section, find_base(settings.base)
     if settings.further:
         settings = with_held_adapter(settings, folder)

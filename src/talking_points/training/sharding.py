@@ -21,6 +21,12 @@ from torch.nn.parallel import DistributedDataParallel
 log = logging.getLogger(__name__)
 
 
+def check_several(processes: int) -> None:
+    """A ValueError where there is nobody to share with."""
+    if processes == 1:
+        raise ValueError("shard is for several processes, and this is the only one; launch more, or leave it out")
+
+
 def shard_frozen(modules: Iterable[nn.Module], device: torch.device) -> None:
     """Leave of every frozen linear layer a share in each process.
 
@@ -28,8 +34,7 @@ def shard_frozen(modules: Iterable[nn.Module], device: torch.device) -> None:
         ValueError: this is the only process.
     """
     processes = dist.get_world_size() if dist.is_initialized() else 1
-    if processes == 1:
-        raise ValueError("shard is for several processes, and this is the only one; launch more, or leave it out")
+    check_several(processes)
     mesh = init_device_mesh(device.type, (processes,))
     layers = [
         layer
