@@ -415,6 +415,8 @@ def test_own_texts_are_drawn_and_read(
         ({"n": 2, "x": 1, "y": 1}, "allowed: 0 to 1"),
         ({"n": 0, "x": 101, "y": 1}, "per cent of the photo"),
         ({"n": 0, "wrong": ["hue"]}, "allowed: name, side"),
+        ({"n": 0, "wrong": [["side"]]}, "allowed: name, side"),
+        ({"n": 0, "wrong": []}, "judges 1 of 2 sheets; the first without is 1"),
         ({"n": 0}, "answers nothing"),
     ):
         answers.write_text(json.dumps(line))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted, misspelt
+from recipes.mini.examples import HEAT, LOCALIZER_DIALECTS, Example, Maker, Names, Wanted, mirrored_text, misspelt
 from recipes.mini.learn import draw_examples, target_of
 from recipes.mini.localizer import WANTED, LocalizerBatches, interpolate
 from talking_points.dataset.scene import Scene
@@ -122,3 +122,32 @@ def test_a_slip_of_the_keys_is_in_one_longer_word() -> None:
     assert {text.removeprefix("the red ") for text in slips} <= swapped | left_out | doubled | {"wheel"}
     assert len(slips) > 4 and all(text.startswith("the red w") for text in slips)
     assert misspelt("her hat", rng) == "her hat"
+
+
+@pytest.mark.parametrize(
+    ("text", "mirrored"),
+    [
+        ("Her left leg, right in the photo.", "Her right leg, left in the photo."),
+        ("the leg farthest right in the picture", "the leg farthest left in the picture"),
+        ("a horse facing right in the shed, at right", "a horse facing left in the shed, at left"),
+        ("center-right in the photo: just right of it", "center-left in the photo: just left of it"),
+        ("the left and right at the edge", "the right and left at the edge"),
+        ("right at the edge of the left shoe", "right at the edge of the right shoe"),
+        ("and right beside the window", "and right beside the window"),
+        ("Go right down to the left edge", "Go right down to the right edge"),
+        ("at right angles to the left wall", "at right angles to the right wall"),
+        ("upper left, at one to two o'clock", "upper right, at eleven to ten o'clock"),
+        ("at 12 o'clock, not at 4 o'clock", "at 12 o'clock, not at 8 o'clock"),
+    ],
+)
+def test_a_mirrored_text_keeps_right_where_it_is_no_side(text: str, mirrored: str) -> None:
+    assert mirrored_text(text) == mirrored
+
+
+def test_what_would_not_be_labelled_is_not_drawn_as_absent(person: Scene) -> None:
+    """Of a person that is shown a detector finds some parts only."""
+    sources = {person.source: frozenset({"hand", "shoe", "eye", "dog"}), "coco_people": frozenset({"hand", "person"})}
+    classes = ("shoe", "hand", "eye", "dog", "person")
+    names = Names(classes=classes, sided=("shoe",), objects=("person", "dog"), known=sources)
+    maker = Maker([person], [], [], names)
+    assert maker._told_if_shown(person) == {"shoe", "dog"}

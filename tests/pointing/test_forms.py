@@ -135,6 +135,9 @@ def test_a_sentence_about_something_else_is_not_absence() -> None:
         '{"x": 0.1, "y": 0.1} or rather {"x": 0.2, "y": 0.1} <point x1="3">',
         "(0.1, 0.2) or (0.3, 0.4)",
         "x = 0.1",
+        "x 1" + 20_000 * " ",
+        "The point (0.1, 0.2) is not in the image.",
+        "x: 0.1, y: 0.1, width: 0.2, height: 0.2",
         "(0.1, 0.2.3)",
         "[" * 5000,
         '{"points": ' * 3000,
@@ -197,6 +200,8 @@ def test_a_point_that_is_said_is_read_back(name: str, unit: tuple[float, float],
         ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen-pixels"),
         ("Qwen/Qwen2-VL-7B-Instruct", "qwen"),
         ("qwen/qwen-2.5-vl-7b-instruct", "qwen-pixels"),
+        ("qwen2_5_vl", "qwen-pixels"),
+        ("qwen-vl-max", "qwen-pixels"),
         ("gemini-3-pro", "gemini"),
         ("google/gemma-4-12b", "gemini"),
         ("google/gemma-3-27b-it", "pixels"),
@@ -209,6 +214,11 @@ def test_a_point_that_is_said_is_read_back(name: str, unit: tuple[float, float],
 )
 def test_forms_of_models(model: str, form: str) -> None:
     assert form_of_model(model) == form
+
+
+def test_what_another_sentence_says_takes_no_point_away() -> None:
+    answer = "The image has width: 640, height: 480. The point is (212, 140). The other hand is not visible."
+    assert FORMS["pixels"].read(answer) == [(212.0, 140.0)]
 
 
 def test_an_unknown_style_is_told() -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import talking_points
 from talking_points.cli import main
 from talking_points.evaluation.pointing.benchmarks import read_tasks
 from talking_points.evaluation.pointing.run import evaluate_pointing
-from talking_points.samples import FoundPoint
+from talking_points.samples import NOWHERE, FoundPoint
 from tests.endpoint_server import completion, serving
 from tests.evaluation.pointing.layouts import (
     write_crosspoint_bench,
@@ -133,6 +134,18 @@ class Doubter:
             FoundPoint(point_px=(12, 20), confidence=None, runner_up_px=None, there=self.there.get(text))
             for _, text in pairs
         ]
+
+
+class Unreadable:
+    def locate_many(self, pairs: list[tuple[Image.Image, str]]) -> list[FoundPoint]:
+        return [replace(NOWHERE, problem="no JSON")] * len(pairs)
+
+
+def test_what_cannot_be_read_is_no_right_silence(tmp_path: Path) -> None:
+    write_pixmo_points(tmp_path)
+    unreadable: Any = Unreadable()
+    row = run("pixmo-points", tmp_path, tmp_path / "out", unreadable)["rows"][0]
+    assert (row["unreadable"], row["score"]) == (4, 0)
 
 
 def test_who_says_that_a_thing_is_not_there_is_silent_where_that_may_be_right(tmp_path: Path) -> None:
